@@ -1,0 +1,150 @@
+defmodule Outrigger.Daemon do
+  @moduledoc false
+  # The OS process: where its executable is, how it is started, how it is ended.
+
+  alias Outrigger.{ConnectionError, Protocol, Telemetry}
+  require Logger
+
+  @bye_ms 200
+
+  @doc "The executable: option, OUTRIGGERD, application environment, priv."
+  def executable(%{daemon: path}) do
+    path =
+      path || System.get_env("OUTRIGGERD") || Application.get_env(:outrigger, :daemon) ||
+        Application.app_dir(:outrigger, "priv/outriggerd/bin/outriggerd")
+
+    cond do
+      File.regular?(path) ->
+        {:ok, Path.expand(path)}
+
+      found = System.find_executable(path) ->
+        {:ok, found}
+
+      true ->
+        detail =
+          "#{path} does not exist. Run `mix compile` with CMake at hand, set the environment " <>
+            "variable OUTRIGGERD, or give the option :daemon"
+
+        {:error, %ConnectionError{reason: :daemon_not_found, detail: detail}}
+    end
+  end
+
+  @doc "Starts it. The port is the caller's."
+  def open(path, options) do
+    Port.open({:spawn_executable, path}, [
+      :binary,
+      :exit_status,
+      :use_stdio,
+      :hide,
+      args: args(options),
+      env: for({key, value} <- options.env, do: {to_charlist(key), env_value(value)})
+    ])
+  end
+
+  defp env_value(nil), do: false
+  defp env_value(value), do: to_charlist(value)
+
+  defp args(options) do
+    List.flatten([
+      if(options.memory_limit, do: ["--memory-limit", "#{options.memory_limit}"], else: []),
+      if(options.threads, do: ["--threads", "#{options.threads}"], else: []),
+      case options.log do
+        :stderr -> []
+        :none -> ["--log-level", "off"]
+        path -> ["--log-file", path]
+      end,
+      options.args
+    ])
+  end
+
+  @doc "Identifies a process, so that a reused pid is not taken for it. nil if it is gone."
+  def identity(os_pid) do
+    case File.read("/proc/#{os_pid}/stat") do
+      {:ok, stat} ->
+        # The command's name may hold spaces and brackets: count from its end.
+        [state | fields] = stat |> String.split(") ") |> List.last() |> String.split(" ")
+        if state not in ["Z", "X"], do: {os_pid, Enum.at(fields, 18)}
+
+      {:error, _} ->
+        if File.dir?("/proc/self"), do: nil, else: portable_identity(os_pid)
+    end
+  end
+
+  defp portable_identity(os_pid) do
+    case :os.cmd(~c"kill -0 #{os_pid} 2>&1 || echo gone") do
+      [] -> {os_pid, nil}
+      _ -> nil
+    end
+  end
+
+  @doc "Sends a signal, if the process is still the same one."
+  def signal({os_pid, _} = identity, name) do
+    if alive?(identity), do: :os.cmd(~c"kill -#{name} #{os_pid} 2>/dev/null")
+    :ok
+  end
+
+  def alive?({os_pid, _} = identity), do: identity(os_pid) == identity
+
+  @doc "SIGTERM, then SIGKILL, each only if it is needed. Takes half a second at most."
+  def kill(identity) do
+    cond do
+      gone_within?(identity, 50) ->
+        :ok
+
+      signal(identity, "TERM") == :ok and gone_within?(identity, 150) ->
+        :ok
+
+      true ->
+        signal(identity, "KILL")
+        gone_within?(identity, 300)
+        :ok
+    end
+  end
+
+  defp gone_within?(identity, ms) do
+    cond do
+      not alive?(identity) -> true
+      ms <= 0 -> false
+      true -> Process.sleep(10) && gone_within?(identity, ms - 10)
+    end
+  end
+
+  @doc "Ends it the friendly way, and at least closes its pipes."
+  def say_goodbye(port, request_id) do
+    Port.command(port, Protocol.request(request_id, "bye"), [:nosuspend])
+
+    receive do
+      {^port, {:exit_status, _}} -> :ok
+    after
+      @bye_ms -> close(port)
+    end
+  rescue
+    ArgumentError -> :ok
+  end
+
+  @doc "Closes its pipes at once. Port.close/1 would leave them open while bytes are queued."
+  def close(port) do
+    Process.unlink(port)
+    Process.exit(port, :kill)
+  end
+
+  @doc "Calls the user's callback, in a process of its own."
+  def on_restart(options, server) do
+    name = options.name || hd(server.key)
+
+    spawn(fn ->
+      Process.put(:"$callers", [server.connection])
+
+      try do
+        case options.on_restart do
+          {module, function, args} -> apply(module, function, args)
+          fun -> fun.(name)
+        end
+      catch
+        kind, reason ->
+          Telemetry.execute([:restart, :failed], %{count: 1}, %{server: name, error: reason})
+          Logger.error("on_restart: " <> Exception.format(kind, reason, __STACKTRACE__))
+      end
+    end)
+  end
+end

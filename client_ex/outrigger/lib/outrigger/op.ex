@@ -1,0 +1,109 @@
+defmodule Outrigger.Op do
+  @moduledoc """
+  Functional ops: each gives a new tensor and changes none. Names and meaning are Nx's.
+
+  The same functions work
+
+    * on tensors, at once: the op is sent and its result's tensor returned without waiting. What
+      goes wrong with it is told when the result is read, and by `Outrigger.sync/2`;
+    * on values, inside of `Outrigger.program/1`: the op becomes an instruction. A tensor that is
+      used there becomes a hidden argument of the program.
+
+  Operands may be numbers, `:nan`, `:infinity` and `:neg_infinity`; beside a tensor they take its
+  type as in Nx. The functions without operands (`iota`, `eye`, `constant`, `from_binary`) take a
+  server first when they are used outside of a program.
+
+      iex> t = Outrigger.tensor(MyApp.Compute, [1.0, 4.0, 9.0])
+      iex> t |> Outrigger.Op.sqrt() |> Outrigger.Op.add(1) |> Outrigger.to_list!()
+      [2.0, 3.0, 4.0]
+
+  These functions are generated from the daemon's catalogue.
+  """
+
+  alias Outrigger.Trace
+  require Outrigger.Catalogue
+  require Outrigger.Server
+
+  @typedoc "A tensor, a value of the program being built, or a number."
+  @type operand :: Outrigger.Tensor.t() | Outrigger.Value.t() | Outrigger.Data.number_like()
+
+  @typedoc "One value, or a tuple or list of them."
+  @type container :: operand | tuple | [operand]
+
+  Outrigger.Catalogue.generate(in_place: false)
+
+  @doc """
+  Repeats `body` while `condition` gives a scalar that is not zero.
+
+  Both functions take what `init` is, a value or a tuple of them, as one argument; `body` gives
+  the next, with the same types and shapes. Loop values that nobody else sees are written in place.
+
+      iex> alias Outrigger.Op
+      iex> program = Outrigger.program(fn n ->
+      ...>   {_, factorial} =
+      ...>     Op.while({n, Op.constant(1, :s64, {})}, fn {i, _} -> Op.greater(i, 1) end, fn {i, f} ->
+      ...>       {Op.subtract(i, 1), Op.multiply(f, i)}
+      ...>     end)
+      ...>   factorial
+      ...> end)
+      iex> n = Outrigger.tensor(MyApp.Compute, 5, type: :s64)
+      iex> Outrigger.run(MyApp.Compute, program, [n]) |> Outrigger.to_number!()
+      120
+  """
+  @spec while(container, (container -> operand), (container -> container)) :: container
+  def while(init, condition, body) when is_function(condition, 1) and is_function(body, 1) do
+    eagerly_or(init, fn ->
+      values = Trace.values(init)
+      count = length(values)
+      {test, _} = Trace.region(count, fn params -> condition.(Trace.like(init, params)) end)
+      {next, returned} = Trace.region(count, fn params -> body.(Trace.like(init, params)) end)
+      given = length(Trace.values(returned))
+
+      if given != count do
+        raise ArgumentError, "while: the body gives #{given} values for #{count} initial ones"
+      end
+
+      Trace.like(init, Trace.emit_regions("while", values, [test, next], count))
+    end)
+  end
+
+  @doc """
+  Carries out one of two functions: `on_true` if the scalar `predicate` is not zero, otherwise
+  `on_false`. Both take nothing, may use values from outside, and give the same types and shapes.
+
+      iex> alias Outrigger.Op
+      iex> halve = Outrigger.program(fn x ->
+      ...>   Op.cond(Op.greater(x, 10), fn -> Op.divide(x, 2) end, fn -> Op.multiply(x, 1.0) end)
+      ...> end)
+      iex> x = Outrigger.tensor(MyApp.Compute, 12.0)
+      iex> Outrigger.run(MyApp.Compute, halve, [x]) |> Outrigger.to_number!()
+      6.0
+  """
+  @spec cond(operand, (() -> container), (() -> container)) :: container
+  def cond(predicate, on_true, on_false)
+      when is_function(on_true, 0) and is_function(on_false, 0) do
+    eagerly_or(predicate, fn ->
+      {first, returned} = Trace.region(0, fn [] -> on_true.() end)
+      {second, other} = Trace.region(0, fn [] -> on_false.() end)
+      count = length(Trace.values(returned))
+
+      if length(Trace.values(other)) != count do
+        raise ArgumentError, "cond: the functions give different numbers of values"
+      end
+
+      Trace.like(returned, Trace.emit_regions("cond", [predicate], [first, second], count))
+    end)
+  end
+
+  # Outside of a program: a program of its own, with the tensors captured.
+  defp eagerly_or(operands, emit) do
+    if Trace.active?() do
+      emit.()
+    else
+      case Enum.find(Trace.values(operands), &is_struct(&1, Outrigger.Tensor)) do
+        %{server: server} -> Outrigger.run(server, Trace.program(0, emit), [])
+        nil -> raise ArgumentError, "outside of a program, a tensor is needed to start with"
+      end
+    end
+  end
+end

@@ -1,0 +1,127 @@
+defmodule Outrigger.Options do
+  @moduledoc false
+  # Checks the options of Outrigger.start_link/1; raises ArgumentError with what would be right.
+
+  @defaults [
+    name: nil,
+    memory_limit: nil,
+    threads: nil,
+    daemon: nil,
+    args: [],
+    env: [],
+    log: :stderr,
+    on_restart: nil,
+    timeout: 60_000,
+    start_timeout: 10_000,
+    queue_max: 16_384,
+    queue_bytes_max: 64 * 1024 * 1024,
+    chunk_bytes: 256 * 1024
+  ]
+
+  defstruct Keyword.keys(@defaults)
+
+  def new!(options) do
+    unless Keyword.keyword?(options) do
+      raise ArgumentError, "expected the options as a keyword list, got: #{inspect(options)}"
+    end
+
+    case Keyword.keys(options) -- Keyword.keys(@defaults) do
+      [] ->
+        :ok
+
+      unknown ->
+        raise ArgumentError,
+              "unknown option #{inspect(hd(unknown))}; the options are " <>
+                Enum.map_join(Keyword.keys(@defaults), ", ", &inspect/1)
+    end
+
+    struct!(
+      __MODULE__,
+      for({key, default} <- @defaults, do: {key, check(key, Keyword.get(options, key, default))})
+    )
+  end
+
+  defp check(:name, nil), do: nil
+  defp check(:name, name) when is_atom(name), do: name
+  defp check(:name, {:global, _} = name), do: name
+  defp check(:name, {:via, module, _} = name) when is_atom(module), do: name
+
+  defp check(:memory_limit, nil), do: nil
+  defp check(:memory_limit, bytes) when is_integer(bytes) and bytes > 0, do: bytes
+
+  defp check(:memory_limit, text) when is_binary(text) do
+    if text =~ ~r/\A[1-9]\d?%\z/, do: text, else: bytes!(text)
+  end
+
+  defp check(:threads, nil), do: nil
+  defp check(:threads, n) when is_integer(n) and n in 1..1024, do: n
+  defp check(:daemon, nil), do: nil
+  defp check(:daemon, path) when is_binary(path), do: path
+
+  defp check(:args, args) when is_list(args) do
+    if Enum.all?(args, &is_binary/1), do: args, else: wrong(:args, "a list of strings", args)
+  end
+
+  defp check(:env, env) when is_list(env) or is_map(env) do
+    for pair <- env do
+      case pair do
+        {key, value} when is_binary(key) and (is_binary(value) or is_nil(value)) -> pair
+        _ -> wrong(:env, "pairs of strings", env)
+      end
+    end
+  end
+
+  defp check(:log, log) when log in [:stderr, :none], do: log
+  defp check(:log, path) when is_binary(path), do: path
+  defp check(:on_restart, nil), do: nil
+  defp check(:on_restart, fun) when is_function(fun, 1), do: fun
+
+  defp check(:on_restart, {m, f, a} = mfa) when is_atom(m) and is_atom(f) and is_list(a), do: mfa
+
+  defp check(key, :infinity) when key in [:timeout], do: :infinity
+
+  defp check(key, n)
+       when key in [:timeout, :start_timeout, :queue_max, :queue_bytes_max] and is_integer(n) and
+              n > 0,
+       do: n
+
+  defp check(:chunk_bytes, n) when is_integer(n) and n in 4096..1_047_552, do: n
+
+  defp check(key, value), do: wrong(key, expected(key), value)
+
+  defp bytes!(text) do
+    units = %{"" => 1, "B" => 1, "KiB" => 1024, "MiB" => 1024 ** 2, "GiB" => 1024 ** 3}
+    units = Map.merge(units, %{"TiB" => 1024 ** 4, "KB" => 1000, "MB" => 1_000_000})
+    units = Map.merge(units, %{"GB" => 1_000_000_000, "TB" => 1_000_000_000_000})
+
+    with {number, unit} when number > 0 <- Float.parse(text),
+         {:ok, factor} <- Map.fetch(units, String.trim(unit)) do
+      trunc(number * factor)
+    else
+      _ ->
+        wrong(
+          :memory_limit,
+          ~s(a number of bytes or a text such as "2GiB", "512MiB" or "50%"),
+          text
+        )
+    end
+  end
+
+  defp expected(:name), do: "an atom, {:global, term} or {:via, module, term}"
+  defp expected(:memory_limit), do: ~s(a number of bytes or a text such as "2GiB" or "50%")
+  defp expected(:threads), do: "a positive number of threads"
+  defp expected(:daemon), do: "the path of the outriggerd executable"
+  defp expected(:args), do: "a list of strings"
+  defp expected(:env), do: "pairs of strings"
+  defp expected(:log), do: ":stderr, :none, or the path of a file"
+  defp expected(:on_restart), do: "a function of one argument or {module, function, args}"
+  defp expected(:timeout), do: "milliseconds or :infinity"
+  defp expected(:start_timeout), do: "milliseconds"
+  defp expected(:queue_max), do: "a positive number of requests"
+  defp expected(:queue_bytes_max), do: "a positive number of bytes"
+  defp expected(:chunk_bytes), do: "from 4096 to 1047552 bytes"
+
+  defp wrong(key, expected, value) do
+    raise ArgumentError, "the option #{inspect(key)} must be #{expected}, got: #{inspect(value)}"
+  end
+end

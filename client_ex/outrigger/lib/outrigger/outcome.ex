@@ -1,0 +1,128 @@
+defmodule Outrigger.Outcome do
+  @moduledoc false
+  # What becomes of a reply or a failure: who is told, and what is remembered of the tensors.
+  # `t` is an Outrigger.Traffic.
+
+  alias Outrigger.{ConnectionError, Dtype, Error, Leases, Telemetry}
+
+  # The caller waits for the results, too.
+  def tell(t, {:results, handles, args, ref}, pid, reply) do
+    # Who is told directly does not need to be told by sync/2.
+    pid = if match?({:error, _}, reply), do: nil, else: pid
+    t = tell(t, {:results, handles, args}, pid, reply)
+    answer(ref, reply)
+    t
+  end
+
+  def tell(t, {:results, _, _}, _pid, {:ok, %{"results" => results}}) do
+    Enum.reduce(results, t, &created/2)
+  end
+
+  def tell(t, {:results, handles, args}, pid, {:error, error}) do
+    Telemetry.execute([:request, :error], %{count: 1}, %{server: t.name, error: error})
+    errors = if pid, do: Map.put_new(t.errors, pid, error), else: t.errors
+    # An op in place has no result that could fail: the next read of what it was to write tells.
+    if handles == [], do: for(h <- args, do: :ets.insert_new(t.meta, {{:write, h}, error}))
+    t = %{t | write_errors?: t.write_errors? or handles == []}
+    t = Enum.reduce(handles, %{t | errors: errors}, &settled(&2, &1, {:error, error}))
+
+    case error do
+      %Error{code: :out_of_memory} -> collect(t)
+      _ -> t
+    end
+  end
+
+  def tell(t, {:results, handles, _}, _pid, {:ok, _no_results}) do
+    Enum.reduce(handles, t, &settled(&2, &1, {:error, %ConnectionError{reason: :protocol}}))
+  end
+
+  def tell(t, {:reply, ref}, _pid, reply) do
+    answer(ref, reply)
+    t
+  end
+
+  def tell(t, {:sync, ref}, pid, reply) do
+    {error, errors} = Map.pop(t.errors, pid)
+    answer(ref, if(error, do: {:error, error}, else: reply))
+    %{t | errors: errors}
+  end
+
+  def tell(t, {:prepare, program_id, ref}, _pid, reply) do
+    if ref, do: answer(ref, reply)
+
+    case reply do
+      {:ok, _} ->
+        :ets.insert(t.meta, {{:prepared, program_id}})
+        t
+
+      {:error, _} ->
+        %{t | programs: Map.delete(t.programs, program_id)}
+    end
+  end
+
+  def tell(t, _drop, _pid, _reply), do: t
+
+  defp created(%{"handle" => handle, "dtype" => dtype, "shape" => shape}, t) do
+    case Dtype.parse(dtype) do
+      {:ok, type} ->
+        shape = List.to_tuple(shape)
+        bytes = Dtype.byte_size(type, shape)
+        t = %{t | live_bytes: t.live_bytes + bytes, created_bytes: t.created_bytes + bytes}
+        t = settled(t, handle, {type, shape})
+        if t.created_bytes > t.poll_bytes, do: poll(t), else: t
+
+      :error ->
+        detail = "this client does not know the dtype #{dtype}"
+        settled(t, handle, {:error, %ConnectionError{reason: :protocol, detail: detail}})
+    end
+  end
+
+  defp settled(t, handle, outcome) do
+    :ets.insert(t.meta, {handle, outcome})
+
+    case t.waiters do
+      waiters when map_size(waiters) == 0 ->
+        t
+
+      %{^handle => refs} = waiters ->
+        for ref <- refs, do: answer(ref, settled_reply(outcome))
+        %{t | waiters: Map.delete(waiters, handle)}
+
+      _ ->
+        t
+    end
+  end
+
+  def settled_reply({:error, error}), do: {:error, error}
+  def settled_reply(meta), do: {:ok, meta}
+
+  # Near the limit the owners collect their garbage first: what they dropped may be in old heaps.
+  defp poll(%{memory_limit: limit} = t) when limit > 0 and t.live_bytes > limit * 0.7,
+    do: collect(t)
+
+  defp poll(t) do
+    if t.leases, do: Leases.poll(t.leases)
+    %{t | created_bytes: 0}
+  end
+
+  defp collect(t) do
+    if t.leases, do: Leases.poll(t.leases, Map.keys(t.callers))
+    %{t | created_bytes: 0}
+  end
+
+  @doc "Forgets what is known of a released handle."
+  def forget(handle, t) do
+    if t.write_errors?, do: :ets.delete(t.meta, {:write, handle})
+
+    case :ets.take(t.meta, handle) do
+      [{_, {type, shape}}] when is_tuple(shape) ->
+        %{t | live_bytes: t.live_bytes - Dtype.byte_size(type, shape)}
+
+      _ ->
+        t
+    end
+  end
+
+  # `ref` is an alias: an answer to somebody who no longer waits goes nowhere.
+  def answer(ref, reply), do: send(ref, {ref, reply})
+end

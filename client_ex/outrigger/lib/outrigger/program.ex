@@ -1,0 +1,239 @@
+defmodule Outrigger.Program do
+  @moduledoc """
+  A program: ops on parameters, as data. Made by `Outrigger.program/1`; run with
+  `Outrigger.run/4`, or prepared once with `Outrigger.prepare/2` and called many times.
+
+  A program belongs to no server and can be kept in a module attribute, sent and compared, unless
+  the traced function used tensors from outside: these are then part of it (`captures`).
+  """
+
+  alias Outrigger.{Codec, ConnectionError, Protocol, Server, Tensor}
+
+  defstruct [:arity, :encoded, :outputs, :template, params: [], body: [], captures: []]
+
+  @type t :: %__MODULE__{
+          arity: non_neg_integer,
+          encoded: binary,
+          outputs: [non_neg_integer],
+          template: term,
+          params: [non_neg_integer],
+          body: [map],
+          captures: [Tensor.t()]
+        }
+
+  @doc false
+  def build(params, body, outputs, template, captures) do
+    region = %{params: params, body: body, outputs: outputs}
+
+    %__MODULE__{
+      arity: length(params) - length(captures),
+      encoded: IO.iodata_to_binary(encode_region(region)),
+      outputs: outputs,
+      template: template,
+      params: params,
+      body: body,
+      captures: captures
+    }
+  end
+
+  defp encode_region(%{params: params, body: body, outputs: outputs}) do
+    [
+      <<0x83, 0xA6, "params">>,
+      Codec.encode(params),
+      <<0xA4, "body">>,
+      Codec.array(length(body)),
+      Enum.map(body, &encode_instruction/1),
+      <<0xA7, "outputs">>,
+      Codec.encode(outputs)
+    ]
+  end
+
+  defp encode_instruction(%{op: op, in: ins, out: outs} = instruction) do
+    {count, rest} = {3, []}
+
+    {count, rest} =
+      case instruction.attrs do
+        [] -> {count, rest}
+        attrs -> {count + 1, [<<0xA5, "attrs">>, encode_attrs(attrs) | rest]}
+      end
+
+    {count, rest} =
+      case instruction.regions do
+        [] ->
+          {count, rest}
+
+        regions ->
+          encoded = [Codec.array(length(regions)), Enum.map(regions, &encode_region/1)]
+          {count + 1, [<<0xA7, "regions">>, encoded | rest]}
+      end
+
+    {count, rest} =
+      if instruction.in_place,
+        do: {count + 1, [<<0xA8, "in_place", 0xC3>> | rest]},
+        else: {count, rest}
+
+    [
+      Codec.map(count),
+      <<0xA2, "op">>,
+      Codec.encode(op),
+      <<0xA2, "in">>,
+      Codec.array(length(ins)),
+      Enum.map(ins, &encode_operand/1),
+      <<0xA3, "out">>,
+      Codec.encode(outs) | rest
+    ]
+  end
+
+  defp encode_attrs(attrs) do
+    [
+      Codec.map(length(attrs))
+      | for({name, value} <- attrs, do: [Codec.encode(name), Codec.encode(value)])
+    ]
+  end
+
+  defp encode_operand({:number, number}), do: [<<0x81, 0xA6, "number">>, Codec.encode(number)]
+  defp encode_operand(id), do: Codec.encode(id)
+
+  @doc false
+  # Sends the program; the results' tensors come back at once.
+  def run(server, program, args, options) do
+    send_call(server, program, args, options, "run", {"program", {:raw, program.encoded}}, nil)
+  end
+
+  @doc false
+  def call(prepared, args, options) do
+    %{server: server, id: id, program: program} = prepared
+    send_call(server, program, args, options, "call", {"program_id", id}, {id, program.encoded})
+  end
+
+  @doc false
+  def call_and_wait(prepared, args, options) do
+    %{server: server, id: program_id, program: program} = prepared
+    what = {"program_id", program_id}
+
+    {id, epoch, frame, want, deadline, results} =
+      frame(server, program, args, options, "call", what)
+
+    {:results, handles, arg_handles} = want
+    ref = Server.monitor(server)
+    want = {:results, handles, arg_handles, ref}
+    prepared = {program_id, program.encoded}
+    Server.send_frame(server, epoch, id, frame, byte_size(frame), want, prepared, deadline)
+    # The connection watches the deadline of the program itself.
+    timeout = if deadline, do: deadline + 100, else: server.timeout
+    with {:ok, _} <- Server.await(server, ref, id, timeout), do: {:ok, results}
+  end
+
+  defp send_call(server, program, args, options, kind, what, prepared) do
+    {id, epoch, frame, want, deadline, results} =
+      frame(server, program, args, options, kind, what)
+
+    Server.send_frame(server, epoch, id, frame, byte_size(frame), want, prepared, deadline)
+    results
+  end
+
+  defp frame(server, program, args, options, kind, what) do
+    args = check_args(server, program, args)
+    epoch = Server.epoch!(server)
+    results = for _ <- program.outputs, do: Tensor.new(server, epoch)
+    handles = for result <- results, do: result.handle
+    arg_handles = for arg <- args, do: arg.handle
+    {deadline, fields} = options(options)
+    fields = [what, {"args", arg_handles}, {"results", handles} | fields]
+    id = Server.request_id(server)
+    frame = IO.iodata_to_binary(Protocol.request(id, kind, fields))
+    want = {:results, handles, arg_handles}
+    {id, epoch, frame, want, deadline, fill(program.template, args, results)}
+  end
+
+  defp options([]), do: {nil, []}
+
+  defp options(options) do
+    Enum.reduce(options, {nil, []}, fn
+      {:deadline, ms}, {_, fields} when is_integer(ms) and ms >= 0 ->
+        {ms, [{"deadline_ms", ms} | fields]}
+
+      {:atomic, atomic}, {deadline, fields} when is_boolean(atomic) ->
+        {deadline, [{"atomic", atomic} | fields]}
+
+      option, _ ->
+        raise ArgumentError,
+              "unknown or bad option #{inspect(option)}; there are " <>
+                ":deadline (milliseconds) and :atomic (boolean)"
+    end)
+  end
+
+  defp check_args(server, program, args) do
+    count = length(args)
+
+    if count != program.arity do
+      raise ArgumentError, "the program takes #{program.arity} arguments, got #{count}"
+    end
+
+    args = if program.captures == [], do: args, else: args ++ program.captures
+    Enum.each(args, &check_arg(server, &1))
+    args
+  end
+
+  defp check_arg(%{connection: connection}, %Tensor{server: %{connection: connection}} = tensor) do
+    Tensor.check!(tensor)
+  end
+
+  # A tensor of a connection that was replaced is old; any other is somebody else's.
+  defp check_arg(server, %Tensor{server: other} = tensor) do
+    if other.counters == server.counters, do: Tensor.check!(tensor)
+    raise %ConnectionError{reason: :foreign_tensor, detail: inspect(tensor)}
+  end
+
+  defp check_arg(_server, other) do
+    raise ArgumentError,
+          "arguments are tensors, got: #{inspect(other)}; make one with Outrigger.tensor/3"
+  end
+
+  defp fill(nil, _args, _results), do: nil
+  defp fill({:result, index}, _args, results), do: Enum.at(results, index)
+  defp fill({:param, index}, args, _results), do: Enum.at(args, index)
+  defp fill({:list, entries}, args, results), do: Enum.map(entries, &fill(&1, args, results))
+
+  defp fill({:tuple, entries}, args, results) do
+    entries |> Enum.map(&fill(&1, args, results)) |> List.to_tuple()
+  end
+
+  @doc false
+  # Another tensor with the same elements, which no later write in place changes.
+  def snapshot(tensor) do
+    run(tensor.server, build([0], [], [0], {:result, 0}, []), [tensor], [])
+  end
+
+  defimpl Inspect do
+    def inspect(program, _options) do
+      captured = if program.captures != [], do: ", #{length(program.captures)} captured"
+      ops = length(program.body)
+      "#Outrigger.Program<arity #{program.arity}#{captured}, #{ops} instructions>"
+    end
+  end
+end
+
+defmodule Outrigger.Prepared do
+  @moduledoc """
+  A program that a server keeps; see `Outrigger.prepare/2` and `Outrigger.call/3`.
+
+  It survives the daemon: after a restart, and when the daemon keeps too many others, the next
+  call prepares it again by itself.
+  """
+
+  @enforce_keys [:server, :id, :program]
+  defstruct [:server, :id, :program]
+
+  @type t :: %__MODULE__{
+          server: Outrigger.Server.t(),
+          id: pos_integer,
+          program: Outrigger.Program.t()
+        }
+
+  defimpl Inspect do
+    def inspect(prepared, _options) do
+      "#Outrigger.Prepared<##{prepared.id}, arity #{prepared.program.arity}>"
+    end
+  end
+end

@@ -1,0 +1,167 @@
+defmodule Outrigger.Protocol do
+  @moduledoc """
+  Requests as frames, and frames as replies. Pure; `protocol/PROTOCOL.md` is the reference.
+
+  Frames are framed here and not by the port's `{:packet, 4}`: then several requests leave in one
+  system call, several replies arrive in one message, and a stray byte from the daemon cannot make
+  the VM allocate what a false header declares.
+  """
+
+  alias Outrigger.{Codec, Error}
+
+  @version 1
+  @codes ~w(bad_frame bad_request bad_program unknown_op unknown_program bad_attr bad_dtype
+            bad_shape bad_axis bad_index bad_handle handle_in_use failed_operand out_of_memory
+            limit_exceeded bad_file io_error cancelled deadline_exceeded internal)
+  @codes_by_name Map.new(@codes, &{&1, String.to_atom(&1)})
+
+  @typedoc "A terminal reply: the keys of an `ok`, or an error."
+  @type reply :: {:ok, map} | {:error, Error.t()}
+
+  @doc "The protocol's version."
+  @spec version() :: pos_integer
+  def version, do: @version
+
+  @doc """
+  A request as a frame, its length in front.
+
+      iex> IO.iodata_to_binary(Outrigger.Protocol.request(7, "ping"))
+      <<0, 0, 0, 13, 0x82, 0xA2, "id", 7, 0xA2, "do", 0xA4, "ping">>
+  """
+  @spec request(pos_integer, String.t(), [{String.t(), Codec.value() | {:raw, iodata}}]) :: iodata
+  def request(id, kind, fields \\ []) do
+    payload = [
+      Codec.map(2 + length(fields)),
+      <<0xA2, "id">>,
+      Codec.encode(id),
+      <<0xA2, "do">>,
+      Codec.encode(kind) | fields(fields)
+    ]
+
+    [<<IO.iodata_length(payload)::32>> | payload]
+  end
+
+  defp fields([{key, {:raw, encoded}} | rest]), do: [Codec.encode(key), encoded | fields(rest)]
+  defp fields([{key, value} | rest]), do: [Codec.encode(key), Codec.encode(value) | fields(rest)]
+  defp fields([]), do: []
+
+  @doc "The first request."
+  @spec hello(pos_integer) :: iodata
+  def hello(id) do
+    version = to_string(Application.spec(:outrigger, :vsn) || "0")
+    request(id, "hello", [{"protocol", @version}, {"client", "outrigger-elixir #{version}"}])
+  end
+
+  @doc """
+  Takes the complete frames off a buffer.
+
+  Returns `{:ok, payloads, rest}`, or `{:error, text}` if a header declares more than `limit`
+  bytes.
+
+      iex> Outrigger.Protocol.frames(<<1::32, "a", 2::32, "bc", 9::32, "d">>, 100)
+      {:ok, ["a", "bc"], <<9::32, "d">>}
+      iex> Outrigger.Protocol.frames("stray output", 100)
+      {:error, ~s(a frame of 1937011297 bytes is declared: "stray output")}
+  """
+  @spec frames(binary, pos_integer) :: {:ok, [binary], binary} | {:error, String.t()}
+  def frames(buffer, limit), do: frames(buffer, limit, [])
+
+  defp frames(<<size::32, _::binary>> = buffer, limit, _acc) when size > limit do
+    shown = binary_part(buffer, 0, min(byte_size(buffer), 64))
+    {:error, "a frame of #{size} bytes is declared: #{inspect(shown)}"}
+  end
+
+  defp frames(<<size::32, payload::binary-size(size), rest::binary>>, limit, acc) do
+    frames(rest, limit, [payload | acc])
+  end
+
+  defp frames(rest, _limit, acc), do: {:ok, :lists.reverse(acc), rest}
+
+  @doc """
+  Reads a reply: `{:ok, id, reply}`, or `{:error, text}` if it is none.
+
+      iex> alias Outrigger.{Codec, Protocol}
+      iex> Protocol.reply(IO.iodata_to_binary(Codec.encode(%{id: 3, status: "ok", found: true})))
+      {:ok, 3, {:ok, %{"found" => true, "id" => 3, "status" => "ok"}}}
+  """
+  @spec reply(binary) :: {:ok, non_neg_integer, reply} | {:error, String.t()}
+  def reply(payload) do
+    case fast(payload) do
+      nil -> slow(payload)
+      reply -> reply
+    end
+  end
+
+  # Most replies tell of one new tensor or nothing. This reads the form that the daemon gives them; whatever
+  # looks different is left to the decoder, with the same outcome.
+  defp fast(<<0x83, 0xA2, "id", rest::binary>>) do
+    with {id,
+          <<0xA6, "status", 0xA2, "ok", 0xA7, "results", 0x91, 0x83, 0xA6, "handle",
+            rest::binary>>} <-
+           natural(rest),
+         {handle,
+          <<0xA5, "dtype", 0xA3, dtype::binary-3, 0xA5, "shape", 0x9::4, rank::4, rest::binary>>} <-
+           natural(rest),
+         dims when is_list(dims) <- naturals(rank, rest) do
+      result = %{"handle" => handle, "dtype" => dtype, "shape" => dims}
+      {:ok, id, {:ok, %{"results" => [result]}}}
+    else
+      _ -> nil
+    end
+  end
+
+  defp fast(<<0x82, 0xA2, "id", rest::binary>>) do
+    case natural(rest) do
+      {id, <<0xA6, "status", 0xA2, "ok">>} -> {:ok, id, {:ok, %{}}}
+      _ -> nil
+    end
+  end
+
+  defp fast(_payload), do: nil
+
+  defp natural(<<0::1, n::7, rest::binary>>), do: {n, rest}
+  defp natural(<<0xCC, n, rest::binary>>), do: {n, rest}
+  defp natural(<<0xCD, n::16, rest::binary>>), do: {n, rest}
+  defp natural(<<0xCE, n::32, rest::binary>>), do: {n, rest}
+  defp natural(<<0xCF, n::64, rest::binary>>), do: {n, rest}
+  defp natural(_other), do: nil
+
+  defp naturals(0, <<>>), do: []
+
+  defp naturals(count, rest) when count > 0 do
+    with {n, rest} <- natural(rest), dims when is_list(dims) <- naturals(count - 1, rest) do
+      [n | dims]
+    end
+  end
+
+  defp naturals(_, _), do: nil
+
+  defp slow(payload) do
+    case Codec.decode_whole(payload) do
+      {:ok, %{"id" => id, "status" => "ok"} = reply} when is_integer(id) ->
+        {:ok, id, {:ok, reply}}
+
+      {:ok, %{"id" => id, "status" => _, "error" => %{} = error}} when is_integer(id) ->
+        {:ok, id, {:error, error(error)}}
+
+      {:ok, other} ->
+        {:error, "not a reply: #{inspect(other, limit: 5, printable_limit: 64)}"}
+
+      {:error, reason} ->
+        {:error, reason}
+    end
+  end
+
+  defp error(error) do
+    %Error{
+      code: Map.get(@codes_by_name, error["code"], :unknown),
+      message: text(error["text"]),
+      op: error["op"],
+      index: error["index"],
+      written: error["written"] || []
+    }
+  end
+
+  defp text(text) when is_binary(text) and text != "", do: text
+  defp text(_), do: "no text was given"
+end

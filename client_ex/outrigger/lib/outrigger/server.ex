@@ -1,0 +1,324 @@
+defmodule Outrigger.Server do
+  @moduledoc false
+  # What a caller needs to talk to a connection without asking it: numbers are drawn from shared
+  # counters, frames are encoded in the caller, and only finished bytes are sent on.
+
+  alias Outrigger.{ConnectionError, Error, Keeper, Protocol}
+
+  @enforce_keys [:key, :connection, :counters, :meta]
+  defstruct [
+    :key,
+    :connection,
+    :counters,
+    :meta,
+    :direct,
+    :leases,
+    :tokens,
+    :timeout,
+    :start_timeout,
+    :queue_max,
+    :queue_bytes_max,
+    :chunk_bytes
+  ]
+
+  @type t :: %__MODULE__{}
+  @type ref :: t | atom | pid | {:global, term} | {:via, module, term}
+
+  @request_id 1
+  @handle 2
+  @program_id 3
+  @epoch 4
+  @requests 5
+  @bytes 6
+  @frame_max 7
+  # Requests handed to the connection that the port has not got yet.
+  @handed_on 8
+  @slots 8
+
+  # Requests below this size are counted, not weighed.
+  @weighed_bytes 2048
+  # No daemon's frame limit is below this.
+  @large_bytes 65_536
+
+  defguard is_ref(term)
+           when is_struct(term, __MODULE__) or (is_atom(term) and not is_nil(term)) or
+                  is_pid(term) or
+                  (is_tuple(term) and tuple_size(term) in 2..3 and
+                     (elem(term, 0) == :via or elem(term, 0) == :global))
+
+  def new_counters do
+    counters = :atomics.new(@slots, signed: true)
+    :atomics.put(counters, @handle, 255)
+    counters
+  end
+
+  def put(%__MODULE__{key: keys} = server) do
+    for key <- keys, do: :persistent_term.put({__MODULE__, key}, server)
+    :ok
+  end
+
+  def delete(%__MODULE__{key: keys}) do
+    for key <- keys, do: :persistent_term.erase({__MODULE__, key})
+    :ok
+  end
+
+  @doc "The server of a name or pid; raises if there is none."
+  def fetch!(%__MODULE__{} = server), do: server
+
+  def fetch!(ref) do
+    :persistent_term.get({__MODULE__, ref})
+  rescue
+    ArgumentError -> reraise not_running(ref), __STACKTRACE__
+  end
+
+  defp not_running(ref) when is_ref(ref) do
+    %ConnectionError{reason: :not_connected, detail: "no Outrigger server #{inspect(ref)}"}
+  end
+
+  defp not_running(other) do
+    ArgumentError.exception(
+      "expected an Outrigger server (its name or pid), got: #{inspect(other)}"
+    )
+  end
+
+  def epoch(%{counters: counters}), do: :atomics.get(counters, @epoch)
+  def put_epoch(counters, epoch), do: :atomics.put(counters, @epoch, epoch)
+  def put_frame_max(counters, bytes), do: :atomics.put(counters, @frame_max, bytes)
+  def last_handle(%{counters: counters}), do: :atomics.get(counters, @handle)
+  def request_id(%{counters: counters}), do: :atomics.add_get(counters, @request_id, 1)
+  def program_id(%{counters: counters}), do: :atomics.add_get(counters, @program_id, 1)
+
+  def in_flight(%{counters: counters}) do
+    {:atomics.get(counters, @requests), :atomics.get(counters, @bytes)}
+  end
+
+  @doc "The current epoch; waits for a daemon if there is none. Raises ConnectionError."
+  def epoch!(server) do
+    case ready(server) do
+      {:ok, epoch} -> epoch
+      {:error, error} -> raise error
+    end
+  end
+
+  def ready(server) do
+    case epoch(server) do
+      0 -> await_ready(server, server.start_timeout)
+      epoch -> {:ok, epoch}
+    end
+  end
+
+  def await_ready(server, timeout) do
+    with {:error, %ConnectionError{reason: :deadline}} <-
+           exchange(server, &{:await_ready, &1}, timeout) do
+      {:error, %ConnectionError{reason: :not_connected, detail: "after #{timeout} ms"}}
+    end
+  end
+
+  @doc """
+  A new handle and its token. A process draws them in blocks, and keeps the rest of its block in
+  its dictionary: an ETS operation each would cost more than all else.
+  """
+  def handle(%{tokens: nil} = server), do: {:atomics.add_get(server.counters, @handle, 1), nil}
+
+  def handle(%{tokens: table} = server) do
+    case Process.get({__MODULE__, table}) do
+      {handle, [token | tokens]} ->
+        Process.put({__MODULE__, table}, {handle + 1, tokens})
+        {handle, token}
+
+      _used_up ->
+        {handle, [token | tokens]} = block(server)
+        Process.put({__MODULE__, table}, {handle + 1, tokens})
+        {handle, token}
+    end
+  end
+
+  defp block(%{counters: counters, tokens: table, leases: leases}) do
+    first = :atomics.add_get(counters, @handle, Keeper.block()) - Keeper.block() + 1
+    if Keeper.first?(first), do: send(leases, {:opened, Keeper.batch(first)})
+
+    case :ets.take(table, first) do
+      [block] ->
+        block
+
+      # Faster than the keepers: they get what we make.
+      [] ->
+        tokens = Keeper.tokens(first)
+        send(leases, {:late, first, tokens})
+        {first, tokens}
+    end
+  end
+
+  @doc """
+  Hands over a finished frame. `want` says what becomes of the reply: `{:results, handles, args}`,
+  `{:reply, ref}`, `{:sync, ref}` or `:drop`.
+
+  While many requests are on their way, frames go through the connection, which writes several at
+  once. When nothing is, the caller writes to the port itself and saves the wait for another
+  process: unless something handed on has not been written yet, which must not be overtaken.
+  """
+  def send_frame(server, epoch, id, frame, size, want, program \\ nil, deadline \\ nil) do
+    if size > @large_bytes, do: check_frame(server, size)
+
+    with 1 <- reserve(server, size),
+         0 <- :atomics.get(server.counters, @handed_on),
+         nil <- deadline,
+         port when is_port(port) <- direct_port(server, epoch, program) do
+      program_id = if program, do: elem(program, 0)
+      :ets.insert(server.direct, {id, want, size, self(), program_id})
+      unless command(port, frame), do: hand_on(server, {:unsent, epoch, id, frame})
+      if epoch(server) != epoch, do: direct_too_late(server, id)
+    else
+      _ ->
+        request = {:request, epoch, id, frame, size, want, self(), program, deadline}
+        hand_on(server, request)
+    end
+
+    :ok
+  end
+
+  # The daemon died meanwhile. Whoever takes the entry tells of it.
+  defp direct_too_late(server, id) do
+    case :ets.take(server.direct, id) do
+      [{_, want, size, _, _}] ->
+        done(server.counters, 1, weight(size))
+        error = {:error, %ConnectionError{reason: {:daemon_exited, :unknown}}}
+
+        case want do
+          {kind, ref} when kind in [:reply, :sync] -> send(self(), {ref, error})
+          {:results, _, _, ref} -> send(self(), {ref, error})
+          _ -> :ok
+        end
+
+      [] ->
+        :ok
+    end
+  end
+
+  defp hand_on(server, message) do
+    :atomics.add(server.counters, @handed_on, 1)
+    send(server.connection, message)
+  end
+
+  @doc "The connection's side: requests that were handed on have been written, or never will be."
+  def written(counters, count), do: :atomics.sub(counters, @handed_on, count)
+
+  # The first request of a process goes through the connection, which then knows of its death.
+  defp direct_port(%{meta: meta, direct: direct} = server, epoch, program) do
+    with true <- Process.get({__MODULE__, direct}, false),
+         true <- program == nil or :ets.member(meta, {:prepared, elem(program, 0)}),
+         [{_, ^epoch, port}] <- :ets.lookup(meta, :port) do
+      port
+    else
+      _ ->
+        Process.put({__MODULE__, direct}, true)
+        server.connection
+    end
+  end
+
+  # A port that is gone takes nothing; the connection then fails the request with all others.
+  defp command(port, frame) do
+    Port.command(port, frame, [:nosuspend])
+  rescue
+    ArgumentError -> true
+  end
+
+  defp check_frame(server, size) do
+    with {:error, error} <- fits(server, size), do: raise(error)
+  end
+
+  @doc "Is a request short enough for a frame? The daemon would hang up."
+  def fits(server, size) do
+    limit = :atomics.get(server.counters, @frame_max)
+
+    if limit > 0 and size - 4 > limit do
+      message = "a request of #{size} bytes, but a frame has #{limit} bytes at most"
+      {:error, %Error{code: :limit_exceeded, message: message}}
+    else
+      :ok
+    end
+  end
+
+  defp reserve(%{counters: counters} = server, size) do
+    requests = :atomics.add_get(counters, @requests, 1)
+
+    bytes = if size >= @weighed_bytes, do: :atomics.add_get(counters, @bytes, size), else: 0
+
+    if requests > server.queue_max or bytes > server.queue_bytes_max,
+      do: wait_for_room(server, size)
+
+    requests
+  end
+
+  # Everything that this process sent before has arrived when the connection sees this request, so
+  # the caller is held back until its own requests have moved on.
+  defp wait_for_room(server, size) do
+    case exchange(server, &{:await_room, &1}, server.timeout) do
+      {:ok, _} ->
+        :ok
+
+      {:error, error} ->
+        done(server.counters, 1, weight(size))
+        error = if error.reason == :deadline, do: %{error | reason: :queue_full}, else: error
+        raise error
+    end
+  end
+
+  def weight(size) when size >= @weighed_bytes, do: size
+  def weight(_size), do: 0
+
+  @doc "The connection's side of the count: requests that ended."
+  def done(counters, requests, bytes) do
+    :atomics.sub(counters, @requests, requests)
+    if bytes > 0, do: :atomics.sub(counters, @bytes, bytes)
+    :ok
+  end
+
+  @doc "Sends a request and waits for its reply: `{:ok, map}` or `{:error, exception}`."
+  def request(server, kind, fields, options \\ []) do
+    epoch = options[:epoch] || epoch!(server)
+    timeout = Keyword.get(options, :deadline) || server.timeout
+    id = request_id(server)
+    frame = IO.iodata_to_binary(Protocol.request(id, kind, fields))
+    ref = async(server, epoch, id, frame, byte_size(frame), options[:want] || :reply)
+    await(server, ref, id, timeout)
+  end
+
+  @doc "Sends a frame whose reply `await/4` fetches."
+  def async(server, epoch, id, frame, size, want) do
+    ref = monitor(server)
+    send_frame(server, epoch, id, frame, size, {want, ref})
+    ref
+  end
+
+  def monitor(server), do: :erlang.monitor(:process, server.connection, alias: :reply_demonitor)
+
+  def await(server, ref, id, timeout) do
+    receive do
+      {^ref, reply} -> reply
+      {:DOWN, ^ref, _, _, reason} -> {:error, closed(reason)}
+    after
+      timeout ->
+        Process.demonitor(ref, [:flush])
+
+        receive do
+          {^ref, reply} -> reply
+        after
+          0 ->
+            send(server.connection, {:give_up, id})
+            {:error, %ConnectionError{reason: :deadline, detail: "after #{timeout} ms"}}
+        end
+    end
+  end
+
+  @doc "Asks the connection itself."
+  def exchange(server, message, timeout) do
+    ref = :erlang.monitor(:process, server.connection, alias: :reply_demonitor)
+    send(server.connection, message.(ref))
+    await(server, ref, 0, timeout)
+  end
+
+  defp closed(reason) do
+    %ConnectionError{reason: :closed, detail: if(reason != :noproc, do: inspect(reason))}
+  end
+end

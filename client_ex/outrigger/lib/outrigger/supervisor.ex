@@ -1,0 +1,43 @@
+defmodule Outrigger.Supervisor do
+  @moduledoc false
+  # Watcher and leases first: they outlive the connection, and what it leaves behind is theirs to
+  # clear away. The tables and counters belong to this process, so that numbers are never reused.
+
+  use Supervisor
+  alias Outrigger.{Connection, Leases, Server, Telemetry, Watcher}
+
+  def start_link(options) do
+    name = if options.name, do: [name: options.name], else: []
+
+    case Supervisor.start_link(__MODULE__, options, name) do
+      {:error, {:shutdown, {:failed_to_start_child, Connection, error}}} -> {:error, error}
+      other -> other
+    end
+  end
+
+  @impl true
+  def init(options) do
+    Telemetry.setup()
+    table_options = [:set, :public, write_concurrency: true, read_concurrency: true]
+
+    shared = %{
+      supervisor: self(),
+      counters: Server.new_counters(),
+      meta: :ets.new(:outrigger_tensors, table_options),
+      direct: :ets.new(:outrigger_direct, table_options),
+      tokens: :ets.new(:outrigger_tokens, table_options)
+    }
+
+    children = [
+      child(Watcher, shared.tokens),
+      child(Leases, shared.tokens),
+      child(Connection, {options, shared})
+    ]
+
+    Supervisor.init(children, strategy: :one_for_all)
+  end
+
+  defp child(module, argument) do
+    %{id: module, start: {module, :start_link, [argument]}, shutdown: 2_000}
+  end
+end

@@ -1,0 +1,32 @@
+defmodule Outrigger.Telemetry do
+  @moduledoc """
+  Events for [`:telemetry`](https://hexdocs.pm/telemetry), if the application has it.
+
+  | event | measurements | metadata |
+  |---|---|---|
+  | `[:outrigger, :daemon, :up]` | `duration_ms` | `server`, `os_pid`, `epoch`, `restart` (boolean) |
+  | `[:outrigger, :daemon, :down]` | `pending` (requests) | `server`, `os_pid`, `status` |
+  | `[:outrigger, :request, :error]` | `count` | `server`, `error` (an exception) |
+  | `[:outrigger, :lease, :released]` | `count` (handles) | `server` |
+  | `[:outrigger, :restart, :failed]` | `count` | `server`, `error`: the `:on_restart` callback or the start failed |
+
+  `server` is the name given to `Outrigger.start_link/1`, or nil. Handlers run in the connection
+  process: keep them short.
+  """
+
+  @compile {:no_warn_undefined, :telemetry}
+
+  @doc false
+  def setup do
+    :persistent_term.put(__MODULE__, Code.ensure_loaded?(:telemetry))
+  end
+
+  @doc false
+  def execute(event, measurements, metadata) do
+    if :persistent_term.get(__MODULE__, false) do
+      :telemetry.execute([:outrigger | event], measurements, metadata)
+    end
+
+    :ok
+  end
+end

@@ -1,0 +1,127 @@
+defmodule Outrigger.Tensor do
+  @moduledoc """
+  A handle of a tensor that lives in a daemon.
+
+  It is small and may be sent to other processes. As long as any process of this node holds it,
+  the tensor stays; when nobody does, the daemon's memory is released within seconds (the holders'
+  garbage collection and a poll must come first; see `Outrigger.release/1` and `Outrigger.scope/2`
+  for certainty). Its fields are private.
+
+  Inspecting shows type and shape and never asks the daemon:
+
+      #Outrigger.Tensor<f32[344][403]>
+      #Outrigger.Tensor<pending>       its op has not been answered yet
+      #Outrigger.Tensor<failed: …>     its op failed
+      #Outrigger.Tensor<stale>         its daemon is gone
+
+  With `inspect(tensor, custom_options: [values: 5])` the first values are read, too.
+  """
+
+  alias Outrigger.{ConnectionError, Dtype, Server}
+
+  @enforce_keys [:server, :handle, :epoch]
+  defstruct [:server, :handle, :epoch, :token]
+
+  @opaque t :: %__MODULE__{
+            server: Server.t(),
+            handle: pos_integer,
+            epoch: pos_integer,
+            token: binary | nil
+          }
+
+  @doc false
+  def new(server, epoch) do
+    {handle, token} = Server.handle(server)
+
+    case Process.get({Outrigger, :scope}) do
+      nil -> :ok
+      handles -> Process.put({Outrigger, :scope}, [{server, epoch, handle} | handles])
+    end
+
+    %__MODULE__{server: server, handle: handle, epoch: epoch, token: token}
+  end
+
+  @doc false
+  # What is known without asking: {:ok, {type, shape}}, {:error, error} or :pending.
+  def lookup(%__MODULE__{} = tensor) do
+    with :ok <- check(tensor) do
+      case :ets.lookup(tensor.server.meta, tensor.handle) do
+        [{_, {:error, error}}] -> {:error, error}
+        [{_, meta}] -> {:ok, meta}
+        [] -> :pending
+      end
+    end
+  rescue
+    # The server is gone, and the table with it.
+    ArgumentError -> {:error, stale()}
+  end
+
+  @doc false
+  def check(%__MODULE__{server: server, epoch: epoch}) do
+    if Server.epoch(server) == epoch, do: :ok, else: {:error, stale()}
+  end
+
+  @doc false
+  def check!(tensor) do
+    with {:error, error} <- check(tensor), do: raise(error)
+  end
+
+  defp stale, do: %ConnectionError{reason: :stale_epoch}
+
+  @doc false
+  # Waits until the tensor exists: {:ok, {type, shape}} or {:error, error}.
+  def await(tensor, timeout) do
+    case lookup(tensor) do
+      :pending ->
+        case Server.exchange(tensor.server, &{:await_handle, tensor.handle, &1}, timeout) do
+          # A release that overtook the wait, or a new epoch.
+          {:error, %Outrigger.Error{code: :bad_handle} = error} ->
+            with :ok <- check(tensor), do: {:error, error}
+
+          reply ->
+            reply
+        end
+
+      known ->
+        known
+    end
+  end
+
+  @doc false
+  def dims(shape), do: shape |> Tuple.to_list() |> Enum.map_join(&"[#{&1}]")
+
+  @doc false
+  def describe(tensor) do
+    case lookup(tensor) do
+      {:ok, {type, shape}} -> "#{type}#{dims(shape)}"
+      :pending -> "pending"
+      {:error, %ConnectionError{reason: :stale_epoch}} -> "stale"
+      {:error, error} -> "failed: #{Exception.message(error)}"
+    end
+  end
+
+  @doc false
+  def count({_type, shape}), do: Dtype.count(shape)
+
+  defimpl Inspect do
+    import Inspect.Algebra
+    alias Outrigger.Tensor
+
+    @peek_ms 50
+
+    def inspect(tensor, options) do
+      concat(["#Outrigger.Tensor<", Tensor.describe(tensor), values(tensor, options), ">"])
+    end
+
+    defp values(tensor, options) do
+      with count when is_integer(count) and count > 0 <- options.custom_options[:values],
+           {:ok, meta} <- Tensor.lookup(tensor),
+           {:ok, values} <- Outrigger.peek(tensor, count, deadline: @peek_ms) do
+        more = if Tensor.count(meta) > length(values), do: ", …"
+        " #{Enum.map_join(values, ", ", &Kernel.inspect/1)}#{more}"
+      else
+        _ -> ""
+      end
+    end
+  end
+end

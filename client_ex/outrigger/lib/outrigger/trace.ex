@@ -1,0 +1,283 @@
+defmodule Outrigger.Value do
+  @moduledoc """
+  A value inside of a program that is being built: what the functions of `Outrigger.Op` and
+  `Outrigger.InPlace` take and give while `Outrigger.program/1` traces a function.
+  """
+
+  @enforce_keys [:id, :trace]
+  defstruct [:id, :trace, :param]
+
+  @opaque t :: %__MODULE__{
+            id: non_neg_integer,
+            trace: reference,
+            param: non_neg_integer | nil
+          }
+
+  defimpl Inspect do
+    def inspect(value, _options), do: "#Outrigger.Value<%#{value.id}>"
+  end
+end
+
+defmodule Outrigger.Trace do
+  @moduledoc false
+  # The builder that programs are traced with, in the process dictionary, and the one door through
+  # which each op goes: into the builder if there is one, otherwise to the daemon at once.
+
+  alias Outrigger.{Program, Server, Tensor, Value}
+  require Server
+
+  @key {__MODULE__, :builder}
+
+  # In place, these give a mutable view, which is another tensor.
+  @views ~w(slice reshape squeeze transpose reverse)
+
+  defstruct [:ref, next: 0, body: [], captures: []]
+
+  def active?, do: Process.get(@key) != nil
+
+  @doc """
+  One op. `options` are the attributes as `{name, wire value}`; with `in_place`, the position of
+  the operand that is written.
+  """
+  def op(name, operands, attrs, in_place \\ nil) do
+    if active?(),
+      do: emit(name, operands, attrs, in_place),
+      else: eager(name, operands, attrs, in_place)
+  end
+
+  @doc "An op without operands, on a server."
+  def create(server, name, attrs) do
+    if active?() do
+      raise ArgumentError,
+            "inside of a program, Op.#{name} takes no server: leave the first argument out"
+    end
+
+    program = instruction_program(name, [], [], attrs, nil, [0])
+    Program.run(Server.fetch!(server), program, [], [])
+  end
+
+  ## Eagerly
+
+  defp eager(name, operands, attrs, in_place) do
+    {ins, args} = number_operands(name, operands, [], [])
+
+    if args == [] do
+      raise ArgumentError, "Op.#{name} needs a tensor among its operands: #{inspect(operands)}"
+    end
+
+    written = in_place && Enum.at(operands, in_place)
+
+    cond do
+      in_place && not is_struct(written, Tensor) ->
+        raise ArgumentError, "InPlace.#{name} writes into a tensor, got: #{inspect(written)}"
+
+      in_place && name not in @views ->
+        outputs = []
+        program = instruction_program(name, ins, args, attrs, true, outputs)
+        Program.run(hd(args).server, program, args, [])
+        written
+
+      true ->
+        program = instruction_program(name, ins, args, attrs, in_place && true, [length(args)])
+        Program.run(hd(args).server, program, args, [])
+    end
+  end
+
+  # The same tensor twice is one parameter.
+  defp number_operands(name, [%Tensor{handle: handle} = tensor | rest], ins, args) do
+    case Enum.find_index(args, &(&1.handle == handle)) do
+      nil -> number_operands(name, rest, [length(args) | ins], args ++ [tensor])
+      id -> number_operands(name, rest, [id | ins], args)
+    end
+  end
+
+  defp number_operands(name, [number | rest], ins, args) do
+    number_operands(name, rest, [literal(name, number) | ins], args)
+  end
+
+  defp number_operands(_name, [], ins, args), do: {:lists.reverse(ins), args}
+
+  defp instruction_program(name, ins, args, attrs, in_place, outputs) do
+    count = length(args)
+
+    instruction = %{
+      op: name,
+      in: ins,
+      out: [count],
+      attrs: attrs,
+      regions: [],
+      in_place: in_place
+    }
+
+    params = if count == 0, do: [], else: Enum.to_list(0..(count - 1))
+    template = if outputs == [], do: nil, else: {:result, 0}
+    Program.build(params, [instruction], outputs, template, [])
+  end
+
+  defp literal(_name, number) when is_number(number), do: {:number, number}
+
+  defp literal(_name, atom) when atom in [:nan, :infinity, :neg_infinity], do: {:number, atom}
+
+  defp literal(name, %Value{}) do
+    raise ArgumentError,
+          "Op.#{name} got a value of a program that is not being built here; " <>
+            "values only live inside of the function given to Outrigger.program/1"
+  end
+
+  defp literal(name, other) do
+    raise ArgumentError,
+          "Op.#{name} takes tensors, values of the program and numbers, got: #{inspect(other)}"
+  end
+
+  ## Traced
+
+  defp emit(name, operands, attrs, in_place) do
+    ins = Enum.map(operands, &operand(name, &1))
+    [out] = fresh(1)
+    target = in_place && Enum.at(operands, in_place)
+
+    if in_place && not match?(%struct{} when struct in [Value, Tensor], target) do
+      raise ArgumentError, "InPlace.#{name} writes into a tensor, got: #{inspect(target)}"
+    end
+
+    append(%{op: name, in: ins, out: [out], attrs: attrs, regions: [], in_place: in_place && true})
+
+    param = if in_place && name not in @views, do: param_of(target, Enum.at(ins, in_place))
+    %Value{id: out, trace: builder().ref, param: param}
+  end
+
+  # The parameter that a value is the same tensor as, if any.
+  defp param_of(%Value{param: param}, _id), do: param
+  defp param_of(%Tensor{}, id), do: id
+
+  @doc "An op with regions. Gives as many values as there are `outs`."
+  def emit_regions(name, operands, regions, count) do
+    ins = Enum.map(operands, &operand(name, &1))
+    outs = fresh(count)
+    append(%{op: name, in: ins, out: outs, attrs: [], regions: regions, in_place: nil})
+    for out <- outs, do: %Value{id: out, trace: builder().ref}
+  end
+
+  @doc "Traces a function of `count` parameters into a region: `{region, what it returned}`."
+  def region(count, fun) do
+    outer = builder()
+    params = fresh(count)
+    put(%{builder() | body: []})
+    returned = fun.(for id <- params, do: %Value{id: id, trace: outer.ref})
+    outputs = returned |> values() |> Enum.map(&output_id/1)
+    inner = builder()
+    put(%{inner | body: outer.body})
+    {%{params: params, body: :lists.reverse(inner.body), outputs: outputs}, returned}
+  end
+
+  @doc "The values of a single value, tuple or list of them."
+  def values(tuple) when is_tuple(tuple), do: Tuple.to_list(tuple)
+  def values(list) when is_list(list), do: list
+  def values(single), do: [single]
+
+  @doc "Values in the container of another."
+  def like(tuple, values) when is_tuple(tuple), do: List.to_tuple(values)
+  def like(list, values) when is_list(list), do: values
+  def like(_single, [value]), do: value
+
+  defp output_id(number) when is_number(number) do
+    raise ArgumentError,
+          "a region gave the number #{number}; give a value, such as Op.constant(#{number}, :f32, {})"
+  end
+
+  defp output_id(value), do: operand("output", value)
+
+  @doc "Traces a whole program."
+  def program(arity, fun) do
+    if active?(), do: raise(ArgumentError, "programs do not nest")
+    put(%__MODULE__{ref: make_ref()})
+
+    try do
+      params = fresh(arity)
+      ref = builder().ref
+      returned = apply(fun, for(id <- params, do: %Value{id: id, trace: ref, param: id}))
+      {template, outputs} = outputs(returned, params)
+      %{body: body, captures: captures} = builder()
+      captures = :lists.reverse(captures)
+      {captured_ids, captured} = Enum.unzip(captures)
+      template = relocate(template, params ++ captured_ids)
+      Program.build(params ++ captured_ids, :lists.reverse(body), outputs, template, captured)
+    after
+      Process.delete(@key)
+    end
+  end
+
+  # What is a parameter, or was written in place into one, is given back as the argument itself.
+  defp outputs(returned, _params) do
+    values = values(returned)
+
+    {entries, outputs} =
+      Enum.map_reduce(values, [], fn value, outputs ->
+        id = output_id(value)
+
+        case value do
+          %Value{param: param} when is_integer(param) -> {{:param, param}, outputs}
+          %Tensor{} -> {{:param, id}, outputs}
+          _ -> result_entry(id, outputs)
+        end
+      end)
+
+    {like(returned, entries) |> wrap(returned), :lists.reverse(outputs)}
+  end
+
+  defp result_entry(id, outputs) do
+    case Enum.find_index(:lists.reverse(outputs), &(&1 == id)) do
+      nil -> {{:result, length(outputs)}, [id | outputs]}
+      index -> {{:result, index}, outputs}
+    end
+  end
+
+  defp wrap(entries, returned) when is_tuple(returned), do: {:tuple, Tuple.to_list(entries)}
+  defp wrap(entries, returned) when is_list(returned), do: {:list, entries}
+  defp wrap(entry, _single), do: entry
+
+  # Parameters are named by their place among the arguments.
+  defp relocate({container, entries}, ids) when container in [:tuple, :list] do
+    {container, Enum.map(entries, &relocate(&1, ids))}
+  end
+
+  defp relocate({:param, id}, ids), do: {:param, Enum.find_index(ids, &(&1 == id))}
+  defp relocate({:result, index}, _ids), do: {:result, index}
+
+  defp operand(name, %Value{trace: ref} = value) do
+    if ref != builder().ref, do: literal(name, value), else: value.id
+  end
+
+  # A tensor becomes a hidden argument of the program.
+  defp operand(_name, %Tensor{handle: handle} = tensor) do
+    builder = builder()
+
+    case Enum.find(builder.captures, fn {_, known} -> known.handle == handle end) do
+      {id, _} ->
+        id
+
+      nil ->
+        [id] = fresh(1)
+        put(%{builder() | captures: [{id, tensor} | builder.captures]})
+        id
+    end
+  end
+
+  defp operand(name, other), do: literal(name, other)
+
+  defp fresh(0), do: []
+
+  defp fresh(count) do
+    builder = builder()
+    put(%{builder | next: builder.next + count})
+    Enum.to_list(builder.next..(builder.next + count - 1))
+  end
+
+  defp append(instruction) do
+    builder = builder()
+    put(%{builder | body: [instruction | builder.body]})
+  end
+
+  defp builder, do: Process.get(@key)
+  defp put(builder), do: Process.put(@key, builder)
+end

@@ -1,0 +1,315 @@
+defmodule Outrigger.Traffic do
+  @moduledoc false
+  # The requests of one connection between their callers and the port: what waits, what was sent,
+  # what the windows allow, who is told of the outcome. Used by the connection process only.
+  #
+  # Invariant: each request counted in the server's counters is in `pending` or in `queue`, until
+  # finish/4 takes it out, tells its owner exactly once, and uncounts it. What callers wrote to the
+  # port themselves is in the table `direct` instead.
+  #
+  # Outrigger.Outcome tells the owners; Outrigger.Withdrawal is about requests that nobody wants
+  # any more.
+
+  alias Outrigger.{ConnectionError, Outcome, Protocol, Server}
+
+  # One port command runs on our scheduler: keep it short.
+  @flush_bytes 128 * 1024
+  @retry_ms 2
+  # A local deadline leaves the daemon this much to answer by itself.
+  @deadline_grace_ms 20
+
+  defstruct [
+    :counters,
+    :meta,
+    :direct,
+    :leases,
+    :name,
+    port: nil,
+    epoch: 0,
+    windows: {1, 1},
+    programs_max: 1,
+    pending: %{},
+    bytes: 0,
+    queue: :queue.new(),
+    queued: 0,
+    out: [],
+    out_bytes: 0,
+    # handed-on requests in `out`
+    out_count: 0,
+    blocked?: false,
+    programs: %{},
+    tick: 0,
+    waiters: %{},
+    room: [],
+    room_below: 1,
+    callers: %{},
+    last_caller: nil,
+    errors: %{},
+    dead: MapSet.new(),
+    write_errors?: false,
+    live_bytes: 0,
+    created_bytes: 0,
+    poll_bytes: 0,
+    memory_limit: 0,
+    last_exit: :unknown
+  ]
+
+  @type t :: %__MODULE__{}
+
+  ## From callers
+
+  @doc "Takes a request message of Server.send_frame/8."
+  def submit(t, {:request, epoch, _, _, size, want, _, _, _}) when epoch != t.epoch do
+    Server.written(t.counters, 1)
+    gone(t, want, size)
+  end
+
+  def submit(t, {:request, _, id, frame, size, want, pid, program, deadline}) do
+    t = if pid == t.last_caller, do: t, else: watch(t, pid)
+    timer = deadline && Process.send_after(self(), {:deadline, id}, deadline + @deadline_grace_ms)
+    request = {id, frame, {want, size, pid, timer}, program}
+
+    if t.queued == 0 and open?(t, size) do
+      handed_on(t, request)
+    else
+      %{t | queue: :queue.in(request, t.queue), queued: t.queued + 1}
+    end
+  end
+
+  @doc "A caller wanted to write to the port itself, but it is busy."
+  def unsent(t, {:unsent, epoch, _, _}) when epoch != t.epoch do
+    Server.written(t.counters, 1)
+    t
+  end
+
+  def unsent(t, {:unsent, _, _id, frame}) do
+    size = IO.iodata_length(frame)
+    %{t | out: [t.out | frame], out_bytes: t.out_bytes + size, out_count: t.out_count + 1}
+  end
+
+  # Sent to a daemon that was gone when we heard of it.
+  defp gone(t, want, size) do
+    Server.done(t.counters, 1, Server.weight(size))
+    Outcome.tell(t, want, nil, {:error, %ConnectionError{reason: {:daemon_exited, t.last_exit}}})
+  end
+
+  defp watch(t, pid) do
+    callers = t.callers
+
+    callers =
+      if is_map_key(callers, pid), do: callers, else: Map.put(callers, pid, Process.monitor(pid))
+
+    %{t | callers: callers, last_caller: pid}
+  end
+
+  defp open?(%{windows: {requests, bytes}} = t, size) do
+    pending = map_size(t.pending)
+    not t.blocked? and pending < requests and (t.bytes + size <= bytes or pending == 0)
+  end
+
+  defp handed_on(t, request), do: forward(%{t | out_count: t.out_count + 1}, request)
+
+  defp forward(t, {id, frame, {_, size, _, _} = entry, nil}) do
+    out_bytes = t.out_bytes + size
+
+    t = %{
+      t
+      | pending: Map.put(t.pending, id, entry),
+        bytes: t.bytes + size,
+        out: [t.out | frame],
+        out_bytes: out_bytes
+    }
+
+    if out_bytes >= @flush_bytes, do: flush(t), else: t
+  end
+
+  # A call of a prepared program. The client decides what the daemon keeps, and so always knows.
+  defp forward(t, {id, frame, entry, {program_id, encoded}}) do
+    t = if is_map_key(t.programs, program_id), do: t, else: prepare(t, program_id, encoded, nil)
+    t |> used(program_id) |> forward({id, frame, entry, nil})
+  end
+
+  defp used(t, program_id) do
+    tick = t.tick + 1
+    %{t | tick: tick, programs: Map.put(t.programs, program_id, tick)}
+  end
+
+  @doc "Prepares a program for a caller that waits for the verdict."
+  def prepare(%{epoch: 0} = t, _program_id, _encoded, ref) do
+    Outcome.answer(ref, {:error, %ConnectionError{reason: :not_connected}})
+    t
+  end
+
+  def prepare(t, program_id, encoded, ref) do
+    t = if map_size(t.programs) >= t.programs_max, do: evict(t), else: t
+    fields = [{"program_id", program_id}, {"program", {:raw, encoded}}]
+    t = own(t, "prepare", fields, {:prepare, program_id, ref})
+    used(t, program_id)
+  end
+
+  defp evict(t) do
+    {oldest, _} = Enum.min_by(t.programs, fn {_, tick} -> tick end)
+    :ets.delete(t.meta, {:prepared, oldest})
+    t = %{t | programs: Map.delete(t.programs, oldest)}
+    own(t, "forget", [{"program_id", oldest}], :drop)
+  end
+
+  @doc "A request of the connection itself."
+  def own(t, kind, fields, want) do
+    id = :atomics.add_get(t.counters, 1, 1)
+    frame = IO.iodata_to_binary(Protocol.request(id, kind, fields))
+    :atomics.add(t.counters, 5, 1)
+    if Server.weight(byte_size(frame)) > 0, do: :atomics.add(t.counters, 6, byte_size(frame))
+    forward(t, {id, frame, {want, byte_size(frame), self(), nil}, nil})
+  end
+
+  @doc "Writes what has gathered."
+  def flush(%{out_bytes: 0} = t), do: t
+
+  def flush(t) do
+    if Port.command(t.port, t.out, [:nosuspend]) do
+      if t.out_count > 0, do: Server.written(t.counters, t.out_count)
+      %{t | out: [], out_bytes: 0, out_count: 0, blocked?: false}
+    else
+      # The child does not read. What waits here is bounded by the daemon's windows.
+      unless t.blocked?, do: Process.send_after(self(), :retry, @retry_ms)
+      %{t | blocked?: true}
+    end
+  rescue
+    # The port is gone; its exit status is on its way.
+    ArgumentError ->
+      Server.written(t.counters, t.out_count)
+      %{t | out: [], out_bytes: 0, out_count: 0}
+  end
+
+  @doc "The port was busy: tries again."
+  def retry(%{blocked?: true} = t) do
+    t = flush(%{t | blocked?: false})
+    if t.blocked?, do: t, else: t |> pump() |> flush()
+  end
+
+  def retry(t), do: t
+
+  defp pump(%{queued: 0} = t), do: t
+
+  defp pump(t) do
+    {:value, {_, _, {_, size, _, _}, _} = request} = :queue.peek(t.queue)
+
+    if open?(t, size) do
+      pump(handed_on(%{t | queue: :queue.drop(t.queue), queued: t.queued - 1}, request))
+    else
+      t
+    end
+  end
+
+  ## From the daemon
+
+  @doc "A terminal reply."
+  def reply(t, id, reply) do
+    case t.pending do
+      %{^id => entry} -> t |> finish(id, entry, reply) |> pump()
+      _ -> reply_direct(t, id, reply)
+    end
+  end
+
+  # The caller wrote this one itself; or nobody asked.
+  defp reply_direct(t, id, reply) do
+    case :ets.take(t.direct, id) do
+      [{_, want, size, pid, program_id}] ->
+        t = if program_id, do: used(t, program_id), else: t
+        Server.done(t.counters, 1, Server.weight(size))
+        t |> Outcome.tell(want, pid, reply) |> admit()
+
+      [] ->
+        t
+    end
+  end
+
+  defp finish(t, id, {want, size, pid, timer}, reply) do
+    if timer, do: Process.cancel_timer(timer)
+    Server.done(t.counters, 1, Server.weight(size))
+    t = %{t | pending: Map.delete(t.pending, id), bytes: t.bytes - size}
+    t |> Outcome.tell(want, pid, reply) |> admit()
+  end
+
+  defp admit(%{room: []} = t), do: t
+
+  defp admit(t) do
+    {requests, bytes} = Server.in_flight(t)
+
+    if requests <= t.room_below and bytes <= t.room_below * 4096 do
+      for ref <- t.room, do: Outcome.answer(ref, {:ok, :room})
+      %{t | room: []}
+    else
+      t
+    end
+  end
+
+  def await_room(t, ref), do: admit(%{t | room: [ref | t.room]})
+
+  # What callers have written themselves, in the form of `pending`. A few at most.
+  def direct(t) do
+    for {id, want, size, pid, _} <- :ets.tab2list(t.direct), do: {id, {want, size, pid, nil}}
+  end
+
+  # From now on it is like one that we have sent.
+  def adopt(t, id) do
+    case :ets.take(t.direct, id) do
+      [{_, want, size, pid, _}] ->
+        %{t | pending: Map.put(t.pending, id, {want, size, pid, nil}), bytes: t.bytes + size}
+
+      [] ->
+        t
+    end
+  end
+
+  ## The end of an epoch
+
+  @doc "The daemon is gone: each request that waits is answered, once."
+  def fail_all(t, error) do
+    t = for({id, _} <- direct(t), do: id) |> Enum.reduce(t, &adopt(&2, &1))
+    queue = :queue.to_list(t.queue)
+    entries = Enum.map(t.pending, &elem(&1, 1)) ++ Enum.map(queue, &elem(&1, 2))
+
+    Server.written(t.counters, t.queued + t.out_count)
+
+    for {want, size, _pid, timer} <- entries do
+      if timer, do: Process.cancel_timer(timer)
+      Server.done(t.counters, 1, Server.weight(size))
+
+      case want do
+        {kind, ref} when kind in [:reply, :sync] -> Outcome.answer(ref, {:error, error})
+        {:prepare, _, ref} when ref != nil -> Outcome.answer(ref, {:error, error})
+        {:results, _, _, ref} -> Outcome.answer(ref, {:error, error})
+        _ -> :ok
+      end
+    end
+
+    for {_, refs} <- t.waiters, ref <- refs, do: Outcome.answer(ref, {:error, error})
+    for ref <- t.room, do: Outcome.answer(ref, {:ok, :room})
+    lost = for {{:results, _, _}, _, pid, _} <- entries, into: %{}, do: {pid, error}
+    :ets.delete_all_objects(t.meta)
+
+    %{
+      t
+      | port: nil,
+        epoch: 0,
+        pending: %{},
+        bytes: 0,
+        queue: :queue.new(),
+        queued: 0,
+        out: [],
+        out_bytes: 0,
+        out_count: 0,
+        blocked?: false,
+        programs: %{},
+        waiters: %{},
+        room: [],
+        dead: MapSet.new(),
+        write_errors?: false,
+        errors: Map.merge(lost, t.errors),
+        live_bytes: 0,
+        created_bytes: 0
+    }
+  end
+end

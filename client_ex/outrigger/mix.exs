@@ -1,0 +1,32 @@
+defmodule Outrigger.MixProject do
+  use Mix.Project
+
+  @version "0.1.0"
+  @source_url "https://github.com/outrigger-ex/outrigger"
+
+  def project do
+    [
+      app: :outrigger,
+      version: @version,
+      elixir: "~> 1.14",
+      start_permanent: Mix.env() == :prod,
+      elixirc_paths: elixirc_paths(Mix.env()),
+      compilers: Mix.compilers() ++ [:outriggerd],
+      description:
+        "Mutable tensors in a supervised C++ daemon: fast, and no native code in the VM",
+      package: [
+        licenses: ["Apache-2.0"],
+        links: %{"GitHub" => @source_url},
+        files: ~w(lib mix.exs README.md .formatter.exs priv/ops.json)
+      ],
+      deps: []
+    ]
+  end
+
+  def application do
+    [extra_applications: [:logger]]
+  end
+
+  defp elixirc_paths(:test), do: ["lib", "test/support"]
+  defp elixirc_paths(_env), do: ["lib"]
+end

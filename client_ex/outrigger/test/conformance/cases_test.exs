@@ -1,0 +1,188 @@
+defmodule Outrigger.Conformance.CasesTest do
+  @moduledoc "protocol/golden/cases, through the port. Its README says what a case is."
+  use Outrigger.DaemonCase, async: true
+  alias Outrigger.{Codec, Dtype, Program, Transfer}
+  import Bitwise
+
+  @cases Path.expand("../../../../protocol/golden/cases", __DIR__)
+  @files Path.wildcard(Path.join(@cases, "*.msgpack"))
+
+  test "there are golden cases" do
+    assert @files != []
+  end
+
+  for path <- @files do
+    @tag timeout: 300_000
+    test Path.basename(path, ".msgpack") do
+      server = start_server()
+      {:ok, cases} = unquote(path) |> File.read!() |> Codec.decode_whole()
+      failures = for a_case <- cases, text = failure(server, a_case), do: text
+      shown = failures |> Enum.take(10) |> Enum.join("\n")
+      assert failures == [], "#{length(failures)} of #{length(cases)} cases fail:\n#{shown}"
+    end
+  end
+
+  # nil, or what is wrong.
+  defp failure(server, a_case) do
+    tensors = for %{"dtype" => _} = tensor <- a_case["in"], do: {tensor, upload(server, tensor)}
+    args = Enum.map(tensors, &elem(&1, 1))
+    results = run(server, a_case, args)
+    wrong = compare(results, a_case)
+
+    changed =
+      if not Map.get(a_case, "in_place", false) or a_case["error"] do
+        Enum.find_value(tensors, fn {golden, arg} ->
+          if Outrigger.to_binary!(arg) != golden["data"], do: "an operand has changed"
+        end)
+      end
+
+    Outrigger.release(results ++ args)
+    reason = wrong || changed
+    reason && "#{a_case["name"]}: #{reason}"
+  end
+
+  defp upload(server, %{"dtype" => dtype, "shape" => shape, "data" => data}) do
+    {:ok, type} = Dtype.parse(dtype)
+    Transfer.upload(Outrigger.Server.fetch!(server), data, type, List.to_tuple(shape))
+  end
+
+  # Programs come as they are on the wire; the client's own are made by program/1.
+  defp run(server, a_case, args) do
+    program = Map.get(a_case, "program") || program(a_case, length(args))
+    outputs = program["outputs"]
+    entries = for {_, index} <- Enum.with_index(outputs), do: {:result, index}
+
+    Outrigger.run(
+      server,
+      %Program{
+        arity: length(args),
+        encoded: program |> wire() |> Codec.encode() |> IO.iodata_to_binary(),
+        outputs: outputs,
+        template: {:list, entries}
+      },
+      args
+    )
+  end
+
+  defp program(a_case, arity) do
+    {ins, ^arity} =
+      Enum.map_reduce(a_case["in"], 0, fn
+        %{"number" => _} = literal, next -> {literal, next}
+        _tensor, next -> {next, next + 1}
+      end)
+
+    count = if a_case["out"], do: length(a_case["out"]), else: max(1, region_outputs(a_case))
+    outs = Enum.to_list(arity..(arity + count - 1)//1)
+    optional = Map.take(a_case, ["attrs", "regions", "in_place"])
+    instruction = Map.merge(optional, %{"op" => a_case["op"], "in" => ins, "out" => outs})
+    params = Enum.to_list(0..(arity - 1)//1)
+    %{"params" => params, "body" => [instruction], "outputs" => outs}
+  end
+
+  defp region_outputs(%{"regions" => [_ | _] = regions}),
+    do: length(List.last(regions)["outputs"])
+
+  defp region_outputs(_a_case), do: 1
+
+  # The decoder gives strings and binaries alike: `data` is the one attribute that is a binary.
+  defp wire(%{"data" => data} = map) when is_binary(data) do
+    map |> Map.delete("data") |> wire() |> Map.put("data", {:bin, data})
+  end
+
+  defp wire(%{} = map), do: Map.new(map, fn {key, value} -> {key, wire(value)} end)
+  defp wire(list) when is_list(list), do: Enum.map(list, &wire/1)
+  defp wire(other), do: other
+
+  defp compare(results, %{"error" => code}) do
+    case Outrigger.await(results) do
+      {:error, %Error{code: got}} ->
+        if Atom.to_string(got) != code, do: "expected the error #{code}, got #{got}"
+
+      {:ok, _} when results == [] ->
+        nil
+
+      {:ok, _} ->
+        "expected the error #{code}, but it works"
+    end
+  end
+
+  defp compare(results, %{"out" => out} = a_case) do
+    results
+    |> Enum.zip(out)
+    |> Enum.find_value(fn {result, golden} -> compare_one(result, golden, a_case) end)
+  end
+
+  defp compare_one(result, golden, a_case) do
+    case Outrigger.info(result) do
+      {:ok, info} ->
+        {:ok, type} = Dtype.parse(golden["dtype"])
+        shape = List.to_tuple(golden["shape"])
+
+        cond do
+          info.type != type -> "type #{info.type}, expected #{type}"
+          info.shape != shape -> "shape #{inspect(info.shape)}, expected #{inspect(shape)}"
+          true -> compare_data(Outrigger.to_binary!(result), golden["data"], type, a_case)
+        end
+
+      {:error, error} ->
+        Exception.message(error)
+    end
+  end
+
+  defp compare_data(data, data, _type, _case), do: nil
+
+  defp compare_data(data, golden, type, a_case) when type in [:f32, :f64] do
+    bits = Dtype.bytes(type) * 8
+    got = for <<x::little-size(bits) <- data>>, do: x
+    expected = for <<x::little-size(bits) <- golden>>, do: x
+
+    [got, expected]
+    |> Enum.zip()
+    |> Enum.with_index()
+    |> Enum.find_value(fn {{x, y}, at} ->
+      unless close?(x, y, bits, a_case["ulp"] || 0, a_case["abs"]) do
+        "element #{at} is #{show(x, bits)}, expected #{show(y, bits)}"
+      end
+    end)
+  end
+
+  defp compare_data(data, golden, _type, _case) do
+    "#{inspect(data, limit: 20)}, expected #{inspect(golden, limit: 20)}"
+  end
+
+  defp close?(x, x, _bits, _ulp, _abs), do: true
+
+  defp close?(x, y, bits, ulp, abs) do
+    case {nan?(x, bits), nan?(y, bits)} do
+      {true, true} -> true
+      {false, false} -> near?(x, y, bits, ulp, abs)
+      _ -> false
+    end
+  end
+
+  defp near?(x, y, bits, ulp, abs) do
+    exact? = ulp == 0 and abs == nil
+
+    (not exact? and abs(place(x, bits) - place(y, bits)) <= ulp) or
+      (abs != nil and finite?(x, bits) and finite?(y, bits) and
+         abs(float(x, bits) - float(y, bits)) <= abs)
+  end
+
+  defp magnitude(x, bits), do: x &&& (1 <<< (bits - 1)) - 1
+  defp infinity(32), do: 0x7F800000
+  defp infinity(64), do: 0x7FF0000000000000
+  defp nan?(x, bits), do: magnitude(x, bits) > infinity(bits)
+  defp finite?(x, bits), do: magnitude(x, bits) < infinity(bits)
+
+  # Floats in a row: neighbours differ by 1.
+  defp place(x, bits) do
+    if x >>> (bits - 1) == 1, do: -magnitude(x, bits), else: magnitude(x, bits)
+  end
+
+  defp float(x, bits) do
+    <<float::float-size(bits)>> = <<x::size(bits)>>
+    float
+  end
+
+  defp show(x, bits), do: if(finite?(x, bits), do: float(x, bits), else: inspect(x, base: :hex))
+end

@@ -1,0 +1,267 @@
+defmodule Outrigger.CrashTest do
+  use Outrigger.DaemonCase, async: false
+  alias Outrigger.Server
+
+  @moments 100
+
+  test "kill -9 in #{@moments} random moments: one typed error for each pending call, at once" do
+    seed = ExUnit.configuration()[:seed]
+    :rand.seed(:exsss, seed)
+    server = start_server()
+    processes = length(Process.list())
+
+    {worst_error, worst_ready} =
+      Enum.reduce(1..@moments, {0, 0}, fn moment, {worst_error, worst_ready} ->
+        {error_ms, ready_ms} = crash(server, moment, seed)
+        {max(worst_error, error_ms), max(worst_ready, ready_ms)}
+      end)
+
+    IO.puts(
+      "\n#{@moments} kills (seed #{seed}): last error after #{worst_error} ms, new daemon after #{worst_ready} ms at worst"
+    )
+
+    assert worst_error <= 250
+    assert eventually(fn -> length(Process.list()) <= processes + 20 end)
+    struct = Server.fetch!(server)
+    assert eventually(fn -> Server.in_flight(struct) == {0, 0} end)
+    assert :atomics.get(struct.counters, 8) == 0
+    assert {:message_queue_len, 0} = Process.info(struct.connection, :message_queue_len)
+  end
+
+  defp crash(server, moment, seed) do
+    os_pid = os_pid(server)
+    parent = self()
+
+    callers =
+      for n <- 1..8 do
+        spawn(fn ->
+          :rand.seed(:exsss, {seed, moment, n})
+          send(parent, {:started, self()})
+          send(parent, {:outcome, self(), work(server)})
+        end)
+      end
+
+    for pid <- callers, do: assert_receive({:started, ^pid}, 5000)
+    Process.sleep(:rand.uniform(15) - 1)
+    kill(os_pid, "KILL")
+    {error_ms, _} = timed(fn -> for pid <- callers, do: assert_outcome(pid) end)
+    for pid <- callers, do: refute_received({:outcome, ^pid, _})
+    {ready_ms, :ok} = timed(fn -> Outrigger.await_ready(server) end)
+    assert eventually(fn -> os_pid(server) != os_pid end)
+    refute alive?(os_pid)
+    {error_ms, ready_ms}
+  end
+
+  defp assert_outcome(pid) do
+    assert_receive {:outcome, ^pid, error}, 5000
+
+    case error do
+      %ConnectionError{reason: {:daemon_exited, _}} -> :ok
+      %ConnectionError{reason: :stale_epoch} -> :ok
+      other -> flunk("unexpected outcome: #{inspect(other)}")
+    end
+  end
+
+  # Goes on until an error comes, and gives it.
+  defp work(server) do
+    tensor = Outrigger.iota(server, {200_000}, type: :f32)
+    work(server, tensor)
+  rescue
+    error in ConnectionError -> error
+  end
+
+  defp work(server, tensor) do
+    result =
+      case :rand.uniform(6) do
+        1 ->
+          tensor |> Op.multiply(2) |> Op.sum() |> Outrigger.to_number()
+
+        2 ->
+          Outrigger.to_binary(tensor)
+
+        3 ->
+          Outrigger.shape(Op.add(tensor, 1))
+
+        4 ->
+          tensor |> InPlace.add(1) |> Outrigger.peek(3)
+
+        5 ->
+          Outrigger.to_binary(
+            Outrigger.from_binary(server, :binary.copy(<<1>>, 900_000), :u8, {900_000})
+          )
+
+        6 ->
+          Outrigger.info(tensor)
+      end
+
+    case result do
+      {:ok, _} -> work(server, tensor)
+      {:error, error} -> error
+    end
+  end
+
+  test "after the death of a daemon, old tensors are stale without a round trip" do
+    server = start_server()
+    tensor = Outrigger.tensor(server, [1, 2, 3])
+    prepared = Outrigger.prepare!(server, Outrigger.program(&Op.add(&1, 1)))
+    Outrigger.await!(tensor)
+    kill(os_pid(server), "KILL")
+    assert eventually(fn -> inspect(tensor) == "#Outrigger.Tensor<stale>" end)
+    assert {:error, %ConnectionError{reason: :stale_epoch}} = Outrigger.to_list(tensor)
+    assert {:error, %ConnectionError{reason: :stale_epoch}} = Outrigger.shape(tensor)
+    assert {:error, %ConnectionError{reason: :stale_epoch}} = Outrigger.info(tensor)
+    assert Outrigger.release(tensor) == :ok
+    refute Outrigger.cancel(tensor)
+    assert_raise ConnectionError, ~r/daemon that is gone/, fn -> Op.add(tensor, 1) end
+    assert_raise ConnectionError, fn -> InPlace.add(tensor, 1) end
+    assert_raise ConnectionError, fn -> Outrigger.call(prepared, [tensor]) end
+
+    # The next call finds the new daemon, and prepared programs have survived.
+    fresh = Outrigger.tensor(server, [1, 2, 3])
+    assert Outrigger.to_list!(Outrigger.call(prepared, [fresh])) == [2, 3, 4]
+    assert {:error, %ConnectionError{reason: :stale_epoch}} = Outrigger.to_list(tensor)
+  end
+
+  test "on_restart is called once for each new daemon" do
+    parent = self()
+
+    server =
+      start_server(
+        on_restart: fn name -> send(parent, {:restarted, name, Outrigger.ping(name)}) end
+      )
+
+    refute_received {:restarted, _, _}
+
+    for _ <- 1..3 do
+      kill(os_pid(server), "SEGV")
+      assert_receive {:restarted, ^server, :ok}, 5000
+    end
+
+    refute_receive {:restarted, _, _}, 100
+  end
+
+  test "the error tells the signal" do
+    server = start_server()
+    task = Task.async(fn -> Outrigger.to_number(run_endless(server)) end)
+    Process.sleep(50)
+    kill(os_pid(server), "ABRT")
+    assert {:error, %ConnectionError{reason: {:daemon_exited, status}} = error} = Task.await(task)
+    assert status in [134, 6]
+    assert Exception.message(error) =~ "daemon"
+  end
+
+  defp run_endless(server, options \\ []) do
+    Outrigger.run(server, endless(), [Outrigger.tensor(server, 1.0)], options)
+  end
+
+  test "SIGSTOP: callers get their deadline, the server stays responsive, the stop is prompt" do
+    server = start_server()
+    tensor = Outrigger.tensor(server, [1.0])
+    Outrigger.await!(tensor)
+    os_pid = os_pid(server)
+    kill(os_pid, "STOP")
+
+    for deadline <- [10, 100] do
+      {ms, result} = timed(fn -> Outrigger.to_list(tensor, deadline: deadline) end)
+      assert {:error, %ConnectionError{reason: :deadline}} = result
+      assert ms <= deadline + 50
+    end
+
+    slow = Outrigger.run(server, Outrigger.program(&Op.add(&1, 1)), [tensor], deadline: 100)
+    {ms, result} = timed(fn -> Outrigger.to_list(slow) end)
+    assert {:error, %ConnectionError{reason: :deadline}} = result
+    assert ms <= 150
+    {ms, true} = timed(fn -> inspect(Op.add(tensor, 1)) == "#Outrigger.Tensor<pending>" end)
+    assert ms <= 10
+
+    # It thaws, and all is as if nothing had been.
+    kill(os_pid, "CONT")
+    assert Outrigger.to_list(tensor) == {:ok, [1.0]}
+    kill(os_pid, "STOP")
+    {ms, :ok} = timed(fn -> stop_supervised(server) end)
+    assert ms <= 2000
+    assert_os_pid_exited(os_pid, 500)
+  end
+
+  test "a deadline and a cancel stop a running program, and the daemon goes on" do
+    server = start_server()
+    slow = run_endless(server, deadline: 200)
+    {ms, result} = timed(fn -> Outrigger.to_number(slow) end)
+    assert {:error, %{__struct__: struct} = error} = result
+    assert (struct == Error and error.code == :deadline_exceeded) or struct == ConnectionError
+    assert ms in 150..350
+
+    slow = run_endless(server)
+    Process.sleep(50)
+    assert Outrigger.cancel(slow)
+    {ms, result} = timed(fn -> Outrigger.to_number(slow) end)
+    assert {:error, %Error{code: :cancelled}} = result
+    assert ms <= 100
+    refute Outrigger.cancel(slow)
+    assert Outrigger.ping(server) == :ok
+    assert Outrigger.tensor(server, 3) |> Outrigger.to_number!() == 3
+  end
+
+  test "a caller that dies cancels what only it waits for" do
+    server = start_server()
+    prepared = Outrigger.prepare!(server, endless())
+
+    {pid, monitor} =
+      spawn_monitor(fn ->
+        Outrigger.call_and_wait(prepared, [Outrigger.tensor(server, 1.0)])
+      end)
+
+    assert eventually(fn -> Outrigger.info!(server).running != nil end)
+    Process.exit(pid, :kill)
+    assert_receive {:DOWN, ^monitor, _, _, _}
+    assert eventually(fn -> Outrigger.info!(server).running == nil end, 1000)
+
+    # The same when it does not wait, but nobody else holds the result.
+    {pid, _} =
+      spawn_monitor(fn ->
+        slow = run_endless(server)
+        Process.sleep(:infinity)
+        slow
+      end)
+
+    assert eventually(fn -> Outrigger.info!(server).running != nil end)
+    Process.exit(pid, :kill)
+    assert eventually(fn -> Outrigger.info!(server).running == nil end, 2000)
+  end
+
+  test "ping and info are answered during a long program" do
+    server = start_server()
+    slow = run_endless(server)
+    assert eventually(fn -> Outrigger.info!(server).running != nil end)
+    for _ <- 1..10, do: assert({ms, :ok} = timed(fn -> Outrigger.ping(server) end)) && ms < 100
+    Outrigger.cancel(slow)
+  end
+
+  test "kill -9 of a whole BEAM with a long op running leaves no daemon after 1 s" do
+    script = """
+    {:ok, _} = Outrigger.start_link(name: Doomed, threads: 1)
+    endless = Outrigger.program(fn x ->
+      Outrigger.Op.while(x, &Outrigger.Op.greater(&1, -1.0), &Outrigger.Op.multiply(&1, 1.0))
+    end)
+    Outrigger.run(Doomed, endless, [Outrigger.tensor(Doomed, 1.0)])
+    Process.sleep(100)
+    IO.puts("daemon \#{Outrigger.info!(Doomed).os_pid} beam \#{System.pid()}")
+    Process.sleep(:infinity)
+    """
+
+    for _ <- 1..3 do
+      port =
+        Port.open({:spawn_executable, System.find_executable("elixir")}, [
+          :binary,
+          {:line, 1000},
+          args: ["-pa", Path.join(Mix.Project.build_path(), "lib/outrigger/ebin"), "-e", script]
+        ])
+
+      assert_receive {^port, {:data, {:eol, "daemon " <> line}}}, 20_000
+      [daemon, "beam", beam] = String.split(line)
+      assert alive?(daemon)
+      kill(beam, "KILL")
+      assert_os_pid_exited(String.to_integer(daemon), 1000)
+    end
+  end
+end

@@ -1,0 +1,134 @@
+defmodule Outrigger.ErrorsTest do
+  @moduledoc "Each bad input gives a typed error that says what is wrong, and changes nothing."
+  use Outrigger.DaemonCase, async: true
+
+  @server MyApp.Compute
+
+  defp refused(tensor) do
+    assert {:error, %Error{} = error} = Outrigger.to_list(tensor)
+    assert Outrigger.ping(@server) == :ok
+    error
+  end
+
+  setup do
+    %{
+      a: Outrigger.tensor(@server, [[1.0, 2.0], [3.0, 4.0]]),
+      b: Outrigger.tensor(@server, [1.0, 2.0, 3.0]),
+      i: Outrigger.tensor(@server, [[1, 2], [3, 4]])
+    }
+  end
+
+  test "shapes", %{a: a, b: b} do
+    error = refused(Op.add(a, b))
+    assert error.code == :bad_shape
+    assert error.op == "add"
+    assert error.index == [0]
+    assert error.message =~ "2" and error.message =~ "3"
+    assert refused(Op.reshape(a, {3})).code == :bad_shape
+    assert refused(Op.dot(a, b)).code == :bad_shape
+  end
+
+  test "dtypes, axes, attributes, indices", %{a: a, b: b} do
+    assert refused(Op.bitwise_and(a, a)).code == :bad_dtype
+    assert refused(Op.sum(a, axes: [2])).code == :bad_axis
+    assert refused(Op.sum(a, axes: [-3])).code == :bad_axis
+    assert refused(Op.transpose(a, axes: [0, 0])).code in [:bad_axis, :bad_attr]
+    index = Outrigger.tensor(@server, [[7]])
+    error = refused(Op.gather(b, index))
+    assert error.code == :bad_index
+    assert error.message =~ "7"
+    assert refused(Op.slice(b, [0], [0])).code in [:bad_attr, :bad_shape]
+  end
+
+  test "a failed write in place is told by the next read, once, and by sync", %{i: i} do
+    InPlace.add(i, 0.5)
+    assert {:error, %Error{op: "add", written: []}} = Outrigger.to_list(i)
+    assert Outrigger.to_list(i) == {:ok, [[1, 2], [3, 4]]}
+    assert {:error, %Error{op: "add"}} = Outrigger.sync(@server)
+    assert Outrigger.sync(@server) == :ok
+  end
+
+  test "the first cause travels along a chain", %{a: a, b: b} do
+    last = a |> Op.add(b) |> Op.multiply(2) |> Op.sum()
+    error = refused(last)
+    assert error.code == :failed_operand
+    assert error.message =~ "add" or error.message =~ "shape"
+  end
+
+  test "the place in a program", %{a: a} do
+    program =
+      Outrigger.program(fn x ->
+        y = Op.multiply(x, 2)
+        Op.cond(Op.all(y), fn -> Op.reshape(y, {3}) end, fn -> Op.sum(y) end)
+      end)
+
+    error = refused(Outrigger.run(@server, program, [a]))
+    assert error.op == "reshape"
+    assert error.index == [2, 0, 0]
+    assert Exception.message(error) =~ "instruction 2.0.0"
+  end
+
+  test "atomic or not: what had been written", %{a: a} do
+    program =
+      Outrigger.program(fn x, index ->
+        InPlace.add(x, 1)
+        InPlace.indexed_put(x, index, Op.constant(0.0, :f32, {1}))
+      end)
+
+    index = Outrigger.tensor(@server, [[9, 9]])
+    Outrigger.run(@server, program, [a, index], atomic: true)
+    assert {:error, %Error{code: :bad_index, written: []}} = Outrigger.to_list(a)
+    assert Outrigger.to_list!(a) == [[1.0, 2.0], [3.0, 4.0]]
+    Outrigger.run(@server, program, [a, index])
+    assert {:error, %Error{code: :bad_index, written: written}} = Outrigger.to_list(a)
+    assert written == [a.handle]
+    assert Outrigger.to_list!(a) == [[2.0, 3.0], [4.0, 5.0]]
+    Outrigger.sync(@server)
+  end
+
+  test "over the budget" do
+    server = start_server(memory_limit: "64MiB")
+    error = server |> Outrigger.iota({100_000_000}, type: :f32) |> Outrigger.await() |> elem(1)
+    assert %Error{code: :out_of_memory} = error
+    assert Outrigger.ping(server) == :ok
+  end
+
+  test "what is refused before anything is sent", %{a: a} do
+    assert_raise ArgumentError, ~r/ragged/, fn -> Outrigger.tensor(@server, [[1], [1, 2]]) end
+    assert_raise ArgumentError, ~r/a nested list/, fn -> Outrigger.tensor(@server, "x") end
+
+    assert_raise ArgumentError, ~r/takes 8 bytes, got 3/, fn ->
+      Outrigger.from_binary(@server, <<1, 2, 3>>, :f32, {2})
+    end
+
+    assert_raise ArgumentError, ~r/expected a shape/, fn -> Op.reshape(a, {-1}) end
+    program = Outrigger.program(&Op.add(&1, 1))
+
+    assert_raise ArgumentError, ~r/takes 1 arguments, got 2/, fn ->
+      Outrigger.run(@server, program, [a, a])
+    end
+
+    assert_raise ArgumentError, ~r/arguments are tensors, got: 1/, fn ->
+      Outrigger.run(@server, program, [1])
+    end
+
+    assert_raise ArgumentError, ~r/unknown or bad option {:dedline, 1}/, fn ->
+      Outrigger.run(@server, program, [a], dedline: 1)
+    end
+
+    assert_raise ArgumentError, ~r/unknown option :typ/, fn ->
+      Outrigger.tensor(@server, 1, typ: :f32)
+    end
+
+    assert_raise ArgumentError, ~r/has not one element/, fn -> Outrigger.to_number(a) end
+  end
+
+  test "a program too long for a frame", %{a: a} do
+    program =
+      Outrigger.program(fn x -> Enum.reduce(1..60_000, x, fn _, x -> Op.add(x, 1) end) end)
+
+    assert {:error, %Error{code: :limit_exceeded}} = Outrigger.prepare(@server, program)
+    assert_raise Error, ~r/a frame has/, fn -> Outrigger.run(@server, program, [a]) end
+    assert Outrigger.sync(@server) == :ok
+  end
+end

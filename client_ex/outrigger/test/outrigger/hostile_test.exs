@@ -1,0 +1,190 @@
+defmodule Outrigger.HostileTest do
+  @moduledoc "Daemons that behave badly, each in one way."
+  use Outrigger.DaemonCase, async: true
+
+  defp start(mode, options \\ []) do
+    Process.flag(:trap_exit, true)
+    Outrigger.start_link([daemon: fake(), args: ["--mode", mode]] ++ options)
+  end
+
+  test "one that does not exist" do
+    Process.flag(:trap_exit, true)
+    assert {:error, error} = Outrigger.start_link(daemon: "/nowhere/outriggerd")
+    assert %ConnectionError{reason: :daemon_not_found} = error
+    assert Exception.message(error) =~ "/nowhere/outriggerd does not exist"
+  end
+
+  test "one that is no program" do
+    Process.flag(:trap_exit, true)
+    assert {:error, %ConnectionError{reason: reason}} = Outrigger.start_link(daemon: __ENV__.file)
+    assert reason in [:daemon_not_found, :handshake]
+  end
+
+  test "one that exits at once" do
+    assert {:error, %ConnectionError{reason: :handshake} = error} = start("exits")
+    assert Exception.message(error) =~ "exited with status 7 before it answered"
+  end
+
+  test "one that says nothing" do
+    {ms, result} = timed(fn -> start("silent", start_timeout: 300) end)
+    assert {:error, %ConnectionError{reason: :handshake} = error} = result
+    assert Exception.message(error) =~ "no answer to hello within 300 ms"
+    assert ms < 2000
+  end
+
+  test "one of another protocol" do
+    assert {:error, %ConnectionError{reason: :handshake} = error} = start("old")
+    assert Exception.message(error) =~ "not a hello of protocol 1"
+  end
+
+  test "one that dies: each call gets one error, then there is another daemon" do
+    server = start_fake("dies")
+    first = Outrigger.info!(server).starts
+    parent = self()
+
+    pids =
+      for n <- 1..20 do
+        spawn(fn -> send(parent, {:answer, n, Outrigger.ping(server)}) end)
+      end
+
+    answers = for n <- 1..20, do: receive_answer(n)
+    failed = Enum.filter(answers, &match?({:error, _}, &1))
+    assert failed != []
+
+    for {:error, error} <- failed do
+      assert %ConnectionError{reason: {:daemon_exited, 3}} = error
+    end
+
+    assert pids |> Enum.map(&Process.monitor/1) |> length() == 20
+    refute_received {:answer, _, _}
+    assert Outrigger.await_ready(server) == :ok
+    assert Outrigger.info!(server).starts > first
+  end
+
+  defp receive_answer(n) do
+    assert_receive {:answer, ^n, answer}, 5000
+    answer
+  end
+
+  # A stray printf in the daemon: no phantom frame is waited for, nothing is allocated.
+  for mode <- ["garbage", "huge"] do
+    test "one whose output is not the protocol (#{mode})" do
+      memory = :erlang.memory(:total)
+
+      case start(unquote(mode)) do
+        {:ok, pid} ->
+          result = Outrigger.ping(pid, deadline: 1000)
+          assert {:error, %ConnectionError{reason: reason}} = result
+          assert reason in [:protocol, :not_connected, :deadline]
+          Supervisor.stop(pid)
+
+        {:error, error} ->
+          assert %ConnectionError{reason: :protocol} = error
+          assert Exception.message(error) =~ "is declared"
+      end
+
+      assert :erlang.memory(:total) - memory < 50_000_000
+    end
+  end
+
+  test "one that stops reading: senders are held back, others go on, the end is prompt" do
+    server = start_fake("deaf", queue_max: 50, queue_bytes_max: 1_000_000, timeout: 400)
+    data = :binary.copy(<<0>>, 200_000)
+
+    # Some go into the pipe and the queue; then there is an error, and no memory without bound.
+    error =
+      Enum.find_value(1..500, fn _ ->
+        try do
+          Outrigger.from_binary(server, data, :u8, {200_000})
+          nil
+        rescue
+          error in ConnectionError -> error
+        end
+      end)
+
+    assert %ConnectionError{reason: :queue_full} = error
+    {ms, result} = timed(fn -> Outrigger.ping(server, deadline: 100) end)
+    assert {:error, %ConnectionError{}} = result
+    assert ms < 1000
+    {ms, :ok} = timed(fn -> stop_supervised(server) end)
+    assert ms < 2000
+  end
+
+  test "one that never answers: deadlines hold, and late answers go nowhere" do
+    server = start_fake("mute")
+
+    for deadline <- [0, 1, 50, 150] do
+      {ms, result} = timed(fn -> Outrigger.ping(server, deadline: deadline) end)
+      assert {:error, %ConnectionError{reason: :deadline}} = result
+      assert ms <= deadline + 50
+    end
+
+    tensor = Outrigger.tensor(server, 1)
+    {ms, result} = timed(fn -> Outrigger.to_number(tensor, deadline: 50) end)
+    assert {:error, %ConnectionError{reason: :deadline}} = result
+    assert ms <= 100
+    assert inspect(tensor) == "#Outrigger.Tensor<pending>"
+
+    program = Outrigger.program(fn x -> Op.add(x, 1) end)
+    result = Outrigger.run(server, program, [tensor], deadline: 50)
+    {ms, outcome} = timed(fn -> Outrigger.await(result) end)
+    assert {:error, %ConnectionError{reason: :deadline}} = outcome
+    assert ms <= 150
+    assert {:messages, []} = Process.info(self(), :messages)
+  end
+
+  test "one that answers what nobody asked" do
+    server = start_fake("floods")
+    for _ <- 1..20, do: assert(Outrigger.ping(server) == :ok)
+    assert Outrigger.tensor(server, 2.5) |> Outrigger.to_number!() == 2.5
+    connection = Outrigger.Server.fetch!(server).connection
+    assert {:message_queue_len, 0} = Process.info(connection, :message_queue_len)
+  end
+
+  test "one that ignores SIGTERM and the end of its input is killed" do
+    server = start_fake("stubborn")
+    os_pid = Outrigger.Server.exchange(Outrigger.Server.fetch!(server), &{:hello, &1}, 1000)
+    {:ok, %{"os_pid" => os_pid}} = os_pid
+    {ms, :ok} = timed(fn -> stop_supervised(server) end)
+    assert ms < 2000
+    assert_os_pid_exited(os_pid, 200)
+  end
+
+  test "a killed connection process takes its daemon along, and a new one serves" do
+    server = start_fake("obedient")
+    os_pid = os_pid(server)
+    tensor = Outrigger.tensor(server, 1)
+    Outrigger.await!(tensor)
+    Process.exit(Outrigger.Server.fetch!(server).connection, :kill)
+    assert_os_pid_exited(os_pid)
+    assert eventually(fn -> match?({:ok, _}, try_info(server)) end)
+    assert os_pid(server) != os_pid
+    assert {:error, %ConnectionError{reason: :stale_epoch}} = Outrigger.to_list(tensor)
+  end
+
+  defp try_info(server) do
+    Outrigger.info(server, deadline: 100)
+  rescue
+    error in ConnectionError -> {:error, error}
+  end
+
+  test "programs beyond what the daemon keeps are prepared again" do
+    server = start_fake("obedient")
+    tensor = Outrigger.tensor(server, 1.0)
+    # The fake says that it keeps 8.
+    prepared = for n <- 1..20, do: Outrigger.prepare!(server, Outrigger.program(&Op.add(&1, n)))
+
+    for p <- prepared ++ Enum.reverse(prepared) do
+      assert Outrigger.to_number!(Outrigger.call(p, [tensor])) == 0.0
+    end
+  end
+
+  test "counts come back to zero" do
+    server = start_fake("obedient")
+    for _ <- 1..500, do: Outrigger.tensor(server, 1.0)
+    assert Outrigger.sync(server) == :ok
+    struct = Outrigger.Server.fetch!(server)
+    assert eventually(fn -> Outrigger.Server.in_flight(struct) == {0, 0} end)
+    assert :atomics.get(struct.counters, 8) == 0
+  end
+end

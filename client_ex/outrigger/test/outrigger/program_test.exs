@@ -1,0 +1,140 @@
+defmodule Outrigger.ProgramTest do
+  use ExUnit.Case, async: true
+  alias Outrigger.{Codec, InPlace, Op}
+
+  defp wire(program) do
+    {:ok, value} = Codec.decode_whole(program.encoded)
+    value
+  end
+
+  test "ops in the order of their calls" do
+    program = Outrigger.program(fn x, y -> x |> Op.multiply(y) |> Op.add(1.5) |> Op.tanh() end)
+
+    assert wire(program) == %{
+             "params" => [0, 1],
+             "body" => [
+               %{"op" => "multiply", "in" => [0, 1], "out" => [2]},
+               %{"op" => "add", "in" => [2, %{"number" => 1.5}], "out" => [3]},
+               %{"op" => "tanh", "in" => [3], "out" => [4]}
+             ],
+             "outputs" => [4]
+           }
+  end
+
+  test "attributes, spread operands and creations" do
+    program =
+      Outrigger.program(fn x ->
+        y = Op.slice(x, [0, 1], {2, 2}, strides: [1, 1])
+        z = Op.iota({2, 2}, type: :f32)
+        Op.concatenate([y, z], axis: 0) |> Op.put_slice([0, 0], y)
+      end)
+
+    assert [slice, iota, concatenate, put_slice] = wire(program)["body"]
+    assert slice["in"] == [0, %{"number" => 0}, %{"number" => 1}]
+    assert slice["attrs"] == %{"lengths" => [2, 2], "strides" => [1, 1]}
+    assert iota["attrs"] == %{"shape" => [2, 2], "type" => "f32"}
+    assert concatenate["in"] == [1, 2]
+    assert put_slice["in"] == [3, 1, %{"number" => 0}, %{"number" => 0}]
+  end
+
+  test "numbers that Elixir has no floats for" do
+    program = Outrigger.program(fn x -> Op.max(x, :neg_infinity) end)
+    assert [%{"in" => [0, %{"number" => "neg_infinity"}]}] = wire(program)["body"]
+  end
+
+  test "regions" do
+    program =
+      Outrigger.program(fn n, step ->
+        {last, _} =
+          Op.while({n, step}, fn {n, _} -> Op.greater(n, 0) end, fn {n, s} ->
+            {Op.subtract(n, s), s}
+          end)
+
+        Op.cond(last, fn -> Op.negate(last) end, fn -> last end)
+      end)
+
+    assert [loop, cond] = wire(program)["body"]
+    assert loop["in"] == [0, 1]
+    assert [test, body] = loop["regions"]
+    assert length(test["params"]) == 2 and length(test["outputs"]) == 1
+    assert length(body["params"]) == 2 and length(body["outputs"]) == 2
+    assert [%{"op" => "greater"}] = test["body"]
+    assert cond["in"] == [hd(loop["out"])]
+    assert [%{"params" => []}, %{"body" => [], "outputs" => outputs}] = cond["regions"]
+    assert outputs == [hd(loop["out"])]
+  end
+
+  test "what is written in place into a parameter comes back as the argument" do
+    program = Outrigger.program(fn x, y -> {InPlace.add(x, y), Op.sum(x), y} end)
+    assert program.template == {:tuple, [{:param, 0}, {:result, 0}, {:param, 1}]}
+    assert [%{"in_place" => true}, %{"op" => "sum"}] = wire(program)["body"]
+    assert length(wire(program)["outputs"]) == 1
+  end
+
+  test "a mutable view is a tensor of its own" do
+    program = Outrigger.program(fn x -> InPlace.reshape(x, {4}) end)
+    assert program.template == {:result, 0}
+  end
+
+  test "the same value twice is one output" do
+    program =
+      Outrigger.program(fn x ->
+        y = Op.add(x, 1)
+        [y, y]
+      end)
+
+    assert program.template == {:list, [{:result, 0}, {:result, 0}]}
+  end
+
+  test "mistakes are named" do
+    assert_raise ArgumentError, ~r/has no option :axis; it has: :axes/, fn ->
+      Outrigger.program(fn x -> Op.sum(x, axis: 0) end)
+    end
+
+    assert_raise ArgumentError, ~r/:keep_axes of sum must be true or false, got: 1/, fn ->
+      Outrigger.program(fn x -> Op.sum(x, keep_axes: 1) end)
+    end
+
+    assert_raise ArgumentError, ~r/takes tensors, values of the program and numbers/, fn ->
+      Outrigger.program(fn x -> Op.add(x, "1") end)
+    end
+
+    assert_raise ArgumentError, ~r/unknown type :f33/, fn ->
+      Outrigger.program(fn x -> Op.as_type(x, :f33) end)
+    end
+
+    assert_raise ArgumentError, ~r/gave the number 1/, fn -> Outrigger.program(fn _ -> 1 end) end
+
+    assert_raise ArgumentError, ~r/body gives 1 values for 2/, fn ->
+      Outrigger.program(fn x -> Op.while({x, x}, fn {a, _} -> a end, fn {a, _} -> a end) end)
+    end
+
+    assert_raise ArgumentError, ~r/InPlace.add writes into a tensor, got: 1/, fn ->
+      Outrigger.program(fn x -> InPlace.add(1, x) end)
+    end
+
+    assert_raise ArgumentError, ~r/do not nest/, fn ->
+      Outrigger.program(fn _ -> Outrigger.program(fn y -> y end) end)
+    end
+
+    assert_raise ArgumentError, ~r/needs a tensor among its operands/, fn -> Op.add(1, 2) end
+  end
+
+  test "a value does not outlive its program, and a failed trace leaves nothing behind" do
+    parent = self()
+
+    Outrigger.program(fn x ->
+      send(parent, {:value, x})
+      Op.add(x, 1)
+    end)
+
+    assert_received {:value, value}
+    assert_raise ArgumentError, ~r/only live inside/, fn -> Op.add(value, 1) end
+
+    assert_raise ArgumentError, ~r/only live inside/, fn ->
+      Outrigger.program(fn x -> Op.add(x, value) end)
+    end
+
+    refute Outrigger.Trace.active?()
+  end
+end

@@ -1,0 +1,181 @@
+defmodule Outrigger.TensorTest do
+  use Outrigger.DaemonCase, async: true
+  alias Outrigger.Dtype
+
+  @server MyApp.Compute
+
+  test "lists, numbers, binaries and ranges, there and back" do
+    for value <- [5, 1.5, [1, 2, 3], [[1.0, 2.0], [3.0, :nan]], [], [[], []], [:infinity]] do
+      assert Outrigger.tensor(@server, value) |> Outrigger.to_list!() == value
+    end
+
+    assert Outrigger.type!(Outrigger.tensor(@server, [1])) == :s32
+    assert Outrigger.type!(Outrigger.tensor(@server, [1, 2.0])) == :f32
+    assert Outrigger.type!(Outrigger.tensor(@server, [1], type: {:u, 8})) == :u8
+    assert Outrigger.from_range(@server, 3..9//3) |> Outrigger.to_list!() == [3, 6, 9]
+    assert Outrigger.from_range(@server, 3..1//1) |> Outrigger.to_list!() == []
+  end
+
+  test "every type that the daemon has" do
+    data = :binary.copy(<<0, 0, 0, 0, 0, 0, 0, 0>>, 3)
+
+    for type <- Dtype.all(), rem(byte_size(data), Dtype.bytes(type)) == 0 do
+      count = div(byte_size(data), Dtype.bytes(type))
+      tensor = Outrigger.from_binary(@server, data, type, {count})
+
+      case Outrigger.to_binary(tensor) do
+        {:ok, ^data} -> :ok
+        {:error, %Error{code: :bad_dtype}} -> refute type in [:u8, :s32, :s64, :f32, :f64]
+      end
+    end
+  end
+
+  test "sizes around the chunks'" do
+    chunk = 256 * 1024
+
+    for size <- [1, chunk - 1, chunk, chunk + 1, 3 * chunk, 20 * chunk + 7] do
+      data = :rand.bytes(size)
+      tensor = Outrigger.from_binary(@server, data, :u8, {size})
+      assert Outrigger.to_binary!(tensor) == data
+    end
+  end
+
+  test "large transfers from many processes at once, and small requests between them" do
+    tasks =
+      for seed <- 1..4 do
+        Task.async(fn ->
+          data = :binary.copy(<<seed>>, 8_000_000)
+          tensor = Outrigger.from_binary(@server, data, :u8, {8_000_000})
+          Outrigger.to_binary!(tensor) == data
+        end)
+      end
+
+    times = for _ <- 1..50, do: elem(timed(fn -> Outrigger.ping(@server) end), 0)
+    assert Enum.all?(Task.await_many(tasks, 60_000))
+    assert Enum.max(times) < 1000
+  end
+
+  test "a large read is of one moment, though others write" do
+    n = 2_000_000
+    tensor = Outrigger.from_binary(@server, :binary.copy(<<0>>, n), :u8, {n})
+    Outrigger.await!(tensor)
+
+    writer =
+      Task.async(fn ->
+        for _ <- 1..40, do: InPlace.add(tensor, 1)
+        Outrigger.sync!(@server)
+      end)
+
+    for _ <- 1..10 do
+      <<first, _::binary>> = data = Outrigger.to_binary!(tensor)
+      assert data == :binary.copy(<<first>>, n)
+    end
+
+    Task.await(writer)
+    assert Outrigger.peek!(tensor, 1) == [40]
+  end
+
+  test "inspecting asks for nothing" do
+    tensor = Outrigger.iota(@server, {344, 403}, type: :f32)
+    Outrigger.await!(tensor)
+    assert inspect(tensor) == "#Outrigger.Tensor<f32[344][403]>"
+
+    assert inspect(tensor, custom_options: [values: 3]) ==
+             "#Outrigger.Tensor<f32[344][403] 0.0, 1.0, 2.0, …>"
+
+    scalar = Outrigger.await!(Outrigger.tensor(@server, 3))
+    assert inspect(scalar, custom_options: [values: 3]) == "#Outrigger.Tensor<s32 3>"
+    failed = Op.reshape(scalar, {2})
+    assert {:error, _} = Outrigger.await(failed)
+    assert inspect(failed) =~ "#Outrigger.Tensor<failed: "
+  end
+
+  test "eager ops pipeline, functional and in place" do
+    tensor = Outrigger.tensor(@server, [1.0, 2.0])
+    sum = Enum.reduce(1..1000, tensor, fn _, acc -> Op.add(acc, 1) end)
+    assert Outrigger.to_list!(sum) == [1001.0, 1002.0]
+    for _ <- 1..1000, do: InPlace.add(tensor, 1)
+    assert Outrigger.to_list!(tensor) == [1001.0, 1002.0]
+    assert tensor |> Op.add(tensor) |> Outrigger.to_list!() == [2002.0, 2004.0]
+  end
+
+  test "in place and functional do not mix up" do
+    x = Outrigger.tensor(@server, [3, 1, 2])
+    y = Op.sort(x)
+    same = InPlace.put_slice(x, [1], Outrigger.tensor(@server, [9]))
+    assert same == x
+    assert Outrigger.to_list!(x) == [3, 9, 2]
+    assert Outrigger.to_list!(y) == [1, 2, 3]
+    indices = Outrigger.tensor(@server, [[0], [0]])
+    InPlace.indexed_add(x, indices, Outrigger.tensor(@server, [10, 10]))
+    assert Outrigger.to_list!(x) == [23, 9, 2]
+  end
+
+  test "programs, prepared and not, with captured tensors and containers" do
+    x = Outrigger.tensor(@server, [1.0, 2.0])
+    scale = Outrigger.tensor(@server, 10.0)
+
+    program =
+      Outrigger.program(fn a ->
+        {Op.multiply(a, scale), [Op.sum(a)] |> hd(), InPlace.add(a, 1)}
+      end)
+
+    assert {scaled, sum, same} = Outrigger.run(@server, program, [x])
+    assert same == x
+    assert Outrigger.to_list!(scaled) == [10.0, 20.0]
+    assert Outrigger.to_number!(sum) == 3.0
+    assert Outrigger.to_list!(x) == [2.0, 3.0]
+
+    prepared = Outrigger.prepare!(@server, Outrigger.program(fn a, b -> Op.subtract(a, b) end))
+    assert Outrigger.call(prepared, [scale, x]) |> Outrigger.to_list!() == [8.0, 7.0]
+    assert {:ok, result} = Outrigger.call_and_wait(prepared, [x, x])
+    assert Outrigger.to_list!(result) == [0.0, 0.0]
+
+    for _ <- 1..1000, do: Outrigger.call(prepared, [x, x])
+    assert Outrigger.sync(@server) == :ok
+  end
+
+  test "while and cond, eagerly too" do
+    x = Outrigger.tensor(@server, 5)
+    assert Op.while(x, &Op.greater(&1, 0), &Op.subtract(&1, 2)) |> Outrigger.to_number!() == -1
+    y = Op.cond(Op.greater(x, 3), fn -> Op.add(x, 1) end, fn -> x end)
+    assert Outrigger.to_number!(y) == 6
+  end
+
+  @tag :tmp_dir
+  test "files", %{tmp_dir: dir} do
+    path = Path.join(dir, "t.npy")
+    tensor = Outrigger.iota(@server, {3, 4}, type: :f64)
+    assert Outrigger.save_npy(tensor, path) == :ok
+    loaded = Outrigger.load_npy(@server, path)
+    assert Outrigger.info!(loaded) |> Map.take([:type, :shape]) == %{type: :f64, shape: {3, 4}}
+    assert Outrigger.to_list!(loaded) == Outrigger.to_list!(tensor)
+
+    assert {:error, %Error{code: code}} =
+             Outrigger.await(Outrigger.load_npy(@server, path <> "x"))
+
+    assert code in [:io_error, :bad_file]
+    File.write!(path, "not numpy")
+    bad = Outrigger.load_npy(@server, path)
+    assert {:error, %Error{code: :bad_file}} = Outrigger.await(bad)
+    assert {:error, %Error{code: :io_error}} = Outrigger.save_npy(tensor, "/nowhere/t.npy")
+  end
+
+  test "another server's tensors are refused" do
+    other = start_server()
+    tensor = Outrigger.tensor(other, 1)
+    mine = Outrigger.tensor(@server, 1)
+    assert_raise ConnectionError, ~r/another Outrigger server/, fn -> Op.add(mine, tensor) end
+  end
+
+  test "a stopped server, and none at all" do
+    server = start_server()
+    tensor = Outrigger.tensor(server, 1)
+    Outrigger.await!(tensor)
+    stop_supervised!(server)
+    assert {:error, %ConnectionError{}} = Outrigger.to_list(tensor)
+    assert inspect(tensor) == "#Outrigger.Tensor<stale>"
+    assert_raise ConnectionError, ~r/no Outrigger server/, fn -> Outrigger.tensor(server, 1) end
+    assert_raise ArgumentError, ~r/expected an Outrigger server/, fn -> Outrigger.ping("x") end
+  end
+end

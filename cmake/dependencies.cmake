@@ -1,0 +1,16 @@
+# All from Debian's packages; ARCHITECTURE.md says why each is there.
+find_package(Threads REQUIRED)
+find_package(Boost 1.74 REQUIRED)
+find_package(Eigen3 3.4 REQUIRED NO_MODULE)
+find_package(spdlog REQUIRED)
+find_package(ZLIB REQUIRED)
+find_package(tl-expected REQUIRED)
+find_package(CLI11 REQUIRED)
+# Header only. Debian 12 and 13 name its CMake package differently, and 12's cannot be found by name.
+find_path(MSGPACK_INCLUDE_DIR msgpack.hpp REQUIRED)
+add_library(outrigger_msgpack INTERFACE)
+target_include_directories(outrigger_msgpack SYSTEM INTERFACE ${MSGPACK_INCLUDE_DIR})
+target_compile_definitions(outrigger_msgpack INTERFACE MSGPACK_NO_BOOST)
+if(OUTRIGGER_OPENMP)
+  find_package(OpenMP REQUIRED COMPONENTS CXX)
+endif()

@@ -1,0 +1,26 @@
+# Compiler flags shared by all targets, as the interface library outrigger_options.
+add_library(outrigger_options INTERFACE)
+target_compile_options(outrigger_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Werror)
+if(OUTRIGGER_SANITIZE)
+  target_compile_options(outrigger_options INTERFACE
+    -fsanitize=${OUTRIGGER_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(outrigger_options INTERFACE -fsanitize=${OUTRIGGER_SANITIZE})
+  if(OUTRIGGER_SANITIZE MATCHES "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # Asio's fences, which TSan does not see; what they order is ordered by mutexes too.
+    target_compile_options(outrigger_options INTERFACE -Wno-tsan)
+  endif()
+endif()
+
+if(OUTRIGGER_FUZZ)
+  # Coverage for libFuzzer in every layer; only the harnesses link its main().
+  target_compile_options(outrigger_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+# outrigger_library(name SOURCES … LINK …): one layer of the server.
+function(outrigger_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR}/server)
+  target_link_libraries(${name} PUBLIC ${ARG_LINK} PRIVATE outrigger_options)
+endfunction()

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+namespace outrigger {
+
+/// What went wrong, for programs. PROTOCOL.md section 7 tells what each means.
+enum class ErrorCode : std::uint8_t {
+  bad_frame,
+  bad_request,
+  bad_program,
+  unknown_op,
+  unknown_program,
+  bad_attr,
+  bad_dtype,
+  bad_shape,
+  bad_axis,
+  bad_index,
+  bad_handle,
+  handle_in_use,
+  failed_operand,
+  out_of_memory,
+  limit_exceeded,
+  bad_file,
+  io_error,
+  cancelled,
+  deadline_exceeded,
+  internal,
+};
+
+/// The name on the wire, e.g. "bad_shape".
+std::string_view name_of(ErrorCode code);
+
+/// A user's mistake or a condition of the system: never a fault of ours, those assert.
+struct Error {
+  ErrorCode code = ErrorCode::internal;
+  std::string text;
+  /// Name of the op that failed; empty if no op did.
+  std::string op = {};
+  /// Position of the failing instruction: program index, then (region, index) for each nesting.
+  std::vector<std::uint32_t> path = {};
+  /// Handles whose contents had already changed.
+  std::vector<std::uint64_t> written = {};
+};
+
+template <typename T>
+using Result = tl::expected<T, Error>;
+
+inline tl::unexpected<Error> fail(ErrorCode code, std::string text) {
+  return tl::make_unexpected(Error{code, std::move(text)});
+}
+
+}  // namespace outrigger
+
+#define OUTRIGGER_CONCAT_(a, b) a##b
+#define OUTRIGGER_CONCAT(a, b) OUTRIGGER_CONCAT_(a, b)
+
+/// Returns the error of `expr` (a Result) from this function, or goes on.
+#define OUTRIGGER_CHECK(expr)                                              \
+  do {                                                                     \
+    if (auto check_ = (expr); !check_) return tl::make_unexpected(std::move(check_).error()); \
+  } while (false)
+
+/// Declares `decl` with the value of `expr` (a Result), or returns its error from this function.
+#define OUTRIGGER_TRY(decl, expr) \
+  OUTRIGGER_TRY_IMPL(OUTRIGGER_CONCAT(result_, __LINE__), decl, expr)
+#define OUTRIGGER_TRY_IMPL(result, decl, expr)                        \
+  auto result = (expr);                                               \
+  if (!result) return tl::make_unexpected(std::move(result).error()); \
+  decl = std::move(*result)

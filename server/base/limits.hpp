@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+
+namespace outrigger {
+
+/// Every limit on what a client can make the daemon hold or do. The handshake tells them.
+struct Limits {
+  // Wire, checked before memory is taken.
+  std::uint32_t frame_bytes_max = 1U << 20;
+  std::uint32_t depth_max = 16;
+  /// A frame of n bytes may hold nodes_base + n / nodes_bytes msgpack values, so that the
+  /// decoder's 16-byte nodes take at most 4 × frame + 64 KiB.
+  std::uint32_t nodes_base = 4096;
+  std::uint32_t nodes_bytes = 4;
+
+  // Flow.
+  std::uint32_t requests_window = 4096;
+  std::uint64_t bytes_window = 16ULL << 20;
+  /// Replies that wait to be written; above it, the session's requests are not read on.
+  std::uint64_t replies_bytes_max = 32ULL << 20;
+
+  // Sessions.
+  std::uint64_t handles_max = 1ULL << 20;
+  std::uint32_t programs_max = 1024;
+  std::uint32_t plans_per_program_max = 16;
+  std::uint32_t instructions_max = 65536;
+  /// Attributes of one instruction.
+  std::uint32_t attrs_max = 64;
+  /// Results of one request, so that its reply fits a frame.
+  std::uint32_t results_max = 4096;
+  std::uint32_t uploads_max = 64;
+
+  // Tensors.
+  static constexpr std::uint32_t rank_max = 16;
+};
+
+}  // namespace outrigger

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace outrigger {
+
+/// A program as data: what the wire carries and the planner reads. It knows neither tensors nor
+/// the catalogue; PROTOCOL.md section 5 gives the meaning.
+
+using ValueId = std::uint32_t;
+
+/// A number without a dtype. Integers stay exact; "nan" and the infinities arrive as doubles.
+using Number = std::variant<std::int64_t, std::uint64_t, double>;
+
+using Operand = std::variant<ValueId, Number>;
+
+/// A raw binary attribute. Owns its bytes: a prepared program outlives its frame.
+using Bytes = std::vector<std::uint8_t>;
+
+/// The value of an attribute as it came: the catalogue's type of the attr decides what is allowed.
+using AttrValue = std::variant<bool, Number, std::string, std::vector<std::int64_t>, Bytes>;
+
+using Attrs = std::vector<std::pair<std::string, AttrValue>>;
+
+struct Region;
+
+struct Instruction {
+  std::string op;
+  std::vector<Operand> in;
+  std::vector<ValueId> out;
+  Attrs attrs;
+  std::vector<Region> regions;
+  bool in_place = false;
+};
+
+struct Region {
+  std::vector<ValueId> params;
+  std::vector<Instruction> body;
+  std::vector<ValueId> outputs;
+};
+
+/// The outermost region.
+using Program = Region;
+
+}  // namespace outrigger

@@ -1,0 +1,286 @@
+#include "engine/execute.hpp"
+
+#include <algorithm>
+
+namespace outrigger::engine {
+namespace {
+
+using ops::Context;
+
+class Executor {
+ public:
+  Executor(Context& context, const Plan& plan, std::span<const Tensor> arguments, Outcome& outcome)
+      : context_(context), plan_(plan), arguments_(arguments), outcome_(outcome), frame_(plan.types.size()) {
+    outcome_.written.assign(arguments.size(), false);
+  }
+
+  Result<void> run() {
+    for (std::size_t i = 0; i < arguments_.size(); ++i) frame_[plan_.main.params[i]] = arguments_[i];
+    for (const auto& [slot, scalar] : plan_.constants) frame_[slot] = scalar;
+    OUTRIGGER_CHECK(block(plan_.main));
+    for (std::size_t i = 0; i < plan_.main.outputs.size(); ++i) {
+      const Tensor& output = frame_[plan_.main.outputs[i]];
+      if (plan_.result_aliases[i]) {
+        outcome_.results.push_back(output);
+      } else {
+        OUTRIGGER_TRY(Tensor value, as_value(context_, output));
+        outcome_.results.push_back(std::move(value));
+      }
+    }
+    return {};
+  }
+
+ private:
+  Result<void> block(const StepBlock& block) {
+    for (const Step& step : block.steps) {
+      if (auto done = this->step(step); !done) {
+        Error error = std::move(done).error();
+        if (error.op.empty()) {
+          error.op = step.row->name;
+          error.path.assign(step.path.begin(), step.path.end());
+          error.text = error.op + ": " + error.text;
+        }
+        return tl::make_unexpected(std::move(error));
+      }
+      for (const Slot slot : step.dead) frame_[slot].storage.reset();
+    }
+    return {};
+  }
+
+  Result<void> step(const Step& step) {
+    switch (step.kind) {
+      case Step::Kind::pass: return pass(step);
+      case Step::Kind::view: return view(step);
+      case Step::Kind::constant: return constant(step);
+      case Step::Kind::compute: return compute(step);
+      case Step::Kind::update: return update(step);
+      case Step::Kind::loop: return loop(step);
+      case Step::Kind::branch: return branch(step);
+    }
+    return {};
+  }
+
+  static ops::AttrView attrs_of(const Step& step) {
+    static const Attrs none;
+    return ops::AttrView(step.attrs == nullptr ? none : *step.attrs);
+  }
+
+  using Tensors = boost::container::small_vector<Tensor, 4>;
+  static std::span<const Tensor> span_of(const Tensors& tensors) { return {tensors.data(), tensors.size()}; }
+
+  Tensors operands(const Step& step) const {
+    Tensors tensors;
+    for (const Slot slot : step.in) tensors.push_back(frame_[slot]);
+    return tensors;
+  }
+
+  bool dies(const Step& step, std::size_t position) const {
+    return position < 64 && (step.dies >> position & 1) != 0;
+  }
+
+  /// Makes sure that nobody sees a write to the slot but those who share its Storage.
+  Result<void> make_writable(Slot slot) {
+    Tensor& tensor = frame_[slot];
+    if (tensor.storage->unique() && (!tensor.storage->buffer->unique() || repeats_elements(tensor))) {
+      OUTRIGGER_TRY(tensor, compact_copy(context_, tensor));
+    } else if (!tensor.storage->buffer->unique()) {
+      // Other windows onto this Storage must move along: the buffer is copied as a whole.
+      const auto bytes = static_cast<std::int64_t>(tensor.storage->buffer->bytes());
+      const Tensor whole{TensorType{DType::u8, {bytes}}, {1}, 0, tensor.storage};
+      OUTRIGGER_TRY(const Tensor copy, compact_copy(context_, whole));
+      tensor.storage->buffer = copy.storage->buffer;
+    }
+    for (std::size_t i = 0; i < arguments_.size(); ++i) {
+      if (arguments_[i].storage == tensor.storage) outcome_.written[i] = true;
+    }
+    return {};
+  }
+
+  /// A dying operand of the right form whose memory the result may take.
+  bool can_take(const Step& step, std::size_t position, const TensorType& result) const {
+    const Tensor& tensor = frame_[step.in[position]];
+    return dies(step, position) && size_of(tensor.dtype()) == size_of(result.dtype) && tensor.shape() == result.shape &&
+           tensor.unique() && tensor.contiguous();
+  }
+
+  Result<void> pass(const Step& step) {
+    Tensors out;
+    std::uint64_t taken = 0;
+    for (std::size_t o = 0; o < step.out.size(); ++o) {
+      if (o >= step.fresh_outputs) {
+        OUTRIGGER_CHECK(make_writable(step.out[o]));
+        out.push_back(frame_[step.out[o]]);
+        continue;
+      }
+      std::size_t donor = 0;
+      while (donor < step.in.size() && ((taken >> donor & 1) != 0 || !can_take(step, donor, step.types[o]))) ++donor;
+      if (donor < step.in.size()) {
+        taken |= std::uint64_t{1} << donor;
+        out.push_back(frame_[step.in[donor]]);
+        out.back().type = step.types[o];
+      } else {
+        OUTRIGGER_TRY(Tensor fresh, allocate_tensor(context_.memory, step.types[o]));
+        out.push_back(std::move(fresh));
+      }
+    }
+    OUTRIGGER_CHECK(ops::run_pass(context_, step.pass, span_of(operands(step)), span_of(out)));
+    for (std::size_t o = 0; o < step.fresh_outputs; ++o) frame_[step.out[o]] = std::move(out[o]);
+    return {};
+  }
+
+  Result<void> view(const Step& step) {
+    Tensors in = operands(step);
+    ops::ViewCall call{span_of(in), attrs_of(step), step.types[0], step.in_place};
+    if (step.in_place) OUTRIGGER_CHECK(check_viewable(in[0]));
+    auto made = step.row->view(call);
+    if (!made && !step.in_place) {
+      // The only view that can fail: a reshape of memory that is not laid out so.
+      OUTRIGGER_TRY(in[0], compact_copy(context_, in[0]));
+      made = step.row->view(call);
+    }
+    if (!made) return tl::make_unexpected(std::move(made).error());
+    frame_[step.out[0]] = std::move(*made);
+    return {};
+  }
+
+  static Result<void> check_viewable(const Tensor& tensor) {
+    if (!repeats_elements(tensor)) return {};
+    return fail(ErrorCode::bad_shape, "a mutable view needs a tensor with memory for each element");
+  }
+
+  Result<void> constant(const Step& step) {
+    const Tensor& scalar = frame_[step.in[0]];
+    frame_[step.out[0]] = view_of(scalar, step.types[0], Dims(step.types[0].shape.size(), 0), scalar.offset, false);
+    return {};
+  }
+
+  Result<void> compute(const Step& step) {
+    OUTRIGGER_TRY(const Tensor out, allocate_tensor(context_.memory, step.types[0]));
+    const Tensors in = operands(step);
+    OUTRIGGER_CHECK(step.row->run(ops::RunCall{context_, span_of(in), std::span(&out, 1), attrs_of(step)}));
+    frame_[step.out[0]] = out;
+    return {};
+  }
+
+  Result<void> update(const Step& step) {
+    Tensors in = operands(step);
+    Tensor out;
+    if (step.in_place) {
+      in.front().storage.reset();
+      OUTRIGGER_CHECK(make_writable(step.in[0]));
+      out = frame_[step.in[0]];
+    } else if (in.front().storage.reset(); can_take(step, 0, step.types[0])) {
+      out = std::move(frame_[step.in[0]]);
+    } else {
+      OUTRIGGER_TRY(out, compact_copy(context_, frame_[step.in[0]]));
+    }
+    in.front() = out;
+    const Slot to = step.in_place ? step.in[0] : step.out[0];
+    OUTRIGGER_CHECK(step.row->run(ops::RunCall{context_, span_of(in), std::span(&out, 1), attrs_of(step)}));
+    frame_[to] = std::move(out);
+    return {};
+  }
+
+  /// A value for a parameter of a region: the operand itself if nobody else needs it.
+  Tensor pass_value(Tensor& tensor, bool last_use) const {
+    if (last_use && tensor.storage->unique()) return std::move(tensor);
+    return view_of(tensor, tensor.type, tensor.strides, tensor.offset, false);
+  }
+
+  static bool is_true(const Tensor& scalar) {
+    return with_type(scalar.dtype(), [&](auto tag) { return *scalar.as<typename decltype(tag)::type>() != 0; });
+  }
+
+  Result<void> loop(const Step& step) {
+    const StepBlock& condition = step.regions[0];
+    const StepBlock& body = step.regions[1];
+    for (std::size_t i = 0; i < step.in.size(); ++i) {
+      frame_[body.params[i]] = pass_value(frame_[step.in[i]], dies(step, i));
+    }
+    Tensors next(body.params.size());
+    while (true) {
+      if (context_.interrupt.raised()) return tl::make_unexpected(context_.interrupt.error());
+      OUTRIGGER_CHECK(block(condition));
+      const Slot verdict = condition.outputs[0];
+      const bool go_on = is_true(frame_[verdict]);
+      // A verdict that is a view would make the body believe that its memory is shared.
+      if (made_in(condition, verdict)) frame_[verdict].storage.reset();
+      if (!go_on) break;
+      OUTRIGGER_CHECK(block(body));
+      take_outputs(body, next);
+      for (std::size_t i = 0; i < next.size(); ++i) frame_[body.params[i]] = std::move(next[i]);
+    }
+    for (std::size_t i = 0; i < step.out.size(); ++i) frame_[step.out[i]] = std::move(frame_[body.params[i]]);
+    return {};
+  }
+
+  /// Outputs of a region, each a value of its own.
+  void take_outputs(const StepBlock& region, Tensors& outputs) {
+    for (std::size_t i = 0; i < region.outputs.size(); ++i) {
+      const Slot slot = region.outputs[i];
+      const auto later = std::find(region.outputs.begin() + static_cast<std::ptrdiff_t>(i) + 1, region.outputs.end(), slot);
+      outputs[i] = pass_value(frame_[slot], later == region.outputs.end() && owns(region, slot));
+    }
+  }
+
+  static bool owns(const StepBlock& region, Slot slot) {
+    return std::find(region.params.begin(), region.params.end(), slot) != region.params.end() || made_in(region, slot);
+  }
+
+  /// Whether a step of the region makes the slot: not a captured value, which goes on living outside.
+  static bool made_in(const StepBlock& region, Slot slot) {
+    return std::any_of(region.steps.begin(), region.steps.end(), [slot](const Step& step) {
+      const auto fresh = step.out.begin() + static_cast<std::ptrdiff_t>(fresh_outputs(step));
+      return std::find(step.out.begin(), fresh, slot) != fresh;
+    });
+  }
+
+  Result<void> branch(const Step& step) {
+    const StepBlock& region = step.regions[is_true(frame_[step.in[0]]) ? 0 : 1];
+    OUTRIGGER_CHECK(block(region));
+    Tensors outputs(region.outputs.size());
+    take_outputs(region, outputs);
+    for (std::size_t i = 0; i < step.out.size(); ++i) frame_[step.out[i]] = std::move(outputs[i]);
+    return {};
+  }
+
+  Context& context_;
+  const Plan& plan_;
+  std::span<const Tensor> arguments_;
+  Outcome& outcome_;
+  std::vector<Tensor> frame_;
+};
+
+}  // namespace
+
+bool repeats_elements(const Tensor& tensor) {
+  for (std::size_t axis = 0; axis < tensor.shape().size(); ++axis) {
+    if (tensor.strides[axis] == 0 && tensor.shape()[axis] > 1) return true;
+  }
+  return false;
+}
+
+Result<Tensor> compact_copy(Context& context, const Tensor& tensor) {
+  OUTRIGGER_TRY(Tensor copy, allocate_tensor(context.memory, tensor.type));
+  OUTRIGGER_CHECK(ops::copy_tensor(context, tensor, copy));
+  return copy;
+}
+
+Result<Tensor> as_value(Context& context, Tensor tensor) {
+  const auto needed = static_cast<std::size_t>(byte_count(tensor.type));
+  if (tensor.storage->buffer->bytes() > 2 * needed && tensor.storage->buffer->bytes() > 4096) {
+    return compact_copy(context, tensor);
+  }
+  return view_of(tensor, tensor.type, tensor.strides, tensor.offset, false);
+}
+
+Outcome execute(Context& context, const Plan& plan, std::span<const Tensor> arguments) {
+  Outcome outcome;
+  if (auto done = Executor(context, plan, arguments, outcome).run(); !done) {
+    outcome.error = std::move(done).error();
+    outcome.results.clear();
+  }
+  return outcome;
+}
+
+}  // namespace outrigger::engine

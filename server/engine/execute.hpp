@@ -1,0 +1,36 @@
+#pragma once
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/error.hpp"
+#include "engine/plan.hpp"
+#include "ops/context.hpp"
+
+namespace outrigger::engine {
+
+/// What a run did, beside its results.
+struct Outcome {
+  std::vector<Tensor> results;
+  /// Set if the program failed; `results` is then empty.
+  std::optional<Error> error;
+  /// Arguments whose memory changed, by position; after an error possibly in part.
+  std::vector<bool> written;
+};
+
+/// Runs a plan. `arguments` have the plan's types; those that it writes in place have no element in two
+/// positions. The only place where tensors change.
+Outcome execute(ops::Context& context, const Plan& plan, std::span<const Tensor> arguments);
+
+/// True if two positions of the window are one element (broadcast axes).
+bool repeats_elements(const Tensor& tensor);
+
+/// A copy in C order with memory of its own.
+Result<Tensor> compact_copy(ops::Context& context, const Tensor& tensor);
+
+/// A tensor as a handle may keep it: a value has a Storage of its own, and does not hold on to memory more than
+/// twice its size.
+Result<Tensor> as_value(ops::Context& context, Tensor tensor);
+
+}  // namespace outrigger::engine

@@ -1,0 +1,249 @@
+#include <algorithm>
+
+#include "engine/plan.hpp"
+
+namespace outrigger::engine {
+namespace {
+
+using ops::Kind;
+using ops::Pass;
+
+/// Uses of each slot by nodes and as outputs, nested regions included.
+class Uses {
+ public:
+  Uses(const Block& block, std::size_t slots) : counts_(slots, 0) { count(block); }
+  std::uint32_t of(Slot slot) const { return counts_[slot]; }
+
+ private:
+  void count(const Block& block) {
+    for (const Node& node : block.nodes) {
+      for (const Slot slot : node.in) ++counts_[slot];
+      for (const Block& region : node.regions) count(region);
+    }
+    for (const Slot slot : block.outputs) ++counts_[slot];
+  }
+  std::vector<std::uint32_t> counts_;
+};
+
+/// Builds one pass from the nodes of a group.
+class PassBuilder {
+ public:
+  PassBuilder(const Plan& plan, const Uses& uses, std::span<const Node* const> nodes)
+      : plan_(plan), uses_(uses), nodes_(nodes) {}
+
+  Step build() {
+    step_.kind = Step::Kind::pass;
+    step_.row = nodes_.back()->row;
+    step_.attrs = nodes_.back()->attrs;
+    step_.path = nodes_.back()->path;
+    step_.pass.space = nodes_.front()->inferred.results[0].shape;
+    collect_inputs();
+    for (const Node* node : nodes_) add(*node);
+    for (const Node* node : nodes_) {
+      if (!node->in_place && escapes(*node)) store(*node, node->out[0]);
+    }
+    step_.fresh_outputs = static_cast<std::uint16_t>(step_.out.size());
+    const Node& last = *nodes_.back();
+    if (last.in_place) {
+      step_.in_place = true;
+      store(last, last.out[0]);
+    }
+    step_.pass.finish();
+    return std::move(step_);
+  }
+
+ private:
+  struct Known {
+    Slot slot;
+    Pass::Register reg;
+    bool boolean;
+  };
+
+  bool produced_here(Slot slot) const {
+    return std::any_of(nodes_.begin(), nodes_.end(),
+                       [slot](const Node* node) { return !node->in_place && node->out[0] == slot; });
+  }
+
+  void collect_inputs() {
+    for (const Node* node : nodes_) {
+      for (const Slot slot : node->in) {
+        if (produced_here(slot) || find(slot) != nullptr) continue;
+        step_.in.push_back(slot);
+        known_.push_back({slot, new_register(plan_.types[slot].dtype), false});
+      }
+    }
+    step_.pass.inputs = static_cast<std::uint16_t>(step_.in.size());
+  }
+
+  const Known* find(Slot slot) const {
+    const auto found = std::find_if(known_.begin(), known_.end(), [slot](const Known& k) { return k.slot == slot; });
+    return found == known_.end() ? nullptr : &*found;
+  }
+
+  Pass::Register new_register(DType dtype) {
+    step_.pass.registers.push_back(dtype);
+    return static_cast<Pass::Register>(step_.pass.registers.size() - 1);
+  }
+
+  Pass::Register micro_op(ops::TileFn run, DType result, std::initializer_list<Pass::Register> in) {
+    Pass::MicroOp op{.run = run, .out = new_register(result), .arity = static_cast<std::uint8_t>(in.size())};
+    std::copy(in.begin(), in.end(), op.in.begin());
+    // Unused operands read what is there: cheaper than a branch for each tile.
+    std::fill(op.in.begin() + op.arity, op.in.end(), op.arity == 0 ? op.out : op.in[0]);
+    step_.pass.micro_ops.push_back(op);
+    return op.out;
+  }
+
+  /// The register of an operand, cast as the node wants it.
+  Pass::Register operand(const Node& node, std::size_t i) {
+    const Known& known = *find(node.in[i]);
+    const DType has = step_.pass.registers[known.reg];
+    if ((node.row->boolean_operands >> i & 1) != 0) {
+      return known.boolean ? known.reg : micro_op(ops::boolean_tile(has), DType::u8, {known.reg});
+    }
+    const DType wanted = node.inferred.operands[i];
+    return has == wanted ? known.reg : micro_op(ops::cast_tile(has, wanted), wanted, {known.reg});
+  }
+
+  void add(const Node& node) {
+    std::array<Pass::Register, 3> in{};
+    for (std::size_t i = 0; i < node.in.size(); ++i) in.at(i) = operand(node, i);
+    Pass::Register result = in[0];
+    if (node.row->tile != nullptr) {
+      const ops::TileFn run = node.row->tile(node.inferred.compute);
+      const DType dtype = node.inferred.results[0].dtype;
+      result = node.in.size() == 1   ? micro_op(run, dtype, {in[0]})
+               : node.in.size() == 2 ? micro_op(run, dtype, {in[0], in[1]})
+                                     : micro_op(run, dtype, {in[0], in[1], in[2]});
+    }
+    result_of_last_ = result;
+    const bool boolean = node.row->family == "compare" || node.row->family == "logical";
+    if (!node.in_place) known_.push_back({node.out[0], result, boolean});
+  }
+
+  /// Whether anybody outside of the group needs the node's result.
+  bool escapes(const Node& node) const {
+    std::uint32_t inside = 0;
+    for (const Node* other : nodes_) {
+      inside += static_cast<std::uint32_t>(std::count(other->in.begin(), other->in.end(), node.out[0]));
+    }
+    return uses_.of(node.out[0]) > inside;
+  }
+
+  void store(const Node& node, Slot slot) {
+    step_.pass.stores.push_back(node.in_place ? result_of_last_ : find(slot)->reg);
+    step_.out.push_back(slot);
+    step_.types.push_back(plan_.types[slot]);
+  }
+
+  const Plan& plan_;
+  const Uses& uses_;
+  std::span<const Node* const> nodes_;
+  Step step_;
+  std::vector<Known> known_;
+  Pass::Register result_of_last_ = 0;
+};
+
+/// Goes through a block in order, with one open group of elementwise nodes.
+class Fuser {
+ public:
+  Fuser(const Plan& plan, const Uses& uses) : plan_(plan), uses_(uses) {}
+
+  StepBlock block(const Block& block) {
+    StepBlock result;
+    result.params = block.params;
+    result.outputs = block.outputs;
+    for (const Node& node : block.nodes) {
+      if (node.row->kind == Kind::elementwise) elementwise(node, result.steps);
+      else other(node, result.steps);
+    }
+    flush(result.steps);
+    return result;
+  }
+
+ private:
+  static constexpr std::size_t registers_per_node = 4;  // a result and three casts
+
+  const Dims& shape_of(const Node& node) const { return node.inferred.results[0].shape; }
+
+  bool depends_on_group(const Node& node) const {
+    return std::any_of(node.in.begin(), node.in.end(), [&](Slot slot) {
+      return std::any_of(group_.begin(), group_.end(), [slot](const Node* other) { return other->out[0] == slot; });
+    });
+  }
+
+  void elementwise(const Node& node, std::vector<Step>& steps) {
+    if (!group_.empty() && shape_of(node) != shape_of(*group_.front())) {
+      // A smaller value on the side, such as a loop counter, need not end the group.
+      const bool aside = !node.in_place && !depends_on_group(node) &&
+                         element_count(shape_of(node)) < element_count(shape_of(*group_.front()));
+      if (aside) {
+        const Node* alone = &node;
+        add_pass(std::span(&alone, 1), steps);
+        return;
+      }
+      flush(steps);
+    }
+    const std::size_t registers = (group_.size() + 1) * registers_per_node + inputs_ + node.in.size();
+    if (registers > ops::pass_registers_max) flush(steps);
+    group_.push_back(&node);
+    inputs_ += node.in.size();
+    // What comes after a write must read what was written.
+    if (node.in_place) flush(steps);
+  }
+
+  void other(const Node& node, std::vector<Step>& steps) {
+    const bool effects = node.in_place || node.row->kind == Kind::control;
+    if (effects || depends_on_group(node)) flush(steps);
+    Step step;
+    step.kind = kind_of(node);
+    step.row = node.row;
+    step.attrs = node.attrs;
+    step.path = node.path;
+    step.in = node.in;
+    step.out = node.out;
+    step.in_place = node.in_place;
+    for (const Slot slot : node.out) step.types.push_back(plan_.types[slot]);
+    for (const Block& region : node.regions) step.regions.push_back(Fuser(plan_, uses_).block(region));
+    steps.push_back(std::move(step));
+  }
+
+  static Step::Kind kind_of(const Node& node) {
+    switch (node.row->kind) {
+      case Kind::view: return Step::Kind::view;
+      case Kind::constant: return Step::Kind::constant;
+      case Kind::update: return Step::Kind::update;
+      case Kind::control: return node.row->name == "while" ? Step::Kind::loop : Step::Kind::branch;
+      case Kind::create:
+      case Kind::compute:
+      case Kind::elementwise: break;
+    }
+    return Step::Kind::compute;
+  }
+
+  void flush(std::vector<Step>& steps) {
+    if (group_.empty()) return;
+    add_pass(group_, steps);
+    group_.clear();
+    inputs_ = 0;
+  }
+
+  void add_pass(std::span<const Node* const> nodes, std::vector<Step>& steps) {
+    Step step = PassBuilder(plan_, uses_, nodes).build();
+    if (!step.out.empty()) steps.push_back(std::move(step));
+  }
+
+  const Plan& plan_;
+  const Uses& uses_;
+  std::vector<const Node*> group_;
+  std::size_t inputs_ = 0;
+};
+
+}  // namespace
+
+StepBlock fuse(const Block& block, const Plan& plan) {
+  const Uses uses(block, plan.types.size());
+  return Fuser(plan, uses).block(block);
+}
+
+}  // namespace outrigger::engine

@@ -1,0 +1,121 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include <boost/container/small_vector.hpp>
+
+#include "base/error.hpp"
+#include "base/program.hpp"
+#include "ops/op.hpp"
+#include "ops/pass.hpp"
+#include "tensor/tensor.hpp"
+
+namespace outrigger::engine {
+
+/// Index of a value in the frame of a running program.
+using Slot = std::uint32_t;
+using Slots = boost::container::small_vector<Slot, 4>;
+/// Where an instruction stands: index, then (region, index) for each nesting.
+using Path = boost::container::small_vector<std::uint32_t, 3>;
+
+struct Block;
+
+/// One instruction with its types resolved, before fusion.
+struct Node {
+  const ops::OpRow* row = nullptr;
+  /// Null for the casts that the planner adds.
+  const Attrs* attrs = nullptr;
+  Path path = {};
+  Slots in = {};
+  Slots out = {};
+  ops::Inferred inferred = {};
+  /// Writes into this operand's memory (or makes a mutable view of it).
+  bool in_place = false;
+  std::vector<Block> regions = {};
+};
+
+/// A region with its types resolved.
+struct Block {
+  Slots params;
+  std::vector<Node> nodes;
+  Slots outputs;
+};
+
+struct StepBlock;
+
+/// One thing that the executor does.
+struct Step {
+  enum class Kind : std::uint8_t { pass, view, constant, compute, update, loop, branch };
+  Kind kind = Kind::compute;
+  const ops::OpRow* row = nullptr;
+  const Attrs* attrs = nullptr;
+  Path path;
+  Slots in;
+  Slots out;
+  /// Types of `out`.
+  boost::container::small_vector<TensorType, 1> types;
+  /// Pass: `out` are in-place targets from this position on. Others: in[row->in_place] is written.
+  bool in_place = false;
+  std::uint16_t fresh_outputs = 0;
+  ops::Pass pass;
+  std::vector<StepBlock> regions;
+  /// Bit i: in[i] is not used after this step. Only the first 64 operands count.
+  std::uint64_t dies = 0;
+  /// Slots that nobody needs after this step.
+  Slots dead;
+};
+
+/// How many of the step's leading outputs are values that it makes; the others are operands written in place.
+inline std::size_t fresh_outputs(const Step& step) {
+  if (step.kind == Step::Kind::pass) return step.fresh_outputs;
+  return step.in_place && step.kind != Step::Kind::view ? 0 : step.out.size();
+}
+
+struct StepBlock {
+  Slots params;
+  std::vector<Step> steps;
+  Slots outputs;
+};
+
+/// A program made ready for arguments of certain types: immutable, shared, run many times.
+struct Plan {
+  std::vector<TensorType> arguments;
+  std::vector<TensorType> results;
+  /// Results that are mutable views: their memory stays shared.
+  std::vector<bool> result_aliases;
+  /// Arguments that the program writes in place, by position.
+  std::vector<bool> written;
+  /// Type of each slot.
+  std::vector<TensorType> types;
+  std::vector<std::pair<Slot, Tensor>> constants;
+  StepBlock main;
+  /// Bytes that running it may take on top of its arguments, at most.
+  std::uint64_t peak_bytes = 0;
+  /// Element operations, at most; the largest number if a loop is in it.
+  std::uint64_t work = 0;
+  /// Keeps the instructions' attributes alive.
+  std::shared_ptr<const Program> program;
+};
+
+/// Checks the program wholly against the types of its arguments and plans it. Nothing is executed.
+/// Errors: every code of PROTOCOL.md that speaks of programs, with path and op.
+Result<std::shared_ptr<const Plan>> make_plan(Memory& memory, std::shared_ptr<const Program> program,
+                                              std::span<const TensorType> arguments);
+
+/// The form of a program that does not depend on types: ids, regions, op names, attributes.
+Result<void> check_program(const Program& program);
+
+// The planner's stages, in their order.
+
+/// Resolves ids and operands, infers types. Fills types, constants, arguments and results of the plan.
+Result<Block> resolve(Memory& memory, const Program& program, std::span<const TensorType> arguments, Plan& plan);
+/// Groups elementwise nodes into passes.
+StepBlock fuse(const Block& block, const Plan& plan);
+/// Finds last uses, the peak of memory and the amount of work.
+void find_lifetimes(Plan& plan);
+
+}  // namespace outrigger::engine

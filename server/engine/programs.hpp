@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/limits.hpp"
+#include "engine/plan.hpp"
+
+namespace outrigger::engine {
+
+/// The prepared programs of one session, each with its plans for the argument types that it was called
+/// with. Both are bounded; the least recently used goes first.
+class Programs {
+ public:
+  Programs(Memory& memory, const Limits& limits) : memory_(memory), limits_(limits) {}
+
+  /// Replaces a program of the same id. Errors: what check_program finds.
+  Result<void> prepare(std::uint64_t id, Program program);
+  void forget(std::uint64_t id);
+  void clear();
+  std::size_t size() const { return index_.size(); }
+
+  /// Errors: unknown_program, and what make_plan finds.
+  Result<std::shared_ptr<const Plan>> plan(std::uint64_t id, std::span<const TensorType> arguments);
+
+ private:
+  struct Prepared {
+    std::uint64_t id = 0;
+    std::shared_ptr<const Program> program;
+    std::vector<std::shared_ptr<const Plan>> plans;  ///< most recently used first
+  };
+  Memory& memory_;
+  const Limits& limits_;
+  std::list<Prepared> by_use_;  ///< most recently used first
+  std::unordered_map<std::uint64_t, std::list<Prepared>::iterator> index_;
+};
+
+}  // namespace outrigger::engine

@@ -1,0 +1,348 @@
+#include <cstring>
+#include <string>
+#include <unordered_map>
+
+#include "engine/plan.hpp"
+
+namespace outrigger::engine {
+namespace {
+
+using ops::InferCall;
+using ops::InferOperand;
+using ops::Inferred;
+using ops::Kind;
+using ops::OpRow;
+
+Error located(Error error, const Path& path, std::string_view op) {
+  if (error.op.empty()) {
+    error.op = op;
+    error.path.assign(path.begin(), path.end());
+    error.text = std::string(op) + ": " + error.text;
+  }
+  return error;
+}
+
+class Resolver {
+ public:
+  Resolver(Memory& memory, Plan& plan) : memory_(memory), plan_(plan) {}
+
+  Result<Block> program(const Program& program, std::span<const TensorType> arguments) {
+    if (program.params.size() != arguments.size()) {
+      return fail(ErrorCode::bad_program, "the program has " + std::to_string(program.params.size()) +
+                                              " parameters, but " + std::to_string(arguments.size()) +
+                                              " arguments were given");
+    }
+    Block block;
+    for (std::size_t i = 0; i < arguments.size(); ++i) {
+      const Slot slot = new_slot(arguments[i]);
+      block.params.push_back(slot);
+      OUTRIGGER_CHECK(define(program.params[i], slot));
+    }
+    plan_.arguments.assign(arguments.begin(), arguments.end());
+    plan_.written.assign(arguments.size(), false);
+    OUTRIGGER_CHECK(body(program, {}, block));
+    for (const Slot slot : block.outputs) {
+      plan_.results.push_back(plan_.types[slot]);
+      plan_.result_aliases.push_back(aliases_.contains(slot));
+    }
+    return block;
+  }
+
+ private:
+  Slot new_slot(TensorType type) {
+    plan_.types.push_back(std::move(type));
+    return static_cast<Slot>(plan_.types.size() - 1);
+  }
+
+  Result<void> define(ValueId id, Slot slot) {
+    if (!values_.emplace(id, slot).second) {
+      return fail(ErrorCode::bad_program, "value " + std::to_string(id) + " is defined twice");
+    }
+    scope_.push_back(id);
+    return {};
+  }
+
+  Result<Slot> find(ValueId id) const {
+    const auto found = values_.find(id);
+    if (found == values_.end()) {
+      return fail(ErrorCode::bad_program, "value " + std::to_string(id) + " is not defined here");
+    }
+    return found->second;
+  }
+
+  /// Instructions and outputs; ids defined inside are forgotten at the end.
+  Result<void> body(const Region& region, const Path& path, Block& block) {
+    const std::size_t scope = scope_.size();
+    for (std::size_t i = 0; i < region.body.size(); ++i) {
+      Path here = path;
+      here.push_back(static_cast<std::uint32_t>(i));
+      const Instruction& instruction = region.body[i];
+      if (auto done = this->instruction(instruction, here, block); !done) {
+        return tl::make_unexpected(located(std::move(done).error(), here, instruction.op));
+      }
+    }
+    for (const ValueId id : region.outputs) {
+      OUTRIGGER_TRY(const Slot slot, find(id));
+      block.outputs.push_back(slot);
+    }
+    leave(scope);
+    return {};
+  }
+
+  void leave(std::size_t scope) {
+    while (scope_.size() > scope) {
+      values_.erase(scope_.back());
+      scope_.pop_back();
+    }
+  }
+
+  Result<void> instruction(const Instruction& instruction, const Path& path, Block& block) {
+    const OpRow* row = ops::find_op(instruction.op);
+    if (row == nullptr) return fail(ErrorCode::unknown_op, "there is no such op");
+    OUTRIGGER_CHECK(ops::check_attrs(*row, instruction.attrs));
+    OUTRIGGER_CHECK(check_counts(*row, instruction));
+    Node node{.row = row, .attrs = &instruction.attrs, .path = path, .in_place = instruction.in_place};
+    if (row->kind == Kind::control) return control(instruction, std::move(node), block);
+
+    boost::container::small_vector<InferOperand, 4> operands;
+    OUTRIGGER_CHECK(operand_slots(instruction, operands, node.in));
+    OUTRIGGER_TRY(node.inferred, row->infer(InferCall{std::span(operands.data(), operands.size()),
+                                                      ops::AttrView(instruction.attrs)}));
+    OUTRIGGER_CHECK(materialize_literals(operands, node));
+    if (row->kind != Kind::elementwise) add_casts(node, block);
+    if (node.in_place) {
+      OUTRIGGER_CHECK(in_place(instruction, node));
+    } else {
+      OUTRIGGER_CHECK(results(instruction, node));
+    }
+    if (row->kind == Kind::constant) OUTRIGGER_CHECK(constant_operand(instruction, node));
+    block.nodes.push_back(std::move(node));
+    return {};
+  }
+
+  static Result<void> check_counts(const OpRow& row, const Instruction& instruction) {
+    const std::size_t wanted = row.operands.size();
+    const bool many = wanted > 0 && row.operands.back().many;
+    const std::size_t given = instruction.in.size();
+    // A slice of a scalar has no starts: "many" may be none beside other operands.
+    const std::size_t least = many && wanted > 1 ? wanted - 1 : wanted;
+    if (given < least || (!many && given > wanted)) {
+      return fail(ErrorCode::bad_program, "takes " + std::string(many ? "at least " : "") + std::to_string(least) +
+                                              " operands, got " + std::to_string(given));
+    }
+    if (instruction.regions.size() != row.regions.size()) {
+      return fail(ErrorCode::bad_program, "takes " + std::to_string(row.regions.size()) + " regions, got " +
+                                              std::to_string(instruction.regions.size()));
+    }
+    if (row.kind != Kind::control && instruction.out.size() != 1) {
+      return fail(ErrorCode::bad_program, "gives 1 result, but `out` names " + std::to_string(instruction.out.size()));
+    }
+    if (instruction.in_place && row.in_place < 0) {
+      return fail(ErrorCode::bad_program, "has no in-place form");
+    }
+    return {};
+  }
+
+  /// Slots of tensor operands; literals get theirs once their dtype is known.
+  Result<void> operand_slots(const Instruction& instruction,
+                             boost::container::small_vector<InferOperand, 4>& operands, Slots& slots) {
+    for (const Operand& operand : instruction.in) {
+      if (const auto* number = std::get_if<Number>(&operand)) {
+        operands.push_back(InferOperand{TensorType{infer_dtype(*number), {}}, number});
+        slots.push_back(0);
+        continue;
+      }
+      OUTRIGGER_TRY(const Slot slot, find(std::get<ValueId>(operand)));
+      operands.push_back(InferOperand{plan_.types[slot], nullptr});
+      slots.push_back(slot);
+    }
+    return {};
+  }
+
+  template <typename Operands>
+  Result<void> materialize_literals(const Operands& operands, Node& node) {
+    for (std::size_t i = 0; i < operands.size(); ++i) {
+      if (operands[i].literal == nullptr) continue;
+      // Whether 0.5 is true must not be asked after a cast to u8.
+      const bool boolean = (node.row->boolean_operands >> i & 1) != 0;
+      const DType dtype = boolean ? operands[i].type.dtype : node.inferred.operands[i];
+      OUTRIGGER_TRY(node.in[i], constant(*operands[i].literal, dtype));
+    }
+    return {};
+  }
+
+  Result<void> constant_operand(const Instruction& instruction, Node& node) {
+    const ops::AttrView attrs(instruction.attrs);
+    OUTRIGGER_TRY(const Slot value, constant(attrs.number("value"), node.inferred.results[0].dtype));
+    node.in.push_back(value);
+    return {};
+  }
+
+  /// A scalar that is made now and shared by all runs of the plan.
+  Result<Slot> constant(const Number& number, DType dtype) {
+    OUTRIGGER_TRY(Tensor scalar, allocate_tensor(memory_, TensorType{dtype, {}}));
+    store_number(number, dtype, scalar.data());
+    const Slot slot = new_slot(scalar.type);
+    plan_.constants.emplace_back(slot, std::move(scalar));
+    return slot;
+  }
+
+  /// Brings operands to the dtypes that the op asked for; elementwise ops cast inside of their pass.
+  void add_casts(Node& node, Block& block) {
+    for (std::size_t i = 0; i < node.in.size(); ++i) {
+      const TensorType& type = plan_.types[node.in[i]];
+      const DType wanted = node.inferred.operands[i];
+      if (type.dtype == wanted) continue;
+      Node cast{.row = ops::find_op("as_type"), .path = node.path, .in = {node.in[i]}};
+      cast.inferred.compute = wanted;
+      cast.inferred.operands = {wanted};
+      cast.inferred.results.push_back(TensorType{wanted, type.shape});
+      const Slot slot = new_slot(cast.inferred.results[0]);
+      cast.out = {slot};
+      block.nodes.push_back(std::move(cast));
+      node.in[i] = slot;
+    }
+  }
+
+  Result<void> results(const Instruction& instruction, Node& node) {
+    for (std::size_t i = 0; i < instruction.out.size(); ++i) {
+      const Slot slot = new_slot(node.inferred.results[i]);
+      node.out.push_back(slot);
+      OUTRIGGER_CHECK(define(instruction.out[i], slot));
+    }
+    return {};
+  }
+
+  Result<void> in_place(const Instruction& instruction, Node& node) {
+    const auto position = static_cast<std::size_t>(node.row->in_place);
+    if (std::holds_alternative<Number>(instruction.in[position])) {
+      return fail(ErrorCode::bad_program, "a number cannot be written in place");
+    }
+    OUTRIGGER_TRY(const Slot target, find(std::get<ValueId>(instruction.in[position])));
+    mark_written(target);
+    if (node.row->kind == Kind::view) {
+      OUTRIGGER_CHECK(results(instruction, node));
+      aliases_.emplace(node.out[0], target);
+      return {};
+    }
+    const TensorType& type = plan_.types[target];
+    const TensorType& result = node.inferred.results[0];
+    if (type != result) {
+      return fail(type.dtype != result.dtype ? ErrorCode::bad_dtype : ErrorCode::bad_shape,
+                  "cannot be done in place: the operand is " + to_string(type) + ", but the result is " + to_string(result));
+    }
+    node.out.push_back(target);
+    return define(instruction.out[0], target);
+  }
+
+  /// A write to a mutable view is a write to what it looks at.
+  void mark_written(Slot slot) {
+    for (auto base = aliases_.find(slot); base != aliases_.end(); base = aliases_.find(slot)) slot = base->second;
+    if (slot < plan_.written.size()) plan_.written[slot] = true;
+  }
+
+  Result<void> control(const Instruction& instruction, Node node, Block& block) {
+    boost::container::small_vector<InferOperand, 4> operands;
+    OUTRIGGER_CHECK(operand_slots(instruction, operands, node.in));
+    for (std::size_t i = 0; i < operands.size(); ++i) {
+      if (operands[i].literal == nullptr) continue;
+      OUTRIGGER_TRY(node.in[i], constant(*operands[i].literal, operands[i].type.dtype));
+    }
+    if (node.row->name == "while") {
+      OUTRIGGER_CHECK(loop(instruction, node));
+    } else {
+      OUTRIGGER_CHECK(branch(instruction, node));
+    }
+    if (instruction.out.size() != node.inferred.results.size()) {
+      return fail(ErrorCode::bad_program, "gives " + std::to_string(node.inferred.results.size()) +
+                                              " results, but `out` names " + std::to_string(instruction.out.size()));
+    }
+    OUTRIGGER_CHECK(results(instruction, node));
+    block.nodes.push_back(std::move(node));
+    return {};
+  }
+
+  /// Resolves a nested region whose parameters are the given slots.
+  Result<Block> region(const Instruction& instruction, std::size_t index, const Slots& params, const Path& path) {
+    const Region& region = instruction.regions[index];
+    if (region.params.size() != params.size()) {
+      return fail(ErrorCode::bad_program, "region " + std::to_string(index) + " must have " + std::to_string(params.size()) +
+                                              " parameters, has " + std::to_string(region.params.size()));
+    }
+    const std::size_t scope = scope_.size();
+    Block block;
+    block.params = params;
+    for (std::size_t i = 0; i < params.size(); ++i) OUTRIGGER_CHECK(define(region.params[i], params[i]));
+    Path inner = path;
+    inner.push_back(static_cast<std::uint32_t>(index));
+    OUTRIGGER_CHECK(body(region, inner, block));
+    leave(scope);
+    return block;
+  }
+
+  std::string output_types(const Block& block) const {
+    std::string text;
+    for (const Slot slot : block.outputs) text += (text.empty() ? "" : ", ") + to_string(plan_.types[slot]);
+    return "(" + text + ")";
+  }
+
+  Result<void> loop(const Instruction& instruction, Node& node) {
+    // Both regions see the carried values in the same slots.
+    Slots carried;
+    for (const Slot slot : node.in) carried.push_back(new_slot(plan_.types[slot]));
+    OUTRIGGER_TRY(Block condition, region(instruction, 0, carried, node.path));
+    if (condition.outputs.size() != 1 || !plan_.types[condition.outputs[0]].shape.empty()) {
+      return fail(ErrorCode::bad_shape, "the condition must give one scalar, gives " + output_types(condition));
+    }
+    OUTRIGGER_TRY(Block body, region(instruction, 1, carried, node.path));
+    bool fits = body.outputs.size() == carried.size();
+    for (std::size_t i = 0; fits && i < carried.size(); ++i) {
+      fits = plan_.types[body.outputs[i]] == plan_.types[carried[i]];
+    }
+    if (!fits) {
+      Block initial;
+      initial.outputs = carried;
+      return fail(ErrorCode::bad_shape, "the body must give the types that it takes, " + output_types(initial) +
+                                            ", but gives " + output_types(body));
+    }
+    for (const Slot slot : carried) node.inferred.results.push_back(plan_.types[slot]);
+    node.regions.push_back(std::move(condition));
+    node.regions.push_back(std::move(body));
+    return {};
+  }
+
+  Result<void> branch(const Instruction& instruction, Node& node) {
+    if (!plan_.types[node.in[0]].shape.empty()) {
+      return fail(ErrorCode::bad_shape, "the predicate must be a scalar, got " + to_string(plan_.types[node.in[0]]));
+    }
+    OUTRIGGER_TRY(Block on_true, region(instruction, 0, {}, node.path));
+    OUTRIGGER_TRY(Block on_false, region(instruction, 1, {}, node.path));
+    bool fits = on_true.outputs.size() == on_false.outputs.size();
+    for (std::size_t i = 0; fits && i < on_true.outputs.size(); ++i) {
+      fits = plan_.types[on_true.outputs[i]] == plan_.types[on_false.outputs[i]];
+    }
+    if (!fits) {
+      return fail(ErrorCode::bad_shape, "both regions must give the same types: " + output_types(on_true) + " and " +
+                                            output_types(on_false));
+    }
+    for (const Slot slot : on_true.outputs) node.inferred.results.push_back(plan_.types[slot]);
+    node.regions.push_back(std::move(on_true));
+    node.regions.push_back(std::move(on_false));
+    return {};
+  }
+
+  Memory& memory_;
+  Plan& plan_;
+  std::unordered_map<ValueId, Slot> values_;
+  std::vector<ValueId> scope_;
+  /// Mutable views: the slot that each looks at.
+  std::unordered_map<Slot, Slot> aliases_;
+};
+
+}  // namespace
+
+Result<Block> resolve(Memory& memory, const Program& program, std::span<const TensorType> arguments, Plan& plan) {
+  return Resolver(memory, plan).program(program, arguments);
+}
+
+}  // namespace outrigger::engine

@@ -1,0 +1,292 @@
+#include "engine/workspace.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "files/array_file.hpp"
+#include "files/npy.hpp"
+
+namespace outrigger::engine {
+namespace {
+
+/// What may run on the I/O thread: some 20 µs.
+constexpr std::uint64_t small_work = 4096;
+constexpr std::uint64_t small_bytes = std::uint64_t{256} << 10;
+
+/// New handles that the request would make.
+std::vector<std::uint64_t> new_handles(const Task& task) {
+  if (const auto* run = std::get_if<wire::Run>(&task.body)) return run->results;
+  if (const auto* upload = std::get_if<wire::Upload>(&task.body)) return {upload->handle};
+  if (const auto* load = std::get_if<wire::Load>(&task.body)) return {load->handle};
+  return {};
+}
+
+}  // namespace
+
+std::optional<wire::Frame> Workspace::carry_out(Task& task, ops::Context& context, bool only_small) {
+  std::shared_ptr<const Plan> plan;
+  if (task.interrupt.raised()) {
+    const Error error = task.interrupt.error();
+    abandon(task, error);
+    return wire::encode_error(task.id, error);
+  }
+  Reply reply = [&]() -> Reply {
+    if (auto* run = std::get_if<wire::Run>(&task.body)) {
+      OUTRIGGER_TRY(plan, plan_for(*run));
+    }
+    if (only_small && !is_small(task, plan)) return wire::Frame{};
+    return dispatch(task, context, plan);
+  }();
+  if (reply) {
+    if (reply->empty()) return std::nullopt;
+    return std::move(*reply);
+  }
+  abandon(task, reply.error());
+  return wire::encode_error(task.id, reply.error());
+}
+
+bool Workspace::is_small(const Task& task, const std::shared_ptr<const Plan>& plan) const {
+  if (plan) return plan->work <= small_work;
+  if (const auto* download = std::get_if<wire::Download>(&task.body)) return download->length <= small_bytes;
+  if (std::holds_alternative<wire::Load>(task.body) || std::holds_alternative<wire::Save>(task.body)) return false;
+  return task.bytes <= small_bytes;
+}
+
+void Workspace::abandon(const Task& task, const Error& error) {
+  for (const std::uint64_t handle : new_handles(task)) store_.put_failure(handle, error);
+}
+
+void Workspace::clear() {
+  uploads_.clear();
+  programs_.clear();
+  store_.clear();
+}
+
+Workspace::Reply Workspace::dispatch(Task& task, ops::Context& context, const std::shared_ptr<const Plan>& plan) {
+  const std::uint64_t id = task.id;
+  if (const auto* request = std::get_if<wire::Run>(&task.body)) return run(id, *request, context, *plan);
+  if (const auto* request = std::get_if<wire::Upload>(&task.body)) return upload(id, *request);
+  if (const auto* request = std::get_if<wire::Download>(&task.body)) return download(id, *request);
+  if (const auto* request = std::get_if<wire::Release>(&task.body)) return release(id, *request);
+  if (const auto* request = std::get_if<wire::Info>(&task.body)) return info(id, *request);
+  if (const auto* request = std::get_if<wire::Load>(&task.body)) return load(id, *request);
+  if (const auto* request = std::get_if<wire::Save>(&task.body)) return save(id, *request, context);
+  if (auto* request = std::get_if<wire::Prepare>(&task.body)) {
+    OUTRIGGER_CHECK(programs_.prepare(request->program_id, std::move(request->program)));
+    return wire::encode_ok(id);
+  }
+  if (const auto* request = std::get_if<wire::Forget>(&task.body)) {
+    programs_.forget(request->program_id);
+    return wire::encode_ok(id);
+  }
+  return fail(ErrorCode::internal, "a request of this kind does not belong here");
+}
+
+Workspace::Reply Workspace::info(std::uint64_t id, const wire::Info& request) {
+  OUTRIGGER_TRY(const Tensor* tensor, store_.find(*request.handle));
+  wire::TensorInfoReply reply;
+  reply.dtype = name_of(tensor->dtype());
+  reply.shape.assign(tensor->shape().begin(), tensor->shape().end());
+  reply.bytes = static_cast<std::uint64_t>(byte_count(tensor->type));
+  reply.contiguous = tensor->contiguous();
+  reply.shared = !tensor->unique();
+  return wire::encode_tensor_info(id, reply);
+}
+
+wire::ResultType Workspace::describe(std::uint64_t handle) {
+  const Tensor& tensor = **store_.find(handle);
+  return wire::ResultType{handle, name_of(tensor.dtype()), {tensor.shape().begin(), tensor.shape().end()}};
+}
+
+Result<void> Workspace::begin_upload(const wire::Upload& request) {
+  OUTRIGGER_CHECK(store_.check_new(request.handle));
+  const auto dtype = parse_dtype(request.dtype);
+  if (!dtype) {
+    return fail(ErrorCode::bad_dtype, "\"" + request.dtype + "\" is none of the dtypes " + std::string(dtype_names()));
+  }
+  OUTRIGGER_CHECK(check_shape(request.shape, size_of(*dtype)));
+  if (uploads_.size() >= limits_.uploads_max) {
+    return fail(ErrorCode::limit_exceeded, "there are already " + std::to_string(uploads_.size()) + " unfinished uploads");
+  }
+  TensorType type{*dtype, Dims(request.shape.begin(), request.shape.end())};
+  OUTRIGGER_TRY(Tensor tensor, allocate_tensor(memory_, std::move(type)));
+  uploads_.insert_or_assign(request.handle, PendingUpload{std::move(tensor), 0});
+  return {};
+}
+
+/// Takes one chunk; true if it was the last.
+Result<bool> Workspace::receive(const wire::Upload& request) {
+  auto found = uploads_.find(request.handle);
+  if (found == uploads_.end() || request.offset == 0) {
+    if (request.offset != 0) {
+      OUTRIGGER_CHECK(store_.find(request.handle));  // tells why an earlier chunk failed
+      return fail(ErrorCode::bad_index, "the upload of tensor " + std::to_string(request.handle) + " has not begun");
+    }
+    OUTRIGGER_CHECK(begin_upload(request));
+    found = uploads_.find(request.handle);
+  }
+  PendingUpload& upload = found->second;
+  const TensorType& type = upload.tensor.type;
+  const auto total = static_cast<std::uint64_t>(byte_count(type));
+  if (parse_dtype(request.dtype) != type.dtype ||
+      !std::equal(request.shape.begin(), request.shape.end(), type.shape.begin(), type.shape.end())) {
+    return fail(ErrorCode::bad_request, "the upload began as " + to_string(type));
+  }
+  if (request.offset != upload.received || request.data.size() > total - upload.received) {
+    return fail(ErrorCode::bad_index, std::to_string(request.data.size()) + " bytes at offset " +
+                                          std::to_string(request.offset) + ", but " + std::to_string(upload.received) + " of " +
+                                          std::to_string(total) + " have arrived");
+  }
+  if (!request.data.empty()) {
+    std::memcpy(upload.tensor.data() + upload.received, request.data.data(), request.data.size());
+  }
+  upload.received += request.data.size();
+  return upload.received == total;
+}
+
+Workspace::Reply Workspace::upload(std::uint64_t id, const wire::Upload& request) {
+  const Result<bool> complete = receive(request);
+  if (!complete) {
+    uploads_.erase(request.handle);
+    return tl::make_unexpected(complete.error());
+  }
+  if (!*complete) return wire::encode_results(id, {});
+  store_.put(request.handle, std::move(uploads_.at(request.handle).tensor));
+  uploads_.erase(request.handle);
+  const wire::ResultType result = describe(request.handle);
+  return wire::encode_results(id, std::span(&result, 1));
+}
+
+Workspace::Reply Workspace::download(std::uint64_t id, const wire::Download& request) {
+  OUTRIGGER_TRY(const Tensor* tensor, store_.find(request.handle));
+  const auto total = static_cast<std::uint64_t>(byte_count(tensor->type));
+  if (request.offset > total || request.length > total - request.offset) {
+    return fail(ErrorCode::bad_index, std::to_string(request.length) + " bytes at offset " + std::to_string(request.offset) +
+                                          " are outside of " + to_string(tensor->type) + ", " + std::to_string(total) + " bytes");
+  }
+  constexpr std::uint64_t reply_overhead = 1024;
+  if (request.length > limits_.frame_bytes_max - reply_overhead) {
+    return fail(ErrorCode::limit_exceeded, "a reply holds at most " + std::to_string(limits_.frame_bytes_max - reply_overhead) +
+                                               " bytes, asked for " + std::to_string(request.length));
+  }
+  wire::DataFrame reply = wire::encode_data(id, request.length);
+  std::uint8_t* to = reply.frame.data() + reply.data_offset;
+  const std::uint64_t width = size_of(tensor->dtype());
+  const std::uint64_t first = request.offset / width;
+  const std::uint64_t last = (request.offset + request.length + width - 1) / width;
+  if (request.length == 0) return std::move(reply.frame);
+  if (request.offset % width == 0 && request.length % width == 0) {
+    ops::read_elements(*tensor, static_cast<std::int64_t>(first), static_cast<std::int64_t>(last - first), to);
+  } else {
+    std::vector<std::uint8_t> whole((last - first) * width);
+    ops::read_elements(*tensor, static_cast<std::int64_t>(first), static_cast<std::int64_t>(last - first), whole.data());
+    std::memcpy(to, whole.data() + (request.offset - first * width), request.length);
+  }
+  return std::move(reply.frame);
+}
+
+Workspace::Reply Workspace::load(std::uint64_t id, const wire::Load& request) {
+  OUTRIGGER_CHECK(store_.check_new(request.handle));
+  OUTRIGGER_TRY(Tensor tensor, files::load_array(memory_, request.path, request.member));
+  store_.put(request.handle, std::move(tensor));
+  const wire::ResultType result = describe(request.handle);
+  return wire::encode_results(id, std::span(&result, 1));
+}
+
+Workspace::Reply Workspace::save(std::uint64_t id, const wire::Save& request, ops::Context& context) {
+  OUTRIGGER_TRY(const Tensor* tensor, store_.find(request.handle));
+  OUTRIGGER_TRY(const Tensor contiguous, ops::to_contiguous(context, *tensor));
+  OUTRIGGER_CHECK(files::save_npy(contiguous, request.path));
+  return wire::encode_ok(id);
+}
+
+Workspace::Reply Workspace::release(std::uint64_t id, const wire::Release& request) {
+  std::uint64_t released = 0;
+  for (const std::uint64_t handle : request.handles) {
+    released += store_.release(handle) ? 1 : 0;
+    uploads_.erase(handle);
+  }
+  return wire::encode_released(id, released);
+}
+
+Result<std::shared_ptr<const Plan>> Workspace::plan_for(wire::Run& request) {
+  boost::container::small_vector<TensorType, 4> types;
+  for (const std::uint64_t handle : request.args) {
+    OUTRIGGER_TRY(const Tensor* tensor, store_.find(handle));
+    types.push_back(tensor->type);
+  }
+  const std::span<const TensorType> arguments(types.data(), types.size());
+  if (request.program_id) return programs_.plan(*request.program_id, arguments);
+  if (!request.program) return fail(ErrorCode::internal, "the program is gone");
+  // Kept whole: the engine thread may have to plan again what was too large for the I/O thread.
+  return make_plan(memory_, std::make_shared<const Program>(*request.program), arguments);
+}
+
+Result<void> Workspace::check_new_handles(const std::vector<std::uint64_t>& handles) const {
+  for (const std::uint64_t handle : handles) OUTRIGGER_CHECK(store_.check_new(handle));
+  if (handles.size() < 2) return {};
+  std::vector<std::uint64_t> sorted = handles;
+  std::sort(sorted.begin(), sorted.end());
+  const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
+  if (twice == sorted.end()) return {};
+  return fail(ErrorCode::handle_in_use, "handle " + std::to_string(*twice) + " is named for two results");
+}
+
+Result<void> Workspace::check_memory(const wire::Run& request, const Plan& plan) {
+  std::uint64_t needed = plan.peak_bytes;
+  for (std::size_t i = 0; i < request.args.size(); ++i) {
+    if (!plan.written[i]) continue;
+    const Tensor& tensor = **store_.find(request.args[i]);
+    if (repeats_elements(tensor)) needed += static_cast<std::uint64_t>(byte_count(tensor.type));
+    else if (request.atomic || !tensor.storage->buffer->unique()) needed += tensor.storage->buffer->bytes();
+  }
+  if (memory_.fits(needed)) return {};
+  return fail(ErrorCode::out_of_memory, "the program would exceed the memory limit: " + memory_.describe_excess(needed));
+}
+
+/// A tensor that repeats elements (a constant, a broadcast) gets memory for each before it is written.
+Result<void> Workspace::make_arguments_dense(const wire::Run& request, const Plan& plan, ops::Context& context) {
+  for (std::size_t i = 0; i < request.args.size(); ++i) {
+    Tensor& tensor = **store_.find(request.args[i]);
+    if (plan.written[i] && repeats_elements(tensor)) {
+      OUTRIGGER_TRY(tensor, compact_copy(context, tensor));
+    }
+  }
+  return {};
+}
+
+Workspace::Reply Workspace::run(std::uint64_t id, const wire::Run& request, ops::Context& context, const Plan& plan) {
+  if (request.results.size() != plan.results.size()) {
+    return fail(ErrorCode::bad_program, "the program gives " + std::to_string(plan.results.size()) + " results, but " +
+                                            std::to_string(request.results.size()) + " handles are named for them");
+  }
+  OUTRIGGER_CHECK(check_new_handles(request.results));
+  OUTRIGGER_CHECK(check_memory(request, plan));
+  OUTRIGGER_CHECK(make_arguments_dense(request, plan, context));
+  boost::container::small_vector<Tensor, 4> arguments;
+  for (const std::uint64_t handle : request.args) arguments.push_back(**store_.find(handle));
+
+  // Holding on to the buffers makes the first write to each go to a copy: the undo log.
+  std::vector<std::pair<StoragePtr, BufferPtr>> undo;
+  if (request.atomic) {
+    for (const Tensor& argument : arguments) undo.emplace_back(argument.storage, argument.storage->buffer);
+  }
+  Outcome outcome = execute(context, plan, std::span(arguments.data(), arguments.size()));
+  if (outcome.error) {
+    for (auto& [storage, buffer] : undo) storage->buffer = buffer;
+    for (std::size_t i = 0; i < request.args.size() && !request.atomic; ++i) {
+      if (outcome.written[i]) outcome.error->written.push_back(request.args[i]);
+    }
+    return tl::make_unexpected(std::move(*outcome.error));
+  }
+  std::vector<wire::ResultType> results;
+  results.reserve(request.results.size());
+  for (std::size_t i = 0; i < request.results.size(); ++i) {
+    store_.put(request.results[i], std::move(outcome.results[i]));
+    results.push_back(describe(request.results[i]));
+  }
+  return wire::encode_results(id, results);
+}
+
+}  // namespace outrigger::engine

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/execute.hpp"
+#include "engine/programs.hpp"
+#include "engine/store.hpp"
+#include "wire/reply.hpp"
+#include "wire/request.hpp"
+
+namespace outrigger::engine {
+
+/// One request on its way through the engine.
+struct Task {
+  std::uint64_t id = 0;
+  decltype(wire::Request::body) body;
+  /// Owns the bytes that the body points into.
+  std::shared_ptr<const wire::Frame> frame;
+  /// Counted against the session's window: the request's own bytes and those it asks for.
+  std::uint64_t bytes = 0;
+  ops::Interrupt interrupt;
+};
+
+/// What a session owns in the engine: tensors, programs, uploads. Used by one thread at a time, the one that holds the
+/// engine's lock.
+class Workspace {
+ public:
+  Workspace(Memory& memory, const Limits& limits) : memory_(memory), limits_(limits), store_(limits), programs_(memory, limits) {}
+
+  /// Carries out the request and gives the reply's frame. With `only_small`, does nothing and gives nothing
+  /// if that could take more than some microseconds.
+  std::optional<wire::Frame> carry_out(Task& task, ops::Context& context, bool only_small);
+
+  /// What a request that was never carried out leaves behind: its new handles have failed.
+  void abandon(const Task& task, const Error& error);
+
+  void clear();
+  std::size_t tensors() const { return store_.size(); }
+  std::size_t programs() const { return programs_.size(); }
+
+ private:
+  struct PendingUpload {
+    Tensor tensor;
+    std::uint64_t received = 0;
+  };
+  using Reply = Result<wire::Frame>;
+
+  bool is_small(const Task& task, const std::shared_ptr<const Plan>& plan) const;
+  Reply dispatch(Task& task, ops::Context& context, const std::shared_ptr<const Plan>& plan);
+
+  Reply info(std::uint64_t id, const wire::Info& request);
+  Reply upload(std::uint64_t id, const wire::Upload& request);
+  Result<bool> receive(const wire::Upload& request);
+  Result<void> begin_upload(const wire::Upload& request);
+  Reply download(std::uint64_t id, const wire::Download& request);
+  Reply load(std::uint64_t id, const wire::Load& request);
+  Reply save(std::uint64_t id, const wire::Save& request, ops::Context& context);
+  Reply run(std::uint64_t id, const wire::Run& request, ops::Context& context, const Plan& plan);
+  Reply release(std::uint64_t id, const wire::Release& request);
+
+  Result<std::shared_ptr<const Plan>> plan_for(wire::Run& request);
+  Result<void> check_new_handles(const std::vector<std::uint64_t>& handles) const;
+  Result<void> check_memory(const wire::Run& request, const Plan& plan);
+  Result<void> make_arguments_dense(const wire::Run& request, const Plan& plan, ops::Context& context);
+  wire::ResultType describe(std::uint64_t handle);
+
+  Memory& memory_;
+  const Limits& limits_;
+  Store store_;
+  Programs programs_;
+  std::unordered_map<std::uint64_t, PendingUpload> uploads_;
+};
+
+}  // namespace outrigger::engine

@@ -1,0 +1,152 @@
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <iostream>
+#include <sstream>
+#include <string>
+#include <string_view>
+
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <CLI/CLI.hpp>
+
+#include "base/version.hpp"
+#include "engine/session.hpp"
+#include "net/byte_size.hpp"
+#include "net/descriptor.hpp"
+#include "net/process.hpp"
+#include "net/serve_stdio.hpp"
+#include "ops/catalogue.hpp"
+
+namespace {
+
+using namespace outrigger;  // NOLINT(google-build-using-namespace): this is the program
+
+constexpr std::string_view about =
+    "Outrigger's daemon: holds tensors and carries out programs of ops on them for another\n"
+    "program, in a process of its own, so that a crash here is not a crash there.\n"
+    "\n"
+    "It is not used by hand. The Elixir library `outrigger` starts it as a port and talks to it\n"
+    "in binary frames over standard input and output; protocol/PROTOCOL.md describes them for\n"
+    "other clients. Logs go to standard error. It ends when its standard input does.";
+
+struct Options {
+  bool stdio = true;
+  bool describe_ops = false;
+  bool no_parent_death = false;
+  std::string memory_limit = "80%";
+  int threads = 0;
+  std::string log_level = "warning";
+  std::string log_file;
+};
+
+void declare(CLI::App& app, Options& options) {
+  app.add_flag("--stdio", options.stdio,
+               "Serve one session over standard input and output (the default)");
+  app.add_option("--memory-limit", options.memory_limit,
+                 "What tensors and temporaries may take together, e.g. 2GiB, 500MB, 50% (of the\n"
+                 "machine's or container's memory), or 0 for no limit")
+      ->capture_default_str();
+  app.add_option("--threads", options.threads,
+                 "Threads for computing; 0: as many as there are cores")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  app.add_option("--log-level", options.log_level, "trace, debug, info, warning, error or off")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error", "off"}))
+      ->capture_default_str();
+  app.add_option("--log-file", options.log_file, "Append logs to this file instead");
+  app.add_flag("--describe-ops", options.describe_ops,
+               "Print the catalogue of ops as JSON and exit");
+  app.add_flag("--no-parent-death", options.no_parent_death,
+               "Do not ask the kernel to end this process with the one that started it");
+  app.set_version_flag("--version", server_name);
+}
+
+void start_logging(const Options& options) {
+  const auto logger = options.log_file.empty()
+                          ? spdlog::stderr_logger_mt("outriggerd")
+                          : spdlog::basic_logger_mt("outriggerd", options.log_file);
+  spdlog::set_default_logger(logger);
+  spdlog::set_pattern("%Y-%m-%d %H:%M:%S.%e %l outriggerd[%P] %v");
+  spdlog::set_level(spdlog::level::from_str(options.log_level));
+  spdlog::flush_on(spdlog::level::info);
+}
+
+/// To the real standard output, which frames would go to.
+void print(int out_fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t count = ::write(out_fd, text.data(), text.size());
+    if (count < 0 && errno != EINTR) std::exit(EXIT_FAILURE);
+    if (count > 0) text.remove_prefix(static_cast<std::size_t>(count));
+  }
+}
+
+[[noreturn]] void refuse(std::string_view problem) {
+  std::cerr << "outriggerd: " << problem << "\nTry outriggerd --help.\n";
+  std::exit(net::exit_usage);
+}
+
+[[noreturn]] void serve(const Options& options, int out_fd) {
+  if (!options.no_parent_death) net::die_with_parent();
+  const auto memory = net::parse_byte_size(options.memory_limit, net::available_memory_bytes());
+  if (!memory) refuse("--memory-limit: " + memory.error().text);
+  if (const char* problem = net::stdio_problem(STDIN_FILENO, out_fd)) {
+    std::cerr << about << "\n\n";
+    refuse(problem);
+  }
+  if (!net::volunteer_for_oom_killer()) spdlog::warn("cannot raise oom_score_adj");
+  net::restrict_umask();
+  spdlog::info("serving on standard input and output, memory limit {} bytes", *memory);
+
+  engine::EngineOptions engine_options;
+  engine_options.threads = options.threads;
+  engine_options.memory_limit = *memory;
+  const auto engine = engine::make_engine(engine_options);
+  net::serve_stdio(engine_options.limits, STDIN_FILENO, out_fd,
+                   [&engine](std::shared_ptr<engine::Outbox> outbox) {
+                     return engine::open_session(engine, std::move(outbox));
+                   });
+}
+
+int run(int argc, char** argv, int out_fd) {
+  Options options;
+  CLI::App app{std::string(about), "outriggerd"};
+  declare(app, options);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& result) {
+    std::ostringstream out;
+    std::ostringstream err;
+    const int code = app.exit(result, out, err);
+    print(out_fd, out.str());
+    std::cerr << err.str();
+    return code == 0 ? EXIT_SUCCESS : net::exit_usage;
+  }
+  if (options.describe_ops) {
+    print(out_fd, ops::describe_ops_json() + "\n");
+    return EXIT_SUCCESS;
+  }
+  start_logging(options);
+  serve(options, out_fd);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  net::wait_passively(argv);
+  const int out_fd = net::take_standard_output();
+  if (out_fd < 0) {
+    std::cerr << "outriggerd: standard output: " << std::strerror(errno) << '\n';
+    return EXIT_FAILURE;
+  }
+  net::set_signal_dispositions();
+  try {
+    return run(argc, argv, out_fd);
+  } catch (const std::exception& error) {
+    std::cerr << "outriggerd: " << error.what() << '\n';
+    return EXIT_FAILURE;
+  }
+}

@@ -1,0 +1,96 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "base/limits.hpp"
+#include "engine/session.hpp"
+#include "net/reply_writer.hpp"
+#include "wire/frame.hpp"
+#include "wire/request.hpp"
+
+namespace outrigger::net {
+
+/// Why a connection ended.
+enum class End : std::uint8_t {
+  bye,          ///< the session was finished; its replies were written, or a second had passed
+  malformed,    ///< the bytes were no frames of ours; the peer was told, or a second had passed
+  peer_closed,  ///< end of file, hang-up, or nobody reads our replies
+};
+
+/// What the connections of one I/O thread share, so that an idle one holds no buffers.
+struct Workspace {
+  explicit Workspace(const Limits& limits);
+  Limits limits;
+  wire::Decoder decoder;
+  std::vector<std::uint8_t> scratch;
+};
+
+using SessionFactory =
+    std::function<std::shared_ptr<engine::Session>(std::shared_ptr<engine::Outbox>)>;
+
+/// One session over two descriptors: bytes in → frames → requests → session → replies → bytes out.
+///
+/// Runs on the I/O thread alone. A wake-up reads what is there, submits its requests, and writes
+/// their replies together. Reading pauses while the session's pending requests or bytes, or the
+/// unwritten replies, exceed their limits, and goes on when all have fallen to the half. So what a
+/// peer can make us hold is bounded by those limits and one frame. While paused, the input's
+/// hang-up is still seen; end of file without hang-up (a half-closed socket) only after that.
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  /// Owns both descriptors, which must be two (dup a socket), and makes them non-blocking.
+  /// `on_end` is called once, on the I/O thread, when the session is closed already.
+  static std::shared_ptr<Connection> start(boost::asio::io_context& io, Workspace& workspace,
+                                           int in_fd, int out_fd, const SessionFactory& open,
+                                           std::function<void(End)> on_end);
+
+  bool paused() const { return paused_; }
+
+ private:
+  Connection(boost::asio::io_context& io, Workspace& workspace, int in_fd,
+             std::function<void(End)> on_end);
+
+  enum class Read : std::uint8_t { more, drained, end_of_file };
+
+  void wait_readable();
+  void watch_hang_up();
+  void on_readable();
+  Read read_once();
+  void split(std::span<const std::uint8_t> bytes);
+  void handle(std::shared_ptr<wire::Frame> frame);
+  void refuse_stream(const Error& error);
+
+  bool over_limits() const;
+  bool under_half_of_limits() const;
+  void settle();
+  void resume();
+  void begin_closing(End end);
+  bool closing_is_done() const;
+  void finish(End end);
+
+  Workspace& workspace_;
+  boost::asio::posix::stream_descriptor in_;
+  boost::asio::steady_timer closing_timer_;
+  std::shared_ptr<ReplyWriter> writer_;
+  std::shared_ptr<engine::Session> session_;
+  std::function<void(End)> on_end_;
+  wire::FrameReader reader_;
+  /// Bytes that were read before a pause and are not split yet.
+  std::vector<std::uint8_t> leftover_;
+  std::uint32_t unflushed_requests_ = 0;
+  bool reading_ = false;  ///< a wait for the input is under way
+  bool paused_ = false;
+  bool hung_up_ = false;
+  bool closing_ = false;
+  bool ended_ = false;
+  End closing_end_ = End::bye;
+};
+
+}  // namespace outrigger::net

@@ -1,0 +1,27 @@
+#pragma once
+
+namespace outrigger::net {
+
+/// What a daemon settles about its own process before it serves. All are for main() alone.
+
+/// Starts this program anew, once, with OMP_WAIT_POLICY=passive, unless the environment already
+/// says how OpenMP's threads wait: they must sleep when idle, as the BEAM's schedulers need the
+/// cores, and libgomp reads its environment before main(). Returns if there is nothing to do.
+void wait_passively(char** argv);
+
+/// Asks the kernel to kill this process when its parent ends, and exits at once if the parent is
+/// gone already. The second net below the end of file on stdin.
+void die_with_parent();
+
+/// Sets every disposition that counts, as the BEAM's children inherit SIGPIPE and SIGFPE ignored,
+/// and unblocks all signals. A write without reader is an error (EPIPE), not a signal.
+void set_signal_dispositions();
+
+/// Lets the kernel's out-of-memory killer pick this process and never its parent. False if the
+/// system does not allow it.
+bool volunteer_for_oom_killer();
+
+/// Files that the daemon saves are not writable for others, whatever was inherited.
+void restrict_umask();
+
+}  // namespace outrigger::net

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+
+#include "engine/session.hpp"
+
+namespace outrigger::net {
+
+/// The replies of one connection on their way to its output descriptor.
+///
+/// Any thread may send(). All writing is done by the I/O thread, without blocking, up to 64 frames
+/// in one system call. Invariant: whenever a frame is queued, flush_coming_ is true, that is, a
+/// flush is posted, or the I/O thread has promised one with hold(), or the descriptor is being
+/// waited for. So a send wakes the I/O thread at most once per flush, and not at all within a
+/// batch of requests.
+class ReplyWriter final : public engine::Outbox, public std::enable_shared_from_this<ReplyWriter> {
+ public:
+  /// Owns `fd`, and makes it non-blocking; `io` must live longer than this. `on_flushed` is called
+  /// on the I/O thread after each flush that the owner did not ask for, and when the descriptor
+  /// breaks.
+  ReplyWriter(boost::asio::io_context& io, int fd, std::function<void()> on_flushed);
+
+  /// Any thread. Dropped if the connection is closed or broken.
+  void send(wire::Frame frame) override;
+  /// Any thread: what has been sent but not written.
+  std::uint64_t unsent_bytes() const { return unsent_bytes_.load(std::memory_order_relaxed); }
+
+  // The I/O thread only, from here on.
+
+  /// Watches for the reader's end: broken() tells.
+  void start();
+  /// Promises a flush() soon, so that sends until then need not wake anybody.
+  void hold();
+  /// Writes what can be written at once; the rest follows by itself.
+  void flush();
+  /// The peer does not read any more.
+  bool broken() const { return broken_; }
+  /// Drops what is unsent; on_flushed is not called again.
+  void close();
+
+ private:
+  void post_flush();
+  bool collect();
+  bool write_some();
+  void written(std::size_t bytes);
+  void wait_writable();
+  void break_off();
+
+  boost::asio::posix::stream_descriptor descriptor_;
+  std::function<void()> on_flushed_;
+  std::atomic<std::uint64_t> unsent_bytes_ = 0;
+
+  std::mutex mutex_;  ///< guards the following three
+  std::vector<wire::Frame> incoming_;
+  bool flush_coming_ = false;
+  bool closed_ = false;
+
+  // The I/O thread's.
+  std::deque<wire::Frame> outgoing_;
+  std::size_t first_offset_ = 0;  ///< bytes of outgoing_.front() that are written
+  bool waiting_ = false;
+  bool broken_ = false;
+};
+
+}  // namespace outrigger::net

@@ -1,0 +1,182 @@
+#include <cmath>
+
+#include "ops/catalogue.hpp"
+#include "ops/kernels.hpp"
+#include "ops/vector_math.hpp"
+
+namespace outrigger::ops {
+namespace {
+
+// Integers wrap around: the ops library is compiled with -fwrapv.
+struct Add {
+  template <typename T>
+  static T apply(T a, T b) {
+    return static_cast<T>(a + b);
+  }
+};
+struct Subtract {
+  template <typename T>
+  static T apply(T a, T b) {
+    return static_cast<T>(a - b);
+  }
+};
+struct Multiply {
+  template <typename T>
+  static T apply(T a, T b) {
+    return static_cast<T>(a * b);
+  }
+};
+struct Divide {
+  template <typename T>
+  static T apply(T a, T b) {
+    return a / b;
+  }
+};
+struct Quotient {
+  template <typename T>
+  static T apply(T a, T b) {
+    if (b == 0) return static_cast<T>(-1);
+    // The smallest integer by -1 would trap.
+    if (std::is_signed_v<T> && b == static_cast<T>(-1)) return static_cast<T>(-a);
+    return static_cast<T>(a / b);
+  }
+};
+struct Remainder {
+  template <typename T>
+  static T apply(T a, T b) {
+    if constexpr (std::is_floating_point_v<T>) {
+      return std::fmod(a, b);
+    } else {
+      if (b == 0) return a;
+      if (std::is_signed_v<T> && b == static_cast<T>(-1)) return T{0};
+      return static_cast<T>(a % b);
+    }
+  }
+};
+struct Min {
+  template <typename T>
+  static T apply(T a, T b) {
+    return a < b || a != a ? a : b;
+  }
+};
+struct Max {
+  template <typename T>
+  static T apply(T a, T b) {
+    return a > b || a != a ? a : b;
+  }
+};
+struct IntegerPow {
+  template <typename T>
+  static T apply(T base, T exponent) {
+    if (std::is_signed_v<T> && exponent < 0) {
+      if (base == 1) return T{1};
+      if (base == static_cast<T>(-1)) return exponent % 2 == 0 ? T{1} : static_cast<T>(-1);
+      return T{0};
+    }
+    T result{1};
+    for (auto left = static_cast<std::uint64_t>(exponent); left > 0; left >>= 1) {
+      if ((left & 1) != 0) result = static_cast<T>(result * base);
+      base = static_cast<T>(base * base);
+    }
+    return result;
+  }
+};
+struct BitwiseAnd {
+  template <typename T>
+  static T apply(T a, T b) {
+    return static_cast<T>(a & b);
+  }
+};
+struct BitwiseOr {
+  template <typename T>
+  static T apply(T a, T b) {
+    return static_cast<T>(a | b);
+  }
+};
+struct BitwiseXor {
+  template <typename T>
+  static T apply(T a, T b) {
+    return static_cast<T>(a ^ b);
+  }
+};
+/// True if a shift by b moves every bit out; a negative b counts as one.
+template <typename T>
+bool shifts_out(T b) {
+  return static_cast<std::make_unsigned_t<T>>(b) >= sizeof(T) * 8;
+}
+struct LeftShift {
+  template <typename T>
+  static T apply(T a, T b) {
+    using U = std::make_unsigned_t<T>;
+    return shifts_out(b) ? T{0} : static_cast<T>(static_cast<U>(a) << b);
+  }
+};
+struct RightShift {
+  template <typename T>
+  static T apply(T a, T b) {
+    const T fill = std::is_signed_v<T> && a < 0 ? static_cast<T>(-1) : T{0};
+    return shifts_out(b) ? fill : static_cast<T>(a >> b);
+  }
+};
+
+TileFn divide_tile(DType compute) {
+  return float_tile(compute, &binary_kernel<Divide, float, float>, &binary_kernel<Divide, double, double>);
+}
+TileFn float_pow_tile(DType compute) {
+  return float_tile(compute, &vector_binary_kernel<F32, OUTRIGGER_SLEEF_F32(pow)>, &vector_binary_kernel<F64, OUTRIGGER_SLEEF_F64(pow)>);
+}
+TileFn pow_tile(DType compute) {
+  return is_float(compute) ? float_pow_tile(compute) : integer_binary_tile<IntegerPow>(compute);
+}
+TileFn atan2_tile(DType compute) {
+  return float_tile(compute, &vector_binary_kernel<F32, OUTRIGGER_SLEEF_F32(atan2)>, &vector_binary_kernel<F64, OUTRIGGER_SLEEF_F64(atan2)>);
+}
+
+OpRow binary(std::string_view name, Result<Inferred> (*infer)(const InferCall&), TileFn (*tile)(DType),
+             std::string_view doc) {
+  return OpRow{.name = name,
+               .family = "binary",
+               .kind = Kind::elementwise,
+               .operands = {{"left"}, {"right"}},
+               .in_place = 0,
+               .infer = infer,
+               .tile = tile,
+               .doc = doc};
+}
+
+}  // namespace
+
+void register_binary(std::vector<OpRow>& rows) {
+  rows.push_back(binary("add", infer_same, binary_tile<Add>,
+                        "Element-wise sum. Operands broadcast and meet in one dtype; integers wrap around."));
+  rows.push_back(binary("subtract", infer_same, binary_tile<Subtract>,
+                        "Element-wise difference. Operands broadcast and meet in one dtype; integers wrap around."));
+  rows.push_back(binary("multiply", infer_same, binary_tile<Multiply>,
+                        "Element-wise product. Operands broadcast and meet in one dtype; integers wrap around."));
+  rows.push_back(binary("divide", infer_floating, divide_tile,
+                        "Element-wise division. Always floating: integers become f32. By zero: an infinity or NaN."));
+  rows.push_back(binary("quotient", infer_integer, integer_binary_tile<Quotient>,
+                        "Element-wise integer division towards zero. Integers only (`bad_dtype`). By zero: all bits set, as in XLA."));
+  rows.push_back(binary("remainder", infer_same, binary_tile<Remainder>,
+                        "Element-wise remainder with the sign of the left operand (C's `%` and `fmod`). Integers by zero: the left operand, as in XLA."));
+  rows.push_back(binary("pow", infer_same, pow_tile,
+                        "Element-wise power. Integers wrap around; with a negative exponent 1 and -1 keep their powers and others give 0. Floats: at most 1 ulp (SLEEF)."));
+  rows.push_back(binary("min", infer_same, binary_tile<Min>,
+                        "Element-wise smaller operand; NaN if either is NaN."));
+  rows.push_back(binary("max", infer_same, binary_tile<Max>,
+                        "Element-wise larger operand; NaN if either is NaN."));
+  rows.push_back(binary("atan2", infer_floating, atan2_tile,
+                        "Element-wise angle of the point (right, left) in radians. Integers become f32. At most 1 ulp (SLEEF)."));
+  rows.push_back(binary("bitwise_and", infer_integer, integer_binary_tile<BitwiseAnd>,
+                        "Element-wise and of bits. Integers only (`bad_dtype`)."));
+  rows.push_back(binary("bitwise_or", infer_integer, integer_binary_tile<BitwiseOr>,
+                        "Element-wise or of bits. Integers only (`bad_dtype`)."));
+  rows.push_back(binary("bitwise_xor", infer_integer, integer_binary_tile<BitwiseXor>,
+                        "Element-wise exclusive or of bits. Integers only (`bad_dtype`)."));
+  rows.push_back(binary("left_shift", infer_integer, integer_binary_tile<LeftShift>,
+                        "Element-wise shift to the left; 0 for a shift by the width or more, or a negative one. Integers only (`bad_dtype`)."));
+  rows.push_back(binary("right_shift", infer_integer, integer_binary_tile<RightShift>,
+                        "Element-wise shift to the right, which keeps the sign; by the width or more, or by a negative number: 0 or -1. Integers only (`bad_dtype`)."));
+}
+
+}  // namespace outrigger::ops

@@ -1,0 +1,183 @@
+#include <cstring>
+
+#include "ops/catalogue.hpp"
+#include "ops/op.hpp"
+#include "ops/shapes.hpp"
+#include "tensor/cast.hpp"
+
+namespace outrigger::ops {
+namespace {
+
+Result<TensorType> type_from_attrs(const InferCall& call) {
+  TensorType type{call.attrs.dtype("type"), {}};
+  const auto shape = call.attrs.integers("shape");
+  OUTRIGGER_CHECK(check_shape(shape, size_of(type.dtype)));
+  type.shape.assign(shape.begin(), shape.end());
+  return type;
+}
+
+Inferred only(TensorType type) {
+  Inferred inferred;
+  inferred.results.push_back(std::move(type));
+  return inferred;
+}
+
+Result<Inferred> infer_from_binary(const InferCall& call) {
+  OUTRIGGER_TRY(TensorType type, type_from_attrs(call));
+  const std::size_t given = call.attrs.binary("data").size();
+  if (given != static_cast<std::size_t>(byte_count(type))) {
+    return fail(ErrorCode::bad_attr, to_string(type) + " needs " + std::to_string(byte_count(type)) +
+                                         " bytes of data, got " + std::to_string(given));
+  }
+  return only(std::move(type));
+}
+
+Result<void> run_from_binary(const RunCall& call) {
+  const Bytes& data = call.attrs.binary("data");
+  if (!data.empty()) std::memcpy(call.out[0].data(), data.data(), data.size());
+  return {};
+}
+
+Result<Inferred> infer_constant(const InferCall& call) {
+  OUTRIGGER_TRY(TensorType type, type_from_attrs(call));
+  return only(std::move(type));
+}
+
+Result<Inferred> infer_iota(const InferCall& call) {
+  OUTRIGGER_TRY(TensorType type, type_from_attrs(call));
+  if (call.attrs.has("axis")) {
+    OUTRIGGER_CHECK(normalize_axis(call.attrs.integer("axis"), type.shape.size()));
+  }
+  return only(std::move(type));
+}
+
+template <typename T>
+void count_up(T* out, std::int64_t begin, std::int64_t end) {
+  for (std::int64_t i = begin; i < end; ++i) out[i] = static_cast<T>(i);
+}
+
+Result<void> run_iota(const RunCall& call) {
+  const Tensor& out = call.out[0];
+  const bool flat = !call.attrs.has("axis");
+  std::int64_t repeat = 1;
+  std::int64_t length = out.size();
+  if (!flat) {
+    const auto axis = static_cast<std::size_t>(
+        *normalize_axis(call.attrs.integer("axis"), out.shape().size()));
+    length = out.shape()[axis];
+    repeat = element_count(std::span(out.shape()).subspan(axis + 1));
+  }
+  return with_type(out.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    T* to = out.as<T>();
+    return parallel_ranges(call.context, out.size(), std::int64_t{1} << 16, out.size(),
+                           [&](int, std::int64_t begin, std::int64_t end) {
+                             if (flat) {
+                               count_up(to, begin, end);
+                             } else {
+                               for (std::int64_t i = begin; i < end; ++i) {
+                                 to[i] = static_cast<T>(i / repeat % length);
+                               }
+                             }
+                           });
+  });
+}
+
+Result<Inferred> infer_eye(const InferCall& call) {
+  OUTRIGGER_TRY(TensorType type, type_from_attrs(call));
+  if (type.shape.size() < 2) {
+    return fail(ErrorCode::bad_shape, "eye needs at least 2 axes, got shape " + to_string(type.shape));
+  }
+  return only(std::move(type));
+}
+
+Result<void> run_eye(const RunCall& call) {
+  const Tensor& out = call.out[0];
+  const std::int64_t columns = out.shape().back();
+  const std::int64_t rows = out.shape()[out.shape().size() - 2];
+  if (out.size() == 0) return {};
+  return with_type(out.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    T* to = out.as<T>();
+    const std::int64_t all_rows = out.size() / columns;
+    return parallel_ranges(call.context, all_rows, std::max<std::int64_t>(1, 65536 / columns), out.size(),
+                           [&](int, std::int64_t begin, std::int64_t end) {
+                             std::fill(to + begin * columns, to + end * columns, T{0});
+                             for (std::int64_t row = begin; row < end; ++row) {
+                               if (row % rows < columns) to[row * columns + row % rows] = T{1};
+                             }
+                           });
+  });
+}
+
+Result<Inferred> infer_fill(const InferCall& call) {
+  if (!call.type(1).shape.empty()) {
+    return fail(ErrorCode::bad_shape, "the value must be a scalar, got " + to_string(call.type(1)));
+  }
+  Inferred inferred = only(call.type(0));
+  inferred.compute = call.type(0).dtype;
+  inferred.operands = {call.type(0).dtype, call.type(0).dtype};
+  return inferred;
+}
+
+template <typename T>
+void fill_kernel(void* out, const void* const* in, std::int64_t n) {
+  const T* value = static_cast<const T*>(in[1]);
+  std::copy_n(value, n, static_cast<T*>(out));
+}
+
+TileFn fill_tile(DType compute) {
+  return with_width(size_of(compute), [](auto tag) -> TileFn {
+    return &fill_kernel<typename decltype(tag)::type>;
+  });
+}
+
+const AttrSpec type_attr{"type", AttrType::dtype, true, "", "dtype of the result"};
+const AttrSpec shape_attr{"shape", AttrType::shape, true, "", "shape of the result"};
+
+}  // namespace
+
+void register_creation(std::vector<OpRow>& rows) {
+  rows.push_back(OpRow{.name = "from_binary",
+                       .family = "creation",
+                       .kind = Kind::create,
+                       .attrs = {type_attr, shape_attr,
+                                 {"data", AttrType::binary, true, "", "elements in C order, little-endian"}},
+                       .infer = infer_from_binary,
+                       .run = run_from_binary,
+                       .doc = "A tensor from bytes. `bad_attr` if their number does not fit dtype and shape."});
+  rows.push_back(OpRow{.name = "constant",
+                       .family = "creation",
+                       .kind = Kind::constant,
+                       .attrs = {{"value", AttrType::number, true, "", "the value of each element"},
+                                 type_attr, shape_attr},
+                       .infer = infer_constant,
+                       .doc = "A tensor whose elements are all the same number, cast to the dtype. Takes memory for one element until "
+                              "it is written in place."});
+  rows.push_back(OpRow{.name = "iota",
+                       .family = "creation",
+                       .kind = Kind::create,
+                       .attrs = {type_attr, shape_attr,
+                                 {"axis", AttrType::integer, false, "",
+                                  "count along this axis; by default over all elements in C order"}},
+                       .infer = infer_iota,
+                       .run = run_iota,
+                       .doc = "A tensor that counts up from 0. Narrow integers wrap around."});
+  rows.push_back(OpRow{.name = "eye",
+                       .family = "creation",
+                       .kind = Kind::create,
+                       .attrs = {type_attr, shape_attr},
+                       .infer = infer_eye,
+                       .run = run_eye,
+                       .doc = "Ones where the last two axes have the same index, zeros elsewhere. Needs at least 2 axes (`bad_shape`)."});
+  rows.push_back(OpRow{.name = "fill",
+                       .family = "creation",
+                       .kind = Kind::elementwise,
+                       .operands = {{"tensor"}, {"value"}},
+                       .in_place = 0,
+                       .infer = infer_fill,
+                       .tile = fill_tile,
+                       .doc = "The scalar `value`, cast to the tensor's dtype, in each element of the tensor's shape. Made for its in-place form."});
+}
+
+}  // namespace outrigger::ops

@@ -1,0 +1,361 @@
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstring>
+
+#include "ops/catalogue.hpp"
+#include "ops/kernels.hpp"
+#include "ops/shapes.hpp"
+#include "ops/strided.hpp"
+
+namespace outrigger::ops {
+namespace {
+
+/// Indices stay s32 or s64; other integers become s64.
+Result<DType> index_dtype(const TensorType& indices) {
+  if (!is_integer(indices.dtype)) {
+    return fail(ErrorCode::bad_dtype, "indices must be integers, got " + to_string(indices));
+  }
+  return indices.dtype == DType::s32 ? DType::s32 : DType::s64;
+}
+
+/// Calls f(type_tag<Index>{}) for the dtype of prepared indices.
+template <typename F>
+decltype(auto) with_index_type(DType dtype, F&& f) {
+  if (dtype == DType::s32) return f(type_tag<std::int32_t>{});
+  return f(type_tag<std::int64_t>{});
+}
+
+/// The axes that the last axis of `indices` speaks of: the attribute, or as many leading ones as it is long.
+Result<Dims> indexed_axes(const TensorType& tensor, const TensorType& indices, const AttrView& attrs) {
+  if (indices.shape.empty()) {
+    return fail(ErrorCode::bad_shape, "indices must have at least 1 axis, got " + to_string(indices));
+  }
+  const std::size_t rank = tensor.shape.size();
+  const std::int64_t depth = indices.shape.back();
+  const std::string found = "indices " + to_string(indices) + " into " + to_string(tensor);
+  if (!attrs.has("axes")) {
+    if (depth > static_cast<std::int64_t>(rank)) {
+      return fail(ErrorCode::bad_shape, found + ": their last axis must not be longer than the tensor has axes");
+    }
+    return all_axes(static_cast<std::size_t>(depth));
+  }
+  OUTRIGGER_TRY(Dims axes, normalize_axes(attrs.integers("axes"), rank));
+  if (static_cast<std::int64_t>(axes.size()) != depth) {
+    return fail(ErrorCode::bad_shape, found + ": their last axis must be as long as axes, " + std::to_string(axes.size()));
+  }
+  if (!std::is_sorted(axes.begin(), axes.end())) {
+    return fail(ErrorCode::bad_axis, "axes must be in ascending order");
+  }
+  return axes;
+}
+
+/// A tensor as a table of blocks that index rows point at.
+struct Blocks {
+  Dims sizes;           ///< of the indexed axes
+  Dims strides;         ///< of the indexed axes, in elements
+  Dims inner;           ///< shape of a block: the axes not indexed
+  Dims inner_strides;
+};
+
+Blocks blocks_of(const Tensor& tensor, std::span<const std::int64_t> axes) {
+  Blocks blocks;
+  for (std::size_t axis = 0; axis < tensor.shape().size(); ++axis) {
+    const bool indexed = contains(axes, static_cast<std::int64_t>(axis));
+    (indexed ? blocks.sizes : blocks.inner).push_back(tensor.shape()[axis]);
+    (indexed ? blocks.strides : blocks.inner_strides).push_back(tensor.strides[axis]);
+  }
+  return blocks;
+}
+
+/// Checks every index before anything is written. Errors: bad_index.
+template <typename Index>
+Result<void> check_indices(const RunCall& call, const Index* indices, std::int64_t rows, const Dims& sizes,
+                           std::span<const std::int64_t> axes) {
+  const auto depth = static_cast<std::int64_t>(sizes.size());
+  std::atomic<bool> outside{false};
+  OUTRIGGER_CHECK(parallel_ranges(
+      call.context, rows, std::int64_t{1} << 16, rows * depth, [&](int, std::int64_t begin, std::int64_t end) {
+        bool bad = false;
+        if (depth == 1) {
+          const std::int64_t size = sizes[0];
+          for (std::int64_t row = begin; row < end; ++row) bad |= indices[row] < 0 || indices[row] >= size;
+        } else {
+          for (std::int64_t row = begin; row < end; ++row) {
+            for (std::int64_t k = 0; k < depth; ++k) {
+              const Index index = indices[row * depth + k];
+              bad |= index < 0 || index >= sizes[static_cast<std::size_t>(k)];
+            }
+          }
+        }
+        if (bad) outside.store(true, std::memory_order_relaxed);
+      }));
+  if (!outside.load()) return {};
+  for (std::int64_t i = 0; i < rows * depth; ++i) {
+    const auto k = static_cast<std::size_t>(i % depth);
+    if (indices[i] >= 0 && indices[i] < sizes[k]) continue;
+    return fail(ErrorCode::bad_index, "index " + std::to_string(indices[i]) + " in row " + std::to_string(i / depth) +
+                                          " of the indices is out of bounds for axis " + std::to_string(axes[k]) +
+                                          " of size " + std::to_string(sizes[k]));
+  }
+  return {};
+}
+
+template <typename Index>
+std::int64_t block_offset(const Index* row, const Blocks& blocks) {
+  std::int64_t offset = 0;
+  for (std::size_t k = 0; k < blocks.strides.size(); ++k) offset += row[k] * blocks.strides[k];
+  return offset;
+}
+
+Dims gathered_shape(const TensorType& tensor, const TensorType& indices, std::span<const std::int64_t> axes) {
+  Dims shape(indices.shape.begin(), indices.shape.end() - 1);
+  const Dims rest = remove_axes(tensor.shape, axes, false);
+  shape.append(rest.begin(), rest.end());
+  return shape;
+}
+
+Result<Inferred> infer_gather(const InferCall& call) {
+  OUTRIGGER_TRY(const DType index, index_dtype(call.type(1)));
+  OUTRIGGER_TRY(const Dims axes, indexed_axes(call.type(0), call.type(1), call.attrs));
+  TensorType result{call.type(0).dtype, gathered_shape(call.type(0), call.type(1), axes)};
+  OUTRIGGER_CHECK(check_shape(result.shape, size_of(result.dtype)));
+  Inferred inferred;
+  inferred.operands = {result.dtype, index};
+  inferred.results.push_back(std::move(result));
+  return inferred;
+}
+
+template <typename T, typename Index>
+Result<void> gather_typed(const RunCall& call, const Tensor& indices, std::span<const std::int64_t> axes) {
+  const Tensor& from = call.in[0];
+  const Blocks blocks = blocks_of(from, axes);
+  const auto* index = indices.as<Index>();
+  const auto depth = static_cast<std::int64_t>(axes.size());
+  const std::int64_t block = element_count(blocks.inner);
+  const std::int64_t rows = element_count(std::span(indices.shape()).first(indices.shape().size() - 1));
+  OUTRIGGER_CHECK(check_indices(call, index, rows, blocks.sizes, axes));
+  if (block == 0) return {};
+  T* out = call.out[0].as<T>();
+  const T* base = from.as<T>();
+  return parallel_ranges(call.context, rows, std::max<std::int64_t>(1, 65536 / block), rows * block,
+                         [&](int, std::int64_t begin, std::int64_t end) {
+                           if (depth == 1 && block == 1) {
+                             const std::int64_t stride = blocks.strides[0];
+                             for (std::int64_t row = begin; row < end; ++row) out[row] = base[index[row] * stride];
+                             return;
+                           }
+                           for (std::int64_t row = begin; row < end; ++row) {
+                             gather_tile(out + row * block, base + block_offset(index + row * depth, blocks),
+                                         blocks.inner, blocks.inner_strides, 0, block);
+                           }
+                         });
+}
+
+Result<void> run_gather(const RunCall& call) {
+  OUTRIGGER_TRY(const Dims axes, indexed_axes(call.in[0].type, call.in[1].type, call.attrs));
+  OUTRIGGER_TRY(const Tensor indices, to_contiguous(call.context, call.in[1]));
+  return with_width(size_of(call.in[0].dtype()), [&](auto tag) {
+    return with_index_type(indices.dtype(), [&](auto index_tag) {
+      return gather_typed<typename decltype(tag)::type, typename decltype(index_tag)::type>(call, indices, axes);
+    });
+  });
+}
+
+Result<Inferred> infer_take(const InferCall& call) {
+  OUTRIGGER_TRY(const DType index, index_dtype(call.type(1)));
+  const TensorType& from = call.type(0);
+  OUTRIGGER_TRY(const std::int64_t named, normalize_axis(call.attrs.integer("axis"), from.shape.size()));
+  TensorType result{from.dtype, Dims(from.shape.begin(), from.shape.begin() + named)};
+  result.shape.append(call.type(1).shape.begin(), call.type(1).shape.end());
+  result.shape.append(from.shape.begin() + named + 1, from.shape.end());
+  OUTRIGGER_CHECK(check_shape(result.shape, size_of(result.dtype)));
+  Inferred inferred;
+  inferred.operands = {from.dtype, index};
+  inferred.results.push_back(std::move(result));
+  return inferred;
+}
+
+template <typename T, typename Index>
+Result<void> take_typed(const RunCall& call, const Tensor& from, const Tensor& indices, std::int64_t axis) {
+  const auto at = static_cast<std::size_t>(axis);
+  const std::int64_t dim = from.shape()[at];
+  const std::int64_t inner = element_count(std::span(from.shape()).subspan(at + 1));
+  const std::int64_t count = indices.size();
+  const auto* index = indices.as<Index>();
+  OUTRIGGER_CHECK(check_indices(call, index, count, Dims{dim}, std::span(&axis, 1)));
+  if (inner == 0) return {};
+  const T* base = from.as<T>();
+  T* out = call.out[0].as<T>();
+  const std::int64_t tasks = element_count(std::span(from.shape()).first(at)) * count;
+  return parallel_ranges(call.context, tasks, std::max<std::int64_t>(1, 65536 / inner), tasks * inner,
+                         [&](int, std::int64_t begin, std::int64_t end) {
+                           for (std::int64_t task = begin; task < end; ++task) {
+                             const T* x = base + (task / count * dim + index[task % count]) * inner;
+                             std::copy_n(x, inner, out + task * inner);
+                           }
+                         });
+}
+
+Result<void> run_take(const RunCall& call) {
+  OUTRIGGER_TRY(const std::int64_t axis, normalize_axis(call.attrs.integer("axis"), call.in[0].shape().size()));
+  OUTRIGGER_TRY(const Tensor from, to_contiguous(call.context, call.in[0]));
+  OUTRIGGER_TRY(const Tensor indices, to_contiguous(call.context, call.in[1]));
+  return with_width(size_of(from.dtype()), [&](auto tag) {
+    return with_index_type(indices.dtype(), [&](auto index_tag) {
+      return take_typed<typename decltype(tag)::type, typename decltype(index_tag)::type>(call, from, indices, axis);
+    });
+  });
+}
+
+Result<Inferred> infer_indexed(const InferCall& call) {
+  OUTRIGGER_TRY(const DType index, index_dtype(call.type(1)));
+  const TensorType& into = call.type(0);
+  OUTRIGGER_TRY(const Dims axes, indexed_axes(into, call.type(1), call.attrs));
+  const Dims expected = gathered_shape(into, call.type(1), axes);
+  if (call.type(2).shape != expected) {
+    return fail(ErrorCode::bad_shape, "updates for indices " + to_string(call.type(1)) + " into " + to_string(into) +
+                                          " must have the shape " + to_string(expected) + ", got " +
+                                          to_string(call.type(2)));
+  }
+  const std::array<InferOperand, 2> merged{call.in[0], call.in[2]};
+  const DType dtype = merged_dtype(merged);
+  Inferred inferred;
+  inferred.operands = {dtype, index, dtype};
+  inferred.results.push_back(TensorType{dtype, into.shape});
+  return inferred;
+}
+
+struct Put {
+  template <typename T>
+  static T apply(T, T update) {
+    return update;
+  }
+};
+struct Accumulate {
+  template <typename T>
+  static T apply(T old, T update) {
+    return static_cast<T>(old + update);
+  }
+};
+
+/// Updates go one after the other, in the order of the indices: of equal indices the last one wins, and sums of
+/// floats do not depend on the number of threads.
+template <typename F, typename T, typename Index>
+Result<void> update_typed(const RunCall& call, const Tensor& indices, const Tensor& updates,
+                          std::span<const std::int64_t> axes) {
+  const Tensor& into = call.out[0];
+  const Blocks blocks = blocks_of(into, axes);
+  const auto* index = indices.as<Index>();
+  const auto depth = static_cast<std::int64_t>(axes.size());
+  const std::int64_t block = element_count(blocks.inner);
+  const std::int64_t rows = element_count(std::span(indices.shape()).first(indices.shape().size() - 1));
+  OUTRIGGER_CHECK(check_indices(call, index, rows, blocks.sizes, axes));
+  T* base = into.as<T>();
+  const T* update = updates.as<T>();
+  if (depth == 1 && block == 1) {
+    const std::int64_t stride = blocks.strides[0];
+    for (std::int64_t row = 0; row < rows; ++row) {
+      T& element = base[index[row] * stride];
+      element = F::apply(element, update[row]);
+    }
+    return {};
+  }
+  for (std::int64_t row = 0; row < rows; ++row) {
+    T* at = base + block_offset(index + row * depth, blocks);
+    const T* from = update + row * block;
+    for_each_run(blocks.inner, blocks.inner_strides, 0, block,
+                 [&](std::int64_t position, std::int64_t offset, std::int64_t stride, std::int64_t length) {
+                   for (std::int64_t i = 0; i < length; ++i) {
+                     T& element = at[offset + i * stride];
+                     element = F::apply(element, from[position + i]);
+                   }
+                 });
+  }
+  return {};
+}
+
+struct UpdateOperands {
+  Dims axes;
+  Tensor indices;
+  Tensor updates;
+};
+
+/// Operands in C order, and copied if they are the memory that is about to change.
+Result<UpdateOperands> prepare_update(const RunCall& call) {
+  UpdateOperands operands;
+  OUTRIGGER_TRY(operands.axes, indexed_axes(call.in[0].type, call.in[1].type, call.attrs));
+  const auto prepare = [&](const Tensor& from) -> Result<Tensor> {
+    if (from.storage->buffer != call.out[0].storage->buffer) return to_contiguous(call.context, from);
+    OUTRIGGER_TRY(Tensor copy, allocate_tensor(call.context.memory, from.type));
+    OUTRIGGER_CHECK(copy_tensor(call.context, from, copy));
+    return copy;
+  };
+  OUTRIGGER_TRY(operands.indices, prepare(call.in[1]));
+  OUTRIGGER_TRY(operands.updates, prepare(call.in[2]));
+  return operands;
+}
+
+Result<void> run_indexed_put(const RunCall& call) {
+  OUTRIGGER_TRY(const UpdateOperands operands, prepare_update(call));
+  return with_width(size_of(call.out[0].dtype()), [&](auto tag) {
+    return with_index_type(operands.indices.dtype(), [&](auto index_tag) {
+      return update_typed<Put, typename decltype(tag)::type, typename decltype(index_tag)::type>(
+          call, operands.indices, operands.updates, operands.axes);
+    });
+  });
+}
+
+Result<void> run_indexed_add(const RunCall& call) {
+  OUTRIGGER_TRY(const UpdateOperands operands, prepare_update(call));
+  return with_type(call.out[0].dtype(), [&](auto tag) {
+    return with_index_type(operands.indices.dtype(), [&](auto index_tag) {
+      return update_typed<Accumulate, typename decltype(tag)::type, typename decltype(index_tag)::type>(
+          call, operands.indices, operands.updates, operands.axes);
+    });
+  });
+}
+
+OpRow indexed(std::string_view name, Result<void> (*run)(const RunCall&), std::string_view doc) {
+  return OpRow{.name = name,
+               .family = "index",
+               .kind = Kind::update,
+               .operands = {{"tensor"}, {"indices"}, {"updates"}},
+               .attrs = {{"axes", AttrType::integers, false, "",
+                          "axes that the last axis of indices speaks of, ascending; by default the leading ones"}},
+               .in_place = 0,
+               .infer = infer_indexed,
+               .run = run,
+               .doc = doc};
+}
+
+}  // namespace
+
+void register_index(std::vector<OpRow>& rows) {
+  rows.push_back(OpRow{.name = "gather",
+                       .family = "index",
+                       .kind = Kind::compute,
+                       .operands = {{"tensor"}, {"indices"}},
+                       .attrs = {{"axes", AttrType::integers, false, "",
+                                  "axes that the last axis of indices speaks of, ascending; by default the leading ones"}},
+                       .infer = infer_gather,
+                       .run = run_gather,
+                       .doc = "Picks elements or blocks: each row of `indices` (its last axis) names a place along `axes`. Shape: indices without their "
+                              "last axis, then the axes not named. An index outside of its axis: `bad_index`."});
+  rows.push_back(OpRow{.name = "take",
+                       .family = "index",
+                       .kind = Kind::compute,
+                       .operands = {{"tensor"}, {"indices"}},
+                       .attrs = {{"axis", AttrType::integer, false, "0", "the axis to pick along"}},
+                       .infer = infer_take,
+                       .run = run_take,
+                       .doc = "Picks along one axis, which the axes of `indices` replace. An index outside of the axis: `bad_index`."});
+  rows.push_back(indexed("indexed_put", run_indexed_put,
+                         "The tensor with `updates` put at the places that the rows of `indices` name; of equal places the last update stays. "
+                         "Tensor and updates meet in one dtype. Touches only what it writes. An index outside of its axis: `bad_index`, and nothing has changed."));
+  rows.push_back(indexed("indexed_add", run_indexed_add,
+                         "The tensor with `updates` added at the places that the rows of `indices` name, one after the other. "
+                         "Tensor and updates meet in one dtype; integers wrap around. An index outside of its axis: `bad_index`, and nothing has changed."));
+}
+
+}  // namespace outrigger::ops

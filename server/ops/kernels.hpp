@@ -1,0 +1,95 @@
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "ops/op.hpp"
+
+// The iterations of a tile's loop do not depend on each other, even where `out` is one of the
+// inputs: the compiler may vectorise without a check for overlap, which would fail in place.
+#if defined(__clang__)
+#define OUTRIGGER_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define OUTRIGGER_INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
+namespace outrigger::ops {
+
+/// A tile kernel from a function object with a static apply(a…): R from elements of type A.
+template <typename F, typename R, typename A>
+void unary_kernel(void* out, const void* const* in, std::int64_t n) {
+  auto* r = static_cast<R*>(out);
+  const auto* a = static_cast<const A*>(in[0]);
+  OUTRIGGER_INDEPENDENT
+  for (std::int64_t i = 0; i < n; ++i) r[i] = static_cast<R>(F::apply(a[i]));
+}
+
+template <typename F, typename R, typename A>
+void binary_kernel(void* out, const void* const* in, std::int64_t n) {
+  auto* r = static_cast<R*>(out);
+  const auto* a = static_cast<const A*>(in[0]);
+  const auto* b = static_cast<const A*>(in[1]);
+  OUTRIGGER_INDEPENDENT
+  for (std::int64_t i = 0; i < n; ++i) r[i] = static_cast<R>(F::apply(a[i], b[i]));
+}
+
+template <typename F, typename R, typename A>
+void ternary_kernel(void* out, const void* const* in, std::int64_t n) {
+  auto* r = static_cast<R*>(out);
+  const auto* a = static_cast<const A*>(in[0]);
+  const auto* b = static_cast<const A*>(in[1]);
+  const auto* c = static_cast<const A*>(in[2]);
+  OUTRIGGER_INDEPENDENT
+  for (std::int64_t i = 0; i < n; ++i) r[i] = static_cast<R>(F::apply(a[i], b[i], c[i]));
+}
+
+/// Rows' `tile` functions: F's kernel for the compute dtype; R fixes the result, void keeps it.
+template <typename F, typename R = void>
+TileFn unary_tile(DType compute) {
+  return with_type(compute, [](auto tag) -> TileFn {
+    using T = typename decltype(tag)::type;
+    return &unary_kernel<F, std::conditional_t<std::is_void_v<R>, T, R>, T>;
+  });
+}
+
+template <typename F, typename R = void>
+TileFn binary_tile(DType compute) {
+  return with_type(compute, [](auto tag) -> TileFn {
+    using T = typename decltype(tag)::type;
+    return &binary_kernel<F, std::conditional_t<std::is_void_v<R>, T, R>, T>;
+  });
+}
+
+inline TileFn float_tile(DType compute, TileFn f32, TileFn f64) {
+  return compute == DType::f32 ? f32 : f64;
+}
+
+template <typename F>
+TileFn integer_binary_tile(DType compute) {
+  return with_type(compute, [](auto tag) -> TileFn {
+    using T = typename decltype(tag)::type;
+    if constexpr (std::is_integral_v<T>) {
+      return &binary_kernel<F, T, T>;
+    } else {
+      return nullptr;
+    }
+  });
+}
+
+/// Inference for the usual elementwise rows: operands broadcast together and meet in one dtype.
+
+/// Result and compute dtype: the merged dtype.
+Result<Inferred> infer_same(const InferCall& call);
+/// Integers become f32 first.
+Result<Inferred> infer_floating(const InferCall& call);
+/// Errors with bad_dtype for floats.
+Result<Inferred> infer_integer(const InferCall& call);
+/// Compares in the merged dtype, gives u8.
+Result<Inferred> infer_predicate(const InferCall& call);
+/// Operands are true or false; gives u8.
+Result<Inferred> infer_logical(const InferCall& call);
+
+/// The dtype that the operands meet in; literals adapt to the tensors beside them.
+DType merged_dtype(std::span<const InferOperand> operands);
+
+}  // namespace outrigger::ops

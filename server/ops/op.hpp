@@ -1,0 +1,144 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <boost/container/small_vector.hpp>
+
+#include "base/error.hpp"
+#include "base/program.hpp"
+#include "ops/context.hpp"
+#include "ops/pass.hpp"
+#include "tensor/tensor.hpp"
+
+namespace outrigger::ops {
+
+/// What an op is to the planner.
+enum class Kind : std::uint8_t {
+  elementwise,  ///< a kernel over tiles: fuses with its neighbours
+  view,         ///< another window onto the operand's memory: no work
+  constant,     ///< one number (the attribute "value") in every position: no memory of its own
+  create,       ///< makes its result from attributes only
+  compute,      ///< reads operands, writes a result of its own
+  update,       ///< changes a few places of a copy of operand 0 (or of operand 0 itself)
+  control,      ///< has regions; carried out by the engine
+};
+
+struct OperandSpec {
+  std::string_view name;
+  bool many = false;  ///< the last operand may stand for any number
+};
+
+enum class AttrType : std::uint8_t { integer, integers, number, boolean, string, dtype, shape, binary };
+
+struct AttrSpec {
+  std::string_view name;
+  AttrType type = AttrType::integer;
+  bool required = false;
+  std::string_view default_text = "";
+  std::string_view doc = "";
+};
+
+/// The attributes of one instruction, checked against its row.
+class OUTRIGGER_EXPORT AttrView {
+ public:
+  explicit AttrView(const Attrs& attrs) : attrs_(attrs) {}
+
+  bool has(std::string_view name) const { return find(name) != nullptr; }
+  std::int64_t integer(std::string_view name, std::int64_t otherwise = 0) const;
+  bool boolean(std::string_view name, bool otherwise = false) const;
+  std::string_view string(std::string_view name, std::string_view otherwise = "") const;
+  Number number(std::string_view name) const;
+  std::span<const std::int64_t> integers(std::string_view name) const;
+  DType dtype(std::string_view name, DType otherwise = DType::s32) const;
+  const Bytes& binary(std::string_view name) const;
+
+ private:
+  const AttrValue* find(std::string_view name) const;
+  const Attrs& attrs_;
+};
+
+/// An operand as inference sees it: a tensor's type, or a literal (then type is the literal's own).
+struct InferOperand {
+  TensorType type;
+  const Number* literal = nullptr;
+};
+
+struct InferCall {
+  std::span<const InferOperand> in;
+  AttrView attrs;
+  std::size_t size() const { return in.size(); }
+  const TensorType& type(std::size_t i) const { return in[i].type; }
+};
+
+struct Inferred {
+  /// The type of each result.
+  boost::container::small_vector<TensorType, 1> results;
+  /// The dtype that each operand is cast to before the op runs.
+  boost::container::small_vector<DType, 4> operands;
+  /// Elementwise ops: the dtype whose kernel runs.
+  DType compute = DType::f32;
+};
+
+/// One execution of an op. Operands have the dtypes that inference asked for.
+struct RunCall {
+  Context& context;
+  std::span<const Tensor> in;
+  std::span<const Tensor> out;
+  AttrView attrs;
+};
+
+struct ViewCall {
+  std::span<const Tensor> in;
+  AttrView attrs;
+  const TensorType& result;
+  bool mutable_view = false;
+};
+
+/// One row of the catalogue: all there is to know of an op.
+struct OpRow {
+  std::string_view name;
+  std::string_view family;
+  Kind kind = Kind::compute;
+  std::vector<OperandSpec> operands = {};
+  std::vector<AttrSpec> attrs = {};
+  std::vector<std::string_view> regions = {};
+  /// Position of the operand that the in-place form writes; -1: no such form.
+  int in_place = -1;
+  /// Elementwise: operands that are taken as true or false (a bit each), whatever their dtype.
+  std::uint8_t boolean_operands = 0;
+
+  /// Checks operands and attributes, gives the result types. Null for control ops.
+  Result<Inferred> (*infer)(const InferCall& call) = nullptr;
+  /// Elementwise: the kernel for a compute dtype. Null if casting the operand is all there is to do.
+  TileFn (*tile)(DType compute) = nullptr;
+  /// View: the window. May fail only for operands whose values matter.
+  Result<Tensor> (*view)(const ViewCall& call) = nullptr;
+  /// Create, compute and update. For update, out[0] already holds operand 0's elements; it must
+  /// not be written before every check has passed.
+  Result<void> (*run)(const RunCall& call) = nullptr;
+
+  /// Markdown: shapes, dtypes, errors, source.
+  std::string_view doc = "";
+};
+
+/// Kernels that casts and conditions need, beside the rows.
+OUTRIGGER_EXPORT TileFn cast_tile(DType from, DType to);
+/// 1 where the element is not zero (NaN is not), as u8.
+OUTRIGGER_EXPORT TileFn boolean_tile(DType from);
+
+/// The row of an op, or null.
+OUTRIGGER_EXPORT const OpRow* find_op(std::string_view name);
+OUTRIGGER_EXPORT std::span<const OpRow> all_ops();
+
+/// Checks names, presence and types of the attributes. Errors: bad_attr.
+OUTRIGGER_EXPORT Result<void> check_attrs(const OpRow& row, const Attrs& attrs);
+
+/// The instruction set level that this library was built for, e.g. "x86-64-v3".
+OUTRIGGER_EXPORT std::string_view isa_level();
+
+}  // namespace outrigger::ops

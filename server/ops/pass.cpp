@@ -1,0 +1,299 @@
+#include "ops/pass.hpp"
+
+#include <algorithm>
+#include <cassert>
+
+#include <boost/container/small_vector.hpp>
+
+#include "ops/strided.hpp"
+
+namespace outrigger::ops {
+namespace {
+
+/// Tiles that one thread takes at a time: 64 Ki elements.
+constexpr std::int64_t tiles_per_chunk = 64;
+
+enum class Access : std::uint8_t { direct, uniform, strided };
+
+/// One input or output, bound to memory.
+struct Binding {
+  std::byte* base = nullptr;
+  std::size_t width = 0;
+  Access access = Access::direct;
+  Dims strides;
+};
+
+/// The tensor's strides in the space that its shape broadcasts to.
+Dims broadcast_strides(const Tensor& tensor, std::span<const std::int64_t> space) {
+  Dims strides(space.size(), 0);
+  const std::size_t shift = space.size() - tensor.shape().size();
+  for (std::size_t axis = 0; axis < tensor.shape().size(); ++axis) {
+    if (tensor.shape()[axis] != 1) strides[axis + shift] = tensor.strides[axis];
+  }
+  return strides;
+}
+
+Access classify(std::span<const std::int64_t> dims, std::span<const std::int64_t> strides) {
+  if (std::all_of(strides.begin(), strides.end(), [](std::int64_t s) { return s == 0; })) {
+    return dims.empty() ? Access::direct : Access::uniform;
+  }
+  std::int64_t expected = 1;
+  for (std::size_t axis = dims.size(); axis-- > 0;) {
+    if (strides[axis] != expected) return Access::strided;
+    expected *= dims[axis];
+  }
+  return Access::direct;
+}
+
+/// A pass bound to the memory of one run.
+class Run {
+ public:
+  Run(const Pass& pass, std::span<const Tensor> in, std::span<const Tensor> out)
+      : pass_(pass), dims_(pass.space) {
+    boost::container::small_vector<Dims, 12> strides;
+    for (const Tensor& tensor : in) strides.push_back(broadcast_strides(tensor, pass.space));
+    for (const Tensor& tensor : out) strides.push_back(broadcast_strides(tensor, pass.space));
+    collapse(dims_, std::span(strides.data(), strides.size()));
+    std::size_t next = 0;
+    for (const Tensor& tensor : in) inputs_.push_back(bind(tensor, std::move(strides[next++])));
+    for (const Tensor& tensor : out) {
+      Binding output = bind(tensor, std::move(strides[next++]));
+      assert(output.access != Access::uniform);
+      outputs_.push_back(std::move(output));
+    }
+    deferred_.resize(out.size(), false);
+    for (std::size_t i = 0; i < out.size(); ++i) deferred_[i] = must_defer(i);
+  }
+
+  /// Scratch that each thread needs.
+  std::size_t scratch_bytes() const {
+    return static_cast<std::size_t>(pass_.slot_count) * pass_.slot_bytes;
+  }
+
+  /// Points each register at its slot of the scratch and fills the uniform inputs.
+  void prepare(std::byte* scratch, std::int64_t n, std::span<std::byte*> registers) const {
+    for (std::size_t r = 0; r < pass_.registers.size(); ++r) {
+      registers[r] = scratch + static_cast<std::size_t>(pass_.slots[r]) * pass_.slot_bytes;
+    }
+    const std::int64_t filled = std::min(n, tile_size);
+    for (std::size_t i = 0; i < inputs_.size(); ++i) {
+      const Binding& input = inputs_[i];
+      if (input.access != Access::uniform) continue;
+      with_width(input.width, [&](auto tag) {
+        using T = typename decltype(tag)::type;
+        std::fill_n(reinterpret_cast<T*>(registers[i]), filled, *reinterpret_cast<const T*>(input.base));
+      });
+    }
+  }
+
+  void tile(std::int64_t start, std::int64_t n, std::span<std::byte*> registers) const {
+    load(start, n, registers);
+    for (std::size_t i = 0; i < outputs_.size(); ++i) {
+      if (!deferred_[i]) registers[pass_.stores[i]] = address(outputs_[i], start);
+    }
+    for (const Pass::MicroOp& op : pass_.micro_ops) {
+      const std::array<const void*, 3> in{registers[op.in[0]], registers[op.in[1]],
+                                          registers[op.in[2]]};
+      op.run(registers[op.out], in.data(), n);
+    }
+    for (std::size_t i = 0; i < outputs_.size(); ++i) {
+      if (deferred_[i]) store(outputs_[i], start, n, registers[pass_.stores[i]]);
+    }
+  }
+
+ private:
+  static std::byte* address(const Binding& binding, std::int64_t start) {
+    return binding.base + start * static_cast<std::int64_t>(binding.width);
+  }
+
+  Binding bind(const Tensor& tensor, Dims strides) const {
+    const Access access = classify(dims_, strides);
+    return Binding{tensor.data(), size_of(tensor.dtype()), access, std::move(strides)};
+  }
+
+  /// An output can be computed right where it belongs, unless it is strided, is itself an input
+  /// or a second name of a register, or overwrites an input that is still read after it.
+  bool must_defer(std::size_t output) const {
+    const Pass::Register r = pass_.stores[output];
+    if (outputs_[output].access == Access::strided || r < pass_.inputs) return true;
+    for (std::size_t other = 0; other < output; ++other) {
+      if (pass_.stores[other] == r) return true;
+    }
+    for (std::size_t input = 0; input < inputs_.size(); ++input) {
+      if (inputs_[input].base != outputs_[output].base) continue;
+      if (last_read(static_cast<Pass::Register>(input)) > written_at(r)) return true;
+    }
+    return false;
+  }
+
+  std::size_t written_at(Pass::Register r) const { return r - pass_.inputs; }
+
+  std::size_t last_read(Pass::Register r) const {
+    std::size_t last = 0;
+    for (std::size_t i = 0; i < pass_.micro_ops.size(); ++i) {
+      const Pass::MicroOp& op = pass_.micro_ops[i];
+      for (std::size_t k = 0; k < op.arity; ++k) {
+        if (op.in[k] == r) last = i;
+      }
+    }
+    // A store of the input itself reads it at the very end.
+    for (const Pass::Register stored : pass_.stores) {
+      if (stored == r) last = pass_.micro_ops.size();
+    }
+    return last;
+  }
+
+  void load(std::int64_t start, std::int64_t n, std::span<std::byte*> registers) const {
+    for (std::size_t i = 0; i < inputs_.size(); ++i) {
+      const Binding& input = inputs_[i];
+      if (input.access == Access::direct) {
+        registers[i] = address(input, start);
+      } else if (input.access == Access::strided) {
+        with_width(input.width, [&](auto tag) {
+          using T = typename decltype(tag)::type;
+          gather_tile(reinterpret_cast<T*>(registers[i]), reinterpret_cast<const T*>(input.base), dims_,
+                      input.strides, start, n);
+        });
+      }
+    }
+  }
+
+  void store(const Binding& output, std::int64_t start, std::int64_t n, const std::byte* from) const {
+    with_width(output.width, [&](auto tag) {
+      using T = typename decltype(tag)::type;
+      const T* in = reinterpret_cast<const T*>(from);
+      if (output.access == Access::strided) {
+        scatter_tile(in, reinterpret_cast<T*>(output.base), dims_, output.strides, start, n);
+      } else {
+        // An output may be the memory of the input that it stores.
+        std::memmove(address(output, start), in, static_cast<std::size_t>(n) * sizeof(T));
+      }
+    });
+  }
+
+  const Pass& pass_;
+  Dims dims_;
+  boost::container::small_vector<Binding, 8> inputs_;
+  boost::container::small_vector<Binding, 4> outputs_;
+  boost::container::small_vector<bool, 4> deferred_;
+};
+
+}  // namespace
+
+void collapse(Dims& dims, std::span<Dims> strides) {
+  std::size_t kept = 0;
+  for (std::size_t axis = 0; axis < dims.size(); ++axis) {
+    if (dims[axis] == 1) continue;
+    const bool merges =
+        kept > 0 && std::all_of(strides.begin(), strides.end(), [&](const Dims& row) {
+          return row[kept - 1] == row[axis] * dims[axis];
+        });
+    if (merges) {
+      dims[kept - 1] *= dims[axis];
+      for (Dims& row : strides) row[kept - 1] = row[axis];
+    } else {
+      dims[kept] = dims[axis];
+      for (Dims& row : strides) row[kept] = row[axis];
+      ++kept;
+    }
+  }
+  dims.resize(kept);
+  for (Dims& row : strides) row.resize(kept);
+}
+
+void Pass::finish() {
+  // An input's scratch must outlive the tile: uniform inputs are filled only once.
+  const std::size_t count = registers.size();
+  std::vector<std::size_t> last_use(count, 0);
+  for (std::size_t i = 0; i < micro_ops.size(); ++i) {
+    for (std::size_t k = 0; k < micro_ops[i].arity; ++k) last_use[micro_ops[i].in[k]] = i;
+  }
+  for (const Register r : stores) last_use[r] = micro_ops.size();
+  slots.assign(count, 0);
+  std::vector<std::uint16_t> free_slots;
+  slot_count = 0;
+  std::size_t width = 1;
+  for (std::size_t r = 0; r < count; ++r) {
+    width = std::max(width, size_of(registers[r]));
+    if (r < inputs) slots[r] = slot_count++;
+  }
+  for (std::size_t i = 0; i < micro_ops.size(); ++i) {
+    if (free_slots.empty()) free_slots.push_back(slot_count++);
+    slots[micro_ops[i].out] = free_slots.back();
+    free_slots.pop_back();
+    for (std::size_t r = inputs; r < count; ++r) {
+      const bool written = r - inputs <= i;
+      if (written && last_use[r] == i) {
+        free_slots.push_back(slots[r]);
+        last_use[r] = micro_ops.size() + 1;
+      }
+    }
+  }
+  slot_bytes = static_cast<std::uint32_t>(width * tile_size);
+}
+
+Result<void> run_pass(Context& context, const Pass& pass, std::span<const Tensor> in,
+                      std::span<const Tensor> out) {
+  const std::int64_t n = element_count(pass.space);
+  if (n == 0) return {};
+  boost::container::small_vector<Tensor, 8> inputs(in.begin(), in.end());
+  for (Tensor& input : inputs) {
+    const auto clashes = [&](const Tensor& output) { return overlap_differently(input, output); };
+    if (!std::any_of(out.begin(), out.end(), clashes)) continue;
+    OUTRIGGER_TRY(Tensor copy, allocate_tensor(context.memory, input.type));
+    OUTRIGGER_CHECK(copy_tensor(context, input, copy));
+    input = std::move(copy);
+  }
+  const Run run(pass, std::span(inputs.data(), inputs.size()), out);
+  const std::size_t per_thread = run.scratch_bytes();
+  const std::size_t needed = per_thread * static_cast<std::size_t>(context.threads) + 64;
+  if (context.scratch.size() < needed) context.scratch.resize(needed);
+  auto* scratch = reinterpret_cast<std::byte*>(
+      (reinterpret_cast<std::uintptr_t>(context.scratch.data()) + 63) / 64 * 64);
+
+  // Uniform inputs are splatted once per thread, which is known by its first chunk.
+  boost::container::small_vector<std::array<std::byte*, pass_registers_max>, 2> registers(
+      static_cast<std::size_t>(context.threads));
+  boost::container::small_vector<bool, 8> prepared(static_cast<std::size_t>(context.threads), false);
+  const auto body = [&](int thread, std::int64_t begin, std::int64_t end) {
+    const auto t = static_cast<std::size_t>(thread);
+    if (!prepared[t]) {
+      run.prepare(scratch + t * per_thread, n, registers[t]);
+      prepared[t] = true;
+    }
+    for (std::int64_t start = begin; start < end; start += tile_size) {
+      run.tile(start, std::min(tile_size, end - start), registers[t]);
+    }
+  };
+  const auto work = n * static_cast<std::int64_t>(1 + pass.micro_ops.size());
+  return parallel_ranges(context, n, tile_size * tiles_per_chunk, work, body);
+}
+
+Result<void> copy_tensor(Context& context, const Tensor& from, const Tensor& to) {
+  Pass pass;
+  pass.space = to.shape();
+  pass.inputs = 1;
+  pass.registers = {from.dtype()};
+  pass.stores = {0};
+  pass.finish();
+  return run_pass(context, pass, std::span(&from, 1), std::span(&to, 1));
+}
+
+Result<Tensor> to_contiguous(Context& context, const Tensor& from) {
+  if (from.contiguous()) return from;
+  OUTRIGGER_TRY(Tensor copy, allocate_tensor(context.memory, from.type));
+  OUTRIGGER_CHECK(copy_tensor(context, from, copy));
+  return copy;
+}
+
+void read_elements(const Tensor& from, std::int64_t begin, std::int64_t n, void* bytes) {
+  Dims dims = from.shape();
+  std::array<Dims, 1> strides{from.strides};
+  collapse(dims, strides);
+  with_width(size_of(from.dtype()), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    gather_tile(static_cast<T*>(bytes), from.as<T>(), dims, strides[0], begin, n);
+  });
+}
+
+}  // namespace outrigger::ops

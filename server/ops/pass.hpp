@@ -1,0 +1,67 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/error.hpp"
+#include "ops/context.hpp"
+#include "ops/export.hpp"
+#include "tensor/tensor.hpp"
+
+namespace outrigger::ops {
+
+/// Elements that a tile holds: a few registers of them stay in the L1 cache.
+inline constexpr std::int64_t tile_size = 1024;
+
+/// A kernel over one tile: n elements, contiguous. `out` may be one of `in`.
+using TileFn = void (*)(void* out, const void* const* in, std::int64_t n);
+
+/// A fused pass: elementwise operations over one iteration space, as data. Registers hold a tile of one dtype; the
+/// first `inputs` of them are loaded from the input tensors (broadcast to the space), each
+/// micro-op writes one further register, and `stores` names the register of each output.
+struct Pass {
+  using Register = std::uint16_t;
+  struct MicroOp {
+    TileFn run = nullptr;
+    Register out = 0;
+    std::array<Register, 3> in{};
+    std::uint8_t arity = 0;
+  };
+
+  Dims space;
+  std::uint16_t inputs = 0;
+  std::vector<DType> registers;
+  std::vector<MicroOp> micro_ops;
+  std::vector<Register> stores;
+
+  /// Filled in by finish(): the scratch slot of each register, and for each input the position of the micro-op
+  /// that reads it last.
+  std::vector<std::uint16_t> slots;
+  std::uint16_t slot_count = 0;
+  std::uint32_t slot_bytes = 0;
+
+  /// Gives registers whose lives do not overlap the same scratch slot. Call once when complete.
+  OUTRIGGER_EXPORT void finish();
+};
+
+/// Registers that a pass may have; the planner starts a new pass above it.
+inline constexpr std::size_t pass_registers_max = 128;
+
+/// Runs a finished pass. `out` have the shape of the space; an output may be the very memory of
+/// an input (same layout). Inputs that overlap an output in any other way are copied first.
+/// Errors: cancelled or deadline_exceeded (outputs are then partly written), out_of_memory.
+OUTRIGGER_EXPORT Result<void> run_pass(Context& context, const Pass& pass,
+                                       std::span<const Tensor> in, std::span<const Tensor> out);
+
+/// Copies `from` to `to`, elements in C order of equal shapes and dtypes, any strides. The memory must not overlap.
+OUTRIGGER_EXPORT Result<void> copy_tensor(Context& context, const Tensor& from, const Tensor& to);
+
+/// `from` itself if it is in C order, otherwise a copy that is.
+OUTRIGGER_EXPORT Result<Tensor> to_contiguous(Context& context, const Tensor& from);
+
+/// Copies elements [begin, begin + n) of `from`, in C order, to `bytes`.
+OUTRIGGER_EXPORT void read_elements(const Tensor& from, std::int64_t begin, std::int64_t n, void* bytes);
+
+}  // namespace outrigger::ops

@@ -1,0 +1,265 @@
+#include <algorithm>
+#include <array>
+#include <limits>
+
+#include "ops/catalogue.hpp"
+#include "ops/op.hpp"
+#include "ops/reduction.hpp"
+#include "ops/shapes.hpp"
+
+namespace outrigger::ops {
+namespace {
+
+// A reducer lifts elements to an accumulator and combines two of them. Combination must be associative up to rounding: lanes, blocks and threads
+// regroup it, always in the same way.
+
+/// f32 accumulates in f64, as Nx.BinaryBackend does.
+template <typename T>
+using SumAccumulator =
+    std::conditional_t<std::is_floating_point_v<T>, double,
+                       std::conditional_t<sizeof(T) == 8, std::int64_t,
+                                          std::conditional_t<std::is_signed_v<T>, std::int32_t, std::uint32_t>>>;
+
+template <typename T>
+struct Sum {
+  using Accumulator = SumAccumulator<T>;
+  static constexpr Accumulator identity = 0;
+  static Accumulator lift(T x) { return static_cast<Accumulator>(x); }
+  static Accumulator combine(Accumulator a, Accumulator b) { return a + b; }
+};
+template <typename T>
+struct Product {
+  using Accumulator = SumAccumulator<T>;
+  static constexpr Accumulator identity = 1;
+  static Accumulator lift(T x) { return static_cast<Accumulator>(x); }
+  static Accumulator combine(Accumulator a, Accumulator b) { return a * b; }
+};
+template <typename T>
+struct Maximum {
+  using Accumulator = T;
+  static constexpr T identity = std::is_floating_point_v<T> ? -std::numeric_limits<T>::infinity()
+                                                            : std::numeric_limits<T>::min();
+  static T lift(T x) { return x; }
+  static T combine(T a, T b) { return a > b || a != a ? a : b; }
+};
+template <typename T>
+struct Minimum {
+  using Accumulator = T;
+  static constexpr T identity = std::is_floating_point_v<T> ? std::numeric_limits<T>::infinity()
+                                                            : std::numeric_limits<T>::max();
+  static T lift(T x) { return x; }
+  static T combine(T a, T b) { return a < b || a != a ? a : b; }
+};
+template <typename T>
+struct All {
+  using Accumulator = std::uint8_t;
+  static constexpr std::uint8_t identity = 1;
+  static std::uint8_t lift(T x) { return x != 0 ? 1 : 0; }
+  static std::uint8_t combine(std::uint8_t a, std::uint8_t b) { return a & b; }
+};
+template <typename T>
+struct Any {
+  using Accumulator = std::uint8_t;
+  static constexpr std::uint8_t identity = 0;
+  static std::uint8_t lift(T x) { return x != 0 ? 1 : 0; }
+  static std::uint8_t combine(std::uint8_t a, std::uint8_t b) { return a | b; }
+};
+
+/// Elements of one block: the unit that partial results are made of.
+constexpr std::int64_t block_elements = std::int64_t{1} << 16;
+/// Columns that are reduced side by side.
+constexpr std::int64_t column_tile = 1024;
+
+template <typename R, typename T>
+typename R::Accumulator reduce_run(const T* x, std::int64_t n) {
+  using A = typename R::Accumulator;
+  constexpr std::int64_t lanes = 32;
+  std::array<A, lanes> lane;
+  lane.fill(R::identity);
+  std::int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    for (std::int64_t k = 0; k < lanes; ++k) lane[k] = R::combine(lane[k], R::lift(x[i + k]));
+  }
+  for (std::int64_t k = 0; i < n; ++i, ++k) lane[k] = R::combine(lane[k], R::lift(x[i]));
+  A result = lane[0];
+  for (std::int64_t k = 1; k < lanes; ++k) result = R::combine(result, lane[k]);
+  return result;
+}
+
+/// Reduces columns [first, first + width) of `rows` rows, `stride` apart.
+template <typename R, typename T>
+void reduce_columns(const T* x, std::int64_t rows, std::int64_t stride, std::int64_t width,
+                    typename R::Accumulator* out) {
+  std::fill_n(out, width, R::identity);
+  for (std::int64_t row = 0; row < rows; ++row, x += stride) {
+    for (std::int64_t k = 0; k < width; ++k) out[k] = R::combine(out[k], R::lift(x[k]));
+  }
+}
+
+/// Reduces the middle axis of a [outer][reduced][inner] array. Work is cut into blocks of about
+/// block_elements; partial results of a column are combined in order.
+template <typename R, typename T, typename Out>
+Result<void> reduce_middle(const RunCall& call, const Folded& x, Out* out) {
+  using A = typename R::Accumulator;
+  const T* base = x.tensor.as<T>();
+  const bool runs = x.inner == 1;
+  const std::int64_t width = runs ? 1 : std::min(x.inner, column_tile);
+  const std::int64_t column_tiles = (x.inner + width - 1) / width;
+  const std::int64_t rows_per_block = std::max<std::int64_t>(1, block_elements / width);
+  const std::int64_t blocks = std::max<std::int64_t>(1, (x.reduced + rows_per_block - 1) / rows_per_block);
+  const std::int64_t outputs = x.outer * x.inner;
+  OUTRIGGER_TRY(const BufferPtr partials,
+                call.context.memory.allocate(static_cast<std::size_t>(blocks > 1 ? outputs * blocks : 0) * sizeof(A)));
+  auto* partial = reinterpret_cast<A*>(partials->data());
+
+  // One task is one block of one column tile of one outer index; short runs go together.
+  const std::int64_t tasks = x.outer * column_tiles * blocks;
+  const std::int64_t grain = std::max<std::int64_t>(1, block_elements / std::max<std::int64_t>(1, std::min(x.reduced, rows_per_block) * width));
+  OUTRIGGER_CHECK(parallel_ranges(
+      call.context, tasks, grain, x.outer * x.reduced * x.inner, [&](int, std::int64_t begin, std::int64_t end) {
+        std::array<A, column_tile> columns;
+        for (std::int64_t task = begin; task < end; ++task) {
+          const std::int64_t block = task % blocks;
+          const std::int64_t tile = task / blocks % column_tiles;
+          const std::int64_t outer = task / blocks / column_tiles;
+          const std::int64_t first_row = block * rows_per_block;
+          const std::int64_t rows = std::min(rows_per_block, x.reduced - first_row);
+          const std::int64_t column = tile * width;
+          const std::int64_t w = std::min(width, x.inner - column);
+          const T* from = base + (outer * x.reduced + first_row) * x.inner + column;
+          if (runs) columns[0] = reduce_run<R>(from, rows);
+          else reduce_columns<R>(from, rows, x.inner, w, columns.data());
+          const std::int64_t at = outer * x.inner + column;
+          for (std::int64_t k = 0; k < w; ++k) {
+            if (blocks > 1) partial[block * outputs + at + k] = columns[k];
+            else out[at + k] = static_cast<Out>(columns[k]);
+          }
+        }
+      }));
+  if (blocks == 1) return {};
+  for (std::int64_t i = 0; i < outputs; ++i) {
+    A result = partial[i];
+    for (std::int64_t block = 1; block < blocks; ++block) {
+      result = R::combine(result, partial[block * outputs + i]);
+    }
+    out[i] = static_cast<Out>(result);
+  }
+  return {};
+}
+
+template <template <typename> typename R, typename OutOf>
+Result<void> run_reduction(const RunCall& call, OutOf) {
+  OUTRIGGER_TRY(const Folded folded, fold(call.context, call.in[0], call.attrs));
+  return with_type(call.in[0].dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    using Out = typename OutOf::template type<T>;
+    return reduce_middle<R<T>, T, Out>(call, folded, call.out[0].as<Out>());
+  });
+}
+
+struct AggregateType {
+  template <typename T>
+  using type = std::conditional_t<std::is_floating_point_v<T>, T, SumAccumulator<T>>;
+};
+struct SameType {
+  template <typename T>
+  using type = T;
+};
+struct PredicateType {
+  template <typename T>
+  using type = std::uint8_t;
+};
+
+Result<Inferred> infer_reduction(const InferCall& call, DType result) {
+  const TensorType& from = call.type(0);
+  OUTRIGGER_TRY(const Dims axes, reduced_axes(from.shape.size(), call.attrs));
+  Inferred inferred;
+  inferred.operands = {from.dtype};
+  inferred.results.push_back(
+      TensorType{result, remove_axes(from.shape, axes, call.attrs.boolean("keep_axes"))});
+  return inferred;
+}
+
+Result<Inferred> infer_aggregate(const InferCall& call) {
+  return infer_reduction(call, to_aggregate(call.type(0).dtype));
+}
+Result<Inferred> infer_extremum(const InferCall& call) { return infer_reduction(call, call.type(0).dtype); }
+Result<Inferred> infer_quantifier(const InferCall& call) { return infer_reduction(call, DType::u8); }
+
+OpRow reduction(std::string_view name, Result<Inferred> (*infer)(const InferCall&),
+                Result<void> (*run)(const RunCall&), std::string_view doc) {
+  return OpRow{.name = name,
+               .family = "reduce",
+               .kind = Kind::compute,
+               .operands = {{"tensor"}},
+               .attrs = {{"axes", AttrType::integers, false, "", "axes to reduce; by default all"},
+                         {"keep_axes", AttrType::boolean, false, "false", "keep reduced axes with size 1"}},
+               .infer = infer,
+               .run = run,
+               .doc = doc};
+}
+
+}  // namespace
+
+Result<Dims> reduced_axes(std::size_t rank, const AttrView& attrs) {
+  if (!attrs.has("axes")) return all_axes(rank);
+  return normalize_axes(attrs.integers("axes"), rank);
+}
+
+Result<Folded> fold(Context& context, const Tensor& tensor, const AttrView& attrs) {
+  OUTRIGGER_TRY(const Dims axes, reduced_axes(tensor.shape().size(), attrs));
+  return fold(context, tensor, axes);
+}
+
+Result<Folded> fold(Context& context, const Tensor& tensor, std::span<const std::int64_t> axes) {
+  const std::size_t rank = tensor.shape().size();
+  const auto reduced = [&](std::size_t axis) { return contains(axes, static_cast<std::int64_t>(axis)); };
+  Folded folded;
+  // The pattern kept… reduced… kept… folds as it is; any other is brought to kept… reduced… first.
+  std::size_t axis = 0;
+  for (; axis < rank && !reduced(axis); ++axis) folded.outer *= tensor.shape()[axis];
+  for (; axis < rank && (reduced(axis) || tensor.shape()[axis] == 1); ++axis) folded.reduced *= tensor.shape()[axis];
+  for (; axis < rank && !reduced(axis); ++axis) folded.inner *= tensor.shape()[axis];
+  if (axis == rank) {
+    OUTRIGGER_TRY(folded.tensor, to_contiguous(context, tensor));
+    return folded;
+  }
+  Dims order;
+  folded = Folded{};
+  for (axis = 0; axis < rank; ++axis) {
+    if (reduced(axis)) continue;
+    order.push_back(static_cast<std::int64_t>(axis));
+    folded.outer *= tensor.shape()[axis];
+  }
+  for (axis = 0; axis < rank; ++axis) {
+    if (!reduced(axis)) continue;
+    order.push_back(static_cast<std::int64_t>(axis));
+    folded.reduced *= tensor.shape()[axis];
+  }
+  OUTRIGGER_TRY(folded.tensor, to_contiguous(context, permute(tensor, order)));
+  return folded;
+}
+
+void register_reduce(std::vector<OpRow>& rows) {
+  rows.push_back(reduction("sum", infer_aggregate,
+                           [](const RunCall& call) { return run_reduction<Sum>(call, AggregateType{}); },
+                           "Sum over axes. Integers become u32, s32 or s64 and wrap around; floats keep their dtype and are added up in f64, "
+                           "in an order that does not depend on the number of threads."));
+  rows.push_back(reduction("product", infer_aggregate,
+                           [](const RunCall& call) { return run_reduction<Product>(call, AggregateType{}); },
+                           "Product over axes. Integers become u32, s32 or s64 and wrap around; floats keep their dtype and are multiplied in f64."));
+  rows.push_back(reduction("reduce_max", infer_extremum,
+                           [](const RunCall& call) { return run_reduction<Maximum>(call, SameType{}); },
+                           "Largest element over axes; NaN if there is one. Over nothing: -infinity or the smallest integer."));
+  rows.push_back(reduction("reduce_min", infer_extremum,
+                           [](const RunCall& call) { return run_reduction<Minimum>(call, SameType{}); },
+                           "Smallest element over axes; NaN if there is one. Over nothing: infinity or the largest integer."));
+  rows.push_back(reduction("all", infer_quantifier,
+                           [](const RunCall& call) { return run_reduction<All>(call, PredicateType{}); },
+                           "1 where all elements over the axes are not zero, as u8."));
+  rows.push_back(reduction("any", infer_quantifier,
+                           [](const RunCall& call) { return run_reduction<Any>(call, PredicateType{}); },
+                           "1 where an element over the axes is not zero, as u8."));
+}
+
+}  // namespace outrigger::ops

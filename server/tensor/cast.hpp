@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+namespace outrigger {
+
+/// Casts one element as Nx.as_type/2 does on Nx.BinaryBackend: floats to integers truncate and then wrap
+/// modulo 2^bits, NaN becomes 0, infinities the largest or smallest integer; integers wrap.
+template <typename To, typename From>
+To cast_element(From x) {
+  if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {
+    constexpr From two63 = 9223372036854775808.0;
+    if (x > -two63 && x < two63) return static_cast<To>(static_cast<std::int64_t>(x));
+    if (std::isnan(x)) return To{0};
+    if (std::isinf(x)) {
+      return x > 0 ? std::numeric_limits<To>::max() : std::numeric_limits<To>::min();
+    }
+    // Beyond 2^63 a float is an integer; its low 64 bits are what is left of the modulus.
+    const From low = std::fmod(std::fabs(x), 2 * two63);
+    const auto bits = static_cast<std::uint64_t>(low);
+    return static_cast<To>(x < 0 ? std::uint64_t{0} - bits : bits);
+  } else {
+    return static_cast<To>(x);
+  }
+}
+
+}  // namespace outrigger

@@ -1,0 +1,145 @@
+#include "tensor/memory.hpp"
+
+#include <sys/mman.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <new>
+
+namespace outrigger {
+namespace {
+
+constexpr std::size_t alignment = 64;
+constexpr std::size_t header_bytes = alignment;
+static_assert(sizeof(Buffer) <= header_bytes);
+
+constexpr std::size_t large_bytes = std::size_t{256} << 10;
+constexpr std::size_t huge_page = std::size_t{2} << 20;
+
+std::size_t round_up(std::size_t bytes, std::size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+/// Large buffers are rounded up to a step of at most an eighth of their size, so that buffers of similar
+/// sizes can take each other's place in the pool.
+std::size_t capacity_of(std::size_t bytes) {
+  if (bytes < large_bytes) return round_up(bytes, alignment);
+  std::size_t step = std::size_t{4096};
+  while (step * 16 < bytes) step *= 2;
+  return round_up(bytes, step);
+}
+
+}  // namespace
+
+void Buffer::release(Buffer* buffer) {
+  Memory& memory = buffer->memory_;
+  const std::size_t capacity = buffer->capacity_;
+  std::byte* data = buffer->data_;
+  buffer->~Buffer();
+  if (capacity < large_bytes) {
+    memory.used_.fetch_sub(capacity, std::memory_order_relaxed);
+    std::free(buffer);
+  } else {
+    memory.recycle(data, capacity);
+    std::free(buffer);
+  }
+}
+
+Memory::~Memory() { trim(); }
+
+bool Memory::fits(std::uint64_t bytes) const {
+  return limit_ == 0 || (bytes <= limit_ && used() <= limit_ - bytes);
+}
+
+std::string Memory::describe_excess(std::uint64_t bytes) const {
+  return format_bytes(bytes) + " more are needed, but " + format_bytes(used()) + " of the limit of " +
+         format_bytes(limit_) + " are in use";
+}
+
+bool Memory::reserve(std::size_t capacity) {
+  std::uint64_t before = used_.load(std::memory_order_relaxed);
+  do {
+    if (limit_ != 0 && (capacity > limit_ || before > limit_ - capacity)) return false;
+  } while (!used_.compare_exchange_weak(before, before + capacity, std::memory_order_relaxed));
+  const std::uint64_t now = before + capacity;
+  std::uint64_t peak = peak_.load(std::memory_order_relaxed);
+  while (peak < now && !peak_.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
+  }
+  return true;
+}
+
+Result<BufferPtr> Memory::allocate(std::size_t bytes) {
+  const std::size_t capacity = capacity_of(bytes);
+  if (!reserve(capacity)) return fail(ErrorCode::out_of_memory, describe_excess(capacity));
+  const bool small = capacity < large_bytes;
+  void* header = std::aligned_alloc(alignment, header_bytes + (small ? capacity : 0));
+  std::byte* data = header == nullptr ? nullptr
+                    : small           ? static_cast<std::byte*>(header) + header_bytes
+                                      : map_large(capacity);
+  if (data == nullptr) {
+    std::free(header);
+    used_.fetch_sub(capacity, std::memory_order_relaxed);
+    return fail(ErrorCode::out_of_memory,
+                "the system refused " + format_bytes(capacity) + " of memory");
+  }
+  return BufferPtr(new (header) Buffer(*this, data, bytes, capacity));
+}
+
+std::byte* Memory::map_large(std::size_t capacity) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = pool_.find(capacity); found != pool_.end()) {
+      std::byte* data = found->second;
+      pool_.erase(found);
+      pooled_.fetch_sub(capacity, std::memory_order_relaxed);
+      return data;
+    }
+    if (limit_ != 0 && used() + pooled() > limit_) trim_locked();
+  }
+  const bool huge = capacity >= 2 * huge_page;
+  const std::size_t slack = huge ? huge_page : 0;
+  void* mapped = ::mmap(nullptr, capacity + slack, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapped == MAP_FAILED) return nullptr;
+  auto* start = static_cast<std::byte*>(mapped);
+  if (!huge) return start;
+  // Cut the mapping to a huge page boundary, so that the kernel can use huge pages for all of it.
+  auto* aligned = reinterpret_cast<std::byte*>(round_up(reinterpret_cast<std::size_t>(start), huge_page));
+  const auto before = static_cast<std::size_t>(aligned - start);
+  if (before > 0) ::munmap(start, before);
+  if (slack > before) ::munmap(aligned + capacity, slack - before);
+  ::madvise(aligned, capacity, MADV_HUGEPAGE);
+  return aligned;
+}
+
+void Memory::recycle(std::byte* data, std::size_t capacity) {
+  const std::lock_guard lock(mutex_);
+  used_.fetch_sub(capacity, std::memory_order_relaxed);
+  pool_.emplace(capacity, data);
+  pooled_.fetch_add(capacity, std::memory_order_relaxed);
+}
+
+void Memory::trim() {
+  const std::lock_guard lock(mutex_);
+  trim_locked();
+}
+
+void Memory::trim_locked() {
+  for (const auto& [capacity, data] : pool_) ::munmap(data, capacity);
+  pool_.clear();
+  pooled_.store(0, std::memory_order_relaxed);
+}
+
+std::string format_bytes(std::uint64_t bytes) {
+  constexpr std::array units{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  auto value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  while (value >= 1024 && unit + 1 < units.size()) {
+    value /= 1024;
+    ++unit;
+  }
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), unit == 0 ? "%.0f %s" : "%.1f %s", value, units.at(unit));
+  return text.data();
+}
+
+}  // namespace outrigger

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "base/error.hpp"
+#include "base/limits.hpp"
+#include "wire/buffer.hpp"
+
+namespace outrigger::wire {
+
+constexpr std::size_t frame_header_bytes = 4;
+
+/// Splits a stream of bytes into the payloads of frames (PROTOCOL.md section 1). Does no I/O: the
+/// owner reads, here the bytes are put together.
+///
+/// Invariant: between calls the reader holds only the beginning of one frame, either
+///   - some of its header: received_ < 4, payload_ is null; or
+///   - its whole header, declared_ ≤ frame_bytes_max, and payload_ with filled_ < declared_
+///     bytes, whose memory is at most max(4 KiB, 4 × filled_), and at most declared_.
+/// So a peer makes it hold four times what it sent, however much it declares; without a frame
+/// under way it holds nothing.
+class FrameReader {
+ public:
+  explicit FrameReader(const Limits& limits) : frame_bytes_max_(limits.frame_bytes_max) {}
+
+  /// Takes bytes from the front of `bytes`, until a payload is complete (which is returned) or
+  /// `bytes` is empty. Fails with bad_frame if a header declares too much; the stream is lost then.
+  Result<std::shared_ptr<Frame>> take(std::span<const std::uint8_t>& bytes);
+
+  /// Where the payload's next bytes may be put directly, to save large ones a copy; empty without
+  /// a payload under way. After writing n > 0 bytes there, call filled(n).
+  std::span<std::uint8_t> space();
+  /// Returns the payload if it is complete now.
+  std::shared_ptr<Frame> filled(std::size_t count);
+
+ private:
+  bool take_header(std::span<const std::uint8_t>& bytes);
+  void grow(std::size_t wanted);
+  std::shared_ptr<Frame> finish();
+
+  std::uint32_t frame_bytes_max_;
+  std::array<std::uint8_t, frame_header_bytes> header_{};
+  std::size_t received_ = 0;
+  std::size_t declared_ = 0;
+  std::size_t filled_ = 0;
+  std::shared_ptr<Frame> payload_;
+};
+
+}  // namespace outrigger::wire

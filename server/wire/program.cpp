@@ -1,0 +1,208 @@
+#include "wire/program.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "wire/fields.hpp"
+
+namespace outrigger::wire {
+
+namespace {
+
+constexpr std::uint64_t signed_max = std::numeric_limits<std::int64_t>::max();
+
+std::optional<Number> integer_of(Value value) {
+  if (value.is(Kind::negative_integer)) return value.negative();
+  if (!value.is(Kind::unsigned_integer)) return std::nullopt;
+  if (value.natural() > signed_max) return value.natural();
+  return static_cast<std::int64_t>(value.natural());
+}
+
+std::optional<Number> number_of(Value value) {
+  if (value.is(Kind::real)) return value.real();
+  if (!value.is(Kind::string)) return integer_of(value);
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  if (value.string() == "nan") return std::numeric_limits<double>::quiet_NaN();
+  if (value.string() == "infinity") return infinity;
+  if (value.string() == "neg_infinity") return -infinity;
+  return std::nullopt;
+}
+
+std::optional<AttrValue> integers_of(Value array) {
+  std::vector<std::int64_t> out;
+  out.reserve(array.size());
+  for (const Value item : array.items()) {
+    const auto number = integer_of(item);
+    if (!number || !std::holds_alternative<std::int64_t>(*number)) return std::nullopt;
+    out.push_back(std::get<std::int64_t>(*number));
+  }
+  return out;
+}
+
+std::optional<AttrValue> attr_of(Value value) {
+  switch (value.kind()) {
+    case Kind::boolean:
+      return value.boolean();
+    case Kind::unsigned_integer:
+    case Kind::negative_integer:
+    case Kind::real:
+      return *number_of(value);
+    case Kind::string:
+      return std::string(value.string());
+    case Kind::binary:
+      return Bytes(value.binary().begin(), value.binary().end());
+    case Kind::array:
+      return integers_of(value);
+    case Kind::nil:
+    case Kind::map:
+      return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+class ProgramReader {
+ public:
+  ProgramReader(std::string_view where, const Limits& limits) : where_(where), limits_(limits) {}
+
+  Result<Region> region(Value map) {
+    OUTRIGGER_TRY(const Fields fields, Fields::read(where_, map, {"params", "body", "outputs"}));
+    Region out;
+    OUTRIGGER_TRY(out.params, fields.value_ids("params"));
+    OUTRIGGER_TRY(const Value body, fields.array("body"));
+    OUTRIGGER_TRY(out.outputs, fields.value_ids("outputs"));
+    OUTRIGGER_CHECK(count(body.size()));
+    out.body.reserve(body.size());
+    path_.push_back(0);
+    for (const Value item : body.items()) {
+      OUTRIGGER_TRY(Instruction instruction, located_instruction(item));
+      out.body.push_back(std::move(instruction));
+      ++path_.back();
+    }
+    path_.pop_back();
+    return out;
+  }
+
+ private:
+  Result<void> count(std::uint32_t instructions) {
+    instructions_ += instructions;
+    if (instructions_ <= limits_.instructions_max) return {};
+    return fail(ErrorCode::limit_exceeded, std::string(where_) + ": the program has more than " +
+                                               std::to_string(limits_.instructions_max) +
+                                               " instructions");
+  }
+
+  /// Adds the place to an error, unless a nested instruction already has.
+  Result<Instruction> located_instruction(Value value) {
+    const auto depth = static_cast<std::ptrdiff_t>(path_.size());
+    Instruction out;
+    if (auto done = instruction(value, out); !done) {
+      Error error = std::move(done).error();
+      if (error.path.empty()) {
+        error.path.assign(path_.begin(), path_.begin() + depth);
+        error.op = out.op;
+      }
+      return tl::make_unexpected(std::move(error));
+    }
+    return out;
+  }
+
+  Result<void> instruction(Value value, Instruction& out) {
+    if (!value.is(Kind::map)) {
+      return fail(ErrorCode::bad_request,
+                  std::string(where_) + ": an instruction must be a map, got " + describe(value));
+    }
+    OUTRIGGER_TRY(
+        const Fields fields,
+        Fields::read("instruction", value, {"op", "in", "out", "attrs", "regions", "in_place"}));
+    OUTRIGGER_TRY(out.op, fields.string("op"));
+    if (fields.find("in") != nullptr) OUTRIGGER_CHECK(operands(fields, out));
+    if (fields.find("out") != nullptr) {
+      OUTRIGGER_TRY(out.out, fields.value_ids("out"));
+    }
+    if (fields.find("attrs") != nullptr) OUTRIGGER_CHECK(attrs(fields, out));
+    OUTRIGGER_TRY(out.in_place, fields.boolean_or("in_place", false));
+    if (fields.find("regions") != nullptr) OUTRIGGER_CHECK(regions(fields, out));
+    return {};
+  }
+
+  static Result<Operand> operand(const Fields& fields, Value item) {
+    constexpr std::string_view expected = "an array of value ids and literals";
+    if (item.is(Kind::unsigned_integer) && item.natural() < (1ULL << 31)) {
+      return static_cast<ValueId>(item.natural());
+    }
+    if (!item.is(Kind::map)) return fields.mistyped("in", expected, item);
+    OUTRIGGER_TRY(const Fields literal, Fields::read("literal", item, {"number"}));
+    const Value* value = literal.find("number");
+    if (value == nullptr) return fields.mistyped("in", expected, item);
+    if (const auto number = number_of(*value)) return *number;
+    return literal.mistyped("number", R"(an integer, a float, "nan", "infinity" or "neg_infinity")",
+                            *value);
+  }
+
+  static Result<void> operands(const Fields& fields, Instruction& out) {
+    OUTRIGGER_TRY(const Value in, fields.array("in"));
+    out.in.reserve(in.size());
+    for (const Value item : in.items()) {
+      OUTRIGGER_TRY(Operand one, operand(fields, item));
+      out.in.push_back(one);
+    }
+    return {};
+  }
+
+  Result<void> attrs(const Fields& fields, Instruction& out) const {
+    OUTRIGGER_TRY(const Value map, fields.map("attrs"));
+    if (map.size() > limits_.attrs_max) {
+      return fail(ErrorCode::limit_exceeded,
+                  "instruction: more than " + std::to_string(limits_.attrs_max) + " attributes");
+    }
+    out.attrs.reserve(map.size());
+    for (const auto [name, value] : map.entries()) {
+      OUTRIGGER_CHECK(attr(name, value, out.attrs));
+    }
+    return {};
+  }
+
+  static Result<void> attr(std::string_view name, Value value, Attrs& out) {
+    const bool twice = std::any_of(out.begin(), out.end(),
+                                   [name](const auto& earlier) { return earlier.first == name; });
+    if (twice) return fail(ErrorCode::bad_attr, "attribute " + quoted(name) + " appears twice");
+    auto read = attr_of(value);
+    if (!read) {
+      return fail(ErrorCode::bad_attr,
+                  "attribute " + quoted(name) +
+                      " must be a boolean, a number, a string, a binary or an array of 64-bit "
+                      "integers, got " +
+                      describe(value));
+    }
+    out.emplace_back(name, *std::move(read));
+    return {};
+  }
+
+  Result<void> regions(const Fields& fields, Instruction& out) {
+    OUTRIGGER_TRY(const Value array, fields.array("regions"));
+    out.regions.reserve(array.size());
+    path_.push_back(0);
+    for (const Value item : array.items()) {
+      if (!item.is(Kind::map)) return fields.mistyped("regions", "an array of regions", item);
+      OUTRIGGER_TRY(Region one, region(item));
+      out.regions.push_back(std::move(one));
+      ++path_.back();
+    }
+    path_.pop_back();
+    return {};
+  }
+
+  std::string_view where_;
+  const Limits& limits_;
+  std::uint32_t instructions_ = 0;
+  /// Where we are: see Error::path.
+  std::vector<std::uint32_t> path_;
+};
+
+}  // namespace
+
+Result<Program> read_program(std::string_view where, Value map, const Limits& limits) {
+  return ProgramReader(where, limits).region(map);
+}
+
+}  // namespace outrigger::wire

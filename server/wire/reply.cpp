@@ -1,0 +1,220 @@
+#include "wire/reply.hpp"
+
+#include <algorithm>
+#include <cassert>
+
+#include <msgpack.hpp>
+
+namespace outrigger::wire {
+
+namespace {
+
+constexpr std::size_t text_bytes_max = 4096;
+
+/// Writes one reply's map into a frame and its length before it.
+class Writer {
+ public:
+  /// `bytes` is an estimate: more fits, at the price of another allocation.
+  explicit Writer(std::size_t bytes) {
+    frame_.reserve(bytes);
+    frame_.resize(header_bytes);
+  }
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
+
+  /// msgpack::packer calls this.
+  void write(const char* bytes, std::size_t count) {
+    const auto* first = reinterpret_cast<const std::uint8_t*>(bytes);
+    frame_.insert(frame_.end(), first, first + count);
+  }
+
+  void map(std::size_t entries) { packer_.pack_map(static_cast<std::uint32_t>(entries)); }
+  void array(std::size_t items) { packer_.pack_array(static_cast<std::uint32_t>(items)); }
+  void text(std::string_view text) {
+    packer_.pack_str(static_cast<std::uint32_t>(text.size()));
+    packer_.pack_str_body(text.data(), static_cast<std::uint32_t>(text.size()));
+  }
+  void natural(std::uint64_t value) { packer_.pack_uint64(value); }
+  void boolean(bool value) { value ? packer_.pack_true() : packer_.pack_false(); }
+  void nil() { packer_.pack_nil(); }
+  void binary_header(std::size_t bytes) { packer_.pack_bin(static_cast<std::uint32_t>(bytes)); }
+
+  void entry(std::string_view key, std::string_view value) {
+    text(key);
+    text(value);
+  }
+  void entry(std::string_view key, std::uint64_t value) {
+    text(key);
+    natural(value);
+  }
+  void flag(std::string_view key, bool value) {
+    text(key);
+    boolean(value);
+  }
+  template <typename Integers>
+  void integers(std::string_view key, const Integers& values) {
+    text(key);
+    array(values.size());
+    for (const auto value : values) natural(static_cast<std::uint64_t>(value));
+  }
+
+  /// The keys that every reply begins with; `entries` counts those that follow.
+  void begin(std::uint64_t id, std::string_view status, std::size_t entries) {
+    map(entries + 2);
+    entry("id", id);
+    entry("status", status);
+  }
+
+  std::size_t size() const { return frame_.size(); }
+
+  /// `more` uninitialised bytes after those that were written.
+  Frame finish(std::size_t more = 0) {
+    frame_.resize(frame_.size() + more);
+    const std::size_t length = frame_.size() - header_bytes;
+    for (std::size_t i = 0; i < header_bytes; ++i) {
+      frame_[i] = static_cast<std::uint8_t>(length >> (8 * (header_bytes - 1 - i)));
+    }
+    return std::move(frame_);
+  }
+
+ private:
+  static constexpr std::size_t header_bytes = 4;
+  Frame frame_;
+  msgpack::packer<Writer> packer_{*this};
+};
+
+std::string_view status_of(ErrorCode code) {
+  if (code == ErrorCode::cancelled || code == ErrorCode::deadline_exceeded) return name_of(code);
+  return "error";
+}
+
+/// The first bytes of `text`, not ending inside of a UTF-8 character.
+std::string_view cut(std::string_view text, std::size_t bytes_max) {
+  if (text.size() <= bytes_max) return text;
+  while (bytes_max > 0 && (static_cast<unsigned char>(text[bytes_max]) & 0xc0U) == 0x80U) {
+    --bytes_max;
+  }
+  return text.substr(0, bytes_max);
+}
+
+void write_limits(Writer& writer, const Limits& limits) {
+  writer.text("limits");
+  writer.map(7);
+  writer.entry("frame_bytes_max", limits.frame_bytes_max);
+  writer.entry("requests_window", limits.requests_window);
+  writer.entry("bytes_window", limits.bytes_window);
+  writer.entry("handles_max", limits.handles_max);
+  writer.entry("programs_max", limits.programs_max);
+  writer.entry("instructions_max", limits.instructions_max);
+  writer.entry("depth_max", limits.depth_max);
+}
+
+}  // namespace
+
+Frame encode_ok(std::uint64_t id) {
+  Writer writer(32);
+  writer.begin(id, "ok", 0);
+  return writer.finish();
+}
+
+Frame encode_hello(std::uint64_t id, const HelloReply& reply) {
+  Writer writer(512);
+  writer.begin(id, "ok", 10);
+  writer.entry("protocol", 1);
+  writer.entry("server", reply.server);
+  writer.entry("epoch", reply.epoch);
+  writer.entry("catalogue", reply.catalogue);
+  writer.entry("os_pid", static_cast<std::uint64_t>(reply.os_pid));
+  writer.entry("threads", static_cast<std::uint64_t>(reply.threads));
+  writer.entry("isa", reply.isa);
+  writer.entry("memory_limit", reply.memory_limit);
+  write_limits(writer, reply.limits);
+  writer.text("lanes");
+  writer.array(1);
+  writer.text("inline");
+  return writer.finish();
+}
+
+Frame encode_info(std::uint64_t id, const InfoReply& reply) {
+  Writer writer(256);
+  writer.begin(id, "ok", 7);
+  writer.text("memory");
+  writer.map(4);
+  writer.entry("limit", reply.memory_limit);
+  writer.entry("used", reply.memory_used);
+  writer.entry("peak", reply.memory_peak);
+  writer.entry("pooled", reply.memory_pooled);
+  writer.entry("tensors", reply.tensors);
+  writer.entry("programs", reply.programs);
+  writer.entry("queue", reply.queue);
+  writer.text("running");
+  reply.running ? writer.natural(*reply.running) : writer.nil();
+  writer.entry("uptime_ms", reply.uptime_ms);
+  writer.entry("requests", reply.requests);
+  return writer.finish();
+}
+
+Frame encode_tensor_info(std::uint64_t id, const TensorInfoReply& reply) {
+  Writer writer(128 + 9 * reply.shape.size());
+  writer.begin(id, "ok", 5);
+  writer.entry("dtype", reply.dtype);
+  writer.integers("shape", reply.shape);
+  writer.entry("bytes", reply.bytes);
+  writer.flag("contiguous", reply.contiguous);
+  writer.flag("shared", reply.shared);
+  return writer.finish();
+}
+
+Frame encode_results(std::uint64_t id, std::span<const ResultType> results) {
+  std::size_t bytes = 48;
+  for (const ResultType& result : results) bytes += 48 + 9 * result.shape.size();
+  Writer writer(bytes);
+  writer.begin(id, "ok", 1);
+  writer.text("results");
+  writer.array(results.size());
+  for (const ResultType& result : results) {
+    writer.map(3);
+    writer.entry("handle", result.handle);
+    writer.entry("dtype", result.dtype);
+    writer.integers("shape", result.shape);
+  }
+  return writer.finish();
+}
+
+Frame encode_released(std::uint64_t id, std::uint64_t count) {
+  Writer writer(48);
+  writer.begin(id, "ok", 1);
+  writer.entry("released", count);
+  return writer.finish();
+}
+
+Frame encode_found(std::uint64_t id, bool found) {
+  Writer writer(48);
+  writer.begin(id, "ok", 1);
+  writer.flag("found", found);
+  return writer.finish();
+}
+
+Frame encode_error(std::uint64_t id, const Error& error) {
+  Writer writer(160 + std::min(error.text.size(), text_bytes_max) + 9 * error.written.size());
+  writer.begin(id, status_of(error.code), 1);
+  writer.text("error");
+  writer.map(3U + (error.op.empty() ? 0U : 1U) + (error.path.empty() ? 0U : 1U));
+  writer.entry("code", name_of(error.code));
+  writer.entry("text", cut(error.text, text_bytes_max));
+  if (!error.op.empty()) writer.entry("op", cut(error.op, 64));
+  if (!error.path.empty()) writer.integers("index", error.path);
+  writer.integers("written", error.written);
+  return writer.finish();
+}
+
+DataFrame encode_data(std::uint64_t id, std::size_t length) {
+  Writer writer(48 + length);
+  writer.begin(id, "ok", 1);
+  writer.text("data");
+  writer.binary_header(length);
+  const std::size_t offset = writer.size();
+  return {writer.finish(length), offset};
+}
+
+}  // namespace outrigger::wire

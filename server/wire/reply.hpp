@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/limits.hpp"
+#include "wire/buffer.hpp"
+
+namespace outrigger::wire {
+
+/// The replies of PROTOCOL.md section 2, encoded as complete frames, length included, ready to be
+/// written.
+
+struct ResultType {
+  std::uint64_t handle = 0;
+  std::string_view dtype;
+  std::vector<std::int64_t> shape;
+};
+
+struct HelloReply {
+  std::string_view server;
+  std::uint64_t epoch = 0;
+  std::string_view catalogue;
+  std::int64_t os_pid = 0;
+  int threads = 0;
+  std::string_view isa;
+  std::uint64_t memory_limit = 0;
+  Limits limits;
+};
+
+struct InfoReply {
+  std::uint64_t memory_limit = 0;
+  std::uint64_t memory_used = 0;
+  std::uint64_t memory_peak = 0;
+  std::uint64_t memory_pooled = 0;
+  std::uint64_t tensors = 0;
+  std::uint64_t programs = 0;
+  std::uint64_t queue = 0;
+  std::optional<std::uint64_t> running;
+  std::uint64_t uptime_ms = 0;
+  std::uint64_t requests = 0;
+};
+
+struct TensorInfoReply {
+  std::string_view dtype;
+  std::vector<std::int64_t> shape;
+  std::uint64_t bytes = 0;
+  bool contiguous = false;
+  bool shared = false;
+};
+
+Frame encode_ok(std::uint64_t id);
+Frame encode_hello(std::uint64_t id, const HelloReply& reply);
+Frame encode_info(std::uint64_t id, const InfoReply& reply);
+Frame encode_tensor_info(std::uint64_t id, const TensorInfoReply& reply);
+Frame encode_results(std::uint64_t id, std::span<const ResultType> results);
+Frame encode_released(std::uint64_t id, std::uint64_t count);
+Frame encode_found(std::uint64_t id, bool found);
+/// `status` follows from the code: cancelled, deadline_exceeded, or error.
+Frame encode_error(std::uint64_t id, const Error& error);
+
+/// A frame for `length` bytes of data, and where to put them: saves a copy of a large payload.
+struct DataFrame {
+  Frame frame;
+  std::size_t data_offset = 0;
+};
+DataFrame encode_data(std::uint64_t id, std::size_t length);
+
+}  // namespace outrigger::wire

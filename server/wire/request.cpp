@@ -1,0 +1,214 @@
+#include "wire/request.hpp"
+
+#include <array>
+
+#include "wire/fields.hpp"
+#include "wire/program.hpp"
+#include "wire/value.hpp"
+
+namespace outrigger::wire {
+
+namespace {
+
+using Body = decltype(Request::body);
+
+/// What every reader of a kind gets; `kind` is its name, for texts.
+struct Context {
+  std::string_view kind;
+  Value map;
+  const Limits& limits;
+
+  Result<Fields> fields(std::initializer_list<std::string_view> keys) const {
+    return Fields::read(kind, map, keys);
+  }
+};
+
+Result<Body> read_hello(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "protocol", "client"}));
+  Hello out;
+  OUTRIGGER_TRY(out.protocol, fields.integer("protocol"));
+  OUTRIGGER_TRY(out.client, fields.string("client"));
+  return out;
+}
+
+/// Kinds without keys of their own.
+template <typename T>
+Result<Body> read_empty(const Context& context) {
+  OUTRIGGER_CHECK(context.fields({"id", "do"}));
+  return T{};
+}
+
+Result<Body> read_info(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "handle"}));
+  Info out;
+  OUTRIGGER_TRY(out.handle, fields.optional_integer("handle", 1));
+  return out;
+}
+
+Result<Body> read_upload(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields,
+                context.fields({"id", "do", "handle", "dtype", "shape", "offset", "data"}));
+  Upload out;
+  OUTRIGGER_TRY(out.handle, fields.handle("handle"));
+  OUTRIGGER_TRY(out.dtype, fields.string("dtype"));
+  OUTRIGGER_TRY(out.shape, fields.shape("shape"));
+  OUTRIGGER_TRY(out.offset, fields.integer("offset"));
+  OUTRIGGER_TRY(out.data, fields.binary("data"));
+  return out;
+}
+
+Result<Body> read_download(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "handle", "offset", "length"}));
+  Download out;
+  OUTRIGGER_TRY(out.handle, fields.handle("handle"));
+  OUTRIGGER_TRY(out.offset, fields.integer("offset"));
+  OUTRIGGER_TRY(out.length, fields.integer("length"));
+  return out;
+}
+
+Result<Body> read_load(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "handle", "path", "member"}));
+  Load out;
+  OUTRIGGER_TRY(out.handle, fields.handle("handle"));
+  OUTRIGGER_TRY(out.path, fields.string("path"));
+  OUTRIGGER_TRY(out.member, fields.optional_string("member"));
+  return out;
+}
+
+Result<Body> read_save(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "handle", "path"}));
+  Save out;
+  OUTRIGGER_TRY(out.handle, fields.handle("handle"));
+  OUTRIGGER_TRY(out.path, fields.string("path"));
+  return out;
+}
+
+/// The keys that `run` and `call` share.
+Result<Run> read_execution(const Fields& fields, const Limits& limits) {
+  Run out;
+  OUTRIGGER_TRY(out.args, fields.handles("args", limits.handles_max));
+  OUTRIGGER_TRY(out.results, fields.handles("results", limits.results_max));
+  OUTRIGGER_TRY(out.atomic, fields.boolean_or("atomic", false));
+  OUTRIGGER_TRY(out.deadline_ms, fields.optional_integer("deadline_ms"));
+  return out;
+}
+
+Result<Body> read_run(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "program", "args", "results",
+                                                     "atomic", "deadline_ms"}));
+  OUTRIGGER_TRY(Run out, read_execution(fields, context.limits));
+  OUTRIGGER_TRY(const Value program, fields.map("program"));
+  OUTRIGGER_TRY(out.program, read_program(context.kind, program, context.limits));
+  return out;
+}
+
+Result<Body> read_call(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "program_id", "args", "results",
+                                                     "atomic", "deadline_ms"}));
+  OUTRIGGER_TRY(Run out, read_execution(fields, context.limits));
+  OUTRIGGER_TRY(out.program_id, fields.integer("program_id", 1));
+  return out;
+}
+
+Result<Body> read_prepare(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "program_id", "program"}));
+  Prepare out;
+  OUTRIGGER_TRY(out.program_id, fields.integer("program_id", 1));
+  OUTRIGGER_TRY(const Value program, fields.map("program"));
+  OUTRIGGER_TRY(out.program, read_program(context.kind, program, context.limits));
+  return out;
+}
+
+Result<Body> read_forget(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "program_id"}));
+  Forget out;
+  OUTRIGGER_TRY(out.program_id, fields.integer("program_id", 1));
+  return out;
+}
+
+Result<Body> read_release(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "handles"}));
+  Release out;
+  OUTRIGGER_TRY(out.handles, fields.handles("handles", context.limits.handles_max));
+  return out;
+}
+
+Result<Body> read_cancel(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "request"}));
+  Cancel out;
+  OUTRIGGER_TRY(out.request, fields.integer("request", 1, UINT64_MAX));
+  return out;
+}
+
+struct KindRow {
+  std::string_view name;
+  Result<Body> (*read)(const Context&);
+};
+
+constexpr std::array kinds{
+    KindRow{"run", read_run},           KindRow{"call", read_call},
+    KindRow{"release", read_release},   KindRow{"upload", read_upload},
+    KindRow{"download", read_download}, KindRow{"ping", read_empty<Ping>},
+    KindRow{"info", read_info},         KindRow{"prepare", read_prepare},
+    KindRow{"forget", read_forget},     KindRow{"cancel", read_cancel},
+    KindRow{"load", read_load},         KindRow{"save", read_save},
+    KindRow{"hello", read_hello},       KindRow{"bye", read_empty<Bye>},
+};
+
+/// The first entry under `key`, if it has one; a second is found when the kind is read.
+std::optional<Value> look_up(Value map, std::string_view key) {
+  for (const auto [name, value] : map.entries()) {
+    if (name == key) return value;
+  }
+  return std::nullopt;
+}
+
+Refusal malformed(std::string_view problem) {
+  return {0, Error{ErrorCode::bad_frame, "the frame " + std::string(problem)}};
+}
+
+Result<Body> read_body(Value map, const Limits& limits) {
+  const auto kind = look_up(map, "do");
+  if (!kind) return fail(ErrorCode::bad_request, R"(key "do" is missing)");
+  if (!kind->is(Kind::string)) {
+    return fail(ErrorCode::bad_request, R"(key "do" must be a string, got )" + describe(*kind));
+  }
+  for (const KindRow& row : kinds) {
+    if (row.name == kind->string()) return row.read({row.name, map, limits});
+  }
+  return fail(ErrorCode::bad_request, "unknown kind of request " + quoted(kind->string()));
+}
+
+tl::expected<Request, Refusal> read_request(Value map, const Limits& limits) {
+  if (!map.is(Kind::map)) {
+    return tl::make_unexpected(malformed("must hold a map, not " + describe(map)));
+  }
+  const auto id = look_up(map, "id");
+  if (!id) return tl::make_unexpected(malformed(R"(has no key "id")"));
+  if (!id->is(Kind::unsigned_integer) || id->natural() == 0) {
+    return tl::make_unexpected(
+        malformed(R"(has no usable "id": it must be an integer from 1, got )" + describe(*id)));
+  }
+  auto body = read_body(map, limits);
+  if (!body) return tl::make_unexpected(Refusal{id->natural(), std::move(body).error()});
+  return Request{id->natural(), *std::move(body)};
+}
+
+}  // namespace
+
+struct Decoder::Impl {
+  Limits limits;
+  ValueParser parser;
+};
+
+Decoder::Decoder(const Limits& limits) : impl_(new Impl{limits, ValueParser(limits)}) {}
+Decoder::~Decoder() = default;
+Decoder::Decoder(Decoder&&) noexcept = default;
+
+tl::expected<Request, Refusal> Decoder::decode(std::span<const std::uint8_t> payload) {
+  const auto value = impl_->parser.parse(payload);
+  if (!value) return tl::make_unexpected(malformed(value.error()));
+  return read_request(*value, impl_->limits);
+}
+
+}  // namespace outrigger::wire

@@ -1,0 +1,104 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/limits.hpp"
+#include "base/program.hpp"
+
+namespace outrigger::wire {
+
+/// The requests of PROTOCOL.md section 4, decoded and checked for form, but not for meaning:
+/// dtypes are still strings, handles still numbers.
+
+struct Hello {
+  std::uint64_t protocol = 0;
+  std::string client;
+};
+struct Ping {};
+struct Info {
+  std::optional<std::uint64_t> handle;
+};
+struct Upload {
+  std::uint64_t handle = 0;
+  std::string dtype;
+  std::vector<std::int64_t> shape;
+  std::uint64_t offset = 0;
+  /// Points into the frame, which must outlive the request.
+  std::span<const std::uint8_t> data;
+};
+struct Download {
+  std::uint64_t handle = 0;
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;
+};
+struct Load {
+  std::uint64_t handle = 0;
+  std::string path;
+  std::optional<std::string> member;
+};
+struct Save {
+  std::uint64_t handle = 0;
+  std::string path;
+};
+/// `run` and `call`: exactly one of program and program_id is set.
+struct Run {
+  std::optional<Program> program;
+  std::optional<std::uint64_t> program_id;
+  std::vector<std::uint64_t> args;
+  std::vector<std::uint64_t> results;
+  bool atomic = false;
+  std::optional<std::uint64_t> deadline_ms;
+};
+struct Prepare {
+  std::uint64_t program_id = 0;
+  Program program;
+};
+struct Forget {
+  std::uint64_t program_id = 0;
+};
+struct Release {
+  std::vector<std::uint64_t> handles;
+};
+struct Cancel {
+  std::uint64_t request = 0;
+};
+struct Bye {};
+
+struct Request {
+  std::uint64_t id = 0;
+  std::variant<Hello, Ping, Info, Upload, Download, Load, Save, Run, Prepare, Forget, Release,
+               Cancel, Bye>
+      body;
+};
+
+/// A frame that could not become a Request. With an id, the session answers and goes on; without
+/// (id 0), the frame was malformed and the session ends.
+struct Refusal {
+  std::uint64_t id = 0;
+  Error error;
+};
+
+/// Scratch memory for decoding, kept between frames so that small ones allocate little.
+class Decoder {
+ public:
+  explicit Decoder(const Limits& limits);
+  ~Decoder();
+  Decoder(Decoder&&) noexcept;
+
+  /// Decodes the payload of one frame (without its length). Memory taken is bounded by
+  /// 4 × payload + 64 KiB for the msgpack values, before any of it is taken.
+  tl::expected<Request, Refusal> decode(std::span<const std::uint8_t> payload);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace outrigger::wire

@@ -1,0 +1,62 @@
+// Every golden case, through a session in this process and through a daemon over pipes.
+
+#include <gtest/gtest.h>
+
+#include <exception>
+#include <tuple>
+
+#include "conformance/runner.hpp"
+
+namespace outrigger::test {
+namespace {
+
+enum class Way { session, daemon };
+
+std::unique_ptr<Transport> open(Way way) {
+  if (way == Way::session) return open_session_transport();
+  return std::make_unique<DaemonClient>();
+}
+
+class Golden : public testing::TestWithParam<std::tuple<Way, std::string>> {
+ protected:
+  using Check = std::optional<std::string> (*)(Client&, const Case&);
+
+  /// Runs `check` on every case of the family; the first failures are told in full.
+  void run(Check check) {
+    const auto& [way, family] = GetParam();
+    Client client(open(way));
+    std::size_t failed = 0;
+    const std::vector<Case> cases = read_golden(family);
+    for (const Case& test : cases) {
+      std::optional<std::string> text;
+      try {
+        text = check(client, test);
+      } catch (const std::exception& error) {
+        text = error.what();
+        // The session may be out of step now; the rest deserves a new one.
+        client = Client(open(way));
+      }
+      if (text && ++failed <= 30) ADD_FAILURE() << test.name << ": " << *text;
+    }
+    EXPECT_EQ(failed, 0U) << "of " << cases.size() << " cases in " << family;
+    EXPECT_EQ(client.info().numbers.at("tensors"), 0U) << "tensors left over";
+  }
+};
+
+TEST_P(Golden, Alone) { run(check_case); }
+TEST_P(Golden, Fused) { run(check_fused); }
+TEST_P(Golden, InPlace) { run(check_in_place); }
+TEST_P(Golden, Aliased) { run(check_aliased); }
+
+INSTANTIATE_TEST_SUITE_P(, Golden,
+                         testing::Combine(testing::Values(Way::session, Way::daemon),
+                                          testing::ValuesIn(golden_families())),
+                         [](const auto& param) {
+                           return std::string(std::get<0>(param.param) == Way::session
+                                                  ? "session_"
+                                                  : "daemon_") +
+                                  std::get<1>(param.param);
+                         });
+
+}  // namespace
+}  // namespace outrigger::test

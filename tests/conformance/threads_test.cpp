@@ -1,0 +1,76 @@
+// The same bits whatever the number of threads, on sizes that do not divide into tiles evenly.
+
+#include <gtest/gtest.h>
+
+#include "conformance/runner.hpp"
+
+namespace outrigger::test {
+namespace {
+
+constexpr std::int64_t size = 1'000'003;
+
+Instruction make(std::string op, std::vector<Operand> in, ValueId out, Attrs attrs = {}) {
+  Instruction made;
+  made.op = std::move(op);
+  made.in = std::move(in);
+  made.out = {out};
+  made.attrs = std::move(attrs);
+  return made;
+}
+
+using Shape = std::vector<std::int64_t>;
+
+/// Rounding shows in all of these, so that another order of additions would give other bits.
+Program everything(const std::string& dtype) {
+  const Number tenth = 0.1;
+  const auto in = [](auto... ids) { return std::vector<Operand>{ids...}; };
+  const auto v = [](ValueId id) { return Operand(id); };
+  Program program;
+  program.body = {
+      make("iota", {}, 0, {{"type", dtype}, {"shape", Shape{size}}}),
+      make("multiply", in(v(0), Operand(tenth)), 1),
+      make("sin", in(v(1)), 2),
+      make("sum", in(v(2)), 3),
+      make("cumulative_sum", in(v(2)), 4),
+      make("argmax", in(v(2)), 5),
+      make("sort", in(v(2)), 6),
+      make("argsort", in(v(2)), 7, {{"stable", true}}),
+      make("slice", in(v(2), Operand(Number(std::int64_t{3}))), 8, {{"lengths", Shape{999'000}}}),
+      make("reshape", in(v(8)), 9, {{"shape", Shape{999, 1000}}}),
+      make("sum", in(v(9)), 10, {{"axes", Shape{0}}}),
+      make("sum", in(v(9)), 11, {{"axes", Shape{1}}}),
+      make("transpose", in(v(9)), 12),
+      make("dot", in(v(12), v(9)), 13),
+      make("product", in(v(9)), 14, {{"axes", Shape{1}}}),
+      make("as_type", in(v(0)), 15, {{"type", std::string("s64")}}),
+      make("remainder", in(v(15), Operand(Number(std::int64_t{1000}))), 16),
+      make("reshape", in(v(16)), 17, {{"shape", Shape{size, 1}}}),
+      make("constant", {}, 18, {{"value", Number(0.5)}, {"type", dtype}, {"shape", Shape{1000}}}),
+      make("indexed_add", in(v(18), v(17), v(2)), 19),
+  };
+  program.outputs = {3, 5, 10, 11, 13, 14, 19, 4, 6, 7};
+  return program;
+}
+
+class Threads : public testing::TestWithParam<std::string> {};
+
+TEST_P(Threads, GiveTheSameBits) {
+  std::vector<Data> first;
+  for (const int threads : {1, 2, 5}) {
+    Client client(open_session_transport({.threads = threads}));
+    const Outcome outcome = carry_out(client, everything(GetParam()), {});
+    ASSERT_TRUE(outcome.reply.ok()) << outcome.reply.text();
+    if (first.empty()) first = outcome.outputs;
+    for (std::size_t i = 0; i < first.size(); ++i) {
+      EXPECT_FALSE(difference(first[i], outcome.outputs[i]))
+          << threads << " threads, output " << i << ": "
+          << *difference(first[i], outcome.outputs[i]);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, Threads, testing::Values("f32", "f64"),
+                         [](const auto& param) { return param.param; });
+
+}  // namespace
+}  // namespace outrigger::test

@@ -1,0 +1,83 @@
+#!/usr/bin/python3
+"""Writes the .npy and .npz files beside it with numpy. The tests know their contents."""
+import io
+import pathlib
+import zipfile
+
+import numpy as np
+
+HERE = pathlib.Path(__file__).resolve().parent
+MEMBER_TIME = (1980, 1, 1, 0, 0, 0)  # so that the files are the same each time
+
+BOMB_BYTES = 1 << 22
+TYPES = ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8"]
+
+
+def npy(array, version=(1, 0)):
+    out = io.BytesIO()
+    np.lib.format.write_array(out, np.asanyarray(array), version=version)
+    return out.getvalue()
+
+
+def npz(name, members, method):
+    with zipfile.ZipFile(HERE / name, "w") as archive:
+        for member, data in members.items():
+            info = zipfile.ZipInfo(member, MEMBER_TIME)
+            info.compress_type = method
+            # As np.savez does, with sizes in a zip64 field.
+            with archive.open(info, "w", force_zip64=True) as out:
+                out.write(data)
+
+
+def bombs(zeros):
+    three = npy(np.zeros(3, "u1"))
+    lying = three[:-3] + zeros
+    # The header promises three bytes; the zip directory tells the truth.
+    npz("bomb_header.npz", {"x.npy": lying}, zipfile.ZIP_DEFLATED)
+    # The zip directory tells the header's lie too.
+    npz("bomb_directory.npz", {"x.npy": lying}, zipfile.ZIP_DEFLATED)
+    path = HERE / "bomb_directory.npz"
+    truth, lie = (len(data).to_bytes(4, "little") for data in (lying, three))
+    assert path.read_bytes().count(truth) == 3  # local header, its zip64 field, directory
+    path.write_bytes(path.read_bytes().replace(truth, lie))
+    # No lie at all: only the budget stands in its way.
+    honest = npy(np.frombuffer(zeros, "u1"))
+    npz("bomb_honest.npz", {"x.npy": honest}, zipfile.ZIP_DEFLATED)
+
+
+def main():
+    grid = np.arange(6).reshape(2, 3)
+    for code in TYPES:
+        for order, word in (("<", "little"), (">", "big")):
+            array = (grid * 37 + 1).astype(order + code)
+            (HERE / f"{code}_{word}.npy").write_bytes(npy(array))
+    cube = np.arange(24, dtype="<i4").reshape(2, 3, 4)
+    files = {
+        "bool": npy(np.array([True, False, True])),
+        "scalar": npy(np.float64(2.5)),
+        "empty": npy(np.zeros((3, 0, 2), "<f4")),
+        "fortran": npy(np.asfortranarray(cube)),
+        "fortran_big_endian": npy(np.asfortranarray(cube).astype(">i4", order="F")),
+        "version2": npy(cube, (2, 0)),
+        "version3": npy(cube, (3, 0)),
+        "half": npy(np.zeros(2, "<f2")),
+        "fields": npy(np.zeros(2, [("größe", "<f4"), ("y", "<i8")]), (3, 0)),
+        "object": npy(np.array([None], object)),
+    }
+    for name, data in files.items():
+        (HERE / f"{name}.npy").write_bytes(data)
+    members = {
+        "x.npy": npy(cube),
+        "y.npy": npy(np.array([1.5, -2.5])),
+        "größe.npy": npy(np.asfortranarray(cube)),
+    }
+    npz("stored.npz", members, zipfile.ZIP_STORED)
+    npz("deflated.npz", members, zipfile.ZIP_DEFLATED)
+    npz("single.npz", {"only.npy": npy(cube)}, zipfile.ZIP_DEFLATED)
+    npz("bzip2.npz", {"only.npy": npy(cube)}, zipfile.ZIP_BZIP2)
+    npz("many.npz", {f"a{i}.npy": npy(np.uint8(i)) for i in range(13)}, zipfile.ZIP_STORED)
+    bombs(bytes(BOMB_BYTES))
+
+
+if __name__ == "__main__":
+    main()

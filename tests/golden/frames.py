@@ -1,0 +1,259 @@
+#!/usr/bin/python3
+"""Writes the golden frames of protocol/golden/frames/ (see the README there).
+
+Needs python3-msgpack. Run it after a change of the protocol and commit what changes:
+
+    tests/golden/frames.py
+"""
+
+import json
+import pathlib
+import struct
+import textwrap
+
+import msgpack
+
+ROOT = pathlib.Path(__file__).resolve().parents[2] / "protocol" / "golden" / "frames"
+
+ADD = {"op": "add", "in": [0, 1], "out": [2]}
+SCALE = {"op": "multiply", "in": [2, {"number": 2.5}], "out": [3]}
+PROGRAM = {"params": [0, 1], "body": [ADD, SCALE], "outputs": [3]}
+LOOP = {
+    "params": [0],
+    "body": [
+        {
+            "op": "while",
+            "in": [0],
+            "out": [1],
+            "regions": [
+                {
+                    "params": [2],
+                    "body": [{"op": "less", "in": [2, {"number": 10}], "out": [3]}],
+                    "outputs": [3],
+                },
+                {
+                    "params": [4],
+                    "body": [{"op": "add", "in": [4, {"number": 1}], "out": [5]}],
+                    "outputs": [5],
+                },
+            ],
+        }
+    ],
+    "outputs": [1],
+}
+ATTRS = {
+    "params": [0],
+    "body": [
+        {
+            "op": "put_slice",
+            "in": [0, {"number": "neg_infinity"}],
+            "out": [1],
+            "attrs": {
+                "axes": [0, -1],
+                "keep_axes": True,
+                "mode": "edge",
+                "scale": 0.5,
+                "count": -3,
+                "table": b"\x00\xff",
+            },
+            "in_place": True,
+        }
+    ],
+    "outputs": [1],
+}
+
+LIMITS = {
+    "frame_bytes_max": 1048576,
+    "requests_window": 4096,
+    "bytes_window": 16777216,
+    "handles_max": 1048576,
+    "programs_max": 1024,
+    "instructions_max": 65536,
+    "depth_max": 16,
+}
+
+# name, what it shows, the value
+REQUESTS = [
+    ("hello", "The first request of every session.",
+     {"id": 1, "do": "hello", "protocol": 1, "client": "golden 1.0"}),
+    ("ping", "", {"id": 2, "do": "ping"}),
+    ("ping_largest_id", "An id may use all 64 bits.", {"id": 2**64 - 1, "do": "ping"}),
+    ("info", "About the session.", {"id": 3, "do": "info"}),
+    ("info_handle", "About a tensor.", {"id": 4, "do": "info", "handle": 7}),
+    ("upload", "A whole tensor in one chunk.",
+     {"id": 5, "do": "upload", "handle": 7, "dtype": "s32", "shape": [2, 2], "offset": 0,
+      "data": struct.pack("<4i", 1, -2, 3, -4)}),
+    ("upload_chunk", "The second half of a tensor.",
+     {"id": 6, "do": "upload", "handle": 8, "dtype": "f64", "shape": [2], "offset": 8,
+      "data": struct.pack("<d", 1.5)}),
+    ("upload_empty", "A tensor without elements.",
+     {"id": 7, "do": "upload", "handle": 9, "dtype": "u8", "shape": [0, 3], "offset": 0,
+      "data": b""}),
+    ("download", "", {"id": 8, "do": "download", "handle": 7, "offset": 4, "length": 8}),
+    ("load", "", {"id": 9, "do": "load", "handle": 10, "path": "/data/a.npy"}),
+    ("load_member", "One array of an .npz file.",
+     {"id": 10, "do": "load", "handle": 11, "path": "/data/a.npz", "member": "weights"}),
+    ("save", "", {"id": 11, "do": "save", "handle": 7, "path": "/data/b.npy"}),
+    ("run", "Two operands, a literal, one result.",
+     {"id": 12, "do": "run", "program": PROGRAM, "args": [7, 8], "results": [12]}),
+    ("run_atomic", "All optional keys; a program with nested regions.",
+     {"id": 13, "do": "run", "program": LOOP, "args": [7], "results": [13], "atomic": True,
+      "deadline_ms": 5000}),
+    ("run_attrs", "Every type of attribute, a literal that is not finite, an in-place op.",
+     {"id": 14, "do": "run", "program": ATTRS, "args": [7], "results": [14]}),
+    ("prepare", "", {"id": 15, "do": "prepare", "program_id": 1, "program": PROGRAM}),
+    ("call", "", {"id": 16, "do": "call", "program_id": 1, "args": [7, 8], "results": [15]}),
+    ("call_deadline", "",
+     {"id": 17, "do": "call", "program_id": 1, "args": [7, 8], "results": [2**63 - 1],
+      "atomic": False, "deadline_ms": 0}),
+    ("forget", "", {"id": 18, "do": "forget", "program_id": 1}),
+    ("release", "", {"id": 19, "do": "release", "handles": [7, 8, 2**63 - 1]}),
+    ("cancel", "", {"id": 20, "do": "cancel", "request": 13}),
+    ("bye", "", {"id": 21, "do": "bye"}),
+]
+
+REPLIES = [
+    ("reply_ok", "To ping, prepare, forget, save and bye.", {"id": 2, "status": "ok"}),
+    ("reply_hello", "",
+     {"id": 1, "status": "ok", "protocol": 1, "server": "outriggerd 0.1.0", "epoch": 2**64 - 1,
+      "catalogue": "0123456789abcdef", "os_pid": 4321, "threads": 8, "isa": "x86-64-v3",
+      "memory_limit": 2**33, "limits": LIMITS, "lanes": ["inline"]}),
+    ("reply_info", "",
+     {"id": 3, "status": "ok", "memory": {"limit": 0, "used": 48, "peak": 64, "pooled": 16},
+      "tensors": 3, "programs": 1, "queue": 2, "running": 13, "uptime_ms": 60000,
+      "requests": 12}),
+    ("reply_info_idle", "Nothing runs.",
+     {"id": 3, "status": "ok", "memory": {"limit": 0, "used": 0, "peak": 0, "pooled": 0},
+      "tensors": 0, "programs": 0, "queue": 0, "running": None, "uptime_ms": 0, "requests": 1}),
+    ("reply_info_handle", "",
+     {"id": 4, "status": "ok", "dtype": "s32", "shape": [2, 2], "bytes": 16, "contiguous": True,
+      "shared": False}),
+    ("reply_results", "To run, call, load, and the last chunk of an upload.",
+     {"id": 12, "status": "ok",
+      "results": [{"handle": 12, "dtype": "f32", "shape": [2, 300]},
+                  {"handle": 13, "dtype": "u8", "shape": []}]}),
+    ("reply_results_none", "To the other chunks of an upload.",
+     {"id": 6, "status": "ok", "results": []}),
+    ("reply_data", "To download.",
+     {"id": 8, "status": "ok", "data": struct.pack("<2i", -2, 3)}),
+    ("reply_released", "", {"id": 19, "status": "ok", "released": 2}),
+    ("reply_found", "To cancel.", {"id": 20, "status": "ok", "found": True}),
+    ("reply_error", "With all keys.",
+     {"id": 12, "status": "error",
+      "error": {"code": "bad_shape", "text": "add: shapes {2, 3} and {4} do not fit",
+                "op": "add", "index": [3, 0, 2], "written": [7, 8]}}),
+    ("reply_error_short", "Without op and index.",
+     {"id": 4, "status": "error",
+      "error": {"code": "bad_handle", "text": "no tensor has the handle 7", "written": []}}),
+    ("reply_bad_frame", "The last reply of a session that sent a malformed frame.",
+     {"id": 0, "status": "error",
+      "error": {"code": "bad_frame", "text": "the frame is not msgpack", "written": []}}),
+    ("reply_cancelled", "",
+     {"id": 13, "status": "cancelled",
+      "error": {"code": "cancelled", "text": "cancelled", "written": []}}),
+    ("reply_deadline_exceeded", "",
+     {"id": 13, "status": "deadline_exceeded",
+      "error": {"code": "deadline_exceeded", "text": "the deadline has passed", "written": []}}),
+]
+
+
+def request(**keys):
+    return msgpack.packb({"id": 5, **keys})
+
+
+def program(instruction):
+    return request(do="prepare", program_id=1,
+                   program={"params": [], "body": [instruction], "outputs": []})
+
+
+def nested(depth):
+    return b"\x91" * (depth - 1) + b"\x90"
+
+
+# name, code, what is wrong, the payload
+BAD = [
+    ("empty", "bad_frame", "No value at all.", b""),
+    ("not_msgpack", "bad_frame", "0xc1 is never used.", b"\xc1"),
+    ("no_map", "bad_frame", "An array.", msgpack.packb([1])),
+    ("truncated", "bad_frame", "The last byte is missing.", request(do="ping")[:-1]),
+    ("trailing", "bad_frame", "A byte too many.", request(do="ping") + b"\xc0"),
+    ("extension", "bad_frame", "Extension types are refused.",
+     request(do="ping", x=msgpack.ExtType(1, b"x"))),
+    ("key_integer", "bad_frame", "A key that is no string.", msgpack.packb({"id": 5, 1: 2})),
+    ("too_deep", "bad_frame", "Nested 200 deep.",
+     b"\x82\xa2id\x05\xa2do" + nested(200)),
+    ("huge_array", "bad_frame", "Declares 2^32 - 1 items and has none.",
+     b"\x82\xa2id\x05\xa2do\xdd\xff\xff\xff\xff"),
+    ("huge_map", "bad_frame", "Declares 2^32 - 1 entries and has none.", b"\xdf\xff\xff\xff\xff"),
+    ("huge_string", "bad_frame", "Declares 2^32 - 1 bytes and has none.",
+     b"\x82\xa2id\x05\xa2do\xdb\xff\xff\xff\xff"),
+    ("too_many_values", "bad_frame", "8192 values in 8209 bytes.",
+     b"\x82\xa2id\x05\xa2do\xdc\x20\x00" + b"\x00" * 8192),
+    ("id_missing", "bad_frame", "", msgpack.packb({"do": "ping"})),
+    ("id_zero", "bad_frame", "", msgpack.packb({"id": 0, "do": "ping"})),
+    ("id_negative", "bad_frame", "", msgpack.packb({"id": -1, "do": "ping"})),
+    ("id_float", "bad_frame", "", msgpack.packb({"id": 1.0, "do": "ping"})),
+    ("do_missing", "bad_request", "", request()),
+    ("do_mistyped", "bad_request", "", request(do=7)),
+    ("do_unknown", "bad_request", "", request(do="fly")),
+    ("key_missing", "bad_request", "", request(do="hello", protocol=1)),
+    ("key_unknown", "bad_request", "", request(do="ping", pong=True)),
+    ("key_twice", "bad_request", "", b"\x83\xa2id\x05\xa2do\xa4ping\xa2id\x05"),
+    ("key_mistyped", "bad_request", "", request(do="release", handles=7)),
+    ("handle_zero", "bad_request", "", request(do="release", handles=[0])),
+    ("handle_too_large", "bad_request", "", request(do="release", handles=[2**63])),
+    ("optional_nil", "bad_request", "An optional key is absent, not nil.",
+     request(do="info", handle=None)),
+    ("data_string", "bad_request", "Data must be a binary.",
+     request(do="upload", handle=1, dtype="u8", shape=[1], offset=0, data="x")),
+    ("shape_negative", "bad_request", "",
+     request(do="upload", handle=1, dtype="u8", shape=[-1], offset=0, data=b"")),
+    ("instruction_no_map", "bad_request", "", program(7)),
+    ("instruction_no_op", "bad_request", "", program({"out": [1]})),
+    ("instruction_unknown_key", "bad_request", "", program({"op": "add", "inputs": []})),
+    ("value_id_too_large", "bad_request", "", program({"op": "add", "out": [2**31]})),
+    ("literal_string", "bad_request", "", program({"op": "add", "in": [{"number": "1"}]})),
+    ("attr_nil", "bad_attr", "", program({"op": "sum", "attrs": {"axes": None}})),
+    ("attr_floats", "bad_attr", "", program({"op": "sum", "attrs": {"axes": [0.5]}})),
+    ("attr_twice", "bad_attr", "",
+     program({"op": "sum", "attrs": {"axis1": 0, "axis2": 0}}).replace(b"axis2", b"axis1")),
+]
+
+
+def as_json(value):
+    """JSON, where a binary is {"$hex": "…"}."""
+    return json.dumps(value, ensure_ascii=True,
+                      default=lambda data: {"$hex": data.hex()} if isinstance(data, bytes) else str(data))
+
+
+def write(path, header, frame):
+    lines = textwrap.wrap(frame.hex(" "), 95)
+    comments = [f"# {line}" for line in header if line]
+    path.write_text("\n".join(comments + lines) + "\n")
+
+
+def framed(payload):
+    return struct.pack(">I", len(payload)) + payload
+
+
+def main():
+    for folder in ("good", "bad"):
+        (ROOT / folder).mkdir(parents=True, exist_ok=True)
+        for old in (ROOT / folder).glob("*.hex"):
+            old.unlink()
+    for name, about, value in REQUESTS:
+        write(ROOT / "good" / f"{name}.hex",
+              [f"kind: {value['do']}", about, f"value: {as_json(value)}"],
+              framed(msgpack.packb(value)))
+    for name, about, value in REPLIES:
+        write(ROOT / "good" / f"{name}.hex",
+              ["kind: reply", about, f"value: {as_json(value)}"], framed(msgpack.packb(value)))
+    for name, code, about, payload in BAD:
+        write(ROOT / "bad" / f"{name}.hex", [f"code: {code}", about], framed(payload))
+    write(ROOT / "bad" / "frame_too_long.hex",
+          ["code: bad_frame", "A header that declares 16 MiB; it must be refused before any more comes."],
+          struct.pack(">I", 16 << 20))
+
+
+if __name__ == "__main__":
+    main()

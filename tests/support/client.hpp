@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/program.hpp"
+#include "support/compare.hpp"
+#include "support/encode.hpp"
+#include "support/reply.hpp"
+#include "support/transport.hpp"
+
+namespace outrigger::test {
+
+/// A small client over any transport: what tests of the engine's behaviour are written with. The
+/// functions ending in _later send without waiting; wait() then gives the reply.
+class Client {
+ public:
+  /// Says hello; throws std::runtime_error if that fails.
+  explicit Client(std::unique_ptr<Transport> transport);
+
+  Transport& transport() { return *transport_; }
+  const Reply& hello() const { return hello_; }
+  std::uint64_t new_id() { return ++last_id_; }
+  std::uint64_t new_handle() { return ++last_handle_; }
+
+  /// Sends a request made with `id`, which comes from new_id().
+  std::uint64_t send(std::uint64_t id, const Payload& payload);
+  /// The reply to request `id`; replies to others are kept for later.
+  Reply wait(std::uint64_t id);
+  Reply request(std::uint64_t id, const Payload& payload) { return wait(send(id, payload)); }
+
+  std::uint64_t upload_later(std::uint64_t handle, const Data& data);
+  std::uint64_t run_later(const Program& program, std::span<const std::uint64_t> args,
+                          std::span<const std::uint64_t> results, const RunOptions& options = {});
+  std::uint64_t release_later(std::span<const std::uint64_t> handles);
+
+  /// Uploads under a new handle; throws if that fails.
+  std::uint64_t upload(const Data& data);
+  Reply run(const Program& program, std::span<const std::uint64_t> args,
+            std::span<const std::uint64_t> results, const RunOptions& options = {});
+  /// A handle's tensor; throws if it is not there. In several pieces if it is large.
+  Data download(std::uint64_t handle);
+  /// The same without asking for the type first.
+  Data download(std::uint64_t handle, const std::string& dtype,
+                const std::vector<std::int64_t>& shape);
+  Reply info(std::uint64_t handle);
+  Reply info();
+  Reply release(std::span<const std::uint64_t> handles);
+  Reply ping();
+
+ private:
+  std::unique_ptr<Transport> transport_;
+  std::uint64_t last_id_ = 0;
+  std::uint64_t last_handle_ = 0;
+  std::map<std::uint64_t, Reply> early_;
+  Reply hello_;
+};
+
+}  // namespace outrigger::test

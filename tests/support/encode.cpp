@@ -1,0 +1,244 @@
+#include "support/encode.hpp"
+
+#include <cmath>
+#include <msgpack.hpp>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+namespace outrigger::test {
+namespace {
+
+/// Writes one request: a map with `id`, `do` and so many keys more, which the caller adds.
+class Writer {
+ public:
+  Writer(std::uint64_t id, std::string_view kind, std::uint32_t more_keys = 0) {
+    map(2 + more_keys);
+    entry("id", id);
+    entry("do", kind);
+  }
+
+  void map(std::uint32_t keys) { packer_.pack_map(keys); }
+  void array(std::size_t size) { packer_.pack_array(static_cast<std::uint32_t>(size)); }
+  template <typename T>
+  void value(const T& value) {
+    packer_.pack(value);
+  }
+  template <typename T>
+  void entry(std::string_view key, const T& value) {
+    packer_.pack(key);
+    packer_.pack(value);
+  }
+  void key(std::string_view key) { packer_.pack(key); }
+  void binary(std::span<const std::uint8_t> bytes) {
+    packer_.pack_bin(static_cast<std::uint32_t>(bytes.size()));
+    packer_.pack_bin_body(reinterpret_cast<const char*>(bytes.data()),
+                          static_cast<std::uint32_t>(bytes.size()));
+  }
+  template <typename Range>
+  void integers(const Range& range) {
+    array(range.size());
+    for (const auto item : range) packer_.pack(item);
+  }
+
+  Payload take() const {
+    const auto* begin = reinterpret_cast<const std::uint8_t*>(buffer_.data());
+    return {begin, begin + buffer_.size()};
+  }
+
+ private:
+  msgpack::sbuffer buffer_;
+  msgpack::packer<msgpack::sbuffer> packer_{buffer_};
+};
+
+void write_number(Writer& out, const Number& number) {
+  if (const auto* real = std::get_if<double>(&number); real != nullptr && !std::isfinite(*real)) {
+    out.value(std::string_view(std::isnan(*real) ? "nan"
+                               : *real > 0       ? "infinity"
+                                                 : "neg_infinity"));
+    return;
+  }
+  std::visit([&](auto value) { out.value(value); }, number);
+}
+
+void write_attr(Writer& out, const AttrValue& attr) {
+  std::visit(
+      [&]<typename T>(const T& value) {
+        if constexpr (std::is_same_v<T, Number>) {
+          write_number(out, value);
+        } else if constexpr (std::is_same_v<T, std::vector<std::int64_t>>) {
+          out.integers(value);
+        } else if constexpr (std::is_same_v<T, Bytes>) {
+          out.binary(value);
+        } else {
+          out.value(value);
+        }
+      },
+      attr);
+}
+
+void write_region(Writer& out, const Region& region);
+
+void write_instruction(Writer& out, const Instruction& instruction) {
+  const bool attrs = !instruction.attrs.empty();
+  const bool regions = !instruction.regions.empty();
+  const bool results = !instruction.out.empty();
+  out.map(2U + (results ? 1 : 0) + (attrs ? 1 : 0) + (regions ? 1 : 0) +
+          (instruction.in_place ? 1 : 0));
+  out.entry("op", instruction.op);
+  out.key("in");
+  out.array(instruction.in.size());
+  for (const Operand& operand : instruction.in) {
+    if (const auto* id = std::get_if<ValueId>(&operand)) {
+      out.value(*id);
+    } else {
+      out.map(1);
+      out.key("number");
+      write_number(out, std::get<Number>(operand));
+    }
+  }
+  if (results) {
+    out.key("out");
+    out.integers(instruction.out);
+  }
+  if (attrs) {
+    out.key("attrs");
+    out.map(static_cast<std::uint32_t>(instruction.attrs.size()));
+    for (const auto& [name, value] : instruction.attrs) {
+      out.key(name);
+      write_attr(out, value);
+    }
+  }
+  if (regions) {
+    out.key("regions");
+    out.array(instruction.regions.size());
+    for (const Region& region : instruction.regions) write_region(out, region);
+  }
+  if (instruction.in_place) out.entry("in_place", true);
+}
+
+void write_region(Writer& out, const Region& region) {
+  out.map(3);
+  out.key("params");
+  out.integers(region.params);
+  out.key("body");
+  out.array(region.body.size());
+  for (const Instruction& instruction : region.body) write_instruction(out, instruction);
+  out.key("outputs");
+  out.integers(region.outputs);
+}
+
+std::uint32_t option_keys(const RunOptions& options) {
+  return (options.atomic ? 1U : 0U) + (options.deadline_ms ? 1U : 0U);
+}
+
+Payload finish_run(Writer& out, std::span<const std::uint64_t> args,
+                   std::span<const std::uint64_t> results, const RunOptions& options) {
+  out.key("args");
+  out.integers(args);
+  out.key("results");
+  out.integers(results);
+  if (options.atomic) out.entry("atomic", true);
+  if (options.deadline_ms) out.entry("deadline_ms", *options.deadline_ms);
+  return out.take();
+}
+
+}  // namespace
+
+Payload encode_hello(std::uint64_t id, std::uint64_t protocol) {
+  Writer out(id, "hello", 2);
+  out.entry("protocol", protocol);
+  out.entry("client", std::string_view("outrigger tests"));
+  return out.take();
+}
+
+Payload encode_simple(std::uint64_t id, std::string_view kind) { return Writer(id, kind).take(); }
+
+Payload encode_info(std::uint64_t id, std::uint64_t handle) {
+  Writer out(id, "info", 1);
+  out.entry("handle", handle);
+  return out.take();
+}
+
+Payload encode_upload(std::uint64_t id, std::uint64_t handle, const std::string& dtype,
+                      const std::vector<std::int64_t>& shape, std::uint64_t offset,
+                      std::span<const std::uint8_t> data) {
+  Writer out(id, "upload", 5);
+  out.entry("handle", handle);
+  out.entry("dtype", dtype);
+  out.key("shape");
+  out.integers(shape);
+  out.entry("offset", offset);
+  out.key("data");
+  out.binary(data);
+  return out.take();
+}
+
+Payload encode_download(std::uint64_t id, std::uint64_t handle, std::uint64_t offset,
+                        std::uint64_t length) {
+  Writer out(id, "download", 3);
+  out.entry("handle", handle);
+  out.entry("offset", offset);
+  out.entry("length", length);
+  return out.take();
+}
+
+Payload encode_load(std::uint64_t id, std::uint64_t handle, const std::string& path,
+                    const std::optional<std::string>& member) {
+  Writer out(id, "load", member ? 3 : 2);
+  out.entry("handle", handle);
+  out.entry("path", path);
+  if (member) out.entry("member", *member);
+  return out.take();
+}
+
+Payload encode_save(std::uint64_t id, std::uint64_t handle, const std::string& path) {
+  Writer out(id, "save", 2);
+  out.entry("handle", handle);
+  out.entry("path", path);
+  return out.take();
+}
+
+Payload encode_run(std::uint64_t id, const Program& program, std::span<const std::uint64_t> args,
+                   std::span<const std::uint64_t> results, const RunOptions& options) {
+  Writer out(id, "run", 3 + option_keys(options));
+  out.key("program");
+  write_region(out, program);
+  return finish_run(out, args, results, options);
+}
+
+Payload encode_prepare(std::uint64_t id, std::uint64_t program_id, const Program& program) {
+  Writer out(id, "prepare", 2);
+  out.entry("program_id", program_id);
+  out.key("program");
+  write_region(out, program);
+  return out.take();
+}
+
+Payload encode_call(std::uint64_t id, std::uint64_t program_id, std::span<const std::uint64_t> args,
+                    std::span<const std::uint64_t> results, const RunOptions& options) {
+  Writer out(id, "call", 3 + option_keys(options));
+  out.entry("program_id", program_id);
+  return finish_run(out, args, results, options);
+}
+
+Payload encode_forget(std::uint64_t id, std::uint64_t program_id) {
+  Writer out(id, "forget", 1);
+  out.entry("program_id", program_id);
+  return out.take();
+}
+
+Payload encode_release(std::uint64_t id, std::span<const std::uint64_t> handles) {
+  Writer out(id, "release", 1);
+  out.key("handles");
+  out.integers(handles);
+  return out.take();
+}
+
+Payload encode_cancel(std::uint64_t id, std::uint64_t request) {
+  Writer out(id, "cancel", 1);
+  out.entry("request", request);
+  return out.take();
+}
+
+}  // namespace outrigger::test

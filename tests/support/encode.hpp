@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/program.hpp"
+
+namespace outrigger::test {
+
+/// The payload of one frame, without its length.
+using Payload = std::vector<std::uint8_t>;
+
+/// Requests as PROTOCOL.md section 4 writes them, by means of msgpack-c: an encoder that shares no
+/// code with the server's decoder.
+Payload encode_hello(std::uint64_t id, std::uint64_t protocol = 1);
+Payload encode_simple(std::uint64_t id, std::string_view kind);  ///< ping, bye, info
+Payload encode_info(std::uint64_t id, std::uint64_t handle);
+Payload encode_upload(std::uint64_t id, std::uint64_t handle, const std::string& dtype,
+                      const std::vector<std::int64_t>& shape, std::uint64_t offset,
+                      std::span<const std::uint8_t> data);
+Payload encode_download(std::uint64_t id, std::uint64_t handle, std::uint64_t offset,
+                        std::uint64_t length);
+Payload encode_load(std::uint64_t id, std::uint64_t handle, const std::string& path,
+                    const std::optional<std::string>& member = {});
+Payload encode_save(std::uint64_t id, std::uint64_t handle, const std::string& path);
+
+struct RunOptions {
+  bool atomic = false;
+  std::optional<std::uint64_t> deadline_ms = {};
+};
+Payload encode_run(std::uint64_t id, const Program& program, std::span<const std::uint64_t> args,
+                   std::span<const std::uint64_t> results, const RunOptions& options = {});
+Payload encode_prepare(std::uint64_t id, std::uint64_t program_id, const Program& program);
+Payload encode_call(std::uint64_t id, std::uint64_t program_id, std::span<const std::uint64_t> args,
+                    std::span<const std::uint64_t> results, const RunOptions& options = {});
+Payload encode_forget(std::uint64_t id, std::uint64_t program_id);
+Payload encode_release(std::uint64_t id, std::span<const std::uint64_t> handles);
+Payload encode_cancel(std::uint64_t id, std::uint64_t request);
+
+}  // namespace outrigger::test

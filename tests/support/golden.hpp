@@ -1,0 +1,31 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/program.hpp"
+#include "support/compare.hpp"
+
+namespace outrigger::test {
+
+/// A golden case; protocol/golden/README.md documents the form.
+struct Case {
+  std::string name;
+  /// The op under test; empty if the case is a whole program.
+  std::string op;
+  Program program;
+  std::vector<Data> args;
+  /// The results, unless `error` is the code of an error.
+  std::vector<Data> expected;
+  std::string error;
+  Tolerance tolerance;
+};
+
+/// The names of the files in protocol/golden/cases/, sorted.
+std::vector<std::string> golden_families();
+
+/// All cases of one file. Throws std::runtime_error that names the case if one is malformed.
+std::vector<Case> read_golden(const std::string& family);
+
+}  // namespace outrigger::test

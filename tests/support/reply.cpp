@@ -1,0 +1,97 @@
+#include "support/reply.hpp"
+
+#include <msgpack.hpp>
+#include <stdexcept>
+#include <string_view>
+
+namespace outrigger::test {
+namespace {
+
+using Object = msgpack::object;
+
+Reply::Error error_of(const Object& map) {
+  Reply::Error error;
+  for (const auto& [key, value] : map.via.map) {
+    const auto name = key.as<std::string_view>();
+    if (name == "code")
+      error.code = value.as<std::string>();
+    else if (name == "text")
+      error.text = value.as<std::string>();
+    else if (name == "op")
+      error.op = value.as<std::string>();
+    else if (name == "index")
+      error.index = value.as<std::vector<std::uint32_t>>();
+    else if (name == "written")
+      error.written = value.as<std::vector<std::uint64_t>>();
+    else
+      throw std::runtime_error("unknown key in an error: " + std::string(name));
+  }
+  return error;
+}
+
+Reply::Result result_of(const Object& map) {
+  Reply::Result result;
+  for (const auto& [key, value] : map.via.map) {
+    const auto name = key.as<std::string_view>();
+    if (name == "handle")
+      result.handle = value.as<std::uint64_t>();
+    else if (name == "dtype")
+      result.dtype = value.as<std::string>();
+    else if (name == "shape")
+      result.shape = value.as<std::vector<std::int64_t>>();
+    else
+      throw std::runtime_error("unknown key in a result: " + std::string(name));
+  }
+  return result;
+}
+
+void read(Reply& reply, const std::string& key, const Object& value) {
+  if (key == "id") {
+    reply.id = value.as<std::uint64_t>();
+  } else if (key == "status") {
+    reply.status = value.as<std::string>();
+  } else if (key == "error") {
+    reply.error = error_of(value);
+  } else if (key == "results") {
+    for (const Object& result : value.via.array) reply.results.push_back(result_of(result));
+  } else if (key == "shape") {
+    reply.shape = value.as<std::vector<std::int64_t>>();
+  } else if (value.type == msgpack::type::BIN) {
+    const auto* begin = reinterpret_cast<const std::uint8_t*>(value.via.bin.ptr);
+    reply.data.assign(begin, begin + value.via.bin.size);
+  } else if (value.type == msgpack::type::POSITIVE_INTEGER) {
+    reply.numbers[key] = value.via.u64;
+  } else if (value.type == msgpack::type::BOOLEAN) {
+    reply.flags[key] = value.via.boolean;
+  } else if (value.type == msgpack::type::STR) {
+    reply.strings[key] = value.as<std::string>();
+  } else if (value.type == msgpack::type::MAP) {
+    for (const auto& [inner, number] : value.via.map) {
+      read(reply, key + "." + inner.as<std::string>(), number);
+    }
+  }
+}
+
+}  // namespace
+
+std::string Reply::text() const {
+  if (!error) return status;
+  std::string out = status + " " + error->code + " in " + error->op + "[";
+  for (std::size_t i = 0; i < error->index.size(); ++i) {
+    out += (i > 0 ? ", " : "") + std::to_string(error->index[i]);
+  }
+  return out + "]: " + error->text;
+}
+
+Reply decode_reply(std::span<const std::uint8_t> payload) {
+  const auto handle =
+      msgpack::unpack(reinterpret_cast<const char*>(payload.data()), payload.size());
+  if (handle.get().type != msgpack::type::MAP) throw std::runtime_error("a reply that is no map");
+  Reply reply;
+  for (const auto& [key, value] : handle.get().via.map) {
+    read(reply, key.as<std::string>(), value);
+  }
+  return reply;
+}
+
+}  // namespace outrigger::test

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace outrigger::test {
+
+/// A reply as PROTOCOL.md section 2 describes it, decoded by msgpack-c.
+struct Reply {
+  struct Error {
+    std::string code;
+    std::string text;
+    std::string op;
+    std::vector<std::uint32_t> index;
+    std::vector<std::uint64_t> written;
+  };
+  struct Result {
+    std::uint64_t handle = 0;
+    std::string dtype;
+    std::vector<std::int64_t> shape;
+  };
+
+  std::uint64_t id = 0;
+  std::string status;
+  std::optional<Error> error;
+  std::vector<Result> results;
+  std::vector<std::int64_t> shape;  ///< of `info` with a handle
+  std::vector<std::uint8_t> data;
+  /// Integers of the reply by key, those in maps as "memory.used" and "limits.frame_bytes_max".
+  std::map<std::string, std::uint64_t> numbers;
+  std::map<std::string, bool> flags;
+  std::map<std::string, std::string> strings;
+
+  bool ok() const { return status == "ok"; }
+  /// The error's code, or "" if there is none.
+  std::string code() const { return error ? error->code : std::string(); }
+  /// "ok", or the status, code and text: for failure messages.
+  std::string text() const;
+};
+
+/// Throws std::runtime_error if the payload is no reply.
+Reply decode_reply(std::span<const std::uint8_t> payload);
+
+}  // namespace outrigger::test

@@ -1,0 +1,163 @@
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include <gtest/gtest.h>
+
+#include "wire/bytes.hpp"
+#include "wire/frame.hpp"
+#include "wire/golden_frames.hpp"
+#include "wire/reply.hpp"
+#include "wire/request.hpp"
+
+namespace outrigger::wire {
+namespace {
+
+using testing::bytes_of;
+using testing::golden_frames;
+using testing::GoldenFrame;
+
+/// What the daemon's input makes of a frame's bytes.
+tl::expected<Request, Refusal> receive(const GoldenFrame& golden) {
+  FrameReader reader{Limits{}};
+  auto bytes = bytes_of(golden.bytes);
+  auto payload = reader.take(bytes);
+  if (!payload) return tl::make_unexpected(Refusal{0, payload.error()});
+  if (*payload == nullptr || !bytes.empty()) throw std::runtime_error(golden.name + ": length");
+  // Nothing of the request may refer to the frame but an upload's data, which is not looked at.
+  return Decoder(Limits{}).decode(**payload);
+}
+
+/// Names of the kinds in the order of Request::body.
+constexpr std::array<std::string_view, 13> kinds = {
+    "hello", "ping",    "info",   "upload",  "download", "load", "save",
+    "run",   "prepare", "forget", "release", "cancel",   "bye"};
+
+TEST(GoldenFrames, GoodRequestsAreUnderstood) {
+  std::set<std::string> seen;
+  for (const GoldenFrame& golden : golden_frames("good")) {
+    const std::string& kind = golden.notes.at("kind");
+    if (kind == "reply") continue;
+    const auto request = receive(golden);
+    ASSERT_TRUE(request.has_value()) << golden.name << ": " << request.error().error.text;
+    const std::string expected = kind == "call" ? "run" : kind;
+    EXPECT_EQ(kinds.at(request->body.index()), expected) << golden.name;
+    seen.insert(kind);
+  }
+  EXPECT_EQ(seen.size(), kinds.size() + 1) << "every kind, and call beside run";
+}
+
+TEST(GoldenFrames, BadRequestsAreRefusedWithTheirCode) {
+  for (const GoldenFrame& golden : golden_frames("bad")) {
+    const auto refused = receive(golden);
+    ASSERT_FALSE(refused.has_value()) << golden.name;
+    const std::string& code = golden.notes.at("code");
+    EXPECT_EQ(name_of(refused.error().error.code), code) << golden.name;
+    EXPECT_EQ(refused.error().id, code == "bad_frame" ? 0U : 5U) << golden.name;
+  }
+}
+
+HelloReply hello_reply() {
+  HelloReply hello{.server = "outriggerd 0.1.0",
+                   .epoch = UINT64_MAX,
+                   .catalogue = "0123456789abcdef",
+                   .os_pid = 4321,
+                   .threads = 8,
+                   .isa = "x86-64-v3",
+                   .memory_limit = 1ULL << 33,
+                   .limits = {}};
+  hello.limits.depth_max = 16;
+  return hello;
+}
+
+Frame data_reply() {
+  DataFrame reply = encode_data(8, 8);
+  const std::array<std::uint8_t, 8> data = {0xfe, 0xff, 0xff, 0xff, 3, 0, 0, 0};
+  std::copy(data.begin(), data.end(),
+            reply.frame.begin() + static_cast<std::ptrdiff_t>(reply.data_offset));
+  return reply.frame;
+}
+
+Frame info_reply() {
+  return encode_info(3, {.memory_limit = 0,
+                         .memory_used = 48,
+                         .memory_peak = 64,
+                         .memory_pooled = 16,
+                         .tensors = 3,
+                         .programs = 1,
+                         .queue = 2,
+                         .running = 13,
+                         .uptime_ms = 60000,
+                         .requests = 12});
+}
+
+InfoReply idle() {
+  InfoReply reply;
+  reply.requests = 1;
+  return reply;
+}
+
+Frame results_reply() {
+  const ResultType results[] = {{12, "f32", {2, 300}}, {13, "u8", {}}};
+  return encode_results(12, results);
+}
+
+/// The reply that each golden reply shows, encoded by us.
+const std::map<std::string, std::function<Frame()>> replies = {
+    {"reply_ok", [] { return encode_ok(2); }},
+    {"reply_hello", [] { return encode_hello(1, hello_reply()); }},
+    {"reply_info", info_reply},
+    {"reply_info_idle", [] { return encode_info(3, idle()); }},
+    {"reply_info_handle",
+     [] {
+       return encode_tensor_info(4, {"s32", {2, 2}, 16, true, false});
+     }},
+    {"reply_results", results_reply},
+    {"reply_results_none", [] { return encode_results(6, {}); }},
+    {"reply_data", data_reply},
+    {"reply_released", [] { return encode_released(19, 2); }},
+    {"reply_found", [] { return encode_found(20, true); }},
+    {"reply_error",
+     [] {
+       return encode_error(12, {ErrorCode::bad_shape,
+                                "add: shapes {2, 3} and {4} do not fit",
+                                "add",
+                                {3, 0, 2},
+                                {7, 8}});
+     }},
+    {"reply_error_short",
+     [] {
+       return encode_error(4, {ErrorCode::bad_handle, "no tensor has the handle 7"});
+     }},
+    {"reply_bad_frame",
+     [] {
+       return encode_error(0, {ErrorCode::bad_frame, "the frame is not msgpack"});
+     }},
+    {"reply_cancelled",
+     [] {
+       return encode_error(13, {ErrorCode::cancelled, "cancelled"});
+     }},
+    {"reply_deadline_exceeded",
+     [] {
+       return encode_error(13, {ErrorCode::deadline_exceeded, "the deadline has passed"});
+     }},
+};
+
+TEST(GoldenFrames, GoodRepliesAreWhatWeSend) {
+  std::size_t seen = 0;
+  for (const GoldenFrame& golden : golden_frames("good")) {
+    if (golden.notes.at("kind") != "reply") continue;
+    const auto ours = replies.find(golden.name);
+    ASSERT_NE(ours, replies.end()) << golden.name;
+    const Frame frame = ours->second();
+    EXPECT_EQ(std::string(frame.begin(), frame.end()), golden.bytes) << golden.name;
+    ++seen;
+  }
+  EXPECT_EQ(seen, replies.size());
+}
+
+}  // namespace
+}  // namespace outrigger::wire
