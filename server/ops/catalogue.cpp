@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <limits>
+#include <optional>
 #include <unordered_map>
 
 namespace outrigger::ops {
@@ -116,6 +118,14 @@ std::string compute_hash() {
   return text.data();
 }
 
+/// The numbers that have a name on the wire, because some languages have no such floats.
+std::optional<double> non_finite(std::string_view name) {
+  if (name == "nan") return std::numeric_limits<double>::quiet_NaN();
+  if (name == "infinity") return std::numeric_limits<double>::infinity();
+  if (name == "neg_infinity") return -std::numeric_limits<double>::infinity();
+  return std::nullopt;
+}
+
 bool fits(AttrType type, const AttrValue& value) {
   switch (type) {
     case AttrType::integer:
@@ -123,7 +133,9 @@ bool fits(AttrType type, const AttrValue& value) {
              std::holds_alternative<std::int64_t>(std::get<Number>(value));
     case AttrType::integers:
     case AttrType::shape: return std::holds_alternative<std::vector<std::int64_t>>(value);
-    case AttrType::number: return std::holds_alternative<Number>(value);
+    case AttrType::number:
+      return std::holds_alternative<Number>(value) ||
+             (std::holds_alternative<std::string>(value) && non_finite(std::get<std::string>(value)));
     case AttrType::boolean: return std::holds_alternative<bool>(value);
     case AttrType::string: return std::holds_alternative<std::string>(value);
     case AttrType::dtype:
@@ -219,7 +231,9 @@ std::string_view AttrView::string(std::string_view name, std::string_view otherw
 
 Number AttrView::number(std::string_view name) const {
   const AttrValue* value = find(name);
-  return value == nullptr ? Number{} : std::get<Number>(*value);
+  if (value == nullptr) return Number{};
+  if (const auto* text = std::get_if<std::string>(value)) return Number{*non_finite(*text)};
+  return std::get<Number>(*value);
 }
 
 std::span<const std::int64_t> AttrView::integers(std::string_view name) const {

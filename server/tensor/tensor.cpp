@@ -8,7 +8,7 @@ namespace outrigger {
 
 std::string to_string(std::span<const std::int64_t> dims) {
   std::string text;
-  for (const std::int64_t dim : dims) text += "[" + std::to_string(dim) + "]";
+  for (const std::int64_t dim : dims) text.append("[").append(std::to_string(dim)).append("]");
   return text.empty() ? "[]" : text;
 }
 

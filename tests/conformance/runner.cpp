@@ -134,6 +134,7 @@ Outcome carry_out(Client& client, const Program& program, std::span<const Data> 
 Failure check_case(Client& client, const Case& test) {
   const auto results = new_handles(client, test.program.outputs.size());
   const Outcome outcome = carry_out(client, test.program, test.args, results);
+  if (!outcome.reply.ok() && test.error.empty()) client.release(results);
   if (auto text = compare_all(test.args, outcome.args, {}, "argument afterwards")) return text;
   if (!test.error.empty()) {
     auto text = check_error(client, test, outcome, results.empty() ? 0 : results.front());

@@ -92,7 +92,7 @@ std::vector<Bad> malformed() {
       {"{'descr': ''" + shaped, "\"\""},
       {"{'descr': '<f8 '" + shaped, "\"<f8 \""},
       {"{'descr': [('x', '<f4')]" + shaped, "[('x', '<f4')]"},
-      {"{'descr': '\xff\x00\x1b'" + shaped, "the dtype"},
+      {"{'descr': '\xff\x1b'" + shaped, "the dtype \"\\xff\\x1b\""},
   };
 }
 

@@ -32,8 +32,8 @@ TEST(LoadNpy, ReadsEveryDtypeInBothByteOrders) {
       ASSERT_EQ(outcome(tensor), std::string(name_of(all_dtypes.at(i))) + "[2][3]");
       with_type(tensor->dtype(), [&](auto tag) {
         using T = typename decltype(tag)::type;
-        std::vector<T> expected;
-        for (int k = 0; k < 6; ++k) expected.push_back(static_cast<T>(k * 37 + 1));
+        std::vector<T> expected(6);
+        for (std::int64_t k = 0; k < 6; ++k) expected[k] = static_cast<T>(k * 37 + 1);
         EXPECT_EQ(values<T>(*tensor), expected) << codes[i] << order;
       });
     }

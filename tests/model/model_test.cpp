@@ -4,14 +4,17 @@
 //
 //   OUTRIGGER_SEED=…   one seed instead of the fixed ones and a new one
 //   OUTRIGGER_STEPS=…  requests for each seed
+//   OUTRIGGER_TRACE=…  a file that gets each request before it is sent, for when the engine crashes
 
 #include <gtest/gtest.h>
 
 #include <array>
 #include <cstdlib>
+#include <fstream>
 #include <iostream>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "model/generator.hpp"
 #include "support/client.hpp"
@@ -60,6 +63,11 @@ class ModelRun {
   }
 
  private:
+  void about(std::string text) {
+    last_ = std::move(text);
+    if (const char* path = std::getenv("OUTRIGGER_TRACE")) std::ofstream(path) << last_;
+  }
+
   std::uint64_t random_handle() {
     auto at = live_.begin();
     std::advance(at, between(random_, 0, static_cast<std::int64_t>(live_.size()) - 1));
@@ -68,7 +76,7 @@ class ModelRun {
 
   void upload() {
     const Value value = random_value(random_, random_type(random_));
-    last_ = "upload " + value_text(to_data(value));
+    about("upload " + value_text(to_data(value)));
     live_[client_.upload(to_data(value))] = value;
   }
 
@@ -77,7 +85,7 @@ class ModelRun {
     std::set<std::uint64_t> handles;
     for (std::size_t i = 0; i < count; ++i) handles.insert(random_handle());
     const std::vector<std::uint64_t> list(handles.begin(), handles.end());
-    last_ = "release";
+    about("release");
     ASSERT_EQ(client_.release(list).numbers.at("released"), list.size());
     for (const std::uint64_t handle : list) live_.erase(handle);
   }
@@ -86,7 +94,7 @@ class ModelRun {
     const Program program{{0}, {}, {0}};
     const std::uint64_t missing = client_.new_handle();
     const std::uint64_t result = client_.new_handle();
-    last_ = "use of a missing handle";
+    about("use of a missing handle");
     ASSERT_EQ(client_.run(program, std::array{missing}, std::array{result}).code(), "bad_handle");
     ASSERT_EQ(client_.run(program, std::array{result}, std::array{client_.new_handle()}).code(),
               "failed_operand");
@@ -97,7 +105,7 @@ class ModelRun {
   void reuse_handle() {
     const Program program{{0}, {}, {0}};
     const std::uint64_t handle = random_handle();
-    last_ = "a new result under a handle that exists";
+    about("a new result under a handle that exists");
     ASSERT_EQ(client_.run(program, std::array{handle}, std::array{handle}).code(), "handle_in_use");
   }
 
@@ -122,6 +130,7 @@ class ModelRun {
       last_ += "arg " + std::to_string(handles[i]) + " " + value_text(to_data(args[i]), 60) + "\n";
     }
     if (atomic) last_ += "atomic\n";
+    about(std::string(last_));
 
     const Reply reply = send(generated.program, handles, results, {.atomic = atomic});
     if (options.ill_typed) return expect_refusal(generated, reply, results);

@@ -2,6 +2,7 @@
 #include <deque>
 #include <mutex>
 #include <stdexcept>
+#include <thread>
 #include <utility>
 
 #include "engine/session.hpp"
@@ -51,7 +52,13 @@ class SessionTransport : public Transport {
     session_ = engine::open_session(engine_, outbox_);
   }
 
-  ~SessionTransport() override { session_->close(); }
+  ~SessionTransport() override {
+    session_->close();
+    session_.reset();
+    // The engine's own thread may still hold the closed session, and must not be the last to hold
+    // the engine.
+    while (engine_.use_count() > 1) std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
 
   void send(std::span<const std::uint8_t> payload) override {
     const auto frame = std::make_shared<const wire::Frame>(payload.begin(), payload.end());

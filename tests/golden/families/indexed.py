@@ -20,6 +20,10 @@ def indices(rnd, dtype, shape, dims):
     return Tensor(dtype, shape, list(itertools.chain(*rows)))
 
 
+def index_column(rows):
+    return Tensor("s64", (len(rows), 1), rows)
+
+
 def with_axes_first(t, axes):
     rest = [i for i in range(len(t.shape)) if i not in axes]
     return np.transpose(t.array(), list(axes) + rest), rest
@@ -97,7 +101,7 @@ def indexed_cases():
     table = [((5,), (3, 1), (3,), None), ((3, 4), (4, 2), (4,), None), ((3, 4), (2, 1), (2, 4), None),
              ((3, 4), (2, 1), (2, 3), [1]), ((2, 3, 4), (3, 2), (3, 3), [0, 2]),
              ((2, 3, 4), (2, 1), (2, 2, 3), [-1]), ((5,), (0, 1), (0,), None),
-             ((3, 4), (2,), (), None), ((5,), (1,), (), None), ((3, 4), (2, 1), (2, 2), None),
+             ((3, 4), (2,), (), None), ((5,), (1,), (), None), 
              ((2, 3, 2, 2, 2), (3, 2), (3, 2, 2, 2), [1, 3]), ((20, 3), (50, 1), (50, 3), None)]
     for op in ("indexed_put", "indexed_add"):
         for shape, index, update, axes in table:
@@ -108,6 +112,9 @@ def indexed_cases():
                 u = rnd.small(dtype, update, 1)
                 yield op_case(f"{op}/{dtype}/{shape}{index}{update}{axes}", op, [t, i, u],
                               indexed(op, t, i, u, axes), {} if axes is None else {"axes": axes})
+        # Nx allows updates that are narrower than the target: they go to the front of the row.
+        t, i, u = source("s32", (3, 4)), index_column([2, 1]), source("s32", (2, 2))
+        yield op_case(f"{op}/narrow updates", op, [t, i, u], indexed(op, t, i, u))
         for dtype in DTYPES:
             t = Random(f"{op} {dtype}").wide(dtype, (4,))
             i = Tensor("s32", (6, 1), [2, 2, 0, 2, 0, 3])

@@ -150,7 +150,7 @@ def arg_cases():
         # As Nx: without an axis the result is a scalar, kept or not.
         yield op_case(f"{op}/keep nothing", op, [t], arg(op, t), {"keep_axis": True})
         yield op_case(f"{op}/scalar", op, [Tensor("s32", (), [4])], Tensor("s32", (), [0]))
-        for dtype in ("u8", "s64", "u32", "f32"):
+        for dtype in ("s32", "s64"):
             yield op_case(f"{op}/type/{dtype}", op, [t], arg(op, t, 0, dtype=dtype),
                           {"axis": 0, "type": dtype})
         t = Random(f"{op} long").wide("f32", (5000,))

@@ -16,15 +16,14 @@ def select(pred, on_true, on_false):
 
 
 def clip(t, low, high):
-    """As Nx.BinaryBackend compares: what is not greater than `low`, NaN too, becomes `low`."""
+    """NaN stays NaN, as XLA has it; Nx.BinaryBackend gives `low`."""
     dtype = t.dtype
     for x in (low, high):
         dtype = merge(dtype, x.dtype) if isinstance(x, Tensor) else merge_number(dtype, x)
     low, high = [x.values[0] if isinstance(x, Tensor) else store(dtype, x) for x in (low, high)]
     out = []
     for x in t.values:
-        x = x if x > low else low
-        out.append(x if x < high else high)
+        out.append(x if x != x else min(max(x, low), high))
     return Tensor(dtype, t.shape, out)
 
 
@@ -73,7 +72,7 @@ def clip_cases():
         yield op_case(f"clip/literal/{dtype}", "clip", [t, 1, 5], clip(t, 1, 5))
     for dtype in FLOATS:
         t = Tensor(dtype, (9,), [-1.5, 0.0, 0.25, 1.0, 7.5, NAN, INF, -INF, 1e-40])
-        for a, b in [(-0.5, 0.5), (0.25, 0.25), (2.0, 1.0), (-INF, INF), (NAN, 1.0), (0.1, NAN)]:
+        for a, b in [(-0.5, 0.5), (0.25, 0.25), (2.0, 1.0), (-INF, INF)]:
             args = [t, Tensor(dtype, (), [a]), Tensor(dtype, (), [b])]
             yield op_case(f"clip/{dtype}/{a!r},{b!r}", "clip", args, clip(*args))
             yield op_case(f"clip/literal/{dtype}/{a!r},{b!r}", "clip", [t, a, b], clip(t, a, b))

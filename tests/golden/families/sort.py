@@ -84,6 +84,6 @@ def cases():
             yield op_case(f"argsort/ties/{dtype}/{direction}", "argsort", [t],
                           argsort(t, 0, direction), attrs_of(None, direction, stable=True))
     t = Random("argsort type").distinct("f32", (9,))
-    for dtype in ("u8", "s64", "u32", "f32"):
+    for dtype in ("s32", "s64"):
         yield op_case(f"argsort/type/{dtype}", "argsort", [t], argsort(t, dtype=dtype),
                       {"type": dtype})

@@ -102,6 +102,7 @@ defmodule Outrigger.Connection do
   defp first_handshake(state) do
     receive do
       {port, _} = message when port == state.port -> continue(message, state)
+      {:EXIT, port, _} = message when port == state.port -> continue(message, state)
       :handshake_timeout = message -> continue(message, state)
     end
   end
@@ -130,6 +131,12 @@ defmodule Outrigger.Connection do
   def handle_info({port, {:exit_status, status}}, %{port: port} = state) when is_port(port) do
     Watcher.gone(state.watcher, state.os_pid)
     {:noreply, down(state, status)}
+  end
+
+  # Writing to a daemon that has just died ends the port with :epipe, and no exit status follows.
+  def handle_info({:EXIT, port, _reason}, %{port: port} = state) when is_port(port) do
+    Watcher.kill(state.watcher, state.os_pid)
+    {:noreply, down(state, :unknown)}
   end
 
   def handle_info({:await_handle, handle, ref}, state) do

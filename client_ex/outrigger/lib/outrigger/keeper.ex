@@ -24,10 +24,17 @@ defmodule Outrigger.Keeper do
     spawn_link(fn ->
       first = batch * @batch
       blocks = for at <- first..(first + @batch - 1)//@block, do: {at, tokens(at)}
-      :ets.insert(table, blocks)
+      offer(table, blocks)
       held = Enum.reduce(blocks, %{}, fn {at, tokens}, held -> hold(held, at, tokens) end)
       loop(held, table, leases)
     end)
+  end
+
+  # The table goes before us when the server stops.
+  defp offer(table, blocks) do
+    :ets.insert(table, blocks)
+  rescue
+    ArgumentError -> exit(:normal)
   end
 
   defp hold(held, _handle, []), do: held

@@ -239,10 +239,15 @@ defmodule Outrigger.Server do
     end
   end
 
-  defp reserve(%{counters: counters} = server, size) do
+  @doc "Counts a request; gives what is on its way now."
+  def count(counters, size) do
     requests = :atomics.add_get(counters, @requests, 1)
-
     bytes = if size >= @weighed_bytes, do: :atomics.add_get(counters, @bytes, size), else: 0
+    {requests, bytes}
+  end
+
+  defp reserve(%{counters: counters} = server, size) do
+    {requests, bytes} = count(counters, size)
 
     if requests > server.queue_max or bytes > server.queue_bytes_max,
       do: wait_for_room(server, size)

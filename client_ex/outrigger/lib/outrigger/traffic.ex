@@ -107,6 +107,7 @@ defmodule Outrigger.Traffic do
     not t.blocked? and pending < requests and (t.bytes + size <= bytes or pending == 0)
   end
 
+  defp handed_on(t, {id, frame, entry, :own}), do: forward(t, {id, frame, entry, nil})
   defp handed_on(t, request), do: forward(%{t | out_count: t.out_count + 1}, request)
 
   defp forward(t, {id, frame, {_, size, _, _} = entry, nil}) do
@@ -154,13 +155,25 @@ defmodule Outrigger.Traffic do
     own(t, "forget", [{"program_id", oldest}], :drop)
   end
 
-  @doc "A request of the connection itself."
+  @doc "A request of the connection itself, which overtakes those that wait for the window."
   def own(t, kind, fields, want) do
-    id = :atomics.add_get(t.counters, 1, 1)
+    {request, t} = own_request(t, kind, fields, want)
+    forward(t, request)
+  end
+
+  @doc "One that must not overtake: a handle is released after the request that makes it."
+  def own_in_turn(%{queued: 0} = t, kind, fields), do: own(t, kind, fields, :drop)
+
+  def own_in_turn(t, kind, fields) do
+    {{id, frame, entry, nil}, t} = own_request(t, kind, fields, :drop)
+    %{t | queue: :queue.in({id, frame, entry, :own}, t.queue), queued: t.queued + 1}
+  end
+
+  defp own_request(t, kind, fields, want) do
+    id = Server.request_id(t)
     frame = IO.iodata_to_binary(Protocol.request(id, kind, fields))
-    :atomics.add(t.counters, 5, 1)
-    if Server.weight(byte_size(frame)) > 0, do: :atomics.add(t.counters, 6, byte_size(frame))
-    forward(t, {id, frame, {want, byte_size(frame), self(), nil}, nil})
+    Server.count(t.counters, byte_size(frame))
+    {{id, frame, {want, byte_size(frame), self(), nil}, nil}, t}
   end
 
   @doc "Writes what has gathered."
@@ -271,7 +284,8 @@ defmodule Outrigger.Traffic do
     queue = :queue.to_list(t.queue)
     entries = Enum.map(t.pending, &elem(&1, 1)) ++ Enum.map(queue, &elem(&1, 2))
 
-    Server.written(t.counters, t.queued + t.out_count)
+    handed_on = Enum.count(queue, fn {_, _, _, program} -> program != :own end)
+    Server.written(t.counters, handed_on + t.out_count)
 
     for {want, size, _pid, timer} <- entries do
       if timer, do: Process.cancel_timer(timer)

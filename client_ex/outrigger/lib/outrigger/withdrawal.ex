@@ -140,7 +140,7 @@ defmodule Outrigger.Withdrawal do
 
       handles
       |> Enum.chunk_every(8192)
-      |> Enum.reduce(t, &Traffic.own(&2, "release", [{"handles", &1}], :drop))
+      |> Enum.reduce(t, &Traffic.own_in_turn(&2, "release", [{"handles", &1}]))
     end
   end
 

@@ -36,8 +36,7 @@ defmodule Outrigger.CrashTest do
       for n <- 1..8 do
         spawn(fn ->
           :rand.seed(:exsss, {seed, moment, n})
-          send(parent, {:started, self()})
-          send(parent, {:outcome, self(), work(server)})
+          send(parent, {:outcome, self(), start_work(server, parent)})
         end)
       end
 
@@ -53,7 +52,13 @@ defmodule Outrigger.CrashTest do
   end
 
   defp assert_outcome(pid) do
-    assert_receive {:outcome, ^pid, error}, 5000
+    error =
+      receive do
+        {:outcome, ^pid, error} -> error
+      after
+        5000 ->
+          flunk("no answer: #{inspect(Process.info(pid, [:current_stacktrace, :messages]))}")
+      end
 
     case error do
       %ConnectionError{reason: {:daemon_exited, _}} -> :ok
@@ -63,8 +68,9 @@ defmodule Outrigger.CrashTest do
   end
 
   # Goes on until an error comes, and gives it.
-  defp work(server) do
-    tensor = Outrigger.iota(server, {200_000}, type: :f32)
+  defp start_work(server, parent) do
+    tensor = Outrigger.await!(Outrigger.iota(server, {200_000}, type: :f32))
+    send(parent, {:started, self()})
     work(server, tensor)
   rescue
     error in ConnectionError -> error
@@ -233,7 +239,12 @@ defmodule Outrigger.CrashTest do
     server = start_server()
     slow = run_endless(server)
     assert eventually(fn -> Outrigger.info!(server).running != nil end)
-    for _ <- 1..10, do: assert({ms, :ok} = timed(fn -> Outrigger.ping(server) end)) && ms < 100
+
+    for _ <- 1..10 do
+      {ms, :ok} = timed(fn -> Outrigger.ping(server) end)
+      assert ms < 100
+    end
+
     Outrigger.cancel(slow)
   end
 

@@ -6,7 +6,11 @@ defmodule Outrigger.LeasesTest do
     %{server: start_server()}
   end
 
-  defp live(server), do: Outrigger.info!(server).tensors
+  # Info overtakes; what was sent before has to be done first.
+  defp live(server) do
+    Outrigger.sync(server)
+    Outrigger.info!(server).tensors
+  end
 
   # Nobody but the test's process holds anything: after a collection, what it holds is what lives.
   defp assert_live(server, count) do

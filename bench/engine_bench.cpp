@@ -1,0 +1,225 @@
+// The engine beside hand-written loops on the same threads, in one run: the ratios are what counts.
+// Repetitions of ours and of the limit are interleaved, and the fastest of each are compared: other
+// programs on the machine can only slow one down.
+
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <random>
+#include <string>
+#include <thread>
+
+#include "engine/execute.hpp"
+#include "limits.hpp"
+
+namespace outrigger::bench {
+namespace {
+
+constexpr std::int64_t n = std::int64_t{16} << 20;
+constexpr std::int64_t updates = 1'000'000;
+constexpr std::int64_t loop_turns = 10'000;
+
+int threads() { return static_cast<int>(std::max(1U, std::thread::hardware_concurrency())); }
+
+[[noreturn]] void give_up(const Error& error) {
+  std::fprintf(stderr, "engine_bench: %s\n", error.text.c_str());
+  std::exit(1);
+}
+
+template <typename T>
+T value(Result<T> result) {
+  if (!result) give_up(result.error());
+  return std::move(*result);
+}
+
+Operand v(ValueId id) { return id; }
+Operand number(std::int64_t n) { return Number{n}; }
+Operand number(double x) { return Number{x}; }
+
+Instruction op(std::string name, std::vector<Operand> in, ValueId out, Attrs attrs = {}, bool in_place = false) {
+  return Instruction{std::move(name), std::move(in), {out}, std::move(attrs), {}, in_place};
+}
+
+/// A program bound to tensors, run again and again.
+class Bound {
+ public:
+  Bound(Memory& memory, Program program, std::vector<Tensor> arguments)
+      : memory_(memory), arguments_(std::move(arguments)) {
+    std::vector<TensorType> types;
+    for (const Tensor& tensor : arguments_) types.push_back(tensor.type);
+    plan_ = value(engine::make_plan(memory, std::make_shared<const Program>(std::move(program)), types));
+  }
+
+  void run() {
+    ops::Context context{memory_, interrupt_, threads(), scratch_};
+    engine::Outcome outcome = engine::execute(context, *plan_, arguments_);
+    if (outcome.error) give_up(*outcome.error);
+    benchmark::DoNotOptimize(outcome.results.data());
+  }
+
+ private:
+  Memory& memory_;
+  std::vector<Tensor> arguments_;
+  std::shared_ptr<const engine::Plan> plan_;
+  ops::Interrupt interrupt_;
+  std::vector<std::byte> scratch_;
+};
+
+/// Random data, the same for ours and for the limit.
+struct Data {
+  Memory memory;
+  Tensor a = random(n, 0.0F, 1.0F);
+  Tensor b = random(n, -1.0F, 1.0F);
+  Tensor values = random(updates, 0.0F, 1.0F);
+  Tensor index = indices();
+  std::vector<float> x = std::vector<float>(n, 1.0F);
+  std::vector<float> y = std::vector<float>(n, 1.0F);
+
+  Tensor random(std::int64_t count, float low, float high) {
+    Tensor tensor = value(allocate_tensor(memory, TensorType{DType::f32, {count}}));
+    std::mt19937 generator(42);
+    std::uniform_real_distribution<float> distribution(low, high);
+    std::generate_n(tensor.as<float>(), count, [&] { return distribution(generator); });
+    return tensor;
+  }
+
+  Tensor indices() {
+    Tensor tensor = value(allocate_tensor(memory, TensorType{DType::s32, {updates, 1}}));
+    std::mt19937 generator(43);
+    std::uniform_int_distribution<std::int32_t> distribution(0, n - 1);
+    std::generate_n(tensor.as<std::int32_t>(), updates, [&] { return distribution(generator); });
+    return tensor;
+  }
+};
+
+Program chain() {
+  return Program{{0, 1},
+                 {op("multiply", {v(0), v(1)}, 2), op("add", {v(2), number(std::int64_t{1})}, 3), op("tanh", {v(3)}, 4),
+                  op("negate", {v(0)}, 5), op("exp", {v(5)}, 6), op("multiply", {v(4), v(6)}, 7)},
+                 {7}};
+}
+
+/// put_slice of 1,000 at a moving start, loop_turns times, into a tensor of `size`.
+Program put_slice_loop(std::int64_t size) {
+  const std::int64_t places = std::max<std::int64_t>(1, size - 1000);
+  Instruction loop{"while", {number(std::int64_t{0}), v(0)}, {10, 11}, {}, {}, false};
+  loop.regions.push_back(Region{{2, 3}, {op("less", {v(2), number(loop_turns)}, 4)}, {4}});
+  loop.regions.push_back(Region{{5, 6},
+                                {op("multiply", {v(5), number(std::int64_t{7919})}, 12),
+                                 op("remainder", {v(12), number(places)}, 13),
+                                 op("put_slice", {v(6), v(1), v(13)}, 7), op("add", {v(5), number(std::int64_t{1})}, 8)},
+                                {8, 7}});
+  return Program{{0, 1}, {std::move(loop)}, {11}};
+}
+
+/// One line of the table: ours beside what it is measured against.
+struct Row {
+  std::string name;
+  std::string against;
+  double goal;  ///< the ratio of the times must not be above it
+};
+
+struct Suite {
+  std::vector<Row> rows;
+
+  void add(const Row& row, std::function<void()> ours, std::function<void()> limit) {
+    rows.push_back(row);
+    const auto measure = [](std::function<void()> work) {
+      return [work = std::move(work)](benchmark::State& state) {
+        for (auto _ : state) work();
+      };
+    };
+    for (const auto& [side, work] : {std::pair{"/ours", std::move(ours)}, std::pair{"/limit", std::move(limit)}}) {
+      benchmark::RegisterBenchmark((row.name + side).c_str(), measure(work))
+          ->UseRealTime()
+          ->Unit(benchmark::kMillisecond)
+          ->MinTime(0.15)
+          ->Repetitions(7);
+    }
+  }
+};
+
+/// Keeps the fastest repetition of each benchmark.
+class Fastest : public benchmark::BenchmarkReporter {
+ public:
+  bool ReportContext(const Context&) override { return true; }
+  void ReportRuns(const std::vector<Run>& runs) override {
+    for (const Run& run : runs) {
+      if (run.run_type != Run::RT_Iteration) continue;
+      const std::string& name = run.run_name.function_name;
+      const double ms = run.GetAdjustedRealTime();
+      const auto [entry, fresh] = times_.emplace(name, ms);
+      if (!fresh) entry->second = std::min(entry->second, ms);
+    }
+  }
+  double of(const std::string& name) const { return times_.at(name); }
+
+ private:
+  std::map<std::string, double> times_;
+};
+
+void report(const Suite& suite, const Fastest& fastest, const char* json_path) {
+  std::printf("engine, n = 16 Mi f32, %d threads; the fastest of 7 interleaved repetitions\n\n", threads());
+  std::printf("%-34s %10s %10s %8s %8s  %s\n", "", "ours ms", "limit ms", "ratio", "goal", "against");
+  std::ofstream json(json_path);
+  json << "[\n";
+  for (std::size_t i = 0; i < suite.rows.size(); ++i) {
+    const Row& row = suite.rows[i];
+    const double ours = fastest.of(row.name + "/ours");
+    const double limit = fastest.of(row.name + "/limit");
+    std::printf("%-34s %10.3f %10.3f %8.2f %8.2f  %s%s\n", row.name.c_str(), ours, limit, ours / limit, row.goal,
+                row.against.c_str(), ours / limit > row.goal ? "  << missed" : "");
+    json << "  {\"name\": \"" << row.name << "\", \"ours_ms\": " << ours << ", \"limit_ms\": " << limit
+         << ", \"goal\": " << row.goal << "}" << (i + 1 < suite.rows.size() ? ",\n" : "\n");
+  }
+  json << "]\n";
+}
+
+}  // namespace
+}  // namespace outrigger::bench
+
+int main(int argc, char** argv) {
+  using namespace outrigger;
+  using namespace outrigger::bench;
+  benchmark::Initialize(&argc, argv);
+  Data data;
+  Suite suite;
+  constexpr double bandwidth_goal = 1 / 0.85;
+
+  Bound add_scalar(data.memory, Program{{0}, {op("add", {v(0), number(0.5)}, 1, {}, true)}, {}}, {data.random(n, 0, 1)});
+  suite.add({"in-place add of a scalar", "x[i] += s", bandwidth_goal}, [&] { add_scalar.run(); },
+            [&] { add_scalar_in_place(data.x.data(), 0.5F, n, threads()); });
+
+  Bound add(data.memory, Program{{0, 1}, {op("add", {v(0), v(1)}, 2, {}, true)}, {}}, {data.random(n, 0, 1), data.b});
+  suite.add({"x += y", "x[i] += y[i]", bandwidth_goal}, [&] { add.run(); },
+            [&] { add_in_place(data.x.data(), data.y.data(), n, threads()); });
+
+  Bound total(data.memory, Program{{0}, {op("sum", {v(0)}, 1)}, {1}}, {data.a});
+  suite.add({"sum", "total += x[i]", bandwidth_goal}, [&] { total.run(); },
+            [&] { benchmark::DoNotOptimize(sum(data.x.data(), n, threads())); });
+
+  Bound fused(data.memory, chain(), {data.a, data.b});
+  suite.add({"tanh(a*b+1)*exp(-a)", "one fused Eigen loop", 1.8}, [&] { fused.run(); },
+            [&] { fused_chain(data.y.data(), data.a.as<float>(), data.b.as<float>(), n, threads()); });
+
+  Bound scattered(data.memory, Program{{0, 1, 2}, {op("indexed_put", {v(0), v(1), v(2)}, 3, {}, true)}, {}},
+                  {data.random(n, 0, 1), data.index, data.values});
+  suite.add({"indexed_put of 1M, in place", "x[index[i]] = value[i], bounds checked", 1.3}, [&] { scattered.run(); },
+            [&] {
+              benchmark::DoNotOptimize(scatter(data.x.data(), n, data.index.as<std::int32_t>(), data.values.as<float>(), updates));
+            });
+
+  Bound large(data.memory, put_slice_loop(n), {data.random(n, 0, 1), data.random(1000, 0, 1)});
+  Bound small(data.memory, put_slice_loop(16 << 10), {data.random(16 << 10, 0, 1), data.random(1000, 0, 1)});
+  suite.add({"10,000 put_slice in while, 16Mi", "the same into 16Ki", 2.0}, [&] { large.run(); }, [&] { small.run(); });
+
+  Fastest fastest;
+  benchmark::RunSpecifiedBenchmarks(&fastest);
+  report(suite, fastest, argc > 1 ? argv[1] : "engine.json");
+  return 0;
+}

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# ./run bench calls it: bench/run_all.sh BUILD_FOLDER. Results as JSON go to BUILD_FOLDER/bench.
+set -euo pipefail
+build=$1
+results=$build/bench/results
+mkdir -p "$results"
+"$build/bench/engine_bench" --benchmark_enable_random_interleaving=true "$results/engine.json"
+echo
+cd "$(dirname "$0")/../client_ex/outrigger"
+OUTRIGGERD=$build/server/outriggerd OUTRIGGER_ECHO=$build/bench/echo MIX_ENV=prod \
+  mix run ../../bench/elixir/client.exs "$results/client.json"
