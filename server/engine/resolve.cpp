@@ -1,4 +1,4 @@
-#include <cstring>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
@@ -286,24 +286,31 @@ class Resolver {
     return "(" + text + ")";
   }
 
+  /// In what two lists of values differ: their number, a dtype or a shape.
+  std::optional<ErrorCode> mismatch(const Slots& a, const Slots& b) const {
+    if (a.size() != b.size()) return ErrorCode::bad_program;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      if (plan_.types[a[i]].dtype != plan_.types[b[i]].dtype) return ErrorCode::bad_dtype;
+      if (plan_.types[a[i]].shape != plan_.types[b[i]].shape) return ErrorCode::bad_shape;
+    }
+    return std::nullopt;
+  }
+
   Result<void> loop(const Instruction& instruction, Node& node) {
     // Both regions see the carried values in the same slots.
     Slots carried;
     for (const Slot slot : node.in) carried.push_back(new_slot(plan_.types[slot]));
     OUTRIGGER_TRY(Block condition, region(instruction, 0, carried, node.path));
     if (condition.outputs.size() != 1 || !plan_.types[condition.outputs[0]].shape.empty()) {
-      return fail(ErrorCode::bad_shape, "the condition must give one scalar, gives " + output_types(condition));
+      return fail(condition.outputs.size() != 1 ? ErrorCode::bad_program : ErrorCode::bad_shape,
+                  "the condition must give one scalar, gives " + output_types(condition));
     }
     OUTRIGGER_TRY(Block body, region(instruction, 1, carried, node.path));
-    bool fits = body.outputs.size() == carried.size();
-    for (std::size_t i = 0; fits && i < carried.size(); ++i) {
-      fits = plan_.types[body.outputs[i]] == plan_.types[carried[i]];
-    }
-    if (!fits) {
-      Block initial;
-      initial.outputs = carried;
-      return fail(ErrorCode::bad_shape, "the body must give the types that it takes, " + output_types(initial) +
-                                            ", but gives " + output_types(body));
+    Block initial;
+    initial.outputs = carried;
+    if (const auto code = mismatch(body.outputs, carried)) {
+      return fail(*code, "the body must give the types that it takes, " + output_types(initial) + ", but gives " +
+                             output_types(body));
     }
     for (const Slot slot : carried) node.inferred.results.push_back(plan_.types[slot]);
     node.regions.push_back(std::move(condition));
@@ -317,13 +324,9 @@ class Resolver {
     }
     OUTRIGGER_TRY(Block on_true, region(instruction, 0, {}, node.path));
     OUTRIGGER_TRY(Block on_false, region(instruction, 1, {}, node.path));
-    bool fits = on_true.outputs.size() == on_false.outputs.size();
-    for (std::size_t i = 0; fits && i < on_true.outputs.size(); ++i) {
-      fits = plan_.types[on_true.outputs[i]] == plan_.types[on_false.outputs[i]];
-    }
-    if (!fits) {
-      return fail(ErrorCode::bad_shape, "both regions must give the same types: " + output_types(on_true) + " and " +
-                                            output_types(on_false));
+    if (const auto code = mismatch(on_true.outputs, on_false.outputs)) {
+      return fail(*code, "both regions must give the same types: " + output_types(on_true) + " and " +
+                             output_types(on_false));
     }
     for (const Slot slot : on_true.outputs) node.inferred.results.push_back(plan_.types[slot]);
     node.regions.push_back(std::move(on_true));

@@ -51,6 +51,7 @@ Result<void> run_typed(const RunCall& call, const Folded& x) {
   const T* base = x.tensor.as<T>();
   Out* out = call.out[0].as<Out>();
   const std::int64_t outputs = x.outer * x.inner;
+  if (outputs == 0) return {};
   const std::int64_t chunks = (x.reduced + chunk_elements - 1) / chunk_elements;
   OUTRIGGER_TRY(const BufferPtr buffer, call.context.memory.allocate(
                                             static_cast<std::size_t>(outputs * chunks) * sizeof(Extremum<T>)));

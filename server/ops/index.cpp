@@ -212,10 +212,17 @@ Result<Inferred> infer_indexed(const InferCall& call) {
   OUTRIGGER_TRY(const DType index, index_dtype(call.type(1)));
   const TensorType& into = call.type(0);
   OUTRIGGER_TRY(const Dims axes, indexed_axes(into, call.type(1), call.attrs));
-  const Dims expected = gathered_shape(into, call.type(1), axes);
-  if (call.type(2).shape != expected) {
+  const Dims widest = gathered_shape(into, call.type(1), axes);
+  const std::size_t rows = call.type(1).shape.size() - 1;
+  const Dims& updates = call.type(2).shape;
+  // As in Nx, an update may be smaller than the block that it goes to: it starts where the block does.
+  bool fits = updates.size() == widest.size();
+  for (std::size_t axis = 0; fits && axis < updates.size(); ++axis) {
+    fits = axis < rows ? updates[axis] == widest[axis] : updates[axis] <= widest[axis];
+  }
+  if (!fits) {
     return fail(ErrorCode::bad_shape, "updates for indices " + to_string(call.type(1)) + " into " + to_string(into) +
-                                          " must have the shape " + to_string(expected) + ", got " +
+                                          " must have the shape " + to_string(widest) + ", got " +
                                           to_string(call.type(2)));
   }
   const std::array<InferOperand, 2> merged{call.in[0], call.in[2]};
@@ -245,7 +252,9 @@ template <typename F, typename T, typename Index>
 Result<void> update_typed(const RunCall& call, const Tensor& indices, const Tensor& updates,
                           std::span<const std::int64_t> axes) {
   const Tensor& into = call.out[0];
-  const Blocks blocks = blocks_of(into, axes);
+  Blocks blocks = blocks_of(into, axes);
+  blocks.inner.assign(updates.shape().begin() + static_cast<std::ptrdiff_t>(indices.shape().size() - 1),
+                      updates.shape().end());
   const auto* index = indices.as<Index>();
   const auto depth = static_cast<std::int64_t>(axes.size());
   const std::int64_t block = element_count(blocks.inner);

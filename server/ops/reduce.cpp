@@ -101,13 +101,14 @@ void reduce_columns(const T* x, std::int64_t rows, std::int64_t stride, std::int
 template <typename R, typename T, typename Out>
 Result<void> reduce_middle(const RunCall& call, const Folded& x, Out* out) {
   using A = typename R::Accumulator;
+  const std::int64_t outputs = x.outer * x.inner;
+  if (outputs == 0) return {};
   const T* base = x.tensor.as<T>();
   const bool runs = x.inner == 1;
   const std::int64_t width = runs ? 1 : std::min(x.inner, column_tile);
   const std::int64_t column_tiles = (x.inner + width - 1) / width;
   const std::int64_t rows_per_block = std::max<std::int64_t>(1, block_elements / width);
   const std::int64_t blocks = std::max<std::int64_t>(1, (x.reduced + rows_per_block - 1) / rows_per_block);
-  const std::int64_t outputs = x.outer * x.inner;
   OUTRIGGER_TRY(const BufferPtr partials,
                 call.context.memory.allocate(static_cast<std::size_t>(blocks > 1 ? outputs * blocks : 0) * sizeof(A)));
   auto* partial = reinterpret_cast<A*>(partials->data());

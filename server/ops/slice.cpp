@@ -17,16 +17,28 @@ Result<void> check_starts(const InferCall& call, std::size_t skip) {
                                           std::to_string(call.size() - skip));
   }
   for (std::size_t i = skip; i < call.size(); ++i) {
-    if (!is_integer(call.type(i).dtype) || !call.type(i).shape.empty()) {
-      return fail(ErrorCode::bad_dtype, "starts must be integer scalars, got " + to_string(call.type(i)));
-    }
+    const TensorType& start = call.type(i);
+    if (is_integer(start.dtype) && start.shape.empty()) continue;
+    return fail(start.shape.empty() ? ErrorCode::bad_dtype : ErrorCode::bad_shape,
+                "starts must be integer scalars, got " + to_string(start));
   }
   return {};
 }
 
+/// Starts are read as s64; a u64 stays what it is, so that a huge one does not turn negative.
+void want_starts(const InferCall& call, std::size_t skip, Inferred& inferred) {
+  for (std::size_t i = skip; i < call.size(); ++i) {
+    inferred.operands[i] = call.type(i).dtype == DType::u64 ? DType::u64 : DType::s64;
+  }
+}
+
 /// The start along an axis, moved so that the window fits, as Nx does.
 std::int64_t clamped_start(const Tensor& start, std::int64_t dim, std::int64_t extent) {
-  return std::clamp<std::int64_t>(*start.as<std::int64_t>(), 0, dim - extent);
+  const std::int64_t last = dim - extent;
+  if (start.dtype() == DType::u64) {
+    return static_cast<std::int64_t>(std::min(*start.as<std::uint64_t>(), static_cast<std::uint64_t>(last)));
+  }
+  return std::clamp<std::int64_t>(*start.as<std::int64_t>(), 0, last);
 }
 
 Result<Inferred> infer_slice(const InferCall& call) {
@@ -39,8 +51,8 @@ Result<Inferred> infer_slice(const InferCall& call) {
                                          std::to_string(from.shape.size()) + " axes of " + to_string(from));
   }
   Inferred inferred;
-  inferred.operands.assign(call.size(), DType::s64);
-  inferred.operands[0] = from.dtype;
+  inferred.operands.assign(call.size(), from.dtype);
+  want_starts(call, 1, inferred);
   TensorType result{from.dtype, {}};
   for (std::size_t axis = 0; axis < lengths.size(); ++axis) {
     const std::int64_t stride = strides.empty() ? 1 : strides[axis];
@@ -81,8 +93,8 @@ Result<Inferred> infer_put_slice(const InferCall& call) {
   }
   const DType dtype = merged_dtype(call.in.first(2));
   Inferred inferred;
-  inferred.operands.assign(call.size(), DType::s64);
-  inferred.operands[0] = inferred.operands[1] = dtype;
+  inferred.operands.assign(call.size(), dtype);
+  want_starts(call, 2, inferred);
   inferred.results.push_back(TensorType{dtype, into.shape});
   return inferred;
 }

@@ -125,12 +125,6 @@ Result<Sortable> make_sortable(const RunCall& call, const Tensor& from) {
   const Tensor& out = call.out[0];
   const std::size_t rank = from.shape().size();
   Sortable sortable;
-  if (rank == 0) {
-    // A scalar is a line of one element.
-    sortable.in = view_of(from, TensorType{from.dtype(), {1}}, {1}, from.offset, false);
-    sortable.out = view_of(out, TensorType{out.dtype(), {1}}, {1}, out.offset, true);
-    return sortable;
-  }
   OUTRIGGER_TRY(const std::int64_t axis, normalize_axis(call.attrs.integer("axis"), rank));
   Dims order;
   for (const std::int64_t other : all_axes(rank)) {
@@ -206,9 +200,7 @@ Result<void> run_argsort(const RunCall& call) {
 
 Result<Inferred> infer_sort(const InferCall& call, DType result) {
   const TensorType& from = call.type(0);
-  if (!from.shape.empty()) {
-    OUTRIGGER_CHECK(normalize_axis(call.attrs.integer("axis"), from.shape.size()));
-  }
+  OUTRIGGER_CHECK(normalize_axis(call.attrs.integer("axis"), from.shape.size()));
   const std::string_view direction = call.attrs.string("direction", "asc");
   if (direction != "asc" && direction != "desc") {
     return fail(ErrorCode::bad_attr, "direction must be \"asc\" or \"desc\", got \"" + std::string(direction) + "\"");

@@ -18,6 +18,8 @@ struct Slot {
   bool own = true;
   /// Slots with one number share memory.
   int memory = 0;
+  /// See Argument.
+  bool dense = true;
 };
 
 using Slots = std::vector<Slot>;
@@ -41,7 +43,7 @@ class Generator {
     for (const Argument& arg : args) {
       const ValueId id = new_id();
       out.program.params.push_back(id);
-      slots.push_back({id, arg.type, true, arg.memory});
+      slots.push_back({id, arg.type, true, arg.memory, arg.dense});
       next_memory_ = std::max(next_memory_, arg.memory + 1);
     }
     const std::int64_t steps = between(random_, 1, 5);
@@ -50,7 +52,7 @@ class Generator {
       out.index = static_cast<std::uint32_t>(out.program.body.size());
       out.code = emit_ill_typed(out.program, slots);
     }
-    choose_outputs(out.program, slots);
+    choose_outputs(out, slots);
     return out;
   }
 
@@ -100,8 +102,10 @@ class Generator {
   Slot constant(Region& region, Slots& slots, const std::string& dtype, Shape shape,
                 std::int64_t value) {
     ValueType type{dtype, shape};
-    return add(region, slots, "constant", {}, std::move(type),
-               {{"value", whole(value)}, {"type", dtype}, {"shape", std::move(shape)}});
+    add(region, slots, "constant", {}, std::move(type),
+        {{"value", whole(value)}, {"type", dtype}, {"shape", std::move(shape)}});
+    slots.back().dense = false;
+    return slots.back();
   }
 
   /// Brings numbers back to a small range; in place if the last instruction worked in place.
@@ -171,7 +175,7 @@ class Generator {
     Attrs attrs;
     std::vector<Operand> in{x.id};
     // A mutable reshape may be refused where the memory is strided; the model cannot know.
-    bool in_place = x.own && chance(random_, 40);
+    bool in_place = x.own && x.dense && chance(random_, 40);
     switch (between(random_, 0, 4)) {
       case 0:
         op = "reshape";
@@ -200,10 +204,10 @@ class Generator {
         attrs = {{"lengths", shape}};
     }
     add(region, slots, op, std::move(in), {x.type.dtype, std::move(shape)}, std::move(attrs));
+    slots.back().dense = x.dense;
     if (in_place) {
       region.body.back().in_place = true;
       slots.back().memory = x.memory;
-      slots.back().own = x.own;
     }
   }
 
@@ -322,6 +326,7 @@ class Generator {
         if (count_of(shape) > 100 || shape.size() > 3) return;
         ValueType type{x.type.dtype, shape};
         add(region, slots, "broadcast", {x.id}, std::move(type), {{"shape", std::move(shape)}});
+        slots.back().dense = false;
       }
     }
   }
@@ -363,7 +368,8 @@ class Generator {
     for (std::size_t i = 0; i < 2; ++i) {
       for (const Slot& slot : state) {
         made.regions[i].params.push_back(new_id());
-        inside[i].push_back({made.regions[i].params.back(), slot.type, true, next_memory_++});
+        inside[i].push_back(
+            {made.regions[i].params.back(), slot.type, true, next_memory_++, false});
       }
     }
     const Slot go = add(made.regions[0], inside[0], "greater",
@@ -408,7 +414,7 @@ class Generator {
     for (const Slot& slot : state) {
       if (operands) made.in.emplace_back(slot.id);
       made.out.push_back(new_id());
-      slots.push_back({made.out.back(), slot.type, true, next_memory_++});
+      slots.push_back({made.out.back(), slot.type, true, next_memory_++, false});
     }
     region.body.push_back(std::move(made));
   }
@@ -442,12 +448,15 @@ class Generator {
 
   /// Up to three values, no two of which share memory (but for unchanged arguments: these are
   /// copied).
-  void choose_outputs(Program& program, const Slots& slots) {
+  void choose_outputs(Generated& out, const Slots& slots) {
+    Program& program = out.program;
     std::set<int> taken;
     for (std::int64_t n = between(random_, 1, 3); n > 0; --n) {
       const Slot slot = *pick(slots, any);
       const bool parameter = std::count(program.params.begin(), program.params.end(), slot.id) > 0;
-      if (parameter || taken.insert(slot.memory).second) program.outputs.push_back(slot.id);
+      if (!parameter && !taken.insert(slot.memory).second) continue;
+      program.outputs.push_back(slot.id);
+      out.dense.push_back(slot.dense);
     }
   }
 

@@ -25,6 +25,9 @@ Value random_value(Random& random, const ValueType& type);
 struct Argument {
   ValueType type;
   int memory = 0;
+  /// Whether each element has memory of its own, so that a mutable view can be taken: a constant's
+  /// elements, for one, share theirs.
+  bool dense = true;
 };
 
 struct GeneratorOptions {
@@ -36,6 +39,8 @@ struct GeneratorOptions {
 
 struct Generated {
   Program program;
+  /// Which outputs are dense.
+  std::vector<bool> dense = {};
   /// For an ill-typed program: the code and place of the error.
   std::string code;
   std::uint32_t index = 0;

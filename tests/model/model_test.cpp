@@ -4,6 +4,7 @@
 //
 //   OUTRIGGER_SEED=…   one seed instead of the fixed ones and a new one
 //   OUTRIGGER_STEPS=…  requests for each seed
+//   OUTRIGGER_CHECK_EVERY=…  compare all handles after so many requests: 1 finds the guilty one
 //   OUTRIGGER_TRACE=…  a file that gets each request before it is sent, for when the engine crashes
 
 #include <gtest/gtest.h>
@@ -77,7 +78,9 @@ class ModelRun {
   void upload() {
     const Value value = random_value(random_, random_type(random_));
     about("upload " + value_text(to_data(value)));
-    live_[client_.upload(to_data(value))] = value;
+    const std::uint64_t handle = client_.upload(to_data(value));
+    live_[handle] = value;
+    dense_.insert(handle);
   }
 
   void release() {
@@ -119,7 +122,7 @@ class ModelRun {
       args.push_back(live_.at(handles.back()));
       const auto number =
           memory.emplace(args.back().storage.get(), static_cast<int>(memory.size()));
-      types.push_back({args.back().type, number.first->second});
+      types.push_back({args.back().type, number.first->second, dense_.contains(handles.back())});
     }
     const Generated generated = random_program(random_, types, options);
     const bool atomic = chance(random_, 30);
@@ -143,6 +146,7 @@ class ModelRun {
       ASSERT_EQ(reply.results[i].dtype, answer.outputs[i].type.dtype) << last_;
       ASSERT_EQ(reply.results[i].shape, answer.outputs[i].type.shape) << last_;
       live_[results[i]] = answer.outputs[i];
+      if (generated.dense[i]) dense_.insert(results[i]);
     }
   }
 
@@ -201,6 +205,7 @@ class ModelRun {
   Client client_;
   Random random_;
   std::map<std::uint64_t, Value> live_;
+  std::set<std::uint64_t> dense_;
   std::uint64_t last_program_ = 0;
   std::string last_;
 };
@@ -213,10 +218,11 @@ std::uint64_t environment(const char* name, std::uint64_t otherwise) {
 void run_model(std::unique_ptr<Transport> transport, std::uint64_t seed, std::uint64_t steps) {
   std::cout << "OUTRIGGER_SEED=" << seed << " OUTRIGGER_STEPS=" << steps << std::endl;
   ModelRun run(std::move(transport), seed);
+  const std::uint64_t check_every = environment("OUTRIGGER_CHECK_EVERY", 20);
   for (std::uint64_t i = 0; i < steps && !testing::Test::HasFailure(); ++i) {
     SCOPED_TRACE("OUTRIGGER_SEED=" + std::to_string(seed) + ", step " + std::to_string(i));
     run.step();
-    if (i % 20 == 0 && !testing::Test::HasFailure()) run.check_all();
+    if (i % check_every == 0 && !testing::Test::HasFailure()) run.check_all();
   }
   if (!testing::Test::HasFailure()) run.check_all();
   if (!testing::Test::HasFailure()) run.release_all();

@@ -119,8 +119,7 @@ class Interpreter {
       for (std::size_t i = 0; i < args.size(); ++i) values_[program.params[i]] = args[i];
       run_body(program);
       for (const ValueId id : program.outputs) {
-        const bool parameter = std::count(program.params.begin(), program.params.end(), id) > 0;
-        answer.outputs.push_back(parameter ? copy_of(values_.at(id)) : values_.at(id));
+        answer.outputs.push_back(views_.contains(id) ? values_.at(id) : copy_of(values_.at(id)));
       }
     } catch (Stop& stop) {
       answer.stop = std::move(stop);
@@ -142,12 +141,15 @@ class Interpreter {
     if (in.op == "while") return run_while(in);
     if (in.op == "cond") return run_cond(in);
     if (auto view = make_view(in)) {
+      if (in.in_place) views_.insert(in.out[0]);
       values_[in.out[0]] = in.in_place ? std::move(*view) : copy_of(*view);
       return;
     }
     Value result = compute(in);
     if (in.in_place) {
-      const Value& target = values_.at(std::get<ValueId>(in.in[0]));
+      const ValueId id = std::get<ValueId>(in.in[0]);
+      if (views_.contains(id)) views_.insert(in.out[0]);
+      const Value& target = values_.at(id);
       for (std::size_t i = 0; i < target.size(); ++i) target.set(i, result.get(i));
       written_.insert(target.storage.get());
       result = target;
@@ -453,6 +455,8 @@ class Interpreter {
   std::map<ValueId, Value> values_;
   std::vector<std::uint32_t> path_;
   std::set<const Storage*> written_;
+  /// Mutable views, and in-place results that are one.
+  std::set<ValueId> views_;
 };
 
 }  // namespace

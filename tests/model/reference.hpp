@@ -57,8 +57,7 @@ struct Stop {
 
 struct Answer {
   std::optional<Stop> stop;
-  /// Results; a value that is one of the arguments unchanged is a copy, one that an in-place op or
-  /// a mutable view made of an argument shares its storage.
+  /// Results: values of their own, but for mutable views, which share their tensor's storage.
   std::vector<Value> outputs;
   /// Storages that in-place instructions wrote.
   std::set<const Storage*> written;

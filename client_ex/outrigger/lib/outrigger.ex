@@ -577,8 +577,8 @@ defmodule Outrigger do
   defp held(_other, acc), do: acc
 
   @doc """
-  Frees what nobody holds now, and does not wait for the next poll. With `gc: true`, this node's
-  processes that have used the server collect their garbage first.
+  Frees what nobody holds now, and does not wait for the next poll. The calling process collects
+  its garbage first; other holders' tensors go with their own next collection.
   """
   @spec collect(server) :: :ok
   def collect(server) do

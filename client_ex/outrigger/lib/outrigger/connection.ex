@@ -22,8 +22,9 @@ defmodule Outrigger.Connection do
   # Requests taken from the mailbox before the port is written to.
   @batch 128
   @backoff_max_ms 5_000
+  @backoff_ready_max_ms 100
   # A daemon that lived this long did not die of being started.
-  @settled_ms 5_000
+  @settled_ms 1_000
   # Until the handshake tells, no frame may be longer than this.
   @handshake_frame_max 65_536
 
@@ -385,11 +386,14 @@ defmodule Outrigger.Connection do
     schedule_start(state)
   end
 
+  # At once, then ever later: up to a tenth of a second if daemons come up and die, up to five
+  # seconds if they do not even come up.
   defp schedule_start(state) do
     lived = System.monotonic_time(:millisecond) - state.started_at
     backoff = if lived > @settled_ms, do: 0, else: state.backoff
     Process.send_after(self(), :start, backoff)
-    next = min(max(backoff * 2, 25), @backoff_max_ms)
+    backoff_max = if state.status == :ready, do: @backoff_ready_max_ms, else: @backoff_max_ms
+    next = min(max(backoff * 2, 10), backoff_max)
     %{state | status: :down, backoff: next, buffer: [], buffered: 0}
   end
 

@@ -6,6 +6,8 @@ defmodule Outrigger.Daemon do
   require Logger
 
   @bye_ms 200
+  # When the port takes data again, and when it takes no more.
+  @busy_bytes {1024 * 1024, 4 * 1024 * 1024}
 
   @doc "The executable: option, OUTRIGGERD, application environment, priv."
   def executable(%{daemon: path}) do
@@ -36,6 +38,8 @@ defmodule Outrigger.Daemon do
       :exit_status,
       :use_stdio,
       :hide,
+      # By default a port is busy from 8 KiB on: much less than one chunk.
+      busy_limits_port: @busy_bytes,
       args: args(options),
       env: for({key, value} <- options.env, do: {to_charlist(key), env_value(value)})
     ])

@@ -204,15 +204,15 @@ defmodule Outrigger.Server do
   def written(counters, count), do: :atomics.sub(counters, @handed_on, count)
 
   # The first request of a process goes through the connection, which then knows of its death.
-  defp direct_port(%{meta: meta, direct: direct} = server, epoch, program) do
-    with true <- Process.get({__MODULE__, direct}, false),
+  defp direct_port(%{meta: meta, connection: connection}, epoch, program) do
+    with true <- Process.get({__MODULE__, connection}, false),
          true <- program == nil or :ets.member(meta, {:prepared, elem(program, 0)}),
          [{_, ^epoch, port}] <- :ets.lookup(meta, :port) do
       port
     else
       _ ->
-        Process.put({__MODULE__, direct}, true)
-        server.connection
+        Process.put({__MODULE__, connection}, true)
+        connection
     end
   end
 

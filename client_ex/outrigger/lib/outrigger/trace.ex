@@ -72,13 +72,12 @@ defmodule Outrigger.Trace do
         raise ArgumentError, "InPlace.#{name} writes into a tensor, got: #{inspect(written)}"
 
       in_place && name not in @views ->
-        outputs = []
-        program = instruction_program(name, ins, args, attrs, true, outputs)
+        program = remembered(name, ins, args, attrs, true, [])
         Program.run(hd(args).server, program, args, [])
         written
 
       true ->
-        program = instruction_program(name, ins, args, attrs, in_place && true, [length(args)])
+        program = remembered(name, ins, args, attrs, in_place && true, [length(args)])
         Program.run(hd(args).server, program, args, [])
     end
   end
@@ -96,6 +95,24 @@ defmodule Outrigger.Trace do
   end
 
   defp number_operands(_name, [], ins, args), do: {:lists.reverse(ins), args}
+
+  # Loops do the same op again and again: each process keeps the last program of each op.
+  defp remembered(name, ins, args, attrs, in_place, outputs) do
+    case Process.get({__MODULE__, name}) do
+      {^ins, ^attrs, ^in_place, program} ->
+        program
+
+      _ ->
+        program = instruction_program(name, ins, args, attrs, in_place, outputs)
+        memory = {ins, attrs, in_place, program}
+        unless Enum.any?(ins, &zero?/1), do: Process.put({__MODULE__, name}, memory)
+        program
+    end
+  end
+
+  # Before OTP 27, 0.0 and -0.0 match each other.
+  defp zero?({:number, number}), do: is_float(number) and number == 0.0
+  defp zero?(_id), do: false
 
   defp instruction_program(name, ins, args, attrs, in_place, outputs) do
     count = length(args)

@@ -26,6 +26,7 @@ defmodule Outrigger.Conformance.CasesTest do
   defp failure(server, a_case) do
     tensors = for %{"dtype" => _} = tensor <- a_case["in"], do: {tensor, upload(server, tensor)}
     args = Enum.map(tensors, &elem(&1, 1))
+    Outrigger.sync(server)
     results = run(server, a_case, args)
     # Without results, sync/2 tells.
     wrong = if results == [], do: compare_sync(server, a_case), else: compare(results, a_case)

@@ -99,6 +99,16 @@ defmodule Outrigger.TensorTest do
     assert tensor |> Op.add(tensor) |> Outrigger.to_list!() == [2002.0, 2004.0]
   end
 
+  test "the sign of a zero is not lost" do
+    one = Outrigger.tensor(@server, 1.0)
+    # The compiler takes the literals for one.
+    [plus, minus] = for bits <- [0, 0x8000000000000000], do: from_bits(<<bits::64>>)
+    assert Outrigger.to_number!(Op.divide(one, plus)) == :infinity
+    assert Outrigger.to_number!(Op.divide(one, minus)) == :neg_infinity
+  end
+
+  defp from_bits(<<x::float>>), do: x
+
   test "in place and functional do not mix up" do
     x = Outrigger.tensor(@server, [3, 1, 2])
     y = Op.sort(x)

@@ -1,0 +1,12 @@
+# Rain on a real landscape, computed in place by a supervised daemon:
+#
+#     mix run examples/rain.exs [DIRECTORY]
+#
+# Writes two pictures to the directory (default: $OUTRIGGER_DEMO_OUT or ./demo_out), compares with plain
+# Elixir, and kills the daemon to show what happens then. Succeeds only if each stage did.
+
+for file <- ~w(screen png terrain step plain render forum compare crash demo) do
+  Code.require_file("rain/#{file}.ex", __DIR__)
+end
+
+Rain.Demo.run(System.argv())

@@ -1,0 +1,110 @@
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "ops/context.hpp"
+#include "ops/op.hpp"
+#include "ops/pass.hpp"
+#include "tensor/tensor.hpp"
+
+namespace outrigger::ops::test {
+
+template <typename T>
+constexpr DType dtype_of() {
+  for (const DType dtype : all_dtypes) {
+    if (with_type(dtype, [](auto tag) { return std::is_same_v<typename decltype(tag)::type, T>; })) return dtype;
+  }
+  return DType::f64;
+}
+
+/// What a kernel needs, and tensors to give it.
+class Lab {
+ public:
+  explicit Lab(std::uint64_t limit = 0) : memory(limit) {}
+
+  Context context(int threads = 1) { return Context{memory, interrupt, threads, scratch}; }
+
+  template <typename T>
+  Tensor tensor(const Dims& shape, const std::vector<T>& values) {
+    Tensor made = empty(dtype_of<T>(), shape);
+    std::copy(values.begin(), values.end(), made.as<T>());
+    return made;
+  }
+  Tensor empty(DType dtype, const Dims& shape) {
+    auto made = allocate_tensor(memory, TensorType{dtype, shape});
+    EXPECT_TRUE(made);
+    std::memset(made->storage->buffer->data(), 0xCD, made->storage->buffer->bytes());
+    return std::move(*made);
+  }
+
+  /// Infers, casts nothing, runs a create, compute or update op. The operands must have the dtypes that it wants.
+  Result<Tensor> run(std::string_view name, const std::vector<Tensor>& in, const Attrs& attrs = {}, int threads = 1) {
+    const OpRow& row = *find_op(name);
+    std::vector<InferOperand> operands;
+    for (const Tensor& tensor : in) operands.push_back(InferOperand{tensor.type});
+    OUTRIGGER_TRY(const Inferred inferred, row.infer(InferCall{operands, AttrView(attrs)}));
+    Tensor out = empty(inferred.results[0].dtype, inferred.results[0].shape);
+    Context here = context(threads);
+    if (row.kind == Kind::update) OUTRIGGER_CHECK(copy_tensor(here, in[0], out));
+    OUTRIGGER_CHECK(row.run(RunCall{here, in, std::span(&out, 1), AttrView(attrs)}));
+    return out;
+  }
+
+  Memory memory;
+  Interrupt interrupt;
+  std::vector<std::byte> scratch;
+};
+
+template <typename T>
+std::vector<T> values(const Tensor& tensor) {
+  std::vector<T> all(static_cast<std::size_t>(tensor.size()));
+  if (!all.empty()) read_elements(tensor, 0, tensor.size(), all.data());
+  return all;
+}
+
+/// The raw bytes of the elements in C order, for comparison bit for bit.
+inline std::vector<std::byte> bytes(const Tensor& tensor) {
+  std::vector<std::byte> all(static_cast<std::size_t>(byte_count(tensor.type)));
+  if (!all.empty()) read_elements(tensor, 0, tensor.size(), all.data());
+  return all;
+}
+
+/// Builds a Pass by naming ops of the catalogue.
+class PassMaker {
+ public:
+  PassMaker(Dims space, std::vector<DType> inputs) {
+    pass_.space = std::move(space);
+    pass_.inputs = static_cast<std::uint16_t>(inputs.size());
+    pass_.registers = std::move(inputs);
+  }
+  Pass::Register apply(std::string_view op, DType compute, std::vector<Pass::Register> in, std::optional<DType> result = {}) {
+    return add(find_op(op)->tile(compute), result.value_or(compute), in);
+  }
+  Pass::Register cast(Pass::Register from, DType to) { return add(cast_tile(pass_.registers[from], to), to, {from}); }
+  Pass done(std::vector<Pass::Register> stores) {
+    pass_.stores = std::move(stores);
+    pass_.finish();
+    return pass_;
+  }
+
+ private:
+  Pass::Register add(TileFn run, DType result, const std::vector<Pass::Register>& in) {
+    EXPECT_NE(run, nullptr);
+    Pass::MicroOp op{.run = run, .arity = static_cast<std::uint8_t>(in.size())};
+    op.out = static_cast<Pass::Register>(pass_.registers.size());
+    op.in.fill(in[0]);
+    std::copy(in.begin(), in.end(), op.in.begin());
+    pass_.registers.push_back(result);
+    pass_.micro_ops.push_back(op);
+    return op.out;
+  }
+  Pass pass_;
+};
+
+}  // namespace outrigger::ops::test
