@@ -18,9 +18,9 @@ namespace outrigger::engine {
 
 /// Index of a value in the frame of a running program.
 using Slot = std::uint32_t;
-using Slots = boost::container::small_vector<Slot, 4>;
+using Slots = std::vector<Slot>;
 /// Where an instruction stands: index, then (region, index) for each nesting.
-using Path = boost::container::small_vector<std::uint32_t, 3>;
+using Path = std::vector<std::uint32_t>;
 
 struct Block;
 

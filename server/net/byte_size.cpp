@@ -49,7 +49,7 @@ std::optional<std::uint64_t> limit_in(const char* path) {
 Result<std::uint64_t> parse_byte_size(std::string_view text, std::uint64_t whole) {
   const auto wrong = [text] {
     return fail(ErrorCode::bad_request,
-                "\"" + std::string(text) + "\" is no size; write for example 2GiB, 500MB or 80%");
+                std::string(text) + " is no size; write for example 2GiB, 500MB or 80%");
   };
   double count = 0;
   const auto [end, problem] =

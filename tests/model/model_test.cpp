@@ -59,6 +59,11 @@ class ModelRun {
     for (const auto& entry : live_) handles.push_back(entry.first);
     ASSERT_EQ(client_.release(handles).numbers.at("released"), handles.size());
     live_.clear();
+    // Prepared programs hold their constants.
+    for (std::uint64_t program = 1; program <= last_program_; ++program) {
+      const std::uint64_t id = client_.new_id();
+      ASSERT_TRUE(client_.request(id, encode_forget(id, program)).ok());
+    }
     ASSERT_EQ(client_.info().numbers.at("tensors"), 0U);
     ASSERT_EQ(client_.info().numbers.at("memory.used"), 0U) << "memory that nobody can reach";
   }

@@ -94,6 +94,29 @@ def while_cases():
                        [Tensor("s32", (2,), [1, 5])],
                        [Tensor("s32", (2,), [4, 8]), Tensor("s32", (2,), [1, 5])])
 
+    # A delay line: each state is what the one before it was.
+    for name, first in [("counter", lambda b, i: i),
+                        ("cast", lambda b, i: b.op("as_type", i, attrs={"type": "s64"})),
+                        ("sum", lambda b, i: b.op("add", i, Number(10)))]:
+        top = Region(1)
+        out = loop(top, [top.params[0]] * 3, 5,
+                   lambda b, i, x, y, z, first=first: [first(b, i), x, y])
+        plus = 10 if name == "sum" else 0
+        yield program_case(f"while/delay line/{name}", top.done(*out), [scalar("s64", 7)],
+                           [scalar("s64", n + plus) for n in (4, 3, 2)])
+    top = Region()
+    zero = top.op("constant", attrs={"value": 0, "type": "s32", "shape": []})
+    test = top.child(3)
+    go = test.op("greater", Number(4), test.params[0])
+    body = top.child(3)
+    i, x, _ = body.params
+    following = body.op("add", i, Number(1))
+    same = body.op("as_type", i, attrs={"type": "s32"})
+    out = top.op("while", zero, zero, zero, results=3,
+                 regions=[test.done(go), body.done(following, same, x)])
+    yield program_case("while/delay line of one constant", top.done(*out), [],
+                       [scalar("s32", n) for n in (4, 3, 2)])
+
     def nested(b, i, x):
         (out,) = loop(b, [x], 3, lambda c, j, y: [c.op("add", y, i)])
         return [out]
@@ -270,6 +293,37 @@ def chain_cases():
     x = Tensor("s32", (4,), [1, 2, 3, 4])
     yield program_case("chain/view before write", top.done(written, view), [x],
                        [binary("multiply", x, 10), Tensor("s32", (2,), [2, 3])])
+
+    # In place on what the instruction before made.
+    for start in ("fill", "negate", "broadcast", "constant", "transpose"):
+        top = Region(1)
+        (a,) = top.params
+        attrs = {"broadcast": {"shape": [3, 2]}, "constant": {"value": 3, "type": "s32", "shape": [3, 2]}}
+        more = {"fill": [Number(3)]}.get(start, [])
+        t = top.op(start, *([] if start == "constant" else [a]), *more, attrs=attrs.get(start))
+        out = top.op("add", t, Number(1), in_place=True)
+        six = Tensor("s32", (3, 2), [5] * 6)
+        value = {"fill": 4, "negate": -4, "broadcast": 6, "constant": 4, "transpose": 6}[start]
+        shape = (2, 3) if start == "transpose" else (3, 2)
+        yield program_case(f"chain/in place on a temporary/{start}", top.done(out, a), [six],
+                           [Tensor("s32", shape, [value] * 6), six])
+        top = Region(1)
+        (a,) = top.params
+        t = top.op(start, *([] if start == "constant" else [a]), *more, attrs=attrs.get(start))
+        view = top.op("slice", t, Number(1), Number(0), attrs={"lengths": [1, 2]}, in_place=True)
+        out = top.op("add", view, Number(1), in_place=True)
+        values = [value - 1] * (3 if start == "transpose" else 2) + [value] * 2
+        values += [value - 1] * (6 - len(values))
+        yield program_case(f"chain/mutable view of a temporary/{start}", top.done(t, out, a), [six],
+                           [Tensor("s32", shape, values), Tensor("s32", (1, 2), [value] * 2), six])
+
+    # The slice that is put is the target itself, and its elements share memory.
+    top = Region(1)
+    (a,) = top.params
+    b = top.op("broadcast", a, attrs={"shape": [3]})
+    out = top.op("put_slice", b, b, Number(1), in_place=True)
+    yield program_case("chain/put a broadcast into itself", top.done(out, a), [scalar("f32", 2)],
+                       [Tensor("f32", (3,), [2, 2, 2]), scalar("f32", 2)])
 
     # A mutable view: the write shows in the tensor that it was taken from.
     top = Region(1)

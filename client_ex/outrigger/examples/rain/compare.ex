@@ -14,7 +14,7 @@ defmodule Rain.Compare do
     {water, passed, drained, one} = Plain.run(ground, metres, @steps, 1)
     {_, _, _, two} = Plain.run(ground, metres, @steps, 2)
 
-    outrigger =
+    waited =
       for _ <- 1..@steps do
         {time, _} = :timer.tc(fn -> Step.call_and_wait(step, state, terrain, rain) end)
         time

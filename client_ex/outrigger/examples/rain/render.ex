@@ -28,7 +28,8 @@ defmodule Rain.Render do
     {1.0, {248, 254, 255}}
   ]
 
-  @water {52, 112, 172}
+  # From shallow to deep.
+  @waters [{0.0, {86, 150, 200}}, {0.4, {48, 108, 170}}, {1.0, {22, 66, 126}}]
 
   # Heights are drawn this much higher.
   @exaggeration 2.2
@@ -36,13 +37,13 @@ defmodule Rain.Render do
   @doc "The land in the light of a sun in the north-west, coloured by height, with its waters."
   def relief(path, terrain, state) do
     paint(path, terrain, state, fn heights, light, water, stream ->
-      river = stream |> unit(0.5, 0.85) |> Op.multiply(0.9)
-      lake = unit(water, 0.5, 1.5)
+      river = stream |> unit(0.46, 0.8) |> Op.multiply(0.9)
+      lake = unit(water, 0.9, 2.2)
 
       @tints
       |> gradient(unit(heights, 250.0, 1000.0))
       |> scale(light |> Op.multiply(0.75) |> Op.add(0.2))
-      |> mix(@water, river |> Op.max(lake) |> Op.multiply(0.9))
+      |> mix(gradient(@waters, unit(water, 0.0, 12.0)), Op.max(river, lake))
     end)
   end
 
@@ -173,9 +174,9 @@ defmodule Rain.Render do
 
   defp scale(colour, factor), do: for(channel <- colour, do: Op.multiply(channel, factor))
 
-  defp mix(colour, paint, share) do
-    for {channel, index} <- Enum.with_index(colour) do
-      paint |> elem(index) |> Op.subtract(channel) |> Op.multiply(share) |> Op.add(channel)
+  defp mix(colour, other, share) do
+    for {a, b} <- Enum.zip(colour, other) do
+      b |> Op.subtract(a) |> Op.multiply(share) |> Op.add(a)
     end
   end
 end

@@ -1,0 +1,119 @@
+// Functional ops work in the memory of values that nobody else needs: seen by Memory::peak.
+
+#include "engine/programs.hpp"
+
+namespace outrigger::engine::test {
+namespace {
+
+using enum DType;
+
+constexpr std::uint64_t MiB = 1 << 20;
+constexpr std::int64_t n = std::int64_t{1} << 20;  // 4 MiB of s32
+
+/// while i < turns: x = put_slice(x, [i], i)
+Program slices_in_a_loop(std::int64_t turns) {
+  return Program{{0, 1},
+                 {loop({v(0), v(1)}, {20, 21}, Region{{2, 3}, {op("less", {v(2), number(turns)}, 4)}, {4}},
+                       Region{{5, 6},
+                              {op("reshape", {v(5)}, 7, {{"shape", List{1}}}), op("put_slice", {v(6), v(7), v(5)}, 8),
+                               op("add", {v(5), number(1)}, 9)},
+                              {9, 8}})},
+                 {21}};
+}
+
+TEST(DonationTest, PutSliceInALoopNeverCopiesTheArrayAgain) {
+  Runner runner;
+  const Tensor i = runner.tensor<std::int32_t>(s32, {}, {0});
+  const Tensor x = runner.empty(s32, {n});
+  const std::uint64_t before = runner.memory.used();
+  Outcome outcome = runner.run(slices_in_a_loop(1000), {i, x});
+  ASSERT_TRUE(succeeded(outcome));
+  EXPECT_GE(runner.memory.peak(), before + 4 * MiB) << "the argument is not ours: one copy";
+  EXPECT_LT(runner.memory.peak(), before + 5 * MiB) << "and only one";
+  const auto got = values<std::int32_t>(outcome.results[0]);
+  for (std::int32_t k = 0; k < 1000; ++k) ASSERT_EQ(got[static_cast<std::size_t>(k)], k);
+  EXPECT_EQ(got[1000], 0x01010101);
+  EXPECT_EQ(x.as<std::int32_t>()[5], 0x01010101);
+}
+
+TEST(DonationTest, AComputedArrayIsNotCopiedAtAll) {
+  Runner runner;
+  Program program = slices_in_a_loop(100);
+  program.params = {0};
+  program.body.insert(program.body.begin(), iota(1, "s32", {n}));
+  const Outcome outcome = runner.run(program, {runner.tensor<std::int32_t>(s32, {}, {50})});
+  ASSERT_TRUE(succeeded(outcome));
+  EXPECT_LT(runner.memory.peak(), 5 * MiB);
+}
+
+TEST(DonationTest, AFunctionalChainReusesItsBuffer) {
+  Runner runner;
+  // Reductions between force passes of their own.
+  Program program{{}, {iota(0, "s32", {n})}, {}};
+  for (ValueId k = 0; k < 6; ++k) {
+    program.body.push_back(op("reduce_max", {v(100 + k)}, 200 + k));
+    program.body.push_back(op("subtract", {v(100 + k), v(200 + k)}, 101 + k));
+  }
+  program.body[0].out = {100};
+  program.outputs = {106};
+  const Outcome outcome = runner.run(program, {});
+  ASSERT_TRUE(succeeded(outcome));
+  EXPECT_LT(runner.memory.peak(), 5 * MiB);
+}
+
+TEST(DonationTest, AScatterTakesADyingOperandOver) {
+  Runner runner;
+  const Tensor at = runner.tensor<std::int64_t>(s64, {1, 1}, {3});
+  const Tensor value = runner.tensor<std::int32_t>(s32, {1}, {9});
+  const Program program{{0, 1}, {iota(2, "s32", {n}), op("indexed_add", {v(2), v(0), v(1)}, 3), op("indexed_put", {v(3), v(0), v(1)}, 4)}, {4}};
+  const std::uint64_t before = runner.memory.used();
+  ASSERT_TRUE(succeeded(runner.run(program, {at, value})));
+  EXPECT_LT(runner.memory.peak(), before + 5 * MiB);
+}
+
+TEST(DonationTest, WhatIsNeededLaterIsNotTaken) {
+  Runner runner;
+  const Program program{{}, {iota(0, "s32", {n}), op("sum", {v(0)}, 1), op("add", {v(0), v(1)}, 2), op("sum", {v(2)}, 3),
+                             op("subtract", {v(2), v(3)}, 4)}, {0, 2, 4}};
+  const Outcome outcome = runner.run(program, {});
+  ASSERT_TRUE(succeeded(outcome));
+  EXPECT_EQ(values<std::int32_t>(outcome.results[0])[5], 5);
+  const std::int32_t sum = *outcome.results[1].as<std::int32_t>();
+  EXPECT_EQ(values<std::int32_t>(outcome.results[1])[5], sum + 5);
+}
+
+TEST(DonationTest, InPlaceOnAnUnsharedArgumentTakesNothing) {
+  Runner runner;
+  const Tensor x = runner.empty(s32, {n});
+  const std::uint64_t before = runner.memory.used();
+  ASSERT_TRUE(succeeded(runner.run({{0}, {in_place(op("add", {v(0), number(1)}, 1)), in_place(op("multiply", {v(0), number(3)}, 2))}, {}}, {x})));
+  EXPECT_LT(runner.memory.peak(), before + MiB);
+}
+
+TEST(DonationTest, AValueOnlyReadInALoopIsNotCopied) {
+  Runner runner;
+  const Tensor x = runner.empty(s32, {n});
+  const Tensor i = runner.tensor<std::int32_t>(s32, {}, {0});
+  const std::uint64_t before = runner.memory.used();
+  const Program program{{0, 1},
+                        {loop({v(0), v(1)}, {20, 21}, Region{{2, 3}, {op("less", {v(2), number(10)}, 4)}, {4}},
+                              Region{{5, 6}, {op("slice", {v(6), v(5)}, 7, {{"lengths", List{1}}}), op("squeeze", {v(7)}, 8),
+                                              op("min", {v(8), number(1)}, 9), op("add", {v(5), v(9)}, 10)}, {10, 6}})},
+                        {20}};
+  ASSERT_TRUE(succeeded(runner.run(program, {i, x})));
+  EXPECT_LT(runner.memory.peak(), before + MiB);
+}
+
+TEST(DonationTest, ALoopOverAnArrayWithAPassNeedsTwoBuffersAtMost) {
+  Runner runner;
+  const Program program{{0},
+                        {iota(1, "s32", {n}),
+                         loop({v(0), v(1)}, {20, 21}, Region{{2, 3}, {op("less", {v(2), number(20)}, 4)}, {4}},
+                              Region{{5, 6}, {op("add", {v(6), v(5)}, 7), op("add", {v(5), number(1)}, 8)}, {8, 7}})},
+                        {21}};
+  ASSERT_TRUE(succeeded(runner.run(program, {runner.tensor<std::int32_t>(s32, {}, {0})})));
+  EXPECT_LT(runner.memory.peak(), 5 * MiB) << "x + i may be computed in x's memory";
+}
+
+}  // namespace
+}  // namespace outrigger::engine::test

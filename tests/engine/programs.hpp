@@ -1,0 +1,111 @@
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "engine/execute.hpp"
+#include "engine/plan.hpp"
+#include "ops/pass.hpp"
+
+namespace outrigger::engine::test {
+
+using Ids = std::vector<ValueId>;
+using List = std::vector<std::int64_t>;
+
+inline Operand number(std::int64_t n) { return Operand{Number{n}}; }
+inline Operand real(double x) { return Operand{Number{x}}; }
+
+inline Instruction op(std::string name, std::vector<Operand> in, ValueId out, Attrs attrs = {}) {
+  return Instruction{std::move(name), std::move(in), {out}, std::move(attrs), {}, false};
+}
+inline Instruction in_place(Instruction instruction) {
+  instruction.in_place = true;
+  return instruction;
+}
+inline Attrs typed(const char* dtype, List shape) {
+  return Attrs{{"type", std::string(dtype)}, {"shape", std::move(shape)}};
+}
+inline Instruction iota(ValueId out, const char* dtype, List shape) { return op("iota", {}, out, typed(dtype, std::move(shape))); }
+inline Instruction constant(ValueId out, std::int64_t value, const char* dtype, List shape) {
+  Attrs attrs = typed(dtype, std::move(shape));
+  attrs.emplace_back("value", Number{value});
+  return op("constant", {}, out, std::move(attrs));
+}
+inline Instruction loop(std::vector<Operand> in, Ids out, Region condition, Region body) {
+  return Instruction{"while", std::move(in), std::move(out), {}, {std::move(condition), std::move(body)}, false};
+}
+inline Instruction branch(Operand pred, Ids out, Region on_true, Region on_false) {
+  return Instruction{"cond", {pred}, std::move(out), {}, {std::move(on_true), std::move(on_false)}, false};
+}
+inline ValueId v(ValueId id) { return id; }
+
+/// Memory, and what it takes to plan and run programs.
+class Runner {
+ public:
+  explicit Runner(std::uint64_t limit = 0) : memory(limit) {}
+
+  template <typename T>
+  Tensor tensor(DType dtype, const Dims& shape, const std::vector<T>& values) {
+    Tensor made = empty(dtype, shape);
+    std::copy(values.begin(), values.end(), made.as<T>());
+    return made;
+  }
+  Tensor empty(DType dtype, const Dims& shape) {
+    auto made = allocate_tensor(memory, TensorType{dtype, shape});
+    EXPECT_TRUE(made);
+    std::fill_n(made->storage->buffer->data(), made->storage->buffer->bytes(), std::byte{1});
+    return std::move(*made);
+  }
+
+  Result<std::shared_ptr<const Plan>> plan(Program program, const std::vector<Tensor>& arguments = {}) {
+    std::vector<TensorType> types;
+    for (const Tensor& tensor : arguments) types.push_back(tensor.type);
+    return make_plan(memory, std::make_shared<const Program>(std::move(program)), types);
+  }
+
+  Outcome run(Program program, const std::vector<Tensor>& arguments = {}, int threads = 1) {
+    const auto planned = plan(std::move(program), arguments);
+    if (!planned) {
+      Outcome outcome;
+      outcome.error = planned.error();
+      return outcome;
+    }
+    return run(**planned, arguments, threads);
+  }
+  Outcome run(const Plan& plan, const std::vector<Tensor>& arguments, int threads = 1) {
+    ops::Context context{memory, interrupt, threads, scratch};
+    return execute(context, plan, arguments);
+  }
+
+  Memory memory;
+  ops::Interrupt interrupt;
+  std::vector<std::byte> scratch;
+};
+
+template <typename T>
+std::vector<T> values(const Tensor& tensor) {
+  std::vector<T> all(static_cast<std::size_t>(tensor.size()));
+  if (!all.empty()) ops::read_elements(tensor, 0, tensor.size(), all.data());
+  return all;
+}
+
+inline std::size_t count(const StepBlock& block, Step::Kind kind) {
+  std::size_t found = 0;
+  for (const Step& step : block.steps) {
+    found += step.kind == kind ? 1 : 0;
+    for (const StepBlock& region : step.regions) found += count(region, kind);
+  }
+  return found;
+}
+
+/// Fails the test with the error's text if the program failed.
+inline bool succeeded(const Outcome& outcome) {
+  if (outcome.error) ADD_FAILURE() << name_of(outcome.error->code) << ": " << outcome.error->text;
+  return !outcome.error;
+}
+
+}  // namespace outrigger::engine::test
