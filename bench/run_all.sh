@@ -4,7 +4,8 @@ set -euo pipefail
 build=$1
 results=$build/bench/results
 mkdir -p "$results"
-"$build/bench/engine_bench" --benchmark_enable_random_interleaving=true "$results/engine.json"
+# The daemon runs with the same policy: idle workers sleep.
+OMP_WAIT_POLICY=passive "$build/bench/engine_bench" --benchmark_enable_random_interleaving=true "$results/engine.json"
 echo
 cd "$(dirname "$0")/../client_ex/outrigger"
 OUTRIGGERD=$build/server/outriggerd OUTRIGGER_ECHO=$build/bench/echo MIX_ENV=prod \

@@ -75,7 +75,7 @@ Result<void> check_indices(const RunCall& call, const Index* indices, std::int64
   const auto depth = static_cast<std::int64_t>(sizes.size());
   std::atomic<bool> outside{false};
   OUTRIGGER_CHECK(parallel_ranges(
-      call.context, rows, std::int64_t{1} << 16, rows * depth, [&](int, std::int64_t begin, std::int64_t end) {
+      call.context, rows, std::int64_t{1} << 16, rows * depth / 32, [&](int, std::int64_t begin, std::int64_t end) {
         bool bad = false;
         if (depth == 1) {
           const std::int64_t size = sizes[0];

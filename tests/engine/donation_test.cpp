@@ -1,6 +1,6 @@
 // Functional ops work in the memory of values that nobody else needs: seen by Memory::peak.
 
-#include "engine/programs.hpp"
+#include "engine/builder.hpp"
 
 namespace outrigger::engine::test {
 namespace {

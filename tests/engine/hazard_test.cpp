@@ -1,6 +1,6 @@
 // The order of reads and writes: what is written in place, and who may see it.
 
-#include "engine/programs.hpp"
+#include "engine/builder.hpp"
 
 namespace outrigger::engine::test {
 namespace {

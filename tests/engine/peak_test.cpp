@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <random>
 
-#include "engine/programs.hpp"
+#include "engine/builder.hpp"
 
 namespace outrigger::engine::test {
 namespace {

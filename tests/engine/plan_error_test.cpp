@@ -1,6 +1,6 @@
 // Every mistake that a program can have: its code, op and place, and no memory left behind.
 
-#include "engine/programs.hpp"
+#include "engine/builder.hpp"
 
 namespace outrigger::engine::test {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "engine/programs.hpp"
+#include "engine/builder.hpp"
 
 namespace outrigger::engine::test {
 namespace {

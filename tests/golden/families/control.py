@@ -317,6 +317,15 @@ def chain_cases():
         yield program_case(f"chain/mutable view of a temporary/{start}", top.done(t, out, a), [six],
                            [Tensor("s32", shape, values), Tensor("s32", (1, 2), [value] * 2), six])
 
+    # A value that is written in place and not used again: its memory must not become another's.
+    top = Region(2)
+    a, i = top.params
+    total = top.op("sum", a)
+    following = top.op("add", i, Number(1))
+    top.op("remainder", total, Number(7), in_place=True)
+    yield program_case("chain/in place on what nobody needs", top.done(following),
+                       [Tensor("f32", (3,), [10, 20, 30]), scalar("s32", 41)], scalar("s32", 42))
+
     # The slice that is put is the target itself, and its elements share memory.
     top = Region(1)
     (a,) = top.params

@@ -12,7 +12,7 @@ defmodule Rain.Crash do
 
     heart = start_heart()
     %{os_pid: os_pid} = Outrigger.info!(server)
-    {state, error} = kill_midway(server, step, metres, os_pid)
+    {state, error, killed} = kill_midway(server, step, metres, os_pid)
 
     Screen.checked("the waiting caller got its error, a value like any other:\n")
     Screen.say("    {:error, %Outrigger.ConnectionError{reason: #{inspect(error.reason)}}}")
@@ -21,17 +21,21 @@ defmodule Rain.Crash do
     {:error, %Outrigger.ConnectionError{reason: :stale_epoch}} = Outrigger.to_list(state.drained)
     Screen.checked("the old tensors say that they are gone: :stale_epoch")
 
-    {time, :ok} = :timer.tc(fn -> Outrigger.await_ready(server) end)
+    :ok = Outrigger.await_ready(server)
+    time = System.monotonic_time(:microsecond) - killed
     %{os_pid: new_pid} = Outrigger.info!(server)
     true = new_pid != os_pid and not running?(os_pid)
-    Screen.checked("another daemon runs: process #{new_pid}, #{Screen.duration(time)} later")
+
+    Screen.checked(
+      "another daemon runs: process #{new_pid}, #{Screen.duration(time)} after the kill"
+    )
 
     {beats, pause} = stop_heart(heart)
-    true = beats > 0 and pause < 500
+    true = beats > 0 and pause < 2_000
     Screen.checked("the BEAM never stopped: #{beats} beats of 5 ms, longest pause #{pause} ms")
 
     true = rained(server, step, metres) == expected
-    Screen.checked("the same #{@steps} steps again, the program not even prepared anew:")
+    Screen.checked("the same #{@steps} steps again, with the same prepared program:")
     Screen.say("  every byte of #{byte_size(expected)} is the same")
   end
 
@@ -58,13 +62,14 @@ defmodule Rain.Crash do
       end)
 
     queue = await_steps(server, System.monotonic_time(:millisecond) + 30_000)
+    killed = System.monotonic_time(:microsecond)
     {_, 0} = System.cmd("kill", ["-KILL", "#{os_pid}"])
     Screen.checked("kill -KILL #{os_pid}, in the middle of a step, #{queue} more waiting")
 
     {:error, %Outrigger.ConnectionError{reason: {:daemon_exited, 137}} = error} =
       Task.await(waiting)
 
-    {state, error}
+    {state, error, killed}
   end
 
   # Waits until a step is being computed and others queue behind it; gives their number.
