@@ -87,7 +87,7 @@ void Engine::work() {
 std::shared_ptr<Engine> make_engine(const EngineOptions& options) { return std::make_shared<Engine>(options); }
 
 std::shared_ptr<Session> open_session(const std::shared_ptr<Engine>& engine, std::shared_ptr<Outbox> outbox) {
-  return std::make_shared<QueuedSession>(engine, std::move(outbox));
+  return std::make_shared<QueuedSession>(*engine, std::move(outbox));
 }
 
 }  // namespace outrigger::engine

@@ -90,10 +90,24 @@ class Executor {
       OUTRIGGER_TRY(const Tensor copy, compact_copy(context_, whole));
       tensor.storage->buffer = copy.storage->buffer;
     }
+    return {};
+  }
+
+  /// The tensor is about to change, or has changed.
+  void mark_written(const Tensor& tensor) {
     for (std::size_t i = 0; i < arguments_.size(); ++i) {
       if (arguments_[i].storage == tensor.storage) outcome_.written[i] = true;
     }
-    return {};
+  }
+
+  /// Whether output `o` of a pass may take the memory of input `donor`: not if another output is written there, or stores that input
+  /// as it is.
+  bool can_donate(const Step& step, std::size_t donor, std::size_t o) const {
+    for (std::size_t other = 0; other < step.out.size(); ++other) {
+      if (other != o && step.pass.stores[other] == donor) return false;
+      if (other >= step.fresh_outputs && step.out[other] == step.in[donor]) return false;
+    }
+    return can_take(step, donor, step.types[o]);
   }
 
   /// A dying operand of the right form whose memory the result may take.
@@ -109,11 +123,12 @@ class Executor {
     for (std::size_t o = 0; o < step.out.size(); ++o) {
       if (o >= step.fresh_outputs) {
         OUTRIGGER_CHECK(make_writable(step.out[o]));
+        mark_written(frame_[step.out[o]]);
         out.push_back(frame_[step.out[o]]);
         continue;
       }
       std::size_t donor = 0;
-      while (donor < step.in.size() && ((taken >> donor & 1) != 0 || !can_take(step, donor, step.types[o]))) ++donor;
+      while (donor < step.in.size() && ((taken >> donor & 1) != 0 || !can_donate(step, donor, o))) ++donor;
       if (donor < step.in.size()) {
         taken |= std::uint64_t{1} << donor;
         out.push_back(frame_[step.in[donor]]);
@@ -129,9 +144,10 @@ class Executor {
   }
 
   Result<void> view(const Step& step) {
+    // A mutable view needs memory for each element.
+    if (step.in_place && repeats_elements(frame_[step.in[0]])) OUTRIGGER_CHECK(make_writable(step.in[0]));
     Tensors in = operands(step);
-    ops::ViewCall call{span_of(in), attrs_of(step), step.types[0], step.in_place};
-    if (step.in_place) OUTRIGGER_CHECK(check_viewable(in[0]));
+    const ops::ViewCall call{span_of(in), attrs_of(step), step.types[0], step.in_place};
     auto made = step.row->view(call);
     if (!made && !step.in_place) {
       // The only view that can fail: a reshape of memory that is not laid out so.
@@ -141,11 +157,6 @@ class Executor {
     if (!made) return tl::make_unexpected(std::move(made).error());
     frame_[step.out[0]] = std::move(*made);
     return {};
-  }
-
-  static Result<void> check_viewable(const Tensor& tensor) {
-    if (!repeats_elements(tensor)) return {};
-    return fail(ErrorCode::bad_shape, "a mutable view needs a tensor with memory for each element");
   }
 
   Result<void> constant(const Step& step) {
@@ -163,11 +174,10 @@ class Executor {
   }
 
   Result<void> update(const Step& step) {
+    if (step.in_place) OUTRIGGER_CHECK(make_writable(step.in[0]));
     Tensors in = operands(step);
     Tensor out;
     if (step.in_place) {
-      in.front().storage.reset();
-      OUTRIGGER_CHECK(make_writable(step.in[0]));
       out = frame_[step.in[0]];
     } else if (in.front().storage.reset(); can_take(step, 0, step.types[0])) {
       out = std::move(frame_[step.in[0]]);
@@ -177,6 +187,7 @@ class Executor {
     in.front() = out;
     const Slot to = step.in_place ? step.in[0] : step.out[0];
     OUTRIGGER_CHECK(step.row->run(ops::RunCall{context_, span_of(in), std::span(&out, 1), attrs_of(step)}));
+    if (step.in_place) mark_written(out);
     frame_[to] = std::move(out);
     return {};
   }
@@ -254,6 +265,7 @@ class Executor {
 }  // namespace
 
 bool repeats_elements(const Tensor& tensor) {
+  if (tensor.size() == 0) return false;
   for (std::size_t axis = 0; axis < tensor.shape().size(); ++axis) {
     if (tensor.strides[axis] == 0 && tensor.shape()[axis] > 1) return true;
   }

@@ -166,10 +166,12 @@ class Fuser {
 
   const Dims& shape_of(const Node& node) const { return node.inferred.results[0].shape; }
 
+  bool made_by_group(Slot slot) const {
+    return std::any_of(group_.begin(), group_.end(), [slot](const Node* node) { return node->out[0] == slot; });
+  }
+
   bool depends_on_group(const Node& node) const {
-    return std::any_of(node.in.begin(), node.in.end(), [&](Slot slot) {
-      return std::any_of(group_.begin(), group_.end(), [slot](const Node* other) { return other->out[0] == slot; });
-    });
+    return std::any_of(node.in.begin(), node.in.end(), [this](Slot slot) { return made_by_group(slot); });
   }
 
   void elementwise(const Node& node, std::vector<Step>& steps) {
@@ -184,6 +186,8 @@ class Fuser {
       }
       flush(steps);
     }
+    // What is written must be a tensor by then, not a register.
+    if (node.in_place && made_by_group(node.out[0])) flush(steps);
     const std::size_t registers = (group_.size() + 1) * registers_per_node + inputs_ + node.in.size();
     if (registers > ops::pass_registers_max) flush(steps);
     group_.push_back(&node);

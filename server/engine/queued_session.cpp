@@ -21,9 +21,9 @@ std::uint64_t bytes_of(const wire::Request& request, const std::shared_ptr<const
 
 }  // namespace
 
-QueuedSession::QueuedSession(std::shared_ptr<Engine> engine, std::shared_ptr<Outbox> outbox)
-    : engine_(std::move(engine)),
-      workspace_(engine_->memory(), engine_->options().limits),
+QueuedSession::QueuedSession(Engine& engine, std::shared_ptr<Outbox> outbox)
+    : engine_(engine),
+      workspace_(engine_.memory(), engine_.options().limits),
       outbox_(std::move(outbox)) {}
 
 void QueuedSession::submit(wire::Request request, std::shared_ptr<const wire::Frame> frame) {
@@ -60,18 +60,18 @@ void QueuedSession::hello(std::uint64_t id, const wire::Hello& request) {
   greeted_ = true;
   wire::HelloReply reply;
   reply.server = server_name;
-  reply.epoch = engine_->epoch();
+  reply.epoch = engine_.epoch();
   reply.catalogue = ops::catalogue_hash();
   reply.os_pid = ::getpid();
-  reply.threads = engine_->options().threads;
+  reply.threads = engine_.options().threads;
   reply.isa = ops::isa_level();
-  reply.memory_limit = engine_->options().memory_limit;
-  reply.limits = engine_->options().limits;
+  reply.memory_limit = engine_.options().memory_limit;
+  reply.limits = engine_.options().limits;
   send(wire::encode_hello(id, reply));
 }
 
 void QueuedSession::describe(std::uint64_t id) {
-  const Memory& memory = engine_->memory();
+  const Memory& memory = engine_.memory();
   wire::InfoReply reply;
   reply.memory_limit = memory.limit();
   reply.memory_used = memory.used();
@@ -79,7 +79,7 @@ void QueuedSession::describe(std::uint64_t id) {
   reply.memory_pooled = memory.pooled();
   reply.tensors = tensors_.load(std::memory_order_relaxed);
   reply.programs = programs_.load(std::memory_order_relaxed);
-  reply.uptime_ms = engine_->uptime_ms();
+  reply.uptime_ms = engine_.uptime_ms();
   reply.requests = requests_;
   {
     const std::lock_guard lock(mutex_);
@@ -123,7 +123,7 @@ void QueuedSession::submit_task(wire::Request request, std::shared_ptr<const wir
     first = queue_.empty() && !running_;
     queue_.push_back(std::move(task));
   }
-  if (first) engine_->enqueue(shared_from_this());
+  if (first) engine_.enqueue(shared_from_this());
 }
 
 bool QueuedSession::admit(const TaskPtr& task) {
@@ -136,13 +136,13 @@ bool QueuedSession::admit(const TaskPtr& task) {
 
 /// Runs a small request at once, if the engine is idle and nothing of this session comes before it.
 bool QueuedSession::run_here(const TaskPtr& task) {
-  const auto claim = engine_->try_claim();
+  const auto claim = engine_.try_claim();
   if (!claim.owns_lock()) return false;
   {
     const std::lock_guard lock(mutex_);
     if (!queue_.empty() || running_) return false;
   }
-  ops::Context context = engine_->context(task->interrupt, 1);
+  ops::Context context = engine_.context(task->interrupt, 1);
   auto reply = workspace_.carry_out(*task, context, true);
   if (!reply) return false;
   settle(*task, std::move(*reply));
@@ -169,7 +169,7 @@ bool QueuedSession::run_next() {
     if (closed) workspace_.clear();
     return false;
   }
-  ops::Context context = engine_->context(task->interrupt, engine_->options().threads);
+  ops::Context context = engine_.context(task->interrupt, engine_.options().threads);
   auto reply = workspace_.carry_out(*task, context, false);
   settle(*task, std::move(*reply));
   const std::lock_guard lock(mutex_);
@@ -195,7 +195,7 @@ void QueuedSession::close() {
     if (running_) running_->interrupt.cancel();
   }
   finished_ = true;
-  engine_->enqueue(shared_from_this());
+  engine_.enqueue(shared_from_this());
 }
 
 void QueuedSession::send(wire::Frame reply) {

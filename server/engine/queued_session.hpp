@@ -16,7 +16,7 @@ namespace outrigger::engine {
 /// A session whose requests wait in a queue for the engine thread.
 class QueuedSession final : public Session, public std::enable_shared_from_this<QueuedSession> {
  public:
-  QueuedSession(std::shared_ptr<Engine> engine, std::shared_ptr<Outbox> outbox);
+  QueuedSession(Engine& engine, std::shared_ptr<Outbox> outbox);
 
   void submit(wire::Request request, std::shared_ptr<const wire::Frame> frame) override;
   void refuse(const wire::Refusal& refusal) override;
@@ -42,7 +42,7 @@ class QueuedSession final : public Session, public std::enable_shared_from_this<
   void send(wire::Frame reply);
   void send_error(std::uint64_t id, ErrorCode code, std::string text);
 
-  const std::shared_ptr<Engine> engine_;
+  Engine& engine_;
   Workspace workspace_;  ///< touched only while the engine is claimed
 
   mutable std::mutex mutex_;

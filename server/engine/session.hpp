@@ -57,7 +57,7 @@ struct EngineOptions {
 
 /// The process-wide engine: one thread that runs the programs of all sessions in turn.
 std::shared_ptr<Engine> make_engine(const EngineOptions& options);
-/// `outbox` must outlive close().
+/// The engine must outlive its sessions, `outbox` close().
 std::shared_ptr<Session> open_session(const std::shared_ptr<Engine>& engine, std::shared_ptr<Outbox> outbox);
 
 }  // namespace outrigger::engine

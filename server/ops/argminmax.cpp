@@ -122,7 +122,9 @@ Result<Inferred> infer_extremum(const InferCall& call) {
       return fail(ErrorCode::bad_shape, "there is no extremum along an axis without elements: " + to_string(from));
     }
   }
-  inferred.results.push_back(TensorType{type, remove_axes(from.shape, axes, call.attrs.boolean("keep_axis"))});
+  // As in Nx, there is no axis to keep if none is named.
+  const bool keep = call.attrs.has("axis") && call.attrs.boolean("keep_axis");
+  inferred.results.push_back(TensorType{type, remove_axes(from.shape, axes, keep)});
   return inferred;
 }
 

@@ -60,17 +60,21 @@ bool Memory::reserve(std::size_t capacity) {
   do {
     if (limit_ != 0 && (capacity > limit_ || before > limit_ - capacity)) return false;
   } while (!used_.compare_exchange_weak(before, before + capacity, std::memory_order_relaxed));
-  const std::uint64_t now = before + capacity;
+  return true;
+}
+
+void Memory::note_peak() {
+  const std::uint64_t now = used();
   std::uint64_t peak = peak_.load(std::memory_order_relaxed);
   while (peak < now && !peak_.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
   }
-  return true;
 }
 
 Result<BufferPtr> Memory::allocate(std::size_t bytes) {
   const std::size_t capacity = capacity_of(bytes);
   if (!reserve(capacity)) return fail(ErrorCode::out_of_memory, describe_excess(capacity));
   const bool small = capacity < large_bytes;
+  if (small) make_room();
   void* header = std::aligned_alloc(alignment, header_bytes + (small ? capacity : 0));
   std::byte* data = header == nullptr ? nullptr
                     : small           ? static_cast<std::byte*>(header) + header_bytes
@@ -81,6 +85,7 @@ Result<BufferPtr> Memory::allocate(std::size_t bytes) {
     return fail(ErrorCode::out_of_memory,
                 "the system refused " + format_bytes(capacity) + " of memory");
   }
+  note_peak();
   return BufferPtr(new (header) Buffer(*this, data, bytes, capacity));
 }
 
@@ -93,8 +98,8 @@ std::byte* Memory::map_large(std::size_t capacity) {
       pooled_.fetch_sub(capacity, std::memory_order_relaxed);
       return data;
     }
-    if (limit_ != 0 && used() + pooled() > limit_) trim_locked();
   }
+  make_room();
   const bool huge = capacity >= 2 * huge_page;
   const std::size_t slack = huge ? huge_page : 0;
   void* mapped = ::mmap(nullptr, capacity + slack, PROT_READ | PROT_WRITE,
@@ -111,6 +116,11 @@ std::byte* Memory::map_large(std::size_t capacity) {
   return aligned;
 }
 
+/// What is pooled must not stand in the way of what is used.
+void Memory::make_room() {
+  if (limit_ != 0 && used() + pooled() > limit_) trim();
+}
+
 void Memory::recycle(std::byte* data, std::size_t capacity) {
   const std::lock_guard lock(mutex_);
   used_.fetch_sub(capacity, std::memory_order_relaxed);
@@ -120,10 +130,6 @@ void Memory::recycle(std::byte* data, std::size_t capacity) {
 
 void Memory::trim() {
   const std::lock_guard lock(mutex_);
-  trim_locked();
-}
-
-void Memory::trim_locked() {
   for (const auto& [capacity, data] : pool_) ::munmap(data, capacity);
   pool_.clear();
   pooled_.store(0, std::memory_order_relaxed);

@@ -81,7 +81,8 @@ class Memory {
   std::byte* map_large(std::size_t capacity);
   void recycle(std::byte* data, std::size_t capacity);
   bool reserve(std::size_t capacity);
-  void trim_locked();
+  void make_room();
+  void note_peak();
 
   const std::uint64_t limit_;
   std::atomic<std::uint64_t> used_{0};

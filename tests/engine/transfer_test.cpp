@@ -68,7 +68,7 @@ TEST_F(TransferTest, MistakesInTheFirstChunk) {
   EXPECT_EQ(caller_.upload(3, "f64", {INT64_MAX, INT64_MAX}, Octets(4)).code(), "bad_shape");
   EXPECT_EQ(caller_.upload(4, "u8", List(17, 1), Octets(1)).code(), "bad_shape");
   EXPECT_EQ(caller_.upload(5, "u8", {3}, Octets(4)).code(), "bad_index") << "more than fits";
-  EXPECT_EQ(caller_.upload(6, "u8", {3}, Octets(1), 1).code(), "bad_index") << "does not begin at 0";
+  EXPECT_EQ(caller_.upload(6, "u8", {3}, Octets(1), 1).code(), "bad_handle") << "does not begin at 0";
   EXPECT_EQ(caller_.upload(7, "f64", {std::int64_t{1} << 58}, Octets(4)).code(), "out_of_memory");
   EXPECT_EQ(caller_.upload(0, "u8", {1}, Octets(1)).code(), "bad_handle");
 }
@@ -77,7 +77,7 @@ TEST_F(TransferTest, AReleaseEndsAnUpload) {
   ASSERT_TRUE(caller_.upload(1, "u8", {8}, Octets(4)).ok());
   ASSERT_TRUE(caller_.ask(wire::Release{{1}}).ok());
   EXPECT_EQ(used(), 0U);
-  EXPECT_EQ(caller_.upload(1, "u8", {8}, Octets(4), 4).code(), "bad_index");
+  EXPECT_EQ(caller_.upload(1, "u8", {8}, Octets(4), 4).code(), "bad_handle");
 }
 
 TEST_F(TransferTest, UnfinishedUploadsAreCountedAndCleared) {

@@ -1,5 +1,7 @@
 #include "support/encode.hpp"
 
+#include <array>
+#include <bit>
 #include <cmath>
 #include <msgpack.hpp>
 #include <type_traits>
@@ -23,6 +25,13 @@ class Writer {
   template <typename T>
   void value(const T& value) {
     packer_.pack(value);
+  }
+  /// By hand: the packer turns whole floats into integers, which are other literals, and -0.0 into 0.
+  void value(double value) {
+    const auto bits = std::bit_cast<std::uint64_t>(value);
+    std::array<char, 9> bytes{'\xcb'};
+    for (std::size_t i = 0; i < 8; ++i) bytes.at(i + 1) = static_cast<char>(bits >> (56 - 8 * i));
+    buffer_.write(bytes.data(), bytes.size());
   }
   template <typename T>
   void entry(std::string_view key, const T& value) {

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Runs each fuzzer of a build of the preset `fuzz`: tests/fuzz/run.sh BUILD [SECONDS] [SEED]
+# Fails on any finding, and prints how to see it again.
+set -euo pipefail
+
+build=${1:?usage: tests/fuzz/run.sh BUILD [SECONDS] [SEED]}
+seconds=${2:-60}
+seed=${3:-$((RANDOM * 32768 + RANDOM))}
+root=$(cd "$(dirname "$0")/../.." && pwd)
+work=$build/fuzz
+mkdir -p "$work"
+
+# unhex FILE: the bytes of a golden frame, which may have comments and spaces.
+unhex() {
+  local digits
+  digits=$(sed 's/#.*//' "$1" | tr -cd '0-9a-fA-F')
+  printf '%b' "$(sed 's/../\\x&/g' <<<"$digits")"
+}
+
+# Seeds: each golden frame, as payload and as stream for the decoder, and after each mode byte for the session.
+seed_corpus() {
+  local fuzzer=$1 corpus=$2 file name
+  mkdir -p "$corpus"
+  for file in "$root"/protocol/golden/frames/*/*.hex; do
+    name=$(basename "$(dirname "$file")")_$(basename "$file" .hex)
+    if [[ $fuzzer == decoder_fuzz ]]; then
+      unhex "$file" | tail -c +5 >"$corpus/payload_$name"
+      { printf '\377'; unhex "$file"; } >"$corpus/stream_$name"
+    else
+      { printf '\001'; unhex "$file"; } >"$corpus/greeted_$name"
+    fi
+  done
+}
+
+failed=0
+for fuzzer in decoder_fuzz session_fuzz; do
+  binary=$build/tests/fuzz/$fuzzer
+  corpus=$work/$fuzzer.corpus
+  seed_corpus "$fuzzer" "$corpus"
+  echo "== $fuzzer: $seconds s, seed $seed"
+  if ! "$binary" -seed="$seed" -max_total_time="$seconds" -max_len=4096 -timeout=120 -rss_limit_mb=4096 \
+      -print_final_stats=1 -artifact_prefix="$work/$fuzzer." "$corpus" >"$work/$fuzzer.log" 2>&1; then
+    failed=1
+    tail -n 60 "$work/$fuzzer.log"
+    echo "== $fuzzer found something. Again, with the input that did it:"
+    grep -oE 'Test unit written to .*' "$work/$fuzzer.log" | sed "s|Test unit written to |   $binary |"
+    echo "   or the whole run: $binary -seed=$seed -max_total_time=$seconds $corpus (log: $work/$fuzzer.log)"
+  else
+    grep -E 'stat::number_of_executed_units|^Done' "$work/$fuzzer.log" || true
+  fi
+done
+exit $failed

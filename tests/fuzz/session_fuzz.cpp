@@ -1,0 +1,246 @@
+// Whatever a client sends to a live session: each request gets exactly one terminal reply, the session still answers, and its
+// end frees its memory. The first byte chooses: the rest is a stream of frames as they come from a socket, or choices for
+// requests with programs of any ops.
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "engine/engine.hpp"
+#include "engine/session.hpp"
+#include "fuzz/random_program.hpp"
+#include "wire/frame.hpp"
+#include "wire/request.hpp"
+#include "wire/value.hpp"
+
+namespace {
+
+using namespace outrigger;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+const Limits limits;
+constexpr std::uint64_t memory_limit = std::uint64_t{32} << 20;
+constexpr std::uint64_t run_ms = 50;
+constexpr std::uint64_t last_id = std::uint64_t{1} << 62;
+
+[[noreturn]] void fail(const char* what) {
+  std::fprintf(stderr, "session_fuzz: %s\n", what);
+  std::abort();
+}
+
+class Mailbox : public engine::Outbox {
+ public:
+  void send(wire::Frame frame) override {
+    wire::ValueParser parser(limits);
+    const auto reply = parser.parse(std::span(frame).subspan(4));
+    if (!reply) fail("a reply that is not msgpack");
+    std::uint64_t id = 0;
+    bool status = false;
+    for (const auto [key, value] : reply->entries()) {
+      if (key == "id") id = value.natural();
+      if (key == "status") status = true;
+    }
+    if (!status) fail("a reply without status");
+    {
+      const std::lock_guard lock(mutex_);
+      ++replies_[id];
+      ++count_;
+    }
+    arrived_.notify_one();
+  }
+
+  /// Waits until there are as many replies as requests, for each id.
+  bool wait(const std::map<std::uint64_t, int>& requests, std::size_t count) {
+    std::unique_lock lock(mutex_);
+    arrived_.wait_for(lock, seconds(60), [&] { return count_ >= count; });
+    return replies_ == requests;
+  }
+  bool has(std::uint64_t id) {
+    std::unique_lock lock(mutex_);
+    return arrived_.wait_for(lock, seconds(20), [&] { return replies_.contains(id); });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable arrived_;
+  std::map<std::uint64_t, int> replies_;
+  std::size_t count_ = 0;
+};
+
+const std::shared_ptr<engine::Engine>& the_engine() {
+  // Never destroyed: its thread must not end after main's statics.
+  static const auto* const made = new std::shared_ptr(engine::make_engine(engine::EngineOptions{1, memory_limit, limits}));
+  return *made;
+}
+
+/// One session, with an account of what it owes.
+class Client {
+ public:
+  Client() : session_(engine::open_session(the_engine(), mailbox_)) {}
+
+  bool finished() const { return session_->finished(); }
+
+  void submit(wire::Request request, std::shared_ptr<const wire::Frame> frame) {
+    if (std::holds_alternative<wire::Load>(request.body) || std::holds_alternative<wire::Save>(request.body)) return;
+    if (auto* run = std::get_if<wire::Run>(&request.body)) run->deadline_ms = std::min(run->deadline_ms.value_or(run_ms), run_ms);
+    said_bye_ = said_bye_ || std::holds_alternative<wire::Bye>(request.body);
+    owe(request.id);
+    session_->submit(std::move(request), std::move(frame));
+  }
+  template <typename Body>
+  std::uint64_t submit(Body body) {
+    submit(wire::Request{++id_, std::move(body)}, std::make_shared<const wire::Frame>(64));
+    return id_;
+  }
+  void refuse(const wire::Refusal& refusal) {
+    owe(refusal.id);
+    session_->refuse(refusal);
+  }
+
+  /// Settles the account and closes.
+  void finish() {
+    if (!said_bye_) {
+      if (!mailbox_->wait(owed_, count_)) fail("not exactly one terminal reply for each request");
+      session_->submit(wire::Request{last_id, wire::Ping{}}, nullptr);
+      if (!mailbox_->has(last_id)) fail("no answer to ping");
+      if (session_->pending_requests() != 0 || session_->pending_bytes() != 0) fail("requests pending after the last reply");
+    }
+    session_->close();
+    session_.reset();
+    const auto until = std::chrono::steady_clock::now() + seconds(20);
+    while (the_engine()->memory().used() > 0) {
+      if (std::chrono::steady_clock::now() > until) fail("memory in use after close");
+      std::this_thread::sleep_for(std::chrono::microseconds(20));
+    }
+  }
+
+ private:
+  void owe(std::uint64_t id) {
+    ++owed_[id];
+    ++count_;
+  }
+
+  std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>();
+  std::shared_ptr<engine::Session> session_;
+  std::map<std::uint64_t, int> owed_;
+  std::size_t count_ = 0;
+  bool said_bye_ = false;
+  std::uint64_t id_ = 0;
+};
+
+void raw_frames(std::span<const std::uint8_t> bytes, bool greet) {
+  Client client;
+  if (greet) client.submit(wire::Request{last_id - 1, wire::Hello{1, "fuzz"}}, nullptr);
+  wire::FrameReader reader(limits);
+  wire::Decoder decoder(limits);
+  bool broken = false;
+  while (!bytes.empty() && !broken && !client.finished()) {
+    const auto frame = reader.take(bytes);
+    if (!frame) break;
+    if (!*frame) continue;
+    auto request = decoder.decode(**frame);
+    if (request) {
+      client.submit(std::move(*request), *frame);
+    } else {
+      broken = request.error().id == 0;
+      client.refuse(request.error());
+    }
+  }
+  client.finish();
+}
+
+/// Requests of every kind around random programs.
+class Requests {
+ public:
+  explicit Requests(std::span<const std::uint8_t> bytes) : choices_(bytes) {}
+
+  void send() {
+    client_.submit(wire::Hello{1, "fuzz"});
+    for (int i = 0; i < 3; ++i) create();
+    for (int i = 0; i < 24 && !choices_.empty(); ++i) next();
+    client_.finish();
+  }
+
+ private:
+  std::uint64_t fresh() { return choices_.once_in(64) ? handle() : ++last_handle_; }
+  std::uint64_t handle() { return choices_.once_in(64) ? choices_.byte() : 1 + choices_.below(last_handle_); }
+
+  void create() {
+    constexpr std::array<std::int64_t, 6> dims{3, 4, 1, 2, 12, 0};
+    std::vector<std::int64_t> shape(choices_.below(3));
+    for (std::int64_t& dim : shape) dim = dims.at(choices_.below(dims.size()));
+    const DType dtype = all_dtypes.at(choices_.below(dtype_count));
+    auto frame = std::make_shared<wire::Frame>(static_cast<std::size_t>(element_count(shape)) * size_of(dtype));
+    for (std::size_t i = 0; i < frame->size(); ++i) (*frame)[i] = i % size_of(dtype) == 0 ? choices_.byte() % 8 : 0;
+    const std::span<const std::uint8_t> data(frame->data(), frame->size());
+    const std::size_t cut = choices_.once_in(16) ? choices_.below(frame->size() + 1) : frame->size();
+    wire::Upload upload{fresh(), std::string(name_of(dtype)), shape, 0, data.first(cut)};
+    client_.submit(wire::Request{++upload_id_, upload}, frame);
+    if (cut == frame->size()) return;
+    upload.offset = choices_.once_in(4) ? choices_.below(16) : cut;
+    upload.data = data.subspan(cut);
+    client_.submit(wire::Request{++upload_id_, upload}, frame);
+  }
+
+  wire::Run around_program() {
+    wire::Run run;
+    const std::size_t params = choices_.below(4);
+    for (std::size_t i = 0; i < params; ++i) run.args.push_back(handle());
+    run.program = ProgramMaker(choices_).make(params);
+    const std::size_t results = choices_.once_in(32) ? choices_.below(5) : run.program->outputs.size();
+    for (std::size_t i = 0; i < results; ++i) run.results.push_back(fresh());
+    run.atomic = choices_.below(4) == 0;
+    return run;
+  }
+
+  void next() {
+    switch (choices_.below(16)) {
+      case 0: create(); break;
+      case 1: client_.submit(wire::Release{{handle(), handle()}}); break;
+      case 2: client_.submit(wire::Download{handle(), choices_.below(32), choices_.below(256)}); break;
+      case 3: client_.submit(wire::Info{handle()}); break;
+      case 4: client_.submit(wire::Info{}); break;
+      case 5: client_.submit(wire::Cancel{last_run_}); break;
+      case 6: client_.submit(wire::Forget{choices_.below(3)}); break;
+      case 7: {
+        wire::Run run = around_program();
+        const std::uint64_t id = 1 + choices_.below(3);
+        client_.submit(wire::Prepare{id, std::move(*run.program)});
+        run.program.reset();
+        run.program_id = id;
+        client_.submit(run);
+        for (std::uint64_t& result : run.results) result = fresh();
+        client_.submit(std::move(run));
+        break;
+      }
+      default: last_run_ = client_.submit(around_program());
+    }
+  }
+
+  using ProgramMaker = fuzz::ProgramMaker;
+  fuzz::Choices choices_;
+  Client client_;
+  std::uint64_t last_handle_ = 0;
+  std::uint64_t last_run_ = 0;
+  std::uint64_t upload_id_ = 1 << 20;
+};
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  if (size < 2) return 0;
+  const std::span rest(data + 1, size - 1);
+  switch (data[0] % 4) {
+    case 0: raw_frames(rest, false); break;
+    case 1: raw_frames(rest, true); break;
+    default: Requests(rest).send();
+  }
+  return 0;
+}
