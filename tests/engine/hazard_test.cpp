@@ -119,6 +119,19 @@ TEST_P(HazardTest, ATakenOverInputThatIsAlsoAResult) {
   EXPECT_EQ(ints(outcome.results[1])[2], 2);
 }
 
+TEST_P(HazardTest, InPlaceOnTheOpJustBefore) {
+  // What is written must be a tensor by then, not a register of the pass that makes it.
+  for (const Ids& outputs : {Ids{1}, Ids{2}, Ids{1, 2}, Ids{3}, Ids{}}) {
+    const Program program{{0}, {op("add", {v(0), number(1)}, 1), in_place(op("multiply", {v(1), number(10)}, 2)), op("negate", {v(1)}, 3)}, outputs};
+    const Outcome outcome = run(program, {x_});
+    ASSERT_TRUE(succeeded(outcome));
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      EXPECT_EQ(ints(outcome.results[i]), outputs[i] == 3 ? (Ints{-20, -30, -40, -50}) : (Ints{20, 30, 40, 50}));
+    }
+  }
+  EXPECT_EQ(ints(x_), (Ints{1, 2, 3, 4}));
+}
+
 TEST_P(HazardTest, InPlaceOnAComputedValueThatAnotherResultReads) {
   const Program program{{}, {iota(0, "s32", {4}), op("multiply", {v(0), number(10)}, 1), in_place(op("add", {v(0), number(1)}, 2)),
                              op("subtract", {v(1), v(0)}, 3)}, {1, 2, 3}};

@@ -26,7 +26,9 @@ defmodule Outrigger.Data do
     if integers?(term), do: :s32, else: :f32
   end
 
-  defp integers?(list) when is_list(list), do: Enum.all?(list, &integers?/1)
+  defp integers?([x | rest]) when is_integer(x), do: integers?(rest)
+  defp integers?([list | rest]) when is_list(list), do: integers?(list) and integers?(rest)
+  defp integers?([]), do: true
   defp integers?(number), do: is_integer(number)
 
   @doc """
@@ -47,7 +49,7 @@ defmodule Outrigger.Data do
   defp dims(_number), do: []
 
   defp check_shape(list, [_]) when is_list(list) do
-    if Enum.any?(list, &is_list/1), do: ragged("a list stands where numbers stand")
+    if lists?(list), do: ragged("a list stands where numbers stand")
   end
 
   defp check_shape(list, [_, inner | _] = dims) when is_list(list) do
@@ -61,6 +63,9 @@ defmodule Outrigger.Data do
   end
 
   defp check_shape(_number, []), do: :ok
+
+  defp lists?([x | rest]) when not is_list(x), do: lists?(rest)
+  defp lists?(rest), do: rest != []
 
   defp ragged(what), do: raise(ArgumentError, "the nested list is ragged: #{what}")
 
@@ -79,9 +84,10 @@ defmodule Outrigger.Data do
   def encode(list, type) when is_list(list), do: encode_flat(list, type)
   def encode(number, type), do: encode_flat([number], type)
 
-  # The comprehension is the fast way; only if it fails, look for the element that it fails at.
+  # Packing eight elements at a time is much faster than a comprehension. If it fails, somebody
+  # must be told of which element.
   defp encode_flat(list, type) do
-    pack(list, type)
+    pack(list, <<>>, type)
   rescue
     ArgumentError -> Enum.map(list, &encode_one(&1, type))
   end
@@ -98,30 +104,56 @@ defmodule Outrigger.Data do
     end
   end
 
-  defp encode_one(number, type) do
-    pack([number], type)
+  defp encode_one(number, type)
+       when is_integer(number) or (is_float(number) and type in [:f32, :f64]) do
+    pack([number], <<>>, type)
   rescue
-    ArgumentError ->
-      reraise ArgumentError, "#{inspect(number, limit: 5)} is no #{type}", __STACKTRACE__
+    ArgumentError -> no_element(number, type)
+  end
+
+  defp encode_one(other, type), do: no_element(other, type)
+
+  @spec no_element(term, Dtype.t()) :: no_return
+  defp no_element(other, type) do
+    raise ArgumentError, "#{inspect(other, limit: 5)} is no #{type}"
+  end
+
+  @unroll 8
+  @elements for i <- 1..@unroll, do: Macro.var(:"x#{i}", __MODULE__)
+
+  segments = fn vars, spec -> for x <- vars, do: quote(do: unquote(x) :: unquote(spec)) end
+
+  all = fn vars, guard ->
+    vars
+    |> Enum.map(&quote(do: unquote(guard)(unquote(&1))))
+    |> Enum.reduce(&quote(do: unquote(&2) and unquote(&1)))
   end
 
   for type <- Dtype.all() do
-    case Atom.to_string(type) do
-      "f" <> bits ->
-        bits = String.to_integer(bits)
+    {guard, spec} =
+      case Atom.to_string(type) do
+        "f" <> bits ->
+          {:is_number, quote(do: little - float - size(unquote(String.to_integer(bits))))}
 
-        defp pack(list, unquote(type)) do
-          for x <- list, into: <<>>, do: <<x::little-float-size(unquote(bits))>>
-        end
+        <<_, bits::binary>> ->
+          {:is_integer, quote(do: little - integer - size(unquote(String.to_integer(bits))))}
+      end
 
-      <<_, bits::binary>> ->
-        bits = String.to_integer(bits)
+    defp pack([unquote_splicing(@elements) | rest], acc, unquote(type))
+         when unquote(all.(@elements, guard)) do
+      pack(rest, <<acc::binary, unquote_splicing(segments.(@elements, spec))>>, unquote(type))
+    end
 
-        defp pack(list, unquote(type)) do
-          for x <- list, into: <<>>, do: <<x::little-integer-size(unquote(bits))>>
-        end
+    defp pack([x | rest], acc, unquote(type)) when unquote(guard)(x) do
+      pack(rest, <<acc::binary, x::unquote(spec)>>, unquote(type))
     end
   end
+
+  defp pack([other | rest], acc, type) do
+    pack(rest, <<acc::binary, encode_one(other, type)::binary>>, type)
+  end
+
+  defp pack([], acc, _type), do: acc
 
   @doc """
   The elements of a binary, as a flat list.
@@ -132,45 +164,79 @@ defmodule Outrigger.Data do
       [:nan]
   """
   @spec decode(binary, Dtype.t()) :: [number_like]
-  for type <- Dtype.all() do
-    case Atom.to_string(type) do
-      "f" <> bits ->
-        bits = String.to_integer(bits)
+  def decode(binary, type) do
+    group = @unroll * Dtype.bytes(type)
+    whole = div(byte_size(binary), group) * group
+    <<_::binary-size(whole), rest::binary>> = binary
 
-        # The generator skips what Elixir cannot hold, so the lengths tell.
-        def decode(binary, unquote(type)) do
-          list = for <<x::little-float-size(unquote(bits)) <- binary>>, do: x
+    with_room(div(byte_size(binary), Dtype.bytes(type)), type, fn ->
+      unpack(binary, whole - group, type, unpack_few(rest, type))
+    end)
+  end
 
-          if length(list) * unquote(div(bits, 8)) == byte_size(binary),
-            do: list,
-            else: decode_all(binary, unquote(type))
-        end
+  # A heap that grows to hundreds of megabytes is copied again and again on its way, which takes
+  # most of the time. It shrinks back as any other, with the process's next collections.
+  @many 100_000
+  defp with_room(count, _type, fun) when count < @many, do: fun.()
 
-        defp decode_all(<<x::little-float-size(unquote(bits)), rest::binary>>, unquote(type)) do
-          [x | decode_all(rest, unquote(type))]
-        end
+  defp with_room(count, type, fun) do
+    with {:max_heap_size, %{size: 0}} <- Process.info(self(), :max_heap_size),
+         words = if(Dtype.float?(type), do: 4, else: 2) * count,
+         {:min_heap_size, min} when min < words <- Process.info(self(), :min_heap_size) do
+      Process.flag(:min_heap_size, words + min)
 
-        defp decode_all(<<x::little-size(unquote(bits)), rest::binary>>, unquote(type)) do
-          [non_finite(x, unquote(bits)) | decode_all(rest, unquote(type))]
-        end
-
-        defp decode_all(<<>>, unquote(type)), do: []
-
-      "s" <> bits ->
-        bits = String.to_integer(bits)
-
-        def decode(binary, unquote(type)) do
-          for <<x::little-signed-size(unquote(bits)) <- binary>>, do: x
-        end
-
-      "u" <> bits ->
-        bits = String.to_integer(bits)
-
-        def decode(binary, unquote(type)) do
-          for <<x::little-size(unquote(bits)) <- binary>>, do: x
-        end
+      try do
+        :erlang.garbage_collect()
+        fun.()
+      after
+        Process.flag(:min_heap_size, min)
+      end
+    else
+      _ -> fun.()
     end
   end
+
+  # Eight elements at a time, from the last to the first: needs neither stack nor reversal.
+  for type <- Dtype.all() do
+    bytes = Dtype.bytes(type)
+    bits = quote(do: little - size(unquote(8 * bytes)))
+
+    spec =
+      case Atom.to_string(type) do
+        "f" <> _ -> quote(do: little - float - size(unquote(8 * bytes)))
+        "s" <> _ -> quote(do: little - signed - size(unquote(8 * bytes)))
+        "u" <> _ -> bits
+      end
+
+    defp unpack(binary, at, unquote(type), acc) when at >= 0 do
+      case binary do
+        <<_::binary-size(at), unquote_splicing(segments.(@elements, spec)), _::binary>> ->
+          acc = [unquote_splicing(@elements) | acc]
+          unpack(binary, at - unquote(@unroll * bytes), unquote(type), acc)
+
+        # A float that Elixir cannot hold does not match.
+        _ ->
+          <<_::binary-size(at), group::binary-size(unquote(@unroll * bytes)), _::binary>> = binary
+          acc = unpack_few(group, unquote(type)) ++ acc
+          unpack(binary, at - unquote(@unroll * bytes), unquote(type), acc)
+      end
+    end
+
+    defp unpack_few(<<x::unquote(spec), rest::binary>>, unquote(type)) do
+      [x | unpack_few(rest, unquote(type))]
+    end
+
+    if Dtype.float?(type) do
+      defp unpack_few(<<x::unquote(bits), rest::binary>>, unquote(type)) do
+        [non_finite(x, unquote(8 * bytes)) | unpack_few(rest, unquote(type))]
+      end
+    end
+  end
+
+  defp unpack(_binary, _at, _type, acc), do: acc
+
+  # What is shorter than an element is left out, as by a comprehension.
+  defp unpack_few(_short, _type), do: []
 
   defp non_finite(bits, 32), do: non_finite(bits &&& 0x7FFFFF, bits >>> 31, :of)
   defp non_finite(bits, 64), do: non_finite(bits &&& 0xFFFFFFFFFFFFF, bits >>> 63, :of)
