@@ -41,7 +41,8 @@ Operand v(ValueId id) { return id; }
 Operand number(std::int64_t i) { return Number{i}; }
 Operand number(double x) { return Number{x}; }
 
-Instruction op(std::string name, std::vector<Operand> in, ValueId out, Attrs attrs = {}, bool in_place = false) {
+Instruction op(std::string name, std::vector<Operand> in, ValueId out, Attrs attrs = {},
+               bool in_place = false) {
   return Instruction{std::move(name), std::move(in), {out}, std::move(attrs), {}, in_place};
 }
 
@@ -52,7 +53,8 @@ class Bound {
       : memory_(memory), arguments_(std::move(arguments)) {
     std::vector<TensorType> types;
     for (const Tensor& tensor : arguments_) types.push_back(tensor.type);
-    plan_ = value(engine::make_plan(memory, std::make_shared<const Program>(std::move(program)), types));
+    plan_ = value(
+        engine::make_plan(memory, std::make_shared<const Program>(std::move(program)), types));
   }
 
   void run() {
@@ -99,8 +101,9 @@ struct Data {
 
 Program chain() {
   return Program{{0, 1},
-                 {op("multiply", {v(0), v(1)}, 2), op("add", {v(2), number(std::int64_t{1})}, 3), op("tanh", {v(3)}, 4),
-                  op("negate", {v(0)}, 5), op("exp", {v(5)}, 6), op("multiply", {v(4), v(6)}, 7)},
+                 {op("multiply", {v(0), v(1)}, 2), op("add", {v(2), number(std::int64_t{1})}, 3),
+                  op("tanh", {v(3)}, 4), op("negate", {v(0)}, 5), op("exp", {v(5)}, 6),
+                  op("multiply", {v(4), v(6)}, 7)},
                  {7}};
 }
 
@@ -109,11 +112,12 @@ Program put_slice_loop(std::int64_t size, std::int64_t turns) {
   const std::int64_t places = std::max<std::int64_t>(1, size - 1000);
   Instruction loop{"while", {number(std::int64_t{0}), v(0)}, {10, 11}, {}, {}, false};
   loop.regions.push_back(Region{{2, 3}, {op("less", {v(2), number(turns)}, 4)}, {4}});
-  loop.regions.push_back(Region{{5, 6},
-                                {op("multiply", {v(5), number(std::int64_t{7919})}, 12),
-                                 op("remainder", {v(12), number(places)}, 13),
-                                 op("put_slice", {v(6), v(1), v(13)}, 7), op("add", {v(5), number(std::int64_t{1})}, 8)},
-                                {8, 7}});
+  loop.regions.push_back(
+      Region{{5, 6},
+             {op("multiply", {v(5), number(std::int64_t{7919})}, 12),
+              op("remainder", {v(12), number(places)}, 13), op("put_slice", {v(6), v(1), v(13)}, 7),
+              op("add", {v(5), number(std::int64_t{1})}, 8)},
+             {8, 7}});
   return Program{{0, 1}, {std::move(loop)}, {11}};
 }
 
@@ -122,8 +126,8 @@ struct Row {
   std::string name;
   std::string against;
   double goal;  ///< the ratio of the times must not be above it
-  /// Set where each side has a second measurement with twice the turns: the difference of the two is compared, so that
-  /// what happens once (the first copy) does not count.
+  /// Set where each side has a second measurement with twice the turns: the difference of the two
+  /// is compared, so that what happens once (the first copy) does not count.
   bool slope = false;
 };
 
@@ -172,8 +176,10 @@ class Fastest : public benchmark::BenchmarkReporter {
 };
 
 void report(const Suite& suite, const Fastest& fastest, const char* json_path) {
-  std::printf("engine, n = 16 Mi f32, %d threads; the fastest of 7 interleaved repetitions\n\n", threads());
-  std::printf("%-34s %10s %10s %8s %8s  %s\n", "", "ours ms", "limit ms", "ratio", "goal", "against");
+  std::printf("engine, n = 16 Mi f32, %d threads; the fastest of 7 interleaved repetitions\n\n",
+              threads());
+  std::printf("%-34s %10s %10s %8s %8s  %s\n", "", "ours ms", "limit ms", "ratio", "goal",
+              "against");
   std::ofstream json(json_path);
   json << "[\n";
   for (std::size_t i = 0; i < suite.rows.size(); ++i) {
@@ -181,10 +187,12 @@ void report(const Suite& suite, const Fastest& fastest, const char* json_path) {
     if (!fastest.has(row)) continue;  // left out by --benchmark_filter
     const double ours = fastest.of(row, "/ours");
     const double limit = fastest.of(row, "/limit");
-    std::printf("%-34s %10.3f %10.3f %8.2f %8.2f  %s%s\n", row.name.c_str(), ours, limit, ours / limit, row.goal,
-                row.against.c_str(), ours / limit > row.goal ? "  << missed" : "");
-    json << "  {\"name\": \"" << row.name << "\", \"ours_ms\": " << ours << ", \"limit_ms\": " << limit
-         << ", \"goal\": " << row.goal << "}" << (i + 1 < suite.rows.size() ? ",\n" : "\n");
+    std::printf("%-34s %10.3f %10.3f %8.2f %8.2f  %s%s\n", row.name.c_str(), ours, limit,
+                ours / limit, row.goal, row.against.c_str(),
+                ours / limit > row.goal ? "  << missed" : "");
+    json << "  {\"name\": \"" << row.name << "\", \"ours_ms\": " << ours
+         << ", \"limit_ms\": " << limit << ", \"goal\": " << row.goal << "}"
+         << (i + 1 < suite.rows.size() ? ",\n" : "\n");
   }
   json << "]\n";
 }
@@ -200,28 +208,38 @@ int main(int argc, char** argv) {
   Suite suite;
   constexpr double bandwidth_goal = 1 / 0.85;
 
-  Bound add_scalar(data.memory, Program{{0}, {op("add", {v(0), number(0.5)}, 1, {}, true)}, {}}, {data.random(n, 0, 1)});
-  suite.add({"in-place add of a scalar", "x[i] += s", bandwidth_goal}, [&] { add_scalar.run(); },
-            [&] { add_scalar_in_place(data.x.data(), 0.5F, n, threads()); });
+  Bound add_scalar(data.memory, Program{{0}, {op("add", {v(0), number(0.5)}, 1, {}, true)}, {}},
+                   {data.random(n, 0, 1)});
+  suite.add(
+      {"in-place add of a scalar", "x[i] += s", bandwidth_goal}, [&] { add_scalar.run(); },
+      [&] { add_scalar_in_place(data.x.data(), 0.5F, n, threads()); });
 
-  Bound add(data.memory, Program{{0, 1}, {op("add", {v(0), v(1)}, 2, {}, true)}, {}}, {data.random(n, 0, 1), data.b});
-  suite.add({"x += y", "x[i] += y[i]", bandwidth_goal}, [&] { add.run(); },
-            [&] { add_in_place(data.x.data(), data.y.data(), n, threads()); });
+  Bound add(data.memory, Program{{0, 1}, {op("add", {v(0), v(1)}, 2, {}, true)}, {}},
+            {data.random(n, 0, 1), data.b});
+  suite.add(
+      {"x += y", "x[i] += y[i]", bandwidth_goal}, [&] { add.run(); },
+      [&] { add_in_place(data.x.data(), data.y.data(), n, threads()); });
 
   Bound total(data.memory, Program{{0}, {op("sum", {v(0)}, 1)}, {1}}, {data.a});
-  suite.add({"sum", "total += x[i]", bandwidth_goal}, [&] { total.run(); },
-            [&] { benchmark::DoNotOptimize(sum(data.x.data(), n, threads())); });
+  suite.add(
+      {"sum", "total += x[i]", bandwidth_goal}, [&] { total.run(); },
+      [&] { benchmark::DoNotOptimize(sum(data.x.data(), n, threads())); });
 
   Bound fused(data.memory, chain(), {data.a, data.b});
-  suite.add({"tanh(a*b+1)*exp(-a)", "one fused Eigen loop", 1.8}, [&] { fused.run(); },
-            [&] { fused_chain(data.y.data(), data.a.as<float>(), data.b.as<float>(), n, threads()); });
+  suite.add(
+      {"tanh(a*b+1)*exp(-a)", "one fused Eigen loop", 1.8}, [&] { fused.run(); },
+      [&] { fused_chain(data.y.data(), data.a.as<float>(), data.b.as<float>(), n, threads()); });
 
-  Bound scattered(data.memory, Program{{0, 1, 2}, {op("indexed_put", {v(0), v(1), v(2)}, 3, {}, true)}, {}},
+  Bound scattered(data.memory,
+                  Program{{0, 1, 2}, {op("indexed_put", {v(0), v(1), v(2)}, 3, {}, true)}, {}},
                   {data.random(n, 0, 1), data.index, data.values});
-  suite.add({"indexed_put of 1M, in place", "x[index[i]] = value[i], bounds checked", 1.3}, [&] { scattered.run(); },
-            [&] {
-              benchmark::DoNotOptimize(scatter(data.x.data(), n, data.index.as<std::int32_t>(), data.values.as<float>(), updates));
-            });
+  suite.add(
+      {"indexed_put of 1M, in place", "x[index[i]] = value[i], bounds checked", 1.3},
+      [&] { scattered.run(); },
+      [&] {
+        benchmark::DoNotOptimize(scatter(data.x.data(), n, data.index.as<std::int32_t>(),
+                                         data.values.as<float>(), updates));
+      });
 
   constexpr std::int64_t tiny = 16 << 10;
   const Tensor slice = data.random(1000, 0, 1);
@@ -232,7 +250,8 @@ int main(int argc, char** argv) {
   Bound small(data.memory, put_slice_loop(tiny, loop_turns), {into_tiny, slice});
   Bound small_twice(data.memory, put_slice_loop(tiny, 2 * loop_turns), {into_tiny, slice});
   const Row turns{"10,000 put_slice in while, 16Mi", "the same into 16Ki", 2.0, true};
-  suite.add(turns, [&] { large.run(); }, [&] { small.run(); });
+  suite.add(
+      turns, [&] { large.run(); }, [&] { small.run(); });
   Suite::add_side(turns.name + "/ours/twice", [&] { large_twice.run(); });
   Suite::add_side(turns.name + "/limit/twice", [&] { small_twice.run(); });
 

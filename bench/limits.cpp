@@ -34,7 +34,8 @@ void fused_chain(float* out, const float* a, const float* b, std::int64_t n, int
   }
 }
 
-bool scatter(float* x, std::int64_t n, const std::int32_t* index, const float* value, std::int64_t count) {
+bool scatter(float* x, std::int64_t n, const std::int32_t* index, const float* value,
+             std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) {
     if (index[i] < 0 || index[i] >= n) return false;
     x[index[i]] = value[i];

@@ -14,6 +14,7 @@ float sum(const float* x, std::int64_t n, int threads);
 /// out = tanh(a·b + 1) · exp(−a): one fused pass by Eigen
 void fused_chain(float* out, const float* a, const float* b, std::int64_t n, int threads);
 /// x[index] = value, with a check of bounds; false if an index is outside
-bool scatter(float* x, std::int64_t n, const std::int32_t* index, const float* value, std::int64_t count);
+bool scatter(float* x, std::int64_t n, const std::int32_t* index, const float* value,
+             std::int64_t count);
 
 }  // namespace outrigger::bench

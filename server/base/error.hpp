@@ -62,8 +62,8 @@ inline tl::unexpected<Error> fail(ErrorCode code, std::string text) {
 #define OUTRIGGER_CONCAT(a, b) OUTRIGGER_CONCAT_(a, b)
 
 /// Returns the error of `expr` (a Result) from this function, or goes on.
-#define OUTRIGGER_CHECK(expr)                                              \
-  do {                                                                     \
+#define OUTRIGGER_CHECK(expr)                                                                 \
+  do {                                                                                        \
     if (auto check_ = (expr); !check_) return tl::make_unexpected(std::move(check_).error()); \
   } while (false)
 

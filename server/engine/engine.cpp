@@ -33,7 +33,10 @@ std::uint64_t random_epoch() {
 }  // namespace
 
 Engine::Engine(const EngineOptions& options)
-    : options_(completed(options)), epoch_(random_epoch()), memory_(options.memory_limit), thread_([this] { work(); }) {}
+    : options_(completed(options)),
+      epoch_(random_epoch()),
+      memory_(options.memory_limit),
+      thread_([this] { work(); }) {}
 
 Engine::~Engine() {
   {
@@ -46,7 +49,8 @@ Engine::~Engine() {
 
 std::uint64_t Engine::uptime_ms() const {
   const auto elapsed = std::chrono::steady_clock::now() - started_;
-  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(elapsed).count());
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(elapsed).count());
 }
 
 void Engine::enqueue(std::shared_ptr<QueuedSession> session) {
@@ -57,18 +61,16 @@ void Engine::enqueue(std::shared_ptr<QueuedSession> session) {
   wake_.notify_one();
 }
 
-/// Waits for work; gives pooled memory back when there is none for a while. Null when the engine stops.
+/// Waits for work; gives pooled memory back when there is none for a while. Null when the engine
+/// stops.
 std::shared_ptr<QueuedSession> Engine::next() {
   std::unique_lock lock(mutex_);
   const auto due = [this] { return stopping_ || !ready_.empty(); };
-  while (!due()) {
-    if (memory_.pooled() == 0) {
-      wake_.wait(lock, due);
-    } else if (!wake_.wait_for(lock, idle_before_trim, due)) {
-      lock.unlock();
-      memory_.trim();
-      lock.lock();
-    }
+  while (!wake_.wait_for(lock, idle_before_trim, due)) {
+    if (memory_.pooled() == 0) continue;
+    lock.unlock();
+    memory_.trim();
+    lock.lock();
   }
   if (stopping_) return nullptr;
   auto session = std::move(ready_.front());
@@ -84,9 +86,12 @@ void Engine::work() {
   }
 }
 
-std::shared_ptr<Engine> make_engine(const EngineOptions& options) { return std::make_shared<Engine>(options); }
+std::shared_ptr<Engine> make_engine(const EngineOptions& options) {
+  return std::make_shared<Engine>(options);
+}
 
-std::shared_ptr<Session> open_session(const std::shared_ptr<Engine>& engine, std::shared_ptr<Outbox> outbox) {
+std::shared_ptr<Session> open_session(const std::shared_ptr<Engine>& engine,
+                                      std::shared_ptr<Outbox> outbox) {
   return std::make_shared<QueuedSession>(*engine, std::move(outbox));
 }
 

@@ -17,8 +17,9 @@ namespace outrigger::engine {
 
 class QueuedSession;
 
-/// Runs the requests of all sessions, one at a time and session by session in turn, on its own thread, which never waits for
-/// I/O. The I/O thread may run small requests itself while this thread is idle.
+/// Runs the requests of all sessions, one at a time and session by session in turn, on its own
+/// thread, which never waits for I/O. The I/O thread may run small requests itself while this
+/// thread is idle.
 class Engine {
  public:
   explicit Engine(const EngineOptions& options);

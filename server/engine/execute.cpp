@@ -10,12 +10,17 @@ using ops::Context;
 class Executor {
  public:
   Executor(Context& context, const Plan& plan, std::span<const Tensor> arguments, Outcome& outcome)
-      : context_(context), plan_(plan), arguments_(arguments), outcome_(outcome), frame_(plan.types.size()) {
+      : context_(context),
+        plan_(plan),
+        arguments_(arguments),
+        outcome_(outcome),
+        frame_(plan.types.size()) {
     outcome_.written.assign(arguments.size(), false);
   }
 
   Result<void> run() {
-    for (std::size_t i = 0; i < arguments_.size(); ++i) frame_[plan_.main.params[i]] = arguments_[i];
+    for (std::size_t i = 0; i < arguments_.size(); ++i)
+      frame_[plan_.main.params[i]] = arguments_[i];
     for (const auto& [slot, scalar] : plan_.constants) frame_[slot] = scalar;
     OUTRIGGER_CHECK(block(plan_.main));
     for (std::size_t i = 0; i < plan_.main.outputs.size(); ++i) {
@@ -49,13 +54,20 @@ class Executor {
 
   Result<void> step(const Step& step) {
     switch (step.kind) {
-      case Step::Kind::pass: return pass(step);
-      case Step::Kind::view: return view(step);
-      case Step::Kind::constant: return constant(step);
-      case Step::Kind::compute: return compute(step);
-      case Step::Kind::update: return update(step);
-      case Step::Kind::loop: return loop(step);
-      case Step::Kind::branch: return branch(step);
+      case Step::Kind::pass:
+        return pass(step);
+      case Step::Kind::view:
+        return view(step);
+      case Step::Kind::constant:
+        return constant(step);
+      case Step::Kind::compute:
+        return compute(step);
+      case Step::Kind::update:
+        return update(step);
+      case Step::Kind::loop:
+        return loop(step);
+      case Step::Kind::branch:
+        return branch(step);
     }
     return {};
   }
@@ -66,7 +78,9 @@ class Executor {
   }
 
   using Tensors = boost::container::small_vector<Tensor, 4>;
-  static std::span<const Tensor> span_of(const Tensors& tensors) { return {tensors.data(), tensors.size()}; }
+  static std::span<const Tensor> span_of(const Tensors& tensors) {
+    return {tensors.data(), tensors.size()};
+  }
 
   Tensors operands(const Step& step) const {
     Tensors tensors;
@@ -81,7 +95,8 @@ class Executor {
   /// Makes sure that nobody sees a write to the slot but those who share its Storage.
   Result<void> make_writable(Slot slot) {
     Tensor& tensor = frame_[slot];
-    if (tensor.storage->unique() && (!tensor.storage->buffer->unique() || repeats_elements(tensor))) {
+    if (tensor.storage->unique() &&
+        (!tensor.storage->buffer->unique() || repeats_elements(tensor))) {
       OUTRIGGER_TRY(tensor, compact_copy(context_, tensor));
     } else if (!tensor.storage->buffer->unique()) {
       // Other windows onto this Storage must move along: the buffer is copied as a whole.
@@ -100,8 +115,8 @@ class Executor {
     }
   }
 
-  /// Whether output `o` of a pass may take the memory of input `donor`: not if another output is written there, or stores that input
-  /// as it is.
+  /// Whether output `o` of a pass may take the memory of input `donor`: not if another output is
+  /// written there, or stores that input as it is.
   bool can_donate(const Step& step, std::size_t donor, std::size_t o) const {
     for (std::size_t other = 0; other < step.out.size(); ++other) {
       if (other != o && step.pass.stores[other] == donor) return false;
@@ -113,8 +128,8 @@ class Executor {
   /// A dying operand of the right form whose memory the result may take.
   bool can_take(const Step& step, std::size_t position, const TensorType& result) const {
     const Tensor& tensor = frame_[step.in[position]];
-    return dies(step, position) && size_of(tensor.dtype()) == size_of(result.dtype) && tensor.shape() == result.shape &&
-           tensor.unique() && tensor.contiguous();
+    return dies(step, position) && size_of(tensor.dtype()) == size_of(result.dtype) &&
+           tensor.shape() == result.shape && tensor.unique() && tensor.contiguous();
   }
 
   Result<void> pass(const Step& step) {
@@ -128,7 +143,8 @@ class Executor {
         continue;
       }
       std::size_t donor = 0;
-      while (donor < step.in.size() && ((taken >> donor & 1) != 0 || !can_donate(step, donor, o))) ++donor;
+      while (donor < step.in.size() && ((taken >> donor & 1) != 0 || !can_donate(step, donor, o)))
+        ++donor;
       if (donor < step.in.size()) {
         taken |= std::uint64_t{1} << donor;
         out.push_back(frame_[step.in[donor]]);
@@ -145,7 +161,8 @@ class Executor {
 
   Result<void> view(const Step& step) {
     // A mutable view needs memory for each element.
-    if (step.in_place && repeats_elements(frame_[step.in[0]])) OUTRIGGER_CHECK(make_writable(step.in[0]));
+    if (step.in_place && repeats_elements(frame_[step.in[0]]))
+      OUTRIGGER_CHECK(make_writable(step.in[0]));
     Tensors in = operands(step);
     const ops::ViewCall call{span_of(in), attrs_of(step), step.types[0], step.in_place};
     auto made = step.row->view(call);
@@ -161,14 +178,16 @@ class Executor {
 
   Result<void> constant(const Step& step) {
     const Tensor& scalar = frame_[step.in[0]];
-    frame_[step.out[0]] = view_of(scalar, step.types[0], Dims(step.types[0].shape.size(), 0), scalar.offset, false);
+    frame_[step.out[0]] =
+        view_of(scalar, step.types[0], Dims(step.types[0].shape.size(), 0), scalar.offset, false);
     return {};
   }
 
   Result<void> compute(const Step& step) {
     OUTRIGGER_TRY(const Tensor out, allocate_tensor(context_.memory, step.types[0]));
     const Tensors in = operands(step);
-    OUTRIGGER_CHECK(step.row->run(ops::RunCall{context_, span_of(in), std::span(&out, 1), attrs_of(step)}));
+    OUTRIGGER_CHECK(
+        step.row->run(ops::RunCall{context_, span_of(in), std::span(&out, 1), attrs_of(step)}));
     frame_[step.out[0]] = out;
     return {};
   }
@@ -186,7 +205,8 @@ class Executor {
     }
     in.front() = out;
     const Slot to = step.in_place ? step.in[0] : step.out[0];
-    OUTRIGGER_CHECK(step.row->run(ops::RunCall{context_, span_of(in), std::span(&out, 1), attrs_of(step)}));
+    OUTRIGGER_CHECK(
+        step.row->run(ops::RunCall{context_, span_of(in), std::span(&out, 1), attrs_of(step)}));
     if (step.in_place) mark_written(out);
     frame_[to] = std::move(out);
     return {};
@@ -199,7 +219,8 @@ class Executor {
   }
 
   static bool is_true(const Tensor& scalar) {
-    return with_type(scalar.dtype(), [&](auto tag) { return *scalar.as<typename decltype(tag)::type>() != 0; });
+    return with_type(scalar.dtype(),
+                     [&](auto tag) { return *scalar.as<typename decltype(tag)::type>() != 0; });
   }
 
   Result<void> loop(const Step& step) {
@@ -221,7 +242,8 @@ class Executor {
       take_outputs(body, next);
       for (std::size_t i = 0; i < next.size(); ++i) frame_[body.params[i]] = std::move(next[i]);
     }
-    for (std::size_t i = 0; i < step.out.size(); ++i) frame_[step.out[i]] = std::move(frame_[body.params[i]]);
+    for (std::size_t i = 0; i < step.out.size(); ++i)
+      frame_[step.out[i]] = std::move(frame_[body.params[i]]);
     return {};
   }
 
@@ -229,16 +251,19 @@ class Executor {
   void take_outputs(const StepBlock& region, Tensors& outputs) {
     for (std::size_t i = 0; i < region.outputs.size(); ++i) {
       const Slot slot = region.outputs[i];
-      const auto later = std::find(region.outputs.begin() + static_cast<std::ptrdiff_t>(i) + 1, region.outputs.end(), slot);
+      const auto later = std::find(region.outputs.begin() + static_cast<std::ptrdiff_t>(i) + 1,
+                                   region.outputs.end(), slot);
       outputs[i] = pass_value(frame_[slot], later == region.outputs.end() && owns(region, slot));
     }
   }
 
   static bool owns(const StepBlock& region, Slot slot) {
-    return std::find(region.params.begin(), region.params.end(), slot) != region.params.end() || made_in(region, slot);
+    return std::find(region.params.begin(), region.params.end(), slot) != region.params.end() ||
+           made_in(region, slot);
   }
 
-  /// Whether a step of the region makes the slot: not a captured value, which goes on living outside.
+  /// Whether a step of the region makes the slot: not a captured value, which goes on living
+  /// outside.
   static bool made_in(const StepBlock& region, Slot slot) {
     return std::any_of(region.steps.begin(), region.steps.end(), [slot](const Step& step) {
       const auto fresh = step.out.begin() + static_cast<std::ptrdiff_t>(fresh_outputs(step));
@@ -278,7 +303,7 @@ Result<Tensor> compact_copy(Context& context, const Tensor& tensor) {
   return copy;
 }
 
-Result<Tensor> as_value(Context& context, Tensor tensor) {
+Result<Tensor> as_value(Context& context, const Tensor& tensor) {
   const auto needed = static_cast<std::size_t>(byte_count(tensor.type));
   if (tensor.storage->buffer->bytes() > 2 * needed && tensor.storage->buffer->bytes() > 4096) {
     return compact_copy(context, tensor);

@@ -19,8 +19,8 @@ struct Outcome {
   std::vector<bool> written;
 };
 
-/// Runs a plan. `arguments` have the plan's types; those that it writes in place have no element in two
-/// positions. The only place where tensors change.
+/// Runs a plan. `arguments` have the plan's types; those that it writes in place have no element in
+/// two positions. The only place where tensors change.
 Outcome execute(ops::Context& context, const Plan& plan, std::span<const Tensor> arguments);
 
 /// True if two positions of the window are one element (broadcast axes).
@@ -29,8 +29,8 @@ bool repeats_elements(const Tensor& tensor);
 /// A copy in C order with memory of its own.
 Result<Tensor> compact_copy(ops::Context& context, const Tensor& tensor);
 
-/// A tensor as a handle may keep it: a value has a Storage of its own, and does not hold on to memory more than
-/// twice its size.
-Result<Tensor> as_value(ops::Context& context, Tensor tensor);
+/// A tensor as a handle may keep it: a value has a Storage of its own, and does not hold on to
+/// memory more than twice its size.
+Result<Tensor> as_value(ops::Context& context, const Tensor& tensor);
 
 }  // namespace outrigger::engine

@@ -60,8 +60,9 @@ class PassBuilder {
   };
 
   bool produced_here(Slot slot) const {
-    return std::any_of(nodes_.begin(), nodes_.end(),
-                       [slot](const Node* node) { return !node->in_place && node->out[0] == slot; });
+    return std::any_of(nodes_.begin(), nodes_.end(), [slot](const Node* node) {
+      return !node->in_place && node->out[0] == slot;
+    });
   }
 
   void collect_inputs() {
@@ -76,7 +77,8 @@ class PassBuilder {
   }
 
   const Known* find(Slot slot) const {
-    const auto found = std::find_if(known_.begin(), known_.end(), [slot](const Known& k) { return k.slot == slot; });
+    const auto found = std::find_if(known_.begin(), known_.end(),
+                                    [slot](const Known& k) { return k.slot == slot; });
     return found == known_.end() ? nullptr : &*found;
   }
 
@@ -86,7 +88,8 @@ class PassBuilder {
   }
 
   Pass::Register micro_op(ops::TileFn run, DType result, std::initializer_list<Pass::Register> in) {
-    Pass::MicroOp op{.run = run, .out = new_register(result), .arity = static_cast<std::uint8_t>(in.size())};
+    Pass::MicroOp op{
+        .run = run, .out = new_register(result), .arity = static_cast<std::uint8_t>(in.size())};
     std::copy(in.begin(), in.end(), op.in.begin());
     // Unused operands read what is there: cheaper than a branch for each tile.
     std::fill(op.in.begin() + op.arity, op.in.end(), op.arity == 0 ? op.out : op.in[0]);
@@ -125,7 +128,8 @@ class PassBuilder {
   bool escapes(const Node& node) const {
     std::uint32_t inside = 0;
     for (const Node* other : nodes_) {
-      inside += static_cast<std::uint32_t>(std::count(other->in.begin(), other->in.end(), node.out[0]));
+      inside +=
+          static_cast<std::uint32_t>(std::count(other->in.begin(), other->in.end(), node.out[0]));
     }
     return uses_.of(node.out[0]) > inside;
   }
@@ -154,8 +158,10 @@ class Fuser {
     result.params = block.params;
     result.outputs = block.outputs;
     for (const Node& node : block.nodes) {
-      if (node.row->kind == Kind::elementwise) elementwise(node, result.steps);
-      else other(node, result.steps);
+      if (node.row->kind == Kind::elementwise)
+        elementwise(node, result.steps);
+      else
+        other(node, result.steps);
     }
     flush(result.steps);
     return result;
@@ -167,11 +173,13 @@ class Fuser {
   const Dims& shape_of(const Node& node) const { return node.inferred.results[0].shape; }
 
   bool made_by_group(Slot slot) const {
-    return std::any_of(group_.begin(), group_.end(), [slot](const Node* node) { return node->out[0] == slot; });
+    return std::any_of(group_.begin(), group_.end(),
+                       [slot](const Node* node) { return node->out[0] == slot; });
   }
 
   bool depends_on_group(const Node& node) const {
-    return std::any_of(node.in.begin(), node.in.end(), [this](Slot slot) { return made_by_group(slot); });
+    return std::any_of(node.in.begin(), node.in.end(),
+                       [this](Slot slot) { return made_by_group(slot); });
   }
 
   void elementwise(const Node& node, std::vector<Step>& steps) {
@@ -188,7 +196,8 @@ class Fuser {
     }
     // What is written must be a tensor by then, not a register.
     if (node.in_place && made_by_group(node.out[0])) flush(steps);
-    const std::size_t registers = (group_.size() + 1) * registers_per_node + inputs_ + node.in.size();
+    const std::size_t registers =
+        (group_.size() + 1) * registers_per_node + inputs_ + node.in.size();
     if (registers > ops::pass_registers_max) flush(steps);
     group_.push_back(&node);
     inputs_ += node.in.size();
@@ -208,19 +217,25 @@ class Fuser {
     step.out = node.out;
     step.in_place = node.in_place;
     for (const Slot slot : node.out) step.types.push_back(plan_.types[slot]);
-    for (const Block& region : node.regions) step.regions.push_back(Fuser(plan_, uses_).block(region));
+    for (const Block& region : node.regions)
+      step.regions.push_back(Fuser(plan_, uses_).block(region));
     steps.push_back(std::move(step));
   }
 
   static Step::Kind kind_of(const Node& node) {
     switch (node.row->kind) {
-      case Kind::view: return Step::Kind::view;
-      case Kind::constant: return Step::Kind::constant;
-      case Kind::update: return Step::Kind::update;
-      case Kind::control: return node.row->name == "while" ? Step::Kind::loop : Step::Kind::branch;
+      case Kind::view:
+        return Step::Kind::view;
+      case Kind::constant:
+        return Step::Kind::constant;
+      case Kind::update:
+        return Step::Kind::update;
+      case Kind::control:
+        return node.row->name == "while" ? Step::Kind::loop : Step::Kind::branch;
       case Kind::create:
       case Kind::compute:
-      case Kind::elementwise: break;
+      case Kind::elementwise:
+        break;
     }
     return Step::Kind::compute;
   }

@@ -8,7 +8,9 @@ namespace {
 
 constexpr std::uint64_t unbounded = std::numeric_limits<std::uint64_t>::max();
 
-std::uint64_t bytes_of(const TensorType& type) { return static_cast<std::uint64_t>(byte_count(type)); }
+std::uint64_t bytes_of(const TensorType& type) {
+  return static_cast<std::uint64_t>(byte_count(type));
+}
 
 /// All slots that a step uses, its nested regions' captures included.
 void collect_uses(const Step& step, std::vector<Slot>& uses) {
@@ -34,7 +36,8 @@ class LastUses {
     };
     if (owns_params) std::for_each(block.params.begin(), block.params.end(), own);
     for (const Step& step : block.steps) {
-      std::for_each(step.out.begin(), step.out.begin() + static_cast<std::ptrdiff_t>(fresh_outputs(step)), own);
+      std::for_each(step.out.begin(),
+                    step.out.begin() + static_cast<std::ptrdiff_t>(fresh_outputs(step)), own);
     }
     const auto end = static_cast<std::uint32_t>(block.steps.size());
     for (const Slot slot : mine) last_[slot] = 0;
@@ -52,7 +55,7 @@ class LastUses {
     for (Step& step : block.steps) {
       for (std::size_t r = 0; r < step.regions.size(); ++r) {
         // The condition of a loop leaves the carried values to the body.
-        LastUses(owned_.size()).block(step.regions[r], step.kind == Step::Kind::loop && r == 1);
+        this->block(step.regions[r], step.kind == Step::Kind::loop && r == 1);
       }
     }
   }
@@ -83,11 +86,12 @@ class LastUses {
   std::vector<Slot> uses_;
 };
 
-/// Follows the bytes that a run holds, as an upper bound: work in place counts only where the plan alone
-/// shows that it will happen.
+/// Follows the bytes that a run holds, as an upper bound: work in place counts only where the plan
+/// alone shows that it will happen.
 class PeakMeter {
  public:
-  explicit PeakMeter(const Plan& plan) : plan_(plan), held_(plan.types.size(), 0), root_(plan.types.size()) {
+  explicit PeakMeter(const Plan& plan)
+      : plan_(plan), held_(plan.types.size(), 0), root_(plan.types.size()) {
     for (Slot slot = 0; slot < root_.size(); ++slot) root_[slot] = slot;
     users_.assign(root_.size(), 0);
   }
@@ -134,15 +138,20 @@ class PeakMeter {
   /// Whether the step may take over the operand's memory for a result of that size.
   bool donates(const Step& step, std::size_t position, std::uint64_t bytes) const {
     const Slot slot = step.in[position];
-    return position < 64 && (step.dies >> position & 1) != 0 && root_[slot] == slot && users_[slot] == 1 &&
-           held_[slot] == bytes && bytes > 0;
+    return position < 64 && (step.dies >> position & 1) != 0 && root_[slot] == slot &&
+           users_[slot] == 1 && held_[slot] == bytes && bytes > 0;
   }
 
   void step(const Step& step) {
     switch (step.kind) {
-      case Step::Kind::view: share(step.out[0], step.in[0]); return;
-      case Step::Kind::constant: return;
-      case Step::Kind::pass: pass(step); return;
+      case Step::Kind::view:
+        share(step.out[0], step.in[0]);
+        return;
+      case Step::Kind::constant:
+        return;
+      case Step::Kind::pass:
+        pass(step);
+        return;
       case Step::Kind::update:
         if (step.in_place) return;
         take_or_hold(step, 0, step.out[0]);
@@ -150,8 +159,12 @@ class PeakMeter {
       case Step::Kind::compute:
         if (!step.in_place) hold(step.out[0], bytes_of(step.types[0]));
         return;
-      case Step::Kind::loop: loop(step); return;
-      case Step::Kind::branch: branch(step); return;
+      case Step::Kind::loop:
+        loop(step);
+        return;
+      case Step::Kind::branch:
+        branch(step);
+        return;
     }
   }
 
@@ -183,7 +196,8 @@ class PeakMeter {
   }
 
   void loop(const Step& step) {
-    // The carried values are the loop's own from the first turn on; each turn's results come beside them.
+    // The carried values are the loop's own from the first turn on; each turn's results come beside
+    // them.
     const StepBlock& body = step.regions[1];
     for (std::size_t i = 0; i < body.params.size(); ++i) {
       const std::uint64_t bytes = bytes_of(plan_.types[body.params[i]]);
@@ -226,8 +240,10 @@ std::uint64_t work_of(const StepBlock& block, const Plan& plan) {
   for (const Step& step : block.steps) {
     if (step.kind == Step::Kind::loop) return unbounded;
     std::uint64_t elements = 1;
-    for (const TensorType& type : step.types) elements += static_cast<std::uint64_t>(element_count(type.shape));
-    for (const Slot slot : step.in) elements += static_cast<std::uint64_t>(element_count(plan.types[slot].shape));
+    for (const TensorType& type : step.types)
+      elements += static_cast<std::uint64_t>(element_count(type.shape));
+    for (const Slot slot : step.in)
+      elements += static_cast<std::uint64_t>(element_count(plan.types[slot].shape));
     if (step.kind == Step::Kind::view) elements = 1;
     elements = std::min(elements, std::uint64_t{1} << 28);  // more is a lot anyway
     // A product of matrices does more than one operation for each element.

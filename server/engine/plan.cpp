@@ -4,7 +4,8 @@
 
 namespace outrigger::engine {
 
-Result<std::shared_ptr<const Plan>> make_plan(Memory& memory, std::shared_ptr<const Program> program,
+Result<std::shared_ptr<const Plan>> make_plan(Memory& memory,
+                                              std::shared_ptr<const Program> program,
                                               std::span<const TensorType> arguments) {
   auto plan = std::make_shared<Plan>();
   OUTRIGGER_TRY(const Block block, resolve(memory, *program, arguments, *plan));
@@ -29,7 +30,8 @@ Result<void> check_region(const Region& region, const Path& path) {
     };
     const ops::OpRow* row = ops::find_op(instruction.op);
     if (row == nullptr) return refuse(Error{ErrorCode::unknown_op, "there is no such op"});
-    if (auto checked = ops::check_attrs(*row, instruction.attrs); !checked) return refuse(std::move(checked).error());
+    if (auto checked = ops::check_attrs(*row, instruction.attrs); !checked)
+      return refuse(std::move(checked).error());
     for (std::size_t r = 0; r < instruction.regions.size(); ++r) {
       Path inner = here;
       inner.push_back(static_cast<std::uint32_t>(r));

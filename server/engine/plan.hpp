@@ -29,13 +29,13 @@ struct Node {
   const ops::OpRow* row = nullptr;
   /// Null for the casts that the planner adds.
   const Attrs* attrs = nullptr;
-  Path path = {};
-  Slots in = {};
-  Slots out = {};
-  ops::Inferred inferred = {};
+  Path path;
+  Slots in;
+  Slots out;
+  ops::Inferred inferred;
   /// Writes into this operand's memory (or makes a mutable view of it).
   bool in_place = false;
-  std::vector<Block> regions = {};
+  std::vector<Block> regions;
 };
 
 /// A region with its types resolved.
@@ -69,7 +69,8 @@ struct Step {
   Slots dead;
 };
 
-/// How many of the step's leading outputs are values that it makes; the others are operands written in place.
+/// How many of the step's leading outputs are values that it makes; the others are operands written
+/// in place.
 inline std::size_t fresh_outputs(const Step& step) {
   if (step.kind == Step::Kind::pass) return step.fresh_outputs;
   return step.in_place && step.kind != Step::Kind::view ? 0 : step.out.size();
@@ -103,7 +104,8 @@ struct Plan {
 
 /// Checks the program wholly against the types of its arguments and plans it. Nothing is executed.
 /// Errors: every code of PROTOCOL.md that speaks of programs, with path and op.
-Result<std::shared_ptr<const Plan>> make_plan(Memory& memory, std::shared_ptr<const Program> program,
+Result<std::shared_ptr<const Plan>> make_plan(Memory& memory,
+                                              std::shared_ptr<const Program> program,
                                               std::span<const TensorType> arguments);
 
 /// The form of a program that does not depend on types: ids, regions, op names, attributes.
@@ -111,8 +113,10 @@ Result<void> check_program(const Program& program);
 
 // The planner's stages, in their order.
 
-/// Resolves ids and operands, infers types. Fills types, constants, arguments and results of the plan.
-Result<Block> resolve(Memory& memory, const Program& program, std::span<const TensorType> arguments, Plan& plan);
+/// Resolves ids and operands, infers types. Fills types, constants, arguments and results of the
+/// plan.
+Result<Block> resolve(Memory& memory, const Program& program, std::span<const TensorType> arguments,
+                      Plan& plan);
 /// Groups elementwise nodes into passes.
 StepBlock fuse(const Block& block, const Plan& plan);
 /// Finds last uses, the peak of memory and the amount of work.

@@ -26,15 +26,18 @@ void Programs::clear() {
   by_use_.clear();
 }
 
-Result<std::shared_ptr<const Plan>> Programs::plan(std::uint64_t id, std::span<const TensorType> arguments) {
+Result<std::shared_ptr<const Plan>> Programs::plan(std::uint64_t id,
+                                                   std::span<const TensorType> arguments) {
   const auto found = index_.find(id);
   if (found == index_.end()) {
-    return fail(ErrorCode::unknown_program, "there is no prepared program " + std::to_string(id) + ": prepare it (again)");
+    return fail(ErrorCode::unknown_program,
+                "there is no prepared program " + std::to_string(id) + ": prepare it (again)");
   }
   by_use_.splice(by_use_.begin(), by_use_, found->second);
   auto& plans = found->second->plans;
   const auto fits = [&](const std::shared_ptr<const Plan>& plan) {
-    return std::equal(arguments.begin(), arguments.end(), plan->arguments.begin(), plan->arguments.end());
+    return std::equal(arguments.begin(), arguments.end(), plan->arguments.begin(),
+                      plan->arguments.end());
   };
   const auto known = std::find_if(plans.begin(), plans.end(), fits);
   if (known != plans.end()) {

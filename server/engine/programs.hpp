@@ -13,8 +13,8 @@
 
 namespace outrigger::engine {
 
-/// The prepared programs of one session, each with its plans for the argument types that it was called
-/// with. Both are bounded; the least recently used goes first.
+/// The prepared programs of one session, each with its plans for the argument types that it was
+/// called with. Both are bounded; the least recently used goes first.
 class Programs {
  public:
   Programs(Memory& memory, const Limits& limits) : memory_(memory), limits_(limits) {}

@@ -14,7 +14,8 @@ namespace {
 constexpr std::uint64_t protocol_version = 1;
 
 /// Bytes that count against the window: what the request brought and what it asks for.
-std::uint64_t bytes_of(const wire::Request& request, const std::shared_ptr<const wire::Frame>& frame) {
+std::uint64_t bytes_of(const wire::Request& request,
+                       const std::shared_ptr<const wire::Frame>& frame) {
   const auto* download = std::get_if<wire::Download>(&request.body);
   return (frame ? frame->size() : 0) + (download != nullptr ? download->length : 0);
 }
@@ -36,9 +37,11 @@ void QueuedSession::submit(wire::Request request, std::shared_ptr<const wire::Fr
   }
   if (std::holds_alternative<wire::Ping>(request.body)) return send(wire::encode_ok(id));
   if (const auto* victim = std::get_if<wire::Cancel>(&request.body)) return cancel(id, *victim);
-  if (const auto* info = std::get_if<wire::Info>(&request.body); info != nullptr && !info->handle) return describe(id);
+  if (const auto* info = std::get_if<wire::Info>(&request.body); info != nullptr && !info->handle)
+    return describe(id);
   if (std::holds_alternative<wire::Bye>(request.body)) {
     finished_ = true;
+    cancel_all();
     return send(wire::encode_ok(id));
   }
   submit_task(std::move(request), std::move(frame));
@@ -53,10 +56,12 @@ void QueuedSession::hello(std::uint64_t id, const wire::Hello& request) {
   if (request.protocol != protocol_version) {
     finished_ = true;
     return send_error(id, ErrorCode::bad_request,
-                      "hello: this daemon speaks protocol version " + std::to_string(protocol_version) + ", the client speaks " +
+                      "hello: this daemon speaks protocol version " +
+                          std::to_string(protocol_version) + ", the client speaks " +
                           std::to_string(request.protocol));
   }
-  if (greeted_) return send_error(id, ErrorCode::bad_request, "hello: the session has begun already");
+  if (greeted_)
+    return send_error(id, ErrorCode::bad_request, "hello: the session has begun already");
   greeted_ = true;
   wire::HelloReply reply;
   reply.server = server_name;
@@ -89,6 +94,11 @@ void QueuedSession::describe(std::uint64_t id) {
   send(wire::encode_info(id, reply));
 }
 
+void QueuedSession::cancel_all() {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [id, task] : pending_) task->interrupt.cancel();
+}
+
 void QueuedSession::cancel(std::uint64_t id, const wire::Cancel& request) {
   bool found = false;
   {
@@ -110,11 +120,13 @@ void QueuedSession::submit_task(wire::Request request, std::shared_ptr<const wir
   task->frame = std::move(frame);
   if (const auto* run = std::get_if<wire::Run>(&task->body); run != nullptr && run->deadline_ms) {
     // More than a day is as good as never, and cannot overflow the clock.
-    const auto left = std::chrono::milliseconds(std::min<std::uint64_t>(*run->deadline_ms, 86'400'000));
+    const auto left =
+        std::chrono::milliseconds(std::min<std::uint64_t>(*run->deadline_ms, 86'400'000));
     task->interrupt.set_deadline(ops::Interrupt::Clock::now() + left);
   }
   if (!admit(task)) {
-    return send_error(task->id, ErrorCode::bad_request, "the id " + std::to_string(task->id) + " is that of a pending request");
+    return send_error(task->id, ErrorCode::bad_request,
+                      "the id " + std::to_string(task->id) + " is that of a pending request");
   }
   if (run_here(task)) return;
   bool first = false;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -28,9 +29,9 @@ class Resolver {
 
   Result<Block> program(const Program& program, std::span<const TensorType> arguments) {
     if (program.params.size() != arguments.size()) {
-      return fail(ErrorCode::bad_program, "the program has " + std::to_string(program.params.size()) +
-                                              " parameters, but " + std::to_string(arguments.size()) +
-                                              " arguments were given");
+      return fail(ErrorCode::bad_program,
+                  "the program has " + std::to_string(program.params.size()) + " parameters, but " +
+                      std::to_string(arguments.size()) + " arguments were given");
     }
     Block block;
     for (std::size_t i = 0; i < arguments.size(); ++i) {
@@ -43,12 +44,28 @@ class Resolver {
     OUTRIGGER_CHECK(body(program, {}, block));
     for (const Slot slot : block.outputs) {
       plan_.results.push_back(plan_.types[slot]);
-      plan_.result_aliases.push_back(aliases_.contains(slot));
+      plan_.result_aliases.push_back(aliases_.contains(slot) || is_viewed(block, slot));
     }
     return block;
   }
 
  private:
+  /// Whether a value that the program made is a result together with a mutable view of it: they
+  /// stay one.
+  bool is_viewed(const Block& block, Slot slot) const {
+    if (slot < plan_.arguments.size()) return false;
+    return std::any_of(block.outputs.begin(), block.outputs.end(), [&](Slot other) {
+      return other != slot && aliases_.contains(other) && base_of(other) == slot;
+    });
+  }
+
+  /// What a chain of mutable views looks at in the end.
+  Slot base_of(Slot slot) const {
+    for (auto base = aliases_.find(slot); base != aliases_.end(); base = aliases_.find(slot))
+      slot = base->second;
+    return slot;
+  }
+
   Slot new_slot(TensorType type) {
     plan_.types.push_back(std::move(type));
     return static_cast<Slot>(plan_.types.size() - 1);
@@ -101,13 +118,18 @@ class Resolver {
     if (row == nullptr) return fail(ErrorCode::unknown_op, "there is no such op");
     OUTRIGGER_CHECK(ops::check_attrs(*row, instruction.attrs));
     OUTRIGGER_CHECK(check_counts(*row, instruction));
-    Node node{.row = row, .attrs = &instruction.attrs, .path = path, .in_place = instruction.in_place};
+    Node node;
+    node.row = row;
+    node.attrs = &instruction.attrs;
+    node.path = path;
+    node.in_place = instruction.in_place;
     if (row->kind == Kind::control) return control(instruction, std::move(node), block);
 
     boost::container::small_vector<InferOperand, 4> operands;
     OUTRIGGER_CHECK(operand_slots(instruction, operands, node.in));
-    OUTRIGGER_TRY(node.inferred, row->infer(InferCall{std::span(operands.data(), operands.size()),
-                                                      ops::AttrView(instruction.attrs)}));
+    OUTRIGGER_TRY(node.inferred,
+                  ops::infer(*row, InferCall{std::span(operands.data(), operands.size()),
+                                             ops::AttrView(instruction.attrs)}));
     OUTRIGGER_CHECK(materialize_literals(operands, node));
     if (row->kind != Kind::elementwise) add_casts(node, block);
     if (node.in_place) {
@@ -127,15 +149,18 @@ class Resolver {
     // A slice of a scalar has no starts: "many" may be none beside other operands.
     const std::size_t least = many && wanted > 1 ? wanted - 1 : wanted;
     if (given < least || (!many && given > wanted)) {
-      return fail(ErrorCode::bad_program, "takes " + std::string(many ? "at least " : "") + std::to_string(least) +
-                                              " operands, got " + std::to_string(given));
+      return fail(ErrorCode::bad_program, "takes " + std::string(many ? "at least " : "") +
+                                              std::to_string(least) + " operands, got " +
+                                              std::to_string(given));
     }
     if (instruction.regions.size() != row.regions.size()) {
-      return fail(ErrorCode::bad_program, "takes " + std::to_string(row.regions.size()) + " regions, got " +
+      return fail(ErrorCode::bad_program, "takes " + std::to_string(row.regions.size()) +
+                                              " regions, got " +
                                               std::to_string(instruction.regions.size()));
     }
     if (row.kind != Kind::control && instruction.out.size() != 1) {
-      return fail(ErrorCode::bad_program, "gives 1 result, but `out` names " + std::to_string(instruction.out.size()));
+      return fail(ErrorCode::bad_program,
+                  "gives 1 result, but `out` names " + std::to_string(instruction.out.size()));
     }
     if (instruction.in_place && row.in_place < 0) {
       return fail(ErrorCode::bad_program, "has no in-place form");
@@ -145,7 +170,8 @@ class Resolver {
 
   /// Slots of tensor operands; literals get theirs once their dtype is known.
   Result<void> operand_slots(const Instruction& instruction,
-                             boost::container::small_vector<InferOperand, 4>& operands, Slots& slots) {
+                             boost::container::small_vector<InferOperand, 4>& operands,
+                             Slots& slots) {
     for (const Operand& operand : instruction.in) {
       if (const auto* number = std::get_if<Number>(&operand)) {
         operands.push_back(InferOperand{TensorType{infer_dtype(*number), {}}, number});
@@ -173,7 +199,8 @@ class Resolver {
 
   Result<void> constant_operand(const Instruction& instruction, Node& node) {
     const ops::AttrView attrs(instruction.attrs);
-    OUTRIGGER_TRY(const Slot value, constant(attrs.number("value"), node.inferred.results[0].dtype));
+    OUTRIGGER_TRY(const Slot value,
+                  constant(attrs.number("value"), node.inferred.results[0].dtype));
     node.in.push_back(value);
     return {};
   }
@@ -187,13 +214,17 @@ class Resolver {
     return slot;
   }
 
-  /// Brings operands to the dtypes that the op asked for; elementwise ops cast inside of their pass.
+  /// Brings operands to the dtypes that the op asked for; elementwise ops cast inside of their
+  /// pass.
   void add_casts(Node& node, Block& block) {
     for (std::size_t i = 0; i < node.in.size(); ++i) {
       const TensorType& type = plan_.types[node.in[i]];
       const DType wanted = node.inferred.operands[i];
       if (type.dtype == wanted) continue;
-      Node cast{.row = ops::find_op("as_type"), .path = node.path, .in = {node.in[i]}};
+      Node cast;
+      cast.row = ops::find_op("as_type");
+      cast.path = node.path;
+      cast.in = {node.in[i]};
       cast.inferred.compute = wanted;
       cast.inferred.operands = {wanted};
       cast.inferred.results.push_back(TensorType{wanted, type.shape});
@@ -229,7 +260,8 @@ class Resolver {
     const TensorType& result = node.inferred.results[0];
     if (type != result) {
       return fail(type.dtype != result.dtype ? ErrorCode::bad_dtype : ErrorCode::bad_shape,
-                  "cannot be done in place: the operand is " + to_string(type) + ", but the result is " + to_string(result));
+                  "cannot be done in place: the operand is " + to_string(type) +
+                      ", but the result is " + to_string(result));
     }
     node.out.push_back(target);
     return define(instruction.out[0], target);
@@ -237,8 +269,8 @@ class Resolver {
 
   /// A write to a mutable view is a write to what it looks at.
   void mark_written(Slot slot) {
-    for (auto base = aliases_.find(slot); base != aliases_.end(); base = aliases_.find(slot)) slot = base->second;
-    if (slot < plan_.written.size()) plan_.written[slot] = true;
+    const Slot base = base_of(slot);
+    if (base < plan_.written.size()) plan_.written[base] = true;
   }
 
   Result<void> control(const Instruction& instruction, Node node, Block& block) {
@@ -255,7 +287,8 @@ class Resolver {
     }
     if (instruction.out.size() != node.inferred.results.size()) {
       return fail(ErrorCode::bad_program, "gives " + std::to_string(node.inferred.results.size()) +
-                                              " results, but `out` names " + std::to_string(instruction.out.size()));
+                                              " results, but `out` names " +
+                                              std::to_string(instruction.out.size()));
     }
     OUTRIGGER_CHECK(results(instruction, node));
     block.nodes.push_back(std::move(node));
@@ -263,16 +296,19 @@ class Resolver {
   }
 
   /// Resolves a nested region whose parameters are the given slots.
-  Result<Block> region(const Instruction& instruction, std::size_t index, const Slots& params, const Path& path) {
+  Result<Block> region(const Instruction& instruction, std::size_t index, const Slots& params,
+                       const Path& path) {
     const Region& region = instruction.regions[index];
     if (region.params.size() != params.size()) {
-      return fail(ErrorCode::bad_program, "region " + std::to_string(index) + " must have " + std::to_string(params.size()) +
-                                              " parameters, has " + std::to_string(region.params.size()));
+      return fail(ErrorCode::bad_program, "region " + std::to_string(index) + " must have " +
+                                              std::to_string(params.size()) + " parameters, has " +
+                                              std::to_string(region.params.size()));
     }
     const std::size_t scope = scope_.size();
     Block block;
     block.params = params;
-    for (std::size_t i = 0; i < params.size(); ++i) OUTRIGGER_CHECK(define(region.params[i], params[i]));
+    for (std::size_t i = 0; i < params.size(); ++i)
+      OUTRIGGER_CHECK(define(region.params[i], params[i]));
     Path inner = path;
     inner.push_back(static_cast<std::uint32_t>(index));
     OUTRIGGER_CHECK(body(region, inner, block));
@@ -282,7 +318,8 @@ class Resolver {
 
   std::string output_types(const Block& block) const {
     std::string text;
-    for (const Slot slot : block.outputs) text += (text.empty() ? "" : ", ") + to_string(plan_.types[slot]);
+    for (const Slot slot : block.outputs)
+      text += (text.empty() ? "" : ", ") + to_string(plan_.types[slot]);
     return "(" + text + ")";
   }
 
@@ -309,8 +346,8 @@ class Resolver {
     Block initial;
     initial.outputs = carried;
     if (const auto code = mismatch(body.outputs, carried)) {
-      return fail(*code, "the body must give the types that it takes, " + output_types(initial) + ", but gives " +
-                             output_types(body));
+      return fail(*code, "the body must give the types that it takes, " + output_types(initial) +
+                             ", but gives " + output_types(body));
     }
     for (const Slot slot : carried) node.inferred.results.push_back(plan_.types[slot]);
     node.regions.push_back(std::move(condition));
@@ -320,13 +357,14 @@ class Resolver {
 
   Result<void> branch(const Instruction& instruction, Node& node) {
     if (!plan_.types[node.in[0]].shape.empty()) {
-      return fail(ErrorCode::bad_shape, "the predicate must be a scalar, got " + to_string(plan_.types[node.in[0]]));
+      return fail(ErrorCode::bad_shape,
+                  "the predicate must be a scalar, got " + to_string(plan_.types[node.in[0]]));
     }
     OUTRIGGER_TRY(Block on_true, region(instruction, 0, {}, node.path));
     OUTRIGGER_TRY(Block on_false, region(instruction, 1, {}, node.path));
     if (const auto code = mismatch(on_true.outputs, on_false.outputs)) {
-      return fail(*code, "both regions must give the same types: " + output_types(on_true) + " and " +
-                             output_types(on_false));
+      return fail(*code, "both regions must give the same types: " + output_types(on_true) +
+                             " and " + output_types(on_false));
     }
     for (const Slot slot : on_true.outputs) node.inferred.results.push_back(plan_.types[slot]);
     node.regions.push_back(std::move(on_true));
@@ -344,7 +382,8 @@ class Resolver {
 
 }  // namespace
 
-Result<Block> resolve(Memory& memory, const Program& program, std::span<const TensorType> arguments, Plan& plan) {
+Result<Block> resolve(Memory& memory, const Program& program, std::span<const TensorType> arguments,
+                      Plan& plan) {
   return Resolver(memory, plan).program(program, arguments);
 }
 

@@ -35,13 +35,14 @@ class Session {
   /// Answers a refused request that has an id.
   virtual void refuse(const wire::Refusal& refusal) = 0;
 
-  /// Requests without a terminal reply, and the bytes that they hold or asked for. The reader pauses
-  /// while they exceed the windows. A request must leave both counts *before* its reply is sent: the
-  /// reply is what makes the I/O thread look at them again.
+  /// Requests without a terminal reply, and the bytes that they hold or asked for. The reader
+  /// pauses while they exceed the windows. A request must leave both counts *before* its reply is
+  /// sent: the reply is what makes the I/O thread look at them again.
   virtual std::uint64_t pending_requests() const = 0;
   virtual std::uint64_t pending_bytes() const = 0;
 
-  /// True after `bye`, or a first request other than hello: close the connection when the replies are written.
+  /// True after `bye`, or a first request other than hello: close the connection when the replies
+  /// are written.
   virtual bool finished() const = 0;
 
   /// The connection is gone: cancels what is pending, frees all handles. Replies are no longer
@@ -50,7 +51,7 @@ class Session {
 };
 
 struct EngineOptions {
-  int threads = 0;               ///< 0: all that the process may use
+  int threads = 0;                 ///< 0: all that the process may use
   std::uint64_t memory_limit = 0;  ///< bytes for tensors and temporaries; 0: none
   Limits limits;
 };
@@ -58,6 +59,7 @@ struct EngineOptions {
 /// The process-wide engine: one thread that runs the programs of all sessions in turn.
 std::shared_ptr<Engine> make_engine(const EngineOptions& options);
 /// The engine must outlive its sessions, `outbox` close().
-std::shared_ptr<Session> open_session(const std::shared_ptr<Engine>& engine, std::shared_ptr<Outbox> outbox);
+std::shared_ptr<Session> open_session(const std::shared_ptr<Engine>& engine,
+                                      std::shared_ptr<Outbox> outbox);
 
 }  // namespace outrigger::engine

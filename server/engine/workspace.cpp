@@ -24,13 +24,19 @@ std::vector<std::uint64_t> new_handles(const Task& task) {
 
 }  // namespace
 
-std::optional<wire::Frame> Workspace::carry_out(Task& task, ops::Context& context, bool only_small) {
+std::optional<wire::Frame> Workspace::carry_out(Task& task, ops::Context& context,
+                                                bool only_small) {
   std::shared_ptr<const Plan> plan;
   if (task.interrupt.raised()) {
     const Error error = task.interrupt.error();
     abandon(task, error);
     return wire::encode_error(task.id, error);
   }
+  // Planning takes time too.
+  constexpr std::uint64_t small_program_bytes = std::uint64_t{8} << 10;
+  if (only_small && std::holds_alternative<wire::Run>(task.body) &&
+      task.bytes > small_program_bytes)
+    return std::nullopt;
   Reply reply = [&]() -> Reply {
     if (auto* run = std::get_if<wire::Run>(&task.body)) {
       OUTRIGGER_TRY(plan, plan_for(*run));
@@ -48,8 +54,11 @@ std::optional<wire::Frame> Workspace::carry_out(Task& task, ops::Context& contex
 
 bool Workspace::is_small(const Task& task, const std::shared_ptr<const Plan>& plan) const {
   if (plan) return plan->work <= small_work;
-  if (const auto* download = std::get_if<wire::Download>(&task.body)) return download->length <= small_bytes;
-  if (std::holds_alternative<wire::Load>(task.body) || std::holds_alternative<wire::Save>(task.body)) return false;
+  if (const auto* download = std::get_if<wire::Download>(&task.body))
+    return download->length <= small_bytes;
+  if (std::holds_alternative<wire::Load>(task.body) ||
+      std::holds_alternative<wire::Save>(task.body))
+    return false;
   return task.bytes <= small_bytes;
 }
 
@@ -63,9 +72,11 @@ void Workspace::clear() {
   store_.clear();
 }
 
-Workspace::Reply Workspace::dispatch(Task& task, ops::Context& context, const std::shared_ptr<const Plan>& plan) {
+Workspace::Reply Workspace::dispatch(Task& task, ops::Context& context,
+                                     const std::shared_ptr<const Plan>& plan) {
   const std::uint64_t id = task.id;
-  if (const auto* request = std::get_if<wire::Run>(&task.body)) return run(id, *request, context, *plan);
+  if (const auto* request = std::get_if<wire::Run>(&task.body))
+    return run(id, *request, context, *plan);
   if (const auto* request = std::get_if<wire::Upload>(&task.body)) return upload(id, *request);
   if (const auto* request = std::get_if<wire::Download>(&task.body)) return download(id, *request);
   if (const auto* request = std::get_if<wire::Release>(&task.body)) return release(id, *request);
@@ -96,18 +107,22 @@ Workspace::Reply Workspace::info(std::uint64_t id, const wire::Info& request) {
 
 wire::ResultType Workspace::describe(std::uint64_t handle) {
   const Tensor& tensor = **store_.find(handle);
-  return wire::ResultType{handle, name_of(tensor.dtype()), {tensor.shape().begin(), tensor.shape().end()}};
+  return wire::ResultType{
+      handle, name_of(tensor.dtype()), {tensor.shape().begin(), tensor.shape().end()}};
 }
 
 Result<void> Workspace::begin_upload(const wire::Upload& request) {
-  OUTRIGGER_CHECK(store_.check_new(request.handle));
+  uploads_.erase(request.handle);  // an upload that begins again replaces the one before
+  OUTRIGGER_CHECK(check_new(request.handle, 1));
   const auto dtype = parse_dtype(request.dtype);
   if (!dtype) {
-    return fail(ErrorCode::bad_dtype, "\"" + request.dtype + "\" is none of the dtypes " + std::string(dtype_names()));
+    return fail(ErrorCode::bad_dtype,
+                "\"" + request.dtype + "\" is none of the dtypes " + std::string(dtype_names()));
   }
   OUTRIGGER_CHECK(check_shape(request.shape, size_of(*dtype)));
   if (uploads_.size() >= limits_.uploads_max) {
-    return fail(ErrorCode::limit_exceeded, "there are already " + std::to_string(uploads_.size()) + " unfinished uploads");
+    return fail(ErrorCode::limit_exceeded,
+                "there are already " + std::to_string(uploads_.size()) + " unfinished uploads");
   }
   TensorType type{*dtype, Dims(request.shape.begin(), request.shape.end())};
   OUTRIGGER_TRY(Tensor tensor, allocate_tensor(memory_, std::move(type)));
@@ -120,8 +135,9 @@ Result<bool> Workspace::receive(const wire::Upload& request) {
   auto found = uploads_.find(request.handle);
   if (found == uploads_.end() || request.offset == 0) {
     if (request.offset != 0) {
-      OUTRIGGER_CHECK(store_.find(request.handle));  // tells why an earlier chunk failed
-      return fail(ErrorCode::bad_index, "the upload of tensor " + std::to_string(request.handle) + " has not begun");
+      if (const Error* cause = store_.failure(request.handle)) return tl::make_unexpected(*cause);
+      return fail(ErrorCode::bad_index,
+                  "the upload of tensor " + std::to_string(request.handle) + " has not begun");
     }
     OUTRIGGER_CHECK(begin_upload(request));
     found = uploads_.find(request.handle);
@@ -130,12 +146,14 @@ Result<bool> Workspace::receive(const wire::Upload& request) {
   const TensorType& type = upload.tensor.type;
   const auto total = static_cast<std::uint64_t>(byte_count(type));
   if (parse_dtype(request.dtype) != type.dtype ||
-      !std::equal(request.shape.begin(), request.shape.end(), type.shape.begin(), type.shape.end())) {
+      !std::equal(request.shape.begin(), request.shape.end(), type.shape.begin(),
+                  type.shape.end())) {
     return fail(ErrorCode::bad_request, "the upload began as " + to_string(type));
   }
   if (request.offset != upload.received || request.data.size() > total - upload.received) {
     return fail(ErrorCode::bad_index, std::to_string(request.data.size()) + " bytes at offset " +
-                                          std::to_string(request.offset) + ", but " + std::to_string(upload.received) + " of " +
+                                          std::to_string(request.offset) + ", but " +
+                                          std::to_string(upload.received) + " of " +
                                           std::to_string(total) + " have arrived");
   }
   if (!request.data.empty()) {
@@ -162,13 +180,17 @@ Workspace::Reply Workspace::download(std::uint64_t id, const wire::Download& req
   OUTRIGGER_TRY(const Tensor* tensor, store_.find(request.handle));
   const auto total = static_cast<std::uint64_t>(byte_count(tensor->type));
   if (request.offset > total || request.length > total - request.offset) {
-    return fail(ErrorCode::bad_index, std::to_string(request.length) + " bytes at offset " + std::to_string(request.offset) +
-                                          " are outside of " + to_string(tensor->type) + ", " + std::to_string(total) + " bytes");
+    return fail(ErrorCode::bad_index, std::to_string(request.length) + " bytes at offset " +
+                                          std::to_string(request.offset) + " are outside of " +
+                                          to_string(tensor->type) + ", " + std::to_string(total) +
+                                          " bytes");
   }
   constexpr std::uint64_t reply_overhead = 1024;
   if (request.length > limits_.frame_bytes_max - reply_overhead) {
-    return fail(ErrorCode::limit_exceeded, "a reply holds at most " + std::to_string(limits_.frame_bytes_max - reply_overhead) +
-                                               " bytes, asked for " + std::to_string(request.length));
+    return fail(ErrorCode::limit_exceeded,
+                "a reply holds at most " +
+                    std::to_string(limits_.frame_bytes_max - reply_overhead) +
+                    " bytes, asked for " + std::to_string(request.length));
   }
   wire::DataFrame reply = wire::encode_data(id, request.length);
   std::uint8_t* to = reply.frame.data() + reply.data_offset;
@@ -176,25 +198,30 @@ Workspace::Reply Workspace::download(std::uint64_t id, const wire::Download& req
   const std::uint64_t first = request.offset / width;
   const std::uint64_t last = (request.offset + request.length + width - 1) / width;
   if (request.length == 0) return std::move(reply.frame);
-  if (request.offset % width == 0 && request.length % width == 0) {
-    ops::read_elements(*tensor, static_cast<std::int64_t>(first), static_cast<std::int64_t>(last - first), to);
+  if (tensor->contiguous()) {
+    std::memcpy(to, tensor->data() + request.offset, request.length);
   } else {
-    std::vector<std::uint8_t> whole((last - first) * width);
-    ops::read_elements(*tensor, static_cast<std::int64_t>(first), static_cast<std::int64_t>(last - first), whole.data());
-    std::memcpy(to, whole.data() + (request.offset - first * width), request.length);
+    // By way of aligned memory: neither the request's bounds nor the frame keep to whole elements.
+    std::vector<std::uint64_t> whole(((last - first) * width + 7) / 8);
+    ops::read_elements(*tensor, static_cast<std::int64_t>(first),
+                       static_cast<std::int64_t>(last - first), whole.data());
+    std::memcpy(
+        to, reinterpret_cast<const std::uint8_t*>(whole.data()) + (request.offset - first * width),
+        request.length);
   }
   return std::move(reply.frame);
 }
 
 Workspace::Reply Workspace::load(std::uint64_t id, const wire::Load& request) {
-  OUTRIGGER_CHECK(store_.check_new(request.handle));
+  OUTRIGGER_CHECK(check_new(request.handle, 1));
   OUTRIGGER_TRY(Tensor tensor, files::load_array(memory_, request.path, request.member));
   store_.put(request.handle, std::move(tensor));
   const wire::ResultType result = describe(request.handle);
   return wire::encode_results(id, std::span(&result, 1));
 }
 
-Workspace::Reply Workspace::save(std::uint64_t id, const wire::Save& request, ops::Context& context) {
+Workspace::Reply Workspace::save(std::uint64_t id, const wire::Save& request,
+                                 ops::Context& context) {
   OUTRIGGER_TRY(const Tensor* tensor, store_.find(request.handle));
   OUTRIGGER_TRY(const Tensor contiguous, ops::to_contiguous(context, *tensor));
   OUTRIGGER_CHECK(files::save_npy(contiguous, request.path));
@@ -223,14 +250,22 @@ Result<std::shared_ptr<const Plan>> Workspace::plan_for(wire::Run& request) {
   return make_plan(memory_, std::make_shared<const Program>(*request.program), arguments);
 }
 
+/// As the store does, but what is being uploaded counts too.
+Result<void> Workspace::check_new(std::uint64_t handle, std::size_t count) const {
+  OUTRIGGER_CHECK(store_.check_new(handle, uploads_.size() + count - 1));
+  if (!uploads_.contains(handle)) return {};
+  return fail(ErrorCode::handle_in_use, "handle " + std::to_string(handle) + " is being uploaded");
+}
+
 Result<void> Workspace::check_new_handles(const std::vector<std::uint64_t>& handles) const {
-  for (const std::uint64_t handle : handles) OUTRIGGER_CHECK(store_.check_new(handle));
+  for (const std::uint64_t handle : handles) OUTRIGGER_CHECK(check_new(handle, handles.size()));
   if (handles.size() < 2) return {};
   std::vector<std::uint64_t> sorted = handles;
   std::sort(sorted.begin(), sorted.end());
   const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
   if (twice == sorted.end()) return {};
-  return fail(ErrorCode::handle_in_use, "handle " + std::to_string(*twice) + " is named for two results");
+  return fail(ErrorCode::handle_in_use,
+              "handle " + std::to_string(*twice) + " is named for two results");
 }
 
 Result<void> Workspace::check_memory(const wire::Run& request, const Plan& plan) {
@@ -238,15 +273,20 @@ Result<void> Workspace::check_memory(const wire::Run& request, const Plan& plan)
   for (std::size_t i = 0; i < request.args.size(); ++i) {
     if (!plan.written[i]) continue;
     const Tensor& tensor = **store_.find(request.args[i]);
-    if (repeats_elements(tensor)) needed += static_cast<std::uint64_t>(byte_count(tensor.type));
-    else if (request.atomic || !tensor.storage->buffer->unique()) needed += tensor.storage->buffer->bytes();
+    if (repeats_elements(tensor))
+      needed += static_cast<std::uint64_t>(byte_count(tensor.type));
+    else if (request.atomic || !tensor.storage->buffer->unique())
+      needed += tensor.storage->buffer->bytes();
   }
   if (memory_.fits(needed)) return {};
-  return fail(ErrorCode::out_of_memory, "the program would exceed the memory limit: " + memory_.describe_excess(needed));
+  return fail(ErrorCode::out_of_memory,
+              "the program would exceed the memory limit: " + memory_.describe_excess(needed));
 }
 
-/// A tensor that repeats elements (a constant, a broadcast) gets memory for each before it is written.
-Result<void> Workspace::make_arguments_dense(const wire::Run& request, const Plan& plan, ops::Context& context) {
+/// A tensor that repeats elements (a constant, a broadcast) gets memory for each before it is
+/// written.
+Result<void> Workspace::make_arguments_dense(const wire::Run& request, const Plan& plan,
+                                             ops::Context& context) {
   for (std::size_t i = 0; i < request.args.size(); ++i) {
     Tensor& tensor = **store_.find(request.args[i]);
     if (plan.written[i] && repeats_elements(tensor)) {
@@ -256,10 +296,12 @@ Result<void> Workspace::make_arguments_dense(const wire::Run& request, const Pla
   return {};
 }
 
-Workspace::Reply Workspace::run(std::uint64_t id, const wire::Run& request, ops::Context& context, const Plan& plan) {
+Workspace::Reply Workspace::run(std::uint64_t id, const wire::Run& request, ops::Context& context,
+                                const Plan& plan) {
   if (request.results.size() != plan.results.size()) {
-    return fail(ErrorCode::bad_program, "the program gives " + std::to_string(plan.results.size()) + " results, but " +
-                                            std::to_string(request.results.size()) + " handles are named for them");
+    return fail(ErrorCode::bad_program,
+                "the program gives " + std::to_string(plan.results.size()) + " results, but " +
+                    std::to_string(request.results.size()) + " handles are named for them");
   }
   OUTRIGGER_CHECK(check_new_handles(request.results));
   OUTRIGGER_CHECK(check_memory(request, plan));
@@ -270,7 +312,8 @@ Workspace::Reply Workspace::run(std::uint64_t id, const wire::Run& request, ops:
   // Holding on to the buffers makes the first write to each go to a copy: the undo log.
   std::vector<std::pair<StoragePtr, BufferPtr>> undo;
   if (request.atomic) {
-    for (const Tensor& argument : arguments) undo.emplace_back(argument.storage, argument.storage->buffer);
+    for (const Tensor& argument : arguments)
+      undo.emplace_back(argument.storage, argument.storage->buffer);
   }
   Outcome outcome = execute(context, plan, std::span(arguments.data(), arguments.size()));
   if (outcome.error) {

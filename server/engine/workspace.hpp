@@ -26,14 +26,15 @@ struct Task {
   ops::Interrupt interrupt;
 };
 
-/// What a session owns in the engine: tensors, programs, uploads. Used by one thread at a time, the one that holds the
-/// engine's lock.
+/// What a session owns in the engine: tensors, programs, uploads. Used by one thread at a time, the
+/// one that holds the engine's lock.
 class Workspace {
  public:
-  Workspace(Memory& memory, const Limits& limits) : memory_(memory), limits_(limits), store_(limits), programs_(memory, limits) {}
+  Workspace(Memory& memory, const Limits& limits)
+      : memory_(memory), limits_(limits), store_(limits), programs_(memory, limits) {}
 
-  /// Carries out the request and gives the reply's frame. With `only_small`, does nothing and gives nothing
-  /// if that could take more than some microseconds.
+  /// Carries out the request and gives the reply's frame. With `only_small`, does nothing and gives
+  /// nothing if that could take more than some microseconds.
   std::optional<wire::Frame> carry_out(Task& task, ops::Context& context, bool only_small);
 
   /// What a request that was never carried out leaves behind: its new handles have failed.
@@ -64,9 +65,11 @@ class Workspace {
   Reply release(std::uint64_t id, const wire::Release& request);
 
   Result<std::shared_ptr<const Plan>> plan_for(wire::Run& request);
+  Result<void> check_new(std::uint64_t handle, std::size_t count) const;
   Result<void> check_new_handles(const std::vector<std::uint64_t>& handles) const;
   Result<void> check_memory(const wire::Run& request, const Plan& plan);
-  Result<void> make_arguments_dense(const wire::Run& request, const Plan& plan, ops::Context& context);
+  Result<void> make_arguments_dense(const wire::Run& request, const Plan& plan,
+                                    ops::Context& context);
   wire::ResultType describe(std::uint64_t handle);
 
   Memory& memory_;

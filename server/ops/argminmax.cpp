@@ -9,7 +9,8 @@
 namespace outrigger::ops {
 namespace {
 
-/// Whether x, which comes after `best`, takes its place. A NaN always does, and nothing but a NaN takes the place of a NaN.
+/// Whether x, which comes after `best`, takes its place. A NaN always does, and nothing but a NaN
+/// takes the place of a NaN.
 template <typename T, bool max, bool high>
 bool replaces(T x, T best) {
   if (x != x) return true;
@@ -53,17 +54,21 @@ Result<void> run_typed(const RunCall& call, const Folded& x) {
   const std::int64_t outputs = x.outer * x.inner;
   if (outputs == 0) return {};
   const std::int64_t chunks = (x.reduced + chunk_elements - 1) / chunk_elements;
-  OUTRIGGER_TRY(const BufferPtr buffer, call.context.memory.allocate(
-                                            static_cast<std::size_t>(outputs * chunks) * sizeof(Extremum<T>)));
+  OUTRIGGER_TRY(const BufferPtr buffer,
+                call.context.memory.allocate(static_cast<std::size_t>(outputs * chunks) *
+                                             sizeof(Extremum<T>)));
   auto* partial = reinterpret_cast<Extremum<T>*>(buffer->data());
-  const std::int64_t grain = std::max<std::int64_t>(1, chunk_elements / std::min(x.reduced, chunk_elements));
+  const std::int64_t grain =
+      std::max<std::int64_t>(1, chunk_elements / std::min(x.reduced, chunk_elements));
   OUTRIGGER_CHECK(parallel_ranges(
-      call.context, outputs * chunks, grain, outputs * x.reduced, [&](int, std::int64_t begin, std::int64_t end) {
+      call.context, outputs * chunks, grain, outputs * x.reduced,
+      [&](int, std::int64_t begin, std::int64_t end) {
         for (std::int64_t task = begin; task < end; ++task) {
           const std::int64_t output = task / chunks;
           const std::int64_t first = task % chunks * chunk_elements;
           const std::int64_t n = std::min(chunk_elements, x.reduced - first);
-          const T* from = base + output / x.inner * x.reduced * x.inner + output % x.inner + first * x.inner;
+          const T* from =
+              base + output / x.inner * x.reduced * x.inner + output % x.inner + first * x.inner;
           partial[task] = scan_run<T, max, high>(from, n, x.inner);
           partial[task].index += first;
         }
@@ -84,7 +89,8 @@ Result<void> run_extremum(const RunCall& call) {
   const Tensor& in = call.in[0];
   Dims axes = all_axes(in.shape().size());
   if (call.attrs.has("axis")) {
-    OUTRIGGER_TRY(const std::int64_t axis, normalize_axis(call.attrs.integer("axis"), in.shape().size()));
+    OUTRIGGER_TRY(const std::int64_t axis,
+                  normalize_axis(call.attrs.integer("axis"), in.shape().size()));
     axes.assign(1, axis);
   }
   OUTRIGGER_TRY(const Folded folded, fold(call.context, in, axes));
@@ -104,22 +110,26 @@ Result<Inferred> infer_extremum(const InferCall& call) {
   const TensorType& from = call.type(0);
   const std::string_view tie_break = call.attrs.string("tie_break", "low");
   if (tie_break != "low" && tie_break != "high") {
-    return fail(ErrorCode::bad_attr, "tie_break must be \"low\" or \"high\", got \"" + std::string(tie_break) + "\"");
+    return fail(ErrorCode::bad_attr,
+                "tie_break must be \"low\" or \"high\", got \"" + std::string(tie_break) + "\"");
   }
   const DType type = call.attrs.dtype("type", DType::s32);
   if (type != DType::s32 && type != DType::s64) {
-    return fail(ErrorCode::bad_dtype, "the type of indices must be s32 or s64, got " + std::string(name_of(type)));
+    return fail(ErrorCode::bad_dtype,
+                "the type of indices must be s32 or s64, got " + std::string(name_of(type)));
   }
   Inferred inferred;
   inferred.operands = {from.dtype};
   Dims axes = all_axes(from.shape.size());
   if (call.attrs.has("axis")) {
-    OUTRIGGER_TRY(const std::int64_t axis, normalize_axis(call.attrs.integer("axis"), from.shape.size()));
+    OUTRIGGER_TRY(const std::int64_t axis,
+                  normalize_axis(call.attrs.integer("axis"), from.shape.size()));
     axes.assign(1, axis);
   }
   for (const std::int64_t axis : axes) {
     if (from.shape[static_cast<std::size_t>(axis)] == 0) {
-      return fail(ErrorCode::bad_shape, "there is no extremum along an axis without elements: " + to_string(from));
+      return fail(ErrorCode::bad_shape,
+                  "there is no extremum along an axis without elements: " + to_string(from));
     }
   }
   // As in Nx, there is no axis to keep if none is named.
@@ -129,26 +139,31 @@ Result<Inferred> infer_extremum(const InferCall& call) {
 }
 
 OpRow extremum(std::string_view name, Result<void> (*run)(const RunCall&), std::string_view doc) {
-  return OpRow{.name = name,
-               .family = "reduce",
-               .kind = Kind::compute,
-               .operands = {{"tensor"}},
-               .attrs = {{"axis", AttrType::integer, false, "", "axis to search; by default all elements in C order"},
-                         {"tie_break", AttrType::string, false, "low", "\"low\": the first of equals, \"high\": the last"},
-                         {"keep_axis", AttrType::boolean, false, "false", "keep the axis with size 1"},
-                         {"type", AttrType::dtype, false, "s32", "dtype of the indices, s32 or s64"}},
-               .infer = infer_extremum,
-               .run = run,
-               .doc = doc};
+  return OpRow{
+      .name = name,
+      .family = "reduce",
+      .kind = Kind::compute,
+      .operands = {{"tensor"}},
+      .attrs = {{"axis", AttrType::integer, false, "",
+                 "axis to search; by default all elements in C order"},
+                {"tie_break", AttrType::string, false, "low",
+                 "\"low\": the first of equals, \"high\": the last"},
+                {"keep_axis", AttrType::boolean, false, "false", "keep the axis with size 1"},
+                {"type", AttrType::dtype, false, "s32", "dtype of the indices, s32 or s64"}},
+      .infer = infer_extremum,
+      .run = run,
+      .doc = doc};
 }
 
 }  // namespace
 
 void register_argminmax(std::vector<OpRow>& rows) {
   rows.push_back(extremum("argmax", run_extremum<true>,
-                          "Index of the largest element along an axis. The last NaN, if there is one, as in Nx.BinaryBackend."));
+                          "Index of the largest element along an axis. The last NaN, if there is "
+                          "one, as in Nx.BinaryBackend."));
   rows.push_back(extremum("argmin", run_extremum<false>,
-                          "Index of the smallest element along an axis. The last NaN, if there is one, as in Nx.BinaryBackend."));
+                          "Index of the smallest element along an axis. The last NaN, if there is "
+                          "one, as in Nx.BinaryBackend."));
 }
 
 }  // namespace outrigger::ops

@@ -120,20 +120,23 @@ struct RightShift {
 };
 
 TileFn divide_tile(DType compute) {
-  return float_tile(compute, &binary_kernel<Divide, float, float>, &binary_kernel<Divide, double, double>);
+  return float_tile(compute, &binary_kernel<Divide, float, float>,
+                    &binary_kernel<Divide, double, double>);
 }
 TileFn float_pow_tile(DType compute) {
-  return float_tile(compute, &vector_binary_kernel<F32, OUTRIGGER_SLEEF_F32(pow)>, &vector_binary_kernel<F64, OUTRIGGER_SLEEF_F64(pow)>);
+  return float_tile(compute, &vector_binary_kernel<F32, OUTRIGGER_SLEEF_F32(pow)>,
+                    &vector_binary_kernel<F64, OUTRIGGER_SLEEF_F64(pow)>);
 }
 TileFn pow_tile(DType compute) {
   return is_float(compute) ? float_pow_tile(compute) : integer_binary_tile<IntegerPow>(compute);
 }
 TileFn atan2_tile(DType compute) {
-  return float_tile(compute, &vector_binary_kernel<F32, OUTRIGGER_SLEEF_F32(atan2)>, &vector_binary_kernel<F64, OUTRIGGER_SLEEF_F64(atan2)>);
+  return float_tile(compute, &vector_binary_kernel<F32, OUTRIGGER_SLEEF_F32(atan2)>,
+                    &vector_binary_kernel<F64, OUTRIGGER_SLEEF_F64(atan2)>);
 }
 
-OpRow binary(std::string_view name, Result<Inferred> (*infer)(const InferCall&), TileFn (*tile)(DType),
-             std::string_view doc) {
+OpRow binary(std::string_view name, Result<Inferred> (*infer)(const InferCall&),
+             TileFn (*tile)(DType), std::string_view doc) {
   return OpRow{.name = name,
                .family = "binary",
                .kind = Kind::elementwise,
@@ -147,26 +150,34 @@ OpRow binary(std::string_view name, Result<Inferred> (*infer)(const InferCall&),
 }  // namespace
 
 void register_binary(std::vector<OpRow>& rows) {
-  rows.push_back(binary("add", infer_same, binary_tile<Add>,
-                        "Element-wise sum. Operands broadcast and meet in one dtype; integers wrap around."));
-  rows.push_back(binary("subtract", infer_same, binary_tile<Subtract>,
-                        "Element-wise difference. Operands broadcast and meet in one dtype; integers wrap around."));
-  rows.push_back(binary("multiply", infer_same, binary_tile<Multiply>,
-                        "Element-wise product. Operands broadcast and meet in one dtype; integers wrap around."));
-  rows.push_back(binary("divide", infer_floating, divide_tile,
-                        "Element-wise division. Always floating: integers become f32. By zero: an infinity or NaN."));
+  rows.push_back(
+      binary("add", infer_same, binary_tile<Add>,
+             "Element-wise sum. Operands broadcast and meet in one dtype; integers wrap around."));
+  rows.push_back(binary(
+      "subtract", infer_same, binary_tile<Subtract>,
+      "Element-wise difference. Operands broadcast and meet in one dtype; integers wrap around."));
+  rows.push_back(binary(
+      "multiply", infer_same, binary_tile<Multiply>,
+      "Element-wise product. Operands broadcast and meet in one dtype; integers wrap around."));
+  rows.push_back(binary(
+      "divide", infer_floating, divide_tile,
+      "Element-wise division. Always floating: integers become f32. By zero: an infinity or NaN."));
   rows.push_back(binary("quotient", infer_integer, integer_binary_tile<Quotient>,
-                        "Element-wise integer division towards zero. Integers only (`bad_dtype`). By zero: all bits set, as in XLA."));
+                        "Element-wise integer division towards zero. Integers only (`bad_dtype`). "
+                        "By zero: all bits set, as in XLA."));
   rows.push_back(binary("remainder", infer_same, binary_tile<Remainder>,
-                        "Element-wise remainder with the sign of the left operand (C's `%` and `fmod`). Integers by zero: the left operand, as in XLA."));
+                        "Element-wise remainder with the sign of the left operand (C's `%` and "
+                        "`fmod`). Integers by zero: the left operand, as in XLA."));
   rows.push_back(binary("pow", infer_same, pow_tile,
-                        "Element-wise power. Integers wrap around; with a negative exponent 1 and -1 keep their powers and others give 0. Floats: at most 1 ulp (SLEEF)."));
+                        "Element-wise power. Integers wrap around; with a negative exponent 1 and "
+                        "-1 keep their powers and others give 0. Floats: at most 1 ulp (SLEEF)."));
   rows.push_back(binary("min", infer_same, binary_tile<Min>,
                         "Element-wise smaller operand; NaN if either is NaN."));
   rows.push_back(binary("max", infer_same, binary_tile<Max>,
                         "Element-wise larger operand; NaN if either is NaN."));
   rows.push_back(binary("atan2", infer_floating, atan2_tile,
-                        "Element-wise angle of the point (right, left) in radians. Integers become f32. At most 1 ulp (SLEEF)."));
+                        "Element-wise angle of the point (right, left) in radians. Integers become "
+                        "f32. At most 1 ulp (SLEEF)."));
   rows.push_back(binary("bitwise_and", infer_integer, integer_binary_tile<BitwiseAnd>,
                         "Element-wise and of bits. Integers only (`bad_dtype`)."));
   rows.push_back(binary("bitwise_or", infer_integer, integer_binary_tile<BitwiseOr>,
@@ -174,9 +185,11 @@ void register_binary(std::vector<OpRow>& rows) {
   rows.push_back(binary("bitwise_xor", infer_integer, integer_binary_tile<BitwiseXor>,
                         "Element-wise exclusive or of bits. Integers only (`bad_dtype`)."));
   rows.push_back(binary("left_shift", infer_integer, integer_binary_tile<LeftShift>,
-                        "Element-wise shift to the left; 0 for a shift by the width or more, or a negative one. Integers only (`bad_dtype`)."));
+                        "Element-wise shift to the left; 0 for a shift by the width or more, or a "
+                        "negative one. Integers only (`bad_dtype`)."));
   rows.push_back(binary("right_shift", infer_integer, integer_binary_tile<RightShift>,
-                        "Element-wise shift to the right, which keeps the sign; by the width or more, or by a negative number: 0 or -1. Integers only (`bad_dtype`)."));
+                        "Element-wise shift to the right, which keeps the sign; by the width or "
+                        "more, or by a negative number: 0 or -1. Integers only (`bad_dtype`)."));
 }
 
 }  // namespace outrigger::ops

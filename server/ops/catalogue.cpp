@@ -37,9 +37,12 @@ const std::vector<OpRow>& rows() {
 constexpr std::array<std::string_view, 8> attr_type_names{"int",    "ints",  "number", "bool",
                                                           "string", "dtype", "shape",  "binary"};
 
-std::string_view name_of(AttrType type) { return attr_type_names.at(static_cast<std::size_t>(type)); }
+std::string_view name_of(AttrType type) {
+  return attr_type_names.at(static_cast<std::size_t>(type));
+}
 
-/// Writes JSON in a fixed layout, one op's key per line, so that a diff of two catalogues reads well.
+/// Writes JSON in a fixed layout, one op's key per line, so that a diff of two catalogues reads
+/// well.
 class JsonWriter {
  public:
   std::string take() { return std::move(out_); }
@@ -74,7 +77,8 @@ class JsonWriter {
   }
 
   void op(const OpRow& row) {
-    out_ += "    {\n      \"name\": " + quote(row.name) + ",\n      \"family\": " + quote(row.family);
+    out_ +=
+        "    {\n      \"name\": " + quote(row.name) + ",\n      \"family\": " + quote(row.family);
     out_ += ",\n      \"operands\": [";
     for (std::size_t i = 0; i < row.operands.size(); ++i) {
       const OperandSpec& operand = row.operands[i];
@@ -132,30 +136,42 @@ bool fits(AttrType type, const AttrValue& value) {
       return std::holds_alternative<Number>(value) &&
              std::holds_alternative<std::int64_t>(std::get<Number>(value));
     case AttrType::integers:
-    case AttrType::shape: return std::holds_alternative<std::vector<std::int64_t>>(value);
+    case AttrType::shape:
+      return std::holds_alternative<std::vector<std::int64_t>>(value);
     case AttrType::number:
-      return std::holds_alternative<Number>(value) ||
-             (std::holds_alternative<std::string>(value) && non_finite(std::get<std::string>(value)));
-    case AttrType::boolean: return std::holds_alternative<bool>(value);
-    case AttrType::string: return std::holds_alternative<std::string>(value);
+      return std::holds_alternative<Number>(value) || (std::holds_alternative<std::string>(value) &&
+                                                       non_finite(std::get<std::string>(value)));
+    case AttrType::boolean:
+      return std::holds_alternative<bool>(value);
+    case AttrType::string:
+      return std::holds_alternative<std::string>(value);
     case AttrType::dtype:
       return std::holds_alternative<std::string>(value) &&
              parse_dtype(std::get<std::string>(value)).has_value();
-    case AttrType::binary: return std::holds_alternative<Bytes>(value);
+    case AttrType::binary:
+      return std::holds_alternative<Bytes>(value);
   }
   return false;
 }
 
 std::string expectation(AttrType type) {
   switch (type) {
-    case AttrType::integer: return "an integer";
-    case AttrType::integers: return "a list of integers";
-    case AttrType::number: return "a number";
-    case AttrType::boolean: return "true or false";
-    case AttrType::string: return "a string";
-    case AttrType::dtype: return "one of the dtypes " + std::string(dtype_names());
-    case AttrType::shape: return "a shape: a list of integers";
-    case AttrType::binary: return "a binary";
+    case AttrType::integer:
+      return "an integer";
+    case AttrType::integers:
+      return "a list of integers";
+    case AttrType::number:
+      return "a number";
+    case AttrType::boolean:
+      return "true or false";
+    case AttrType::string:
+      return "a string";
+    case AttrType::dtype:
+      return "one of the dtypes " + std::string(dtype_names());
+    case AttrType::shape:
+      return "a shape: a list of integers";
+    case AttrType::binary:
+      return "a binary";
   }
   return "";
 }
@@ -188,14 +204,17 @@ std::span<const OpRow> all_ops() { return rows(); }
 std::string_view isa_level() { return OUTRIGGER_ISA_LEVEL; }
 
 Result<void> check_attrs(const OpRow& row, const Attrs& attrs) {
-  const auto named = [](std::string_view name) { return [name](const auto& a) { return a.name == name; }; };
+  const auto named = [](std::string_view name) {
+    return [name](const auto& a) { return a.name == name; };
+  };
   for (const auto& [name, value] : attrs) {
     const auto spec = std::find_if(row.attrs.begin(), row.attrs.end(), named(name));
     if (spec == row.attrs.end()) {
       return fail(ErrorCode::bad_attr, "unknown attribute \"" + name + "\"");
     }
     if (!fits(spec->type, value)) {
-      return fail(ErrorCode::bad_attr, "attribute \"" + name + "\" must be " + expectation(spec->type));
+      return fail(ErrorCode::bad_attr,
+                  "attribute \"" + name + "\" must be " + expectation(spec->type));
     }
   }
   const AttrView view(attrs);

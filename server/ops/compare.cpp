@@ -84,7 +84,8 @@ OpRow logical(std::string_view name, TileFn (*tile)(DType), std::string_view doc
 
 void register_compare(std::vector<OpRow>& rows) {
   rows.push_back(compare("equal", binary_tile<Equal, std::uint8_t>,
-                         "Element-wise equality as u8 0 or 1, compared in the dtype that the operands meet in. NaN equals nothing."));
+                         "Element-wise equality as u8 0 or 1, compared in the dtype that the "
+                         "operands meet in. NaN equals nothing."));
   rows.push_back(compare("not_equal", binary_tile<NotEqual, std::uint8_t>,
                          "Element-wise inequality as u8 0 or 1. NaN differs from everything."));
   rows.push_back(compare("greater", binary_tile<Greater, std::uint8_t>,
@@ -101,8 +102,8 @@ void register_compare(std::vector<OpRow>& rows) {
                          "Element-wise: 1 where an operand is not zero, as u8."));
   rows.push_back(logical("logical_xor", logical_tile<LogicalXor>,
                          "Element-wise: 1 where exactly one operand is not zero, as u8."));
-  OpRow negation = logical("logical_not", logical_not_tile,
-                           "Element-wise: 1 where the operand is zero, as u8.");
+  OpRow negation =
+      logical("logical_not", logical_not_tile, "Element-wise: 1 where the operand is zero, as u8.");
   negation.operands = {{"tensor"}};
   rows.push_back(std::move(negation));
 }

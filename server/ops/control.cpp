@@ -8,14 +8,18 @@ void register_control(std::vector<OpRow>& rows) {
                        .kind = Kind::control,
                        .operands = {{"initial", true}},
                        .regions = {"condition", "body"},
-                       .doc = "Carries values through a loop. `condition` takes them and gives one scalar; while it is not zero, `body` takes them and gives the "
-                              "next ones, of the same dtypes and shapes. Updates in the body work in place: a `put_slice` costs the slice, not the tensor."});
-  rows.push_back(OpRow{.name = "cond",
-                       .family = "control",
-                       .kind = Kind::control,
-                       .operands = {{"pred"}},
-                       .regions = {"on_true", "on_false"},
-                       .doc = "Carries out one of two regions without parameters, by a scalar that is or is not zero. Both give values of the same dtypes and shapes."});
+                       .doc = "Carries values through a loop. `condition` takes them and gives one "
+                              "scalar; while it is not zero, `body` takes them and gives the "
+                              "next ones, of the same dtypes and shapes. Updates in the body work "
+                              "in place: a `put_slice` costs the slice, not the tensor."});
+  rows.push_back(
+      OpRow{.name = "cond",
+            .family = "control",
+            .kind = Kind::control,
+            .operands = {{"pred"}},
+            .regions = {"on_true", "on_false"},
+            .doc = "Carries out one of two regions without parameters, by a scalar that is or is "
+                   "not zero. Both give values of the same dtypes and shapes."});
 }
 
 }  // namespace outrigger::ops

@@ -26,8 +26,9 @@ Result<Inferred> infer_from_binary(const InferCall& call) {
   OUTRIGGER_TRY(TensorType type, type_from_attrs(call));
   const std::size_t given = call.attrs.binary("data").size();
   if (given != static_cast<std::size_t>(byte_count(type))) {
-    return fail(ErrorCode::bad_attr, to_string(type) + " needs " + std::to_string(byte_count(type)) +
-                                         " bytes of data, got " + std::to_string(given));
+    return fail(ErrorCode::bad_attr, to_string(type) + " needs " +
+                                         std::to_string(byte_count(type)) + " bytes of data, got " +
+                                         std::to_string(given));
   }
   return only(std::move(type));
 }
@@ -62,8 +63,8 @@ Result<void> run_iota(const RunCall& call) {
   std::int64_t repeat = 1;
   std::int64_t length = out.size();
   if (!flat) {
-    const auto axis = static_cast<std::size_t>(
-        *normalize_axis(call.attrs.integer("axis"), out.shape().size()));
+    const auto axis =
+        static_cast<std::size_t>(*normalize_axis(call.attrs.integer("axis"), out.shape().size()));
     length = out.shape()[axis];
     repeat = element_count(std::span(out.shape()).subspan(axis + 1));
   }
@@ -86,7 +87,8 @@ Result<void> run_iota(const RunCall& call) {
 Result<Inferred> infer_eye(const InferCall& call) {
   OUTRIGGER_TRY(TensorType type, type_from_attrs(call));
   if (type.shape.size() < 2) {
-    return fail(ErrorCode::bad_shape, "eye needs at least 2 axes, got shape " + to_string(type.shape));
+    return fail(ErrorCode::bad_shape,
+                "eye needs at least 2 axes, got shape " + to_string(type.shape));
   }
   return only(std::move(type));
 }
@@ -100,8 +102,8 @@ Result<void> run_eye(const RunCall& call) {
     using T = typename decltype(tag)::type;
     T* to = out.as<T>();
     const std::int64_t all_rows = out.size() / columns;
-    return parallel_ranges(call.context, all_rows, std::max<std::int64_t>(1, 65536 / columns), out.size(),
-                           [&](int, std::int64_t begin, std::int64_t end) {
+    return parallel_ranges(call.context, all_rows, std::max<std::int64_t>(1, 65536 / columns),
+                           out.size(), [&](int, std::int64_t begin, std::int64_t end) {
                              std::fill(to + begin * columns, to + end * columns, T{0});
                              for (std::int64_t row = begin; row < end; ++row) {
                                if (row % rows < columns) to[row * columns + row % rows] = T{1};
@@ -127,9 +129,8 @@ void fill_kernel(void* out, const void* const* in, std::int64_t n) {
 }
 
 TileFn fill_tile(DType compute) {
-  return with_width(size_of(compute), [](auto tag) -> TileFn {
-    return &fill_kernel<typename decltype(tag)::type>;
-  });
+  return with_width(size_of(compute),
+                    [](auto tag) -> TileFn { return &fill_kernel<typename decltype(tag)::type>; });
 }
 
 const AttrSpec type_attr{"type", AttrType::dtype, true, "", "dtype of the result"};
@@ -138,38 +139,45 @@ const AttrSpec shape_attr{"shape", AttrType::shape, true, "", "shape of the resu
 }  // namespace
 
 void register_creation(std::vector<OpRow>& rows) {
-  rows.push_back(OpRow{.name = "from_binary",
-                       .family = "creation",
-                       .kind = Kind::create,
-                       .attrs = {type_attr, shape_attr,
-                                 {"data", AttrType::binary, true, "", "elements in C order, little-endian"}},
-                       .infer = infer_from_binary,
-                       .run = run_from_binary,
-                       .doc = "A tensor from bytes. `bad_attr` if their number does not fit dtype and shape."});
+  rows.push_back(OpRow{
+      .name = "from_binary",
+      .family = "creation",
+      .kind = Kind::create,
+      .attrs = {type_attr,
+                shape_attr,
+                {"data", AttrType::binary, true, "", "elements in C order, little-endian"}},
+      .infer = infer_from_binary,
+      .run = run_from_binary,
+      .doc = "A tensor from bytes. `bad_attr` if their number does not fit dtype and shape."});
   rows.push_back(OpRow{.name = "constant",
                        .family = "creation",
                        .kind = Kind::constant,
                        .attrs = {{"value", AttrType::number, true, "", "the value of each element"},
-                                 type_attr, shape_attr},
+                                 type_attr,
+                                 shape_attr},
                        .infer = infer_constant,
-                       .doc = "A tensor whose elements are all the same number, cast to the dtype. Takes memory for one element until "
+                       .doc = "A tensor whose elements are all the same number, cast to the dtype. "
+                              "Takes memory for one element until "
                               "it is written in place."});
-  rows.push_back(OpRow{.name = "iota",
-                       .family = "creation",
-                       .kind = Kind::create,
-                       .attrs = {type_attr, shape_attr,
-                                 {"axis", AttrType::integer, false, "",
-                                  "count along this axis; by default over all elements in C order"}},
-                       .infer = infer_iota,
-                       .run = run_iota,
-                       .doc = "A tensor that counts up from 0. Narrow integers wrap around."});
+  rows.push_back(
+      OpRow{.name = "iota",
+            .family = "creation",
+            .kind = Kind::create,
+            .attrs = {type_attr,
+                      shape_attr,
+                      {"axis", AttrType::integer, false, "",
+                       "count along this axis; by default over all elements in C order"}},
+            .infer = infer_iota,
+            .run = run_iota,
+            .doc = "A tensor that counts up from 0. Narrow integers wrap around."});
   rows.push_back(OpRow{.name = "eye",
                        .family = "creation",
                        .kind = Kind::create,
                        .attrs = {type_attr, shape_attr},
                        .infer = infer_eye,
                        .run = run_eye,
-                       .doc = "Ones where the last two axes have the same index, zeros elsewhere. Needs at least 2 axes (`bad_shape`)."});
+                       .doc = "Ones where the last two axes have the same index, zeros elsewhere. "
+                              "Needs at least 2 axes (`bad_shape`)."});
   rows.push_back(OpRow{.name = "fill",
                        .family = "creation",
                        .kind = Kind::elementwise,
@@ -177,7 +185,8 @@ void register_creation(std::vector<OpRow>& rows) {
                        .in_place = 0,
                        .infer = infer_fill,
                        .tile = fill_tile,
-                       .doc = "The scalar `value`, cast to the tensor's dtype, in each element of the tensor's shape. Made for its in-place form."});
+                       .doc = "The scalar `value`, cast to the tensor's dtype, in each element of "
+                              "the tensor's shape. Made for its in-place form."});
 }
 
 }  // namespace outrigger::ops

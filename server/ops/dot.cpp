@@ -16,7 +16,8 @@ struct Axes {
   Dims left, left_batch, right, right_batch;
 };
 
-Result<Dims> axes_attr(const InferCall& call, std::string_view name, std::size_t operand, Dims otherwise) {
+Result<Dims> axes_attr(const InferCall& call, std::string_view name, std::size_t operand,
+                       Dims otherwise) {
   if (!call.attrs.has(name)) return otherwise;
   return normalize_axes(call.attrs.integers(name), call.type(operand).shape.size());
 }
@@ -38,14 +39,18 @@ Result<Axes> dot_axes(const InferCall& call) {
   return axes;
 }
 
-Result<void> check_pairs(const InferCall& call, const Dims& left, const Dims& right, std::string_view what) {
+Result<void> check_pairs(const InferCall& call, const Dims& left, const Dims& right,
+                         std::string_view what) {
   bool fits = left.size() == right.size();
   for (std::size_t i = 0; fits && i < left.size(); ++i) {
-    fits = call.type(0).shape[static_cast<std::size_t>(left[i])] == call.type(1).shape[static_cast<std::size_t>(right[i])];
+    fits = call.type(0).shape[static_cast<std::size_t>(left[i])] ==
+           call.type(1).shape[static_cast<std::size_t>(right[i])];
   }
   if (fits) return {};
-  return fail(ErrorCode::bad_shape, "the " + std::string(what) + " axes " + to_string(left) + " of " + to_string(call.type(0)) +
-                                        " and " + to_string(right) + " of " + to_string(call.type(1)) + " do not match");
+  return fail(ErrorCode::bad_shape, "the " + std::string(what) + " axes " + to_string(left) +
+                                        " of " + to_string(call.type(0)) + " and " +
+                                        to_string(right) + " of " + to_string(call.type(1)) +
+                                        " do not match");
 }
 
 /// Axes that are neither contracted nor batches, in their order.
@@ -70,15 +75,18 @@ Result<Inferred> infer_dot(const InferCall& call) {
   for (std::size_t i = 0; i < 2; ++i) {
     for (const std::int64_t axis : i == 0 ? axes.left_batch : axes.right_batch) {
       if (!contains(i == 0 ? axes.left : axes.right, axis)) continue;
-      return fail(ErrorCode::bad_axis, "axis " + std::to_string(axis) + " is both contracted and a batch axis");
+      return fail(ErrorCode::bad_axis,
+                  "axis " + std::to_string(axis) + " is both contracted and a batch axis");
     }
   }
   TensorType result{merged_dtype(call.in), {}};
-  for (const std::int64_t axis : axes.left_batch) result.shape.push_back(call.type(0).shape[static_cast<std::size_t>(axis)]);
+  for (const std::int64_t axis : axes.left_batch)
+    result.shape.push_back(call.type(0).shape[static_cast<std::size_t>(axis)]);
   for (const std::int64_t axis : free_axes(call.type(0).shape.size(), axes.left, axes.left_batch)) {
     result.shape.push_back(call.type(0).shape[static_cast<std::size_t>(axis)]);
   }
-  for (const std::int64_t axis : free_axes(call.type(1).shape.size(), axes.right, axes.right_batch)) {
+  for (const std::int64_t axis :
+       free_axes(call.type(1).shape.size(), axes.right, axes.right_batch)) {
     result.shape.push_back(call.type(1).shape[static_cast<std::size_t>(axis)]);
   }
   OUTRIGGER_CHECK(check_shape(result.shape, size_of(result.dtype)));
@@ -88,30 +96,34 @@ Result<Inferred> infer_dot(const InferCall& call) {
   return inferred;
 }
 
-/// Rows of C that one task computes. Fixed, so that blocking, and with it rounding, does not depend on the number of threads.
+/// Rows of C that one task computes. Fixed, so that blocking, and with it rounding, does not depend
+/// on the number of threads.
 constexpr std::int64_t panel_rows = 256;
 
-/// C = A · B for row-major panels. Eigen's product for floats; for integers, which it does not vectorise as well, rows of B are
-/// added up.
+/// C = A · B for row-major panels. Eigen's product for floats; for integers, which it does not
+/// vectorise as well, rows of B are added up.
 template <typename T>
 void multiply_panel(const T* a, const T* b, T* c, std::int64_t m, std::int64_t k, std::int64_t n) {
   if constexpr (std::is_floating_point_v<T>) {
     using Matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-    Eigen::Map<Matrix>(c, m, n).noalias() = Eigen::Map<const Matrix>(a, m, k) * Eigen::Map<const Matrix>(b, k, n);
+    Eigen::Map<Matrix>(c, m, n).noalias() =
+        Eigen::Map<const Matrix>(a, m, k) * Eigen::Map<const Matrix>(b, k, n);
   } else {
     std::fill_n(c, m * n, T{0});
     for (std::int64_t i = 0; i < m; ++i) {
       for (std::int64_t j = 0; j < k; ++j) {
         const T factor = a[i * k + j];
         OUTRIGGER_INDEPENDENT
-        for (std::int64_t l = 0; l < n; ++l) c[i * n + l] = static_cast<T>(c[i * n + l] + factor * b[j * n + l]);
+        for (std::int64_t l = 0; l < n; ++l)
+          c[i * n + l] = static_cast<T>(c[i * n + l] + factor * b[j * n + l]);
       }
     }
   }
 }
 
 Result<void> run_dot(const RunCall& call) {
-  const std::array<InferOperand, 2> operands{InferOperand{call.in[0].type}, InferOperand{call.in[1].type}};
+  const std::array<InferOperand, 2> operands{InferOperand{call.in[0].type},
+                                             InferOperand{call.in[1].type}};
   OUTRIGGER_TRY(const Axes axes, dot_axes(InferCall{operands, call.attrs}));
   const Dims left_free = free_axes(call.in[0].shape().size(), axes.left, axes.left_batch);
   const Dims right_free = free_axes(call.in[1].shape().size(), axes.right, axes.right_batch);
@@ -136,15 +148,16 @@ Result<void> run_dot(const RunCall& call) {
     const T* a = left.as<T>();
     const T* b = right.as<T>();
     T* c = call.out[0].as<T>();
-    return parallel_ranges(call.context, batch * panels, 1, batch * m * n * std::max<std::int64_t>(1, k),
-                           [&](int, std::int64_t begin, std::int64_t end) {
-                             for (std::int64_t task = begin; task < end; ++task) {
-                               const std::int64_t group = task / panels;
-                               const std::int64_t row = task % panels * panel_rows;
-                               multiply_panel(a + (group * m + row) * k, b + group * k * n, c + (group * m + row) * n,
-                                              std::min(panel_rows, m - row), k, n);
-                             }
-                           });
+    return parallel_ranges(
+        call.context, batch * panels, 1, batch * m * n * std::max<std::int64_t>(1, k),
+        [&](int, std::int64_t begin, std::int64_t end) {
+          for (std::int64_t task = begin; task < end; ++task) {
+            const std::int64_t group = task / panels;
+            const std::int64_t row = task % panels * panel_rows;
+            multiply_panel(a + (group * m + row) * k, b + group * k * n, c + (group * m + row) * n,
+                           std::min(panel_rows, m - row), k, n);
+          }
+        });
   });
 }
 
@@ -152,19 +165,23 @@ Result<void> run_dot(const RunCall& call) {
 
 void register_dot(std::vector<OpRow>& rows) {
   const AttrType integers = AttrType::integers;
-  rows.push_back(OpRow{
-      .name = "dot",
-      .family = "dot",
-      .kind = Kind::compute,
-      .operands = {{"left"}, {"right"}},
-      .attrs = {{"left_axes", integers, false, "", "contracted axes of the left operand; by default its last"},
-                {"left_batch_axes", integers, false, "", "batch axes of the left operand"},
-                {"right_axes", integers, false, "", "contracted axes of the right operand; by default its last but one"},
-                {"right_batch_axes", integers, false, "", "batch axes of the right operand"}},
-      .infer = infer_dot,
-      .run = run_dot,
-      .doc = "Sum of products over the contracted axes. Shape: batch axes, then the other axes of the left, then those of the right. "
-             "Operands meet in one dtype, which the result keeps; integers wrap around. Floats: Eigen's matrix product."});
+  rows.push_back(
+      OpRow{.name = "dot",
+            .family = "dot",
+            .kind = Kind::compute,
+            .operands = {{"left"}, {"right"}},
+            .attrs = {{"left_axes", integers, false, "",
+                       "contracted axes of the left operand; by default its last"},
+                      {"left_batch_axes", integers, false, "", "batch axes of the left operand"},
+                      {"right_axes", integers, false, "",
+                       "contracted axes of the right operand; by default its last but one"},
+                      {"right_batch_axes", integers, false, "", "batch axes of the right operand"}},
+            .infer = infer_dot,
+            .run = run_dot,
+            .doc = "Sum of products over the contracted axes. Shape: batch axes, then the other "
+                   "axes of the left, then those of the right. "
+                   "Operands meet in one dtype, which the result keeps; integers wrap around. "
+                   "Floats: Eigen's matrix product."});
 }
 
 }  // namespace outrigger::ops

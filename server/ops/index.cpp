@@ -26,23 +26,28 @@ decltype(auto) with_index_type(DType dtype, F&& f) {
   return f(type_tag<std::int64_t>{});
 }
 
-/// The axes that the last axis of `indices` speaks of: the attribute, or as many leading ones as it is long.
-Result<Dims> indexed_axes(const TensorType& tensor, const TensorType& indices, const AttrView& attrs) {
+/// The axes that the last axis of `indices` speaks of: the attribute, or as many leading ones as it
+/// is long.
+Result<Dims> indexed_axes(const TensorType& tensor, const TensorType& indices,
+                          const AttrView& attrs) {
   if (indices.shape.empty()) {
-    return fail(ErrorCode::bad_shape, "indices must have at least 1 axis, got " + to_string(indices));
+    return fail(ErrorCode::bad_shape,
+                "indices must have at least 1 axis, got " + to_string(indices));
   }
   const std::size_t rank = tensor.shape.size();
   const std::int64_t depth = indices.shape.back();
   const std::string found = "indices " + to_string(indices) + " into " + to_string(tensor);
   if (!attrs.has("axes")) {
     if (depth > static_cast<std::int64_t>(rank)) {
-      return fail(ErrorCode::bad_shape, found + ": their last axis must not be longer than the tensor has axes");
+      return fail(ErrorCode::bad_shape,
+                  found + ": their last axis must not be longer than the tensor has axes");
     }
     return all_axes(static_cast<std::size_t>(depth));
   }
   OUTRIGGER_TRY(Dims axes, normalize_axes(attrs.integers("axes"), rank));
   if (static_cast<std::int64_t>(axes.size()) != depth) {
-    return fail(ErrorCode::bad_shape, found + ": their last axis must be as long as axes, " + std::to_string(axes.size()));
+    return fail(ErrorCode::bad_shape, found + ": their last axis must be as long as axes, " +
+                                          std::to_string(axes.size()));
   }
   if (!std::is_sorted(axes.begin(), axes.end())) {
     return fail(ErrorCode::bad_axis, "axes must be in ascending order");
@@ -52,9 +57,9 @@ Result<Dims> indexed_axes(const TensorType& tensor, const TensorType& indices, c
 
 /// A tensor as a table of blocks that index rows point at.
 struct Blocks {
-  Dims sizes;           ///< of the indexed axes
-  Dims strides;         ///< of the indexed axes, in elements
-  Dims inner;           ///< shape of a block: the axes not indexed
+  Dims sizes;    ///< of the indexed axes
+  Dims strides;  ///< of the indexed axes, in elements
+  Dims inner;    ///< shape of a block: the axes not indexed
   Dims inner_strides;
 };
 
@@ -70,33 +75,36 @@ Blocks blocks_of(const Tensor& tensor, std::span<const std::int64_t> axes) {
 
 /// Checks every index before anything is written. Errors: bad_index.
 template <typename Index>
-Result<void> check_indices(const RunCall& call, const Index* indices, std::int64_t rows, const Dims& sizes,
-                           std::span<const std::int64_t> axes) {
+Result<void> check_indices(const RunCall& call, const Index* indices, std::int64_t rows,
+                           const Dims& sizes, std::span<const std::int64_t> axes) {
   const auto depth = static_cast<std::int64_t>(sizes.size());
   std::atomic<bool> outside{false};
-  OUTRIGGER_CHECK(parallel_ranges(
-      call.context, rows, std::int64_t{1} << 16, rows * depth / 32, [&](int, std::int64_t begin, std::int64_t end) {
-        bool bad = false;
-        if (depth == 1) {
-          const std::int64_t size = sizes[0];
-          for (std::int64_t row = begin; row < end; ++row) bad |= indices[row] < 0 || indices[row] >= size;
-        } else {
-          for (std::int64_t row = begin; row < end; ++row) {
-            for (std::int64_t k = 0; k < depth; ++k) {
-              const Index index = indices[row * depth + k];
-              bad |= index < 0 || index >= sizes[static_cast<std::size_t>(k)];
-            }
-          }
-        }
-        if (bad) outside.store(true, std::memory_order_relaxed);
-      }));
+  OUTRIGGER_CHECK(parallel_ranges(call.context, rows, std::int64_t{1} << 16, rows * depth / 32,
+                                  [&](int, std::int64_t begin, std::int64_t end) {
+                                    bool bad = false;
+                                    if (depth == 1) {
+                                      const std::int64_t size = sizes[0];
+                                      for (std::int64_t row = begin; row < end; ++row)
+                                        bad |= indices[row] < 0 || indices[row] >= size;
+                                    } else {
+                                      for (std::int64_t row = begin; row < end; ++row) {
+                                        for (std::int64_t k = 0; k < depth; ++k) {
+                                          const Index index = indices[row * depth + k];
+                                          bad |= index < 0 ||
+                                                 index >= sizes[static_cast<std::size_t>(k)];
+                                        }
+                                      }
+                                    }
+                                    if (bad) outside.store(true, std::memory_order_relaxed);
+                                  }));
   if (!outside.load()) return {};
   for (std::int64_t i = 0; i < rows * depth; ++i) {
     const auto k = static_cast<std::size_t>(i % depth);
     if (indices[i] >= 0 && indices[i] < sizes[k]) continue;
-    return fail(ErrorCode::bad_index, "index " + std::to_string(indices[i]) + " in row " + std::to_string(i / depth) +
-                                          " of the indices is out of bounds for axis " + std::to_string(axes[k]) +
-                                          " of size " + std::to_string(sizes[k]));
+    return fail(ErrorCode::bad_index,
+                "index " + std::to_string(indices[i]) + " in row " + std::to_string(i / depth) +
+                    " of the indices is out of bounds for axis " + std::to_string(axes[k]) +
+                    " of size " + std::to_string(sizes[k]));
   }
   return {};
 }
@@ -108,7 +116,8 @@ std::int64_t block_offset(const Index* row, const Blocks& blocks) {
   return offset;
 }
 
-Dims gathered_shape(const TensorType& tensor, const TensorType& indices, std::span<const std::int64_t> axes) {
+Dims gathered_shape(const TensorType& tensor, const TensorType& indices,
+                    std::span<const std::int64_t> axes) {
   Dims shape(indices.shape.begin(), indices.shape.end() - 1);
   const Dims rest = remove_axes(tensor.shape, axes, false);
   shape.append(rest.begin(), rest.end());
@@ -127,13 +136,15 @@ Result<Inferred> infer_gather(const InferCall& call) {
 }
 
 template <typename T, typename Index>
-Result<void> gather_typed(const RunCall& call, const Tensor& indices, std::span<const std::int64_t> axes) {
+Result<void> gather_typed(const RunCall& call, const Tensor& indices,
+                          std::span<const std::int64_t> axes) {
   const Tensor& from = call.in[0];
   const Blocks blocks = blocks_of(from, axes);
   const auto* index = indices.as<Index>();
   const auto depth = static_cast<std::int64_t>(axes.size());
   const std::int64_t block = element_count(blocks.inner);
-  const std::int64_t rows = element_count(std::span(indices.shape()).first(indices.shape().size() - 1));
+  const std::int64_t rows =
+      element_count(std::span(indices.shape()).first(indices.shape().size() - 1));
   OUTRIGGER_CHECK(check_indices(call, index, rows, blocks.sizes, axes));
   if (block == 0) return {};
   T* out = call.out[0].as<T>();
@@ -142,11 +153,13 @@ Result<void> gather_typed(const RunCall& call, const Tensor& indices, std::span<
                          [&](int, std::int64_t begin, std::int64_t end) {
                            if (depth == 1 && block == 1) {
                              const std::int64_t stride = blocks.strides[0];
-                             for (std::int64_t row = begin; row < end; ++row) out[row] = base[index[row] * stride];
+                             for (std::int64_t row = begin; row < end; ++row)
+                               out[row] = base[index[row] * stride];
                              return;
                            }
                            for (std::int64_t row = begin; row < end; ++row) {
-                             gather_tile(out + row * block, base + block_offset(index + row * depth, blocks),
+                             gather_tile(out + row * block,
+                                         base + block_offset(index + row * depth, blocks),
                                          blocks.inner, blocks.inner_strides, 0, block);
                            }
                          });
@@ -157,7 +170,8 @@ Result<void> run_gather(const RunCall& call) {
   OUTRIGGER_TRY(const Tensor indices, to_contiguous(call.context, call.in[1]));
   return with_width(size_of(call.in[0].dtype()), [&](auto tag) {
     return with_index_type(indices.dtype(), [&](auto index_tag) {
-      return gather_typed<typename decltype(tag)::type, typename decltype(index_tag)::type>(call, indices, axes);
+      return gather_typed<typename decltype(tag)::type, typename decltype(index_tag)::type>(
+          call, indices, axes);
     });
   });
 }
@@ -165,7 +179,8 @@ Result<void> run_gather(const RunCall& call) {
 Result<Inferred> infer_take(const InferCall& call) {
   OUTRIGGER_TRY(const DType index, index_dtype(call.type(1)));
   const TensorType& from = call.type(0);
-  OUTRIGGER_TRY(const std::int64_t named, normalize_axis(call.attrs.integer("axis"), from.shape.size()));
+  OUTRIGGER_TRY(const std::int64_t named,
+                normalize_axis(call.attrs.integer("axis"), from.shape.size()));
   TensorType result{from.dtype, Dims(from.shape.begin(), from.shape.begin() + named)};
   result.shape.append(call.type(1).shape.begin(), call.type(1).shape.end());
   result.shape.append(from.shape.begin() + named + 1, from.shape.end());
@@ -177,7 +192,8 @@ Result<Inferred> infer_take(const InferCall& call) {
 }
 
 template <typename T, typename Index>
-Result<void> take_typed(const RunCall& call, const Tensor& from, const Tensor& indices, std::int64_t axis) {
+Result<void> take_typed(const RunCall& call, const Tensor& from, const Tensor& indices,
+                        std::int64_t axis) {
   const auto at = static_cast<std::size_t>(axis);
   const std::int64_t dim = from.shape()[at];
   const std::int64_t inner = element_count(std::span(from.shape()).subspan(at + 1));
@@ -188,8 +204,8 @@ Result<void> take_typed(const RunCall& call, const Tensor& from, const Tensor& i
   const T* base = from.as<T>();
   T* out = call.out[0].as<T>();
   const std::int64_t tasks = element_count(std::span(from.shape()).first(at)) * count;
-  return parallel_ranges(call.context, tasks, std::max<std::int64_t>(1, 65536 / inner), tasks * inner,
-                         [&](int, std::int64_t begin, std::int64_t end) {
+  return parallel_ranges(call.context, tasks, std::max<std::int64_t>(1, 65536 / inner),
+                         tasks * inner, [&](int, std::int64_t begin, std::int64_t end) {
                            for (std::int64_t task = begin; task < end; ++task) {
                              const T* x = base + (task / count * dim + index[task % count]) * inner;
                              std::copy_n(x, inner, out + task * inner);
@@ -198,12 +214,14 @@ Result<void> take_typed(const RunCall& call, const Tensor& from, const Tensor& i
 }
 
 Result<void> run_take(const RunCall& call) {
-  OUTRIGGER_TRY(const std::int64_t axis, normalize_axis(call.attrs.integer("axis"), call.in[0].shape().size()));
+  OUTRIGGER_TRY(const std::int64_t axis,
+                normalize_axis(call.attrs.integer("axis"), call.in[0].shape().size()));
   OUTRIGGER_TRY(const Tensor from, to_contiguous(call.context, call.in[0]));
   OUTRIGGER_TRY(const Tensor indices, to_contiguous(call.context, call.in[1]));
   return with_width(size_of(from.dtype()), [&](auto tag) {
     return with_index_type(indices.dtype(), [&](auto index_tag) {
-      return take_typed<typename decltype(tag)::type, typename decltype(index_tag)::type>(call, from, indices, axis);
+      return take_typed<typename decltype(tag)::type, typename decltype(index_tag)::type>(
+          call, from, indices, axis);
     });
   });
 }
@@ -215,15 +233,16 @@ Result<Inferred> infer_indexed(const InferCall& call) {
   const Dims widest = gathered_shape(into, call.type(1), axes);
   const std::size_t rows = call.type(1).shape.size() - 1;
   const Dims& updates = call.type(2).shape;
-  // As in Nx, an update may be smaller than the block that it goes to: it starts where the block does.
+  // As in Nx, an update may be smaller than the block that it goes to: it starts where the block
+  // does.
   bool fits = updates.size() == widest.size();
   for (std::size_t axis = 0; fits && axis < updates.size(); ++axis) {
     fits = axis < rows ? updates[axis] == widest[axis] : updates[axis] <= widest[axis];
   }
   if (!fits) {
-    return fail(ErrorCode::bad_shape, "updates for indices " + to_string(call.type(1)) + " into " + to_string(into) +
-                                          " must have the shape " + to_string(widest) + ", got " +
-                                          to_string(call.type(2)));
+    return fail(ErrorCode::bad_shape, "updates for indices " + to_string(call.type(1)) + " into " +
+                                          to_string(into) + " must have the shape " +
+                                          to_string(widest) + ", got " + to_string(call.type(2)));
   }
   const std::array<InferOperand, 2> merged{call.in[0], call.in[2]};
   const DType dtype = merged_dtype(merged);
@@ -246,19 +265,21 @@ struct Accumulate {
   }
 };
 
-/// Updates go one after the other, in the order of the indices: of equal indices the last one wins, and sums of
-/// floats do not depend on the number of threads.
+/// Updates go one after the other, in the order of the indices: of equal indices the last one wins,
+/// and sums of floats do not depend on the number of threads.
 template <typename F, typename T, typename Index>
 Result<void> update_typed(const RunCall& call, const Tensor& indices, const Tensor& updates,
                           std::span<const std::int64_t> axes) {
   const Tensor& into = call.out[0];
   Blocks blocks = blocks_of(into, axes);
-  blocks.inner.assign(updates.shape().begin() + static_cast<std::ptrdiff_t>(indices.shape().size() - 1),
-                      updates.shape().end());
+  blocks.inner.assign(
+      updates.shape().begin() + static_cast<std::ptrdiff_t>(indices.shape().size() - 1),
+      updates.shape().end());
   const auto* index = indices.as<Index>();
   const auto depth = static_cast<std::int64_t>(axes.size());
   const std::int64_t block = element_count(blocks.inner);
-  const std::int64_t rows = element_count(std::span(indices.shape()).first(indices.shape().size() - 1));
+  const std::int64_t rows =
+      element_count(std::span(indices.shape()).first(indices.shape().size() - 1));
   OUTRIGGER_CHECK(check_indices(call, index, rows, blocks.sizes, axes));
   T* base = into.as<T>();
   const T* update = updates.as<T>();
@@ -273,13 +294,14 @@ Result<void> update_typed(const RunCall& call, const Tensor& indices, const Tens
   for (std::int64_t row = 0; row < rows; ++row) {
     T* at = base + block_offset(index + row * depth, blocks);
     const T* from = update + row * block;
-    for_each_run(blocks.inner, blocks.inner_strides, 0, block,
-                 [&](std::int64_t position, std::int64_t offset, std::int64_t stride, std::int64_t length) {
-                   for (std::int64_t i = 0; i < length; ++i) {
-                     T& element = at[offset + i * stride];
-                     element = F::apply(element, from[position + i]);
-                   }
-                 });
+    for_each_run(
+        blocks.inner, blocks.inner_strides, 0, block,
+        [&](std::int64_t position, std::int64_t offset, std::int64_t stride, std::int64_t length) {
+          for (std::int64_t i = 0; i < length; ++i) {
+            T& element = at[offset + i * stride];
+            element = F::apply(element, from[position + i]);
+          }
+        });
   }
   return {};
 }
@@ -295,7 +317,8 @@ Result<UpdateOperands> prepare_update(const RunCall& call) {
   UpdateOperands operands;
   OUTRIGGER_TRY(operands.axes, indexed_axes(call.in[0].type, call.in[1].type, call.attrs));
   const auto prepare = [&](const Tensor& from) -> Result<Tensor> {
-    if (from.storage->buffer != call.out[0].storage->buffer) return to_contiguous(call.context, from);
+    if (from.storage->buffer != call.out[0].storage->buffer)
+      return to_contiguous(call.context, from);
     OUTRIGGER_TRY(Tensor copy, allocate_tensor(call.context.memory, from.type));
     OUTRIGGER_CHECK(copy_tensor(call.context, from, copy));
     return copy;
@@ -319,8 +342,9 @@ Result<void> run_indexed_add(const RunCall& call) {
   OUTRIGGER_TRY(const UpdateOperands operands, prepare_update(call));
   return with_type(call.out[0].dtype(), [&](auto tag) {
     return with_index_type(operands.indices.dtype(), [&](auto index_tag) {
-      return update_typed<Accumulate, typename decltype(tag)::type, typename decltype(index_tag)::type>(
-          call, operands.indices, operands.updates, operands.axes);
+      return update_typed<Accumulate, typename decltype(tag)::type,
+                          typename decltype(index_tag)::type>(call, operands.indices,
+                                                              operands.updates, operands.axes);
     });
   });
 }
@@ -331,7 +355,8 @@ OpRow indexed(std::string_view name, Result<void> (*run)(const RunCall&), std::s
                .kind = Kind::update,
                .operands = {{"tensor"}, {"indices"}, {"updates"}},
                .attrs = {{"axes", AttrType::integers, false, "",
-                          "axes that the last axis of indices speaks of, ascending; by default the leading ones"}},
+                          "axes that the last axis of indices speaks of, ascending; by default the "
+                          "leading ones"}},
                .in_place = 0,
                .infer = infer_indexed,
                .run = run,
@@ -341,16 +366,19 @@ OpRow indexed(std::string_view name, Result<void> (*run)(const RunCall&), std::s
 }  // namespace
 
 void register_index(std::vector<OpRow>& rows) {
-  rows.push_back(OpRow{.name = "gather",
-                       .family = "index",
-                       .kind = Kind::compute,
-                       .operands = {{"tensor"}, {"indices"}},
-                       .attrs = {{"axes", AttrType::integers, false, "",
-                                  "axes that the last axis of indices speaks of, ascending; by default the leading ones"}},
-                       .infer = infer_gather,
-                       .run = run_gather,
-                       .doc = "Picks elements or blocks: each row of `indices` (its last axis) names a place along `axes`. Shape: indices without their "
-                              "last axis, then the axes not named. An index outside of its axis: `bad_index`."});
+  rows.push_back(OpRow{
+      .name = "gather",
+      .family = "index",
+      .kind = Kind::compute,
+      .operands = {{"tensor"}, {"indices"}},
+      .attrs = {{"axes", AttrType::integers, false, "",
+                 "axes that the last axis of indices speaks of, ascending; by default the leading "
+                 "ones"}},
+      .infer = infer_gather,
+      .run = run_gather,
+      .doc = "Picks elements or blocks: each row of `indices` (its last axis) names a place along "
+             "`axes`. Shape: indices without their "
+             "last axis, then the axes not named. An index outside of its axis: `bad_index`."});
   rows.push_back(OpRow{.name = "take",
                        .family = "index",
                        .kind = Kind::compute,
@@ -358,13 +386,18 @@ void register_index(std::vector<OpRow>& rows) {
                        .attrs = {{"axis", AttrType::integer, false, "0", "the axis to pick along"}},
                        .infer = infer_take,
                        .run = run_take,
-                       .doc = "Picks along one axis, which the axes of `indices` replace. An index outside of the axis: `bad_index`."});
+                       .doc = "Picks along one axis, which the axes of `indices` replace. An index "
+                              "outside of the axis: `bad_index`."});
   rows.push_back(indexed("indexed_put", run_indexed_put,
-                         "The tensor with `updates` put at the places that the rows of `indices` name; of equal places the last update stays. "
-                         "Tensor and updates meet in one dtype. Touches only what it writes. An index outside of its axis: `bad_index`, and nothing has changed."));
+                         "The tensor with `updates` put at the places that the rows of `indices` "
+                         "name; of equal places the last update stays. "
+                         "Tensor and updates meet in one dtype. Touches only what it writes. An "
+                         "index outside of its axis: `bad_index`, and nothing has changed."));
   rows.push_back(indexed("indexed_add", run_indexed_add,
-                         "The tensor with `updates` added at the places that the rows of `indices` name, one after the other. "
-                         "Tensor and updates meet in one dtype; integers wrap around. An index outside of its axis: `bad_index`, and nothing has changed."));
+                         "The tensor with `updates` added at the places that the rows of `indices` "
+                         "name, one after the other. "
+                         "Tensor and updates meet in one dtype; integers wrap around. An index "
+                         "outside of its axis: `bad_index`, and nothing has changed."));
 }
 
 }  // namespace outrigger::ops

@@ -20,6 +20,17 @@ Result<Inferred> elementwise(const InferCall& call, DType compute, DType result)
 
 }  // namespace
 
+Result<Inferred> infer(const OpRow& row, const InferCall& call) {
+  OUTRIGGER_TRY(Inferred inferred, row.infer(call));
+  for (const TensorType& result : inferred.results) {
+    OUTRIGGER_CHECK(check_shape(result.shape, size_of(result.dtype)));
+  }
+  for (std::size_t i = 0; i < call.size() && i < inferred.operands.size(); ++i) {
+    OUTRIGGER_CHECK(check_shape(call.type(i).shape, size_of(inferred.operands[i])));
+  }
+  return inferred;
+}
+
 DType merged_dtype(std::span<const InferOperand> operands) {
   std::optional<DType> merged;
   for (const InferOperand& operand : operands) {

@@ -33,7 +33,16 @@ struct OperandSpec {
   bool many = false;  ///< the last operand may stand for any number
 };
 
-enum class AttrType : std::uint8_t { integer, integers, number, boolean, string, dtype, shape, binary };
+enum class AttrType : std::uint8_t {
+  integer,
+  integers,
+  number,
+  boolean,
+  string,
+  dtype,
+  shape,
+  binary
+};
 
 struct AttrSpec {
   std::string_view name;
@@ -114,7 +123,8 @@ struct OpRow {
 
   /// Checks operands and attributes, gives the result types. Null for control ops.
   Result<Inferred> (*infer)(const InferCall& call) = nullptr;
-  /// Elementwise: the kernel for a compute dtype. Null if casting the operand is all there is to do.
+  /// Elementwise: the kernel for a compute dtype. Null if casting the operand is all there is to
+  /// do.
   TileFn (*tile)(DType compute) = nullptr;
   /// View: the window. May fail only for operands whose values matter.
   Result<Tensor> (*view)(const ViewCall& call) = nullptr;
@@ -134,6 +144,10 @@ OUTRIGGER_EXPORT TileFn boolean_tile(DType from);
 /// The row of an op, or null.
 OUTRIGGER_EXPORT const OpRow* find_op(std::string_view name);
 OUTRIGGER_EXPORT std::span<const OpRow> all_ops();
+
+/// The row's inference, and that every size it speaks of can be counted: results, and operands in
+/// the dtypes that they are cast to. Errors: the row's, bad_shape.
+OUTRIGGER_EXPORT Result<Inferred> infer(const OpRow& row, const InferCall& call);
 
 /// Checks names, presence and types of the attributes. Errors: bad_attr.
 OUTRIGGER_EXPORT Result<void> check_attrs(const OpRow& row, const Attrs& attrs);

@@ -81,7 +81,8 @@ class Run {
       if (input.access != Access::uniform) continue;
       with_width(input.width, [&](auto tag) {
         using T = typename decltype(tag)::type;
-        std::fill_n(reinterpret_cast<T*>(registers[i]), filled, *reinterpret_cast<const T*>(input.base));
+        std::fill_n(reinterpret_cast<T*>(registers[i]), filled,
+                    *reinterpret_cast<const T*>(input.base));
       });
     }
   }
@@ -96,8 +97,13 @@ class Run {
                                           registers[op.in[2]]};
       op.run(registers[op.out], in.data(), n);
     }
-    for (std::size_t i = 0; i < outputs_.size(); ++i) {
-      if (deferred_[i]) store(outputs_[i], start, n, registers[pass_.stores[i]]);
+    // Inputs that are stored as they are go first: another store may overwrite them.
+    for (const bool inputs_first : {true, false}) {
+      for (std::size_t i = 0; i < outputs_.size(); ++i) {
+        const bool is_input = pass_.stores[i] < pass_.inputs;
+        if (deferred_[i] && is_input == inputs_first)
+          store(outputs_[i], start, n, registers[pass_.stores[i]]);
+      }
     }
   }
 
@@ -151,14 +157,15 @@ class Run {
       } else if (input.access == Access::strided) {
         with_width(input.width, [&](auto tag) {
           using T = typename decltype(tag)::type;
-          gather_tile(reinterpret_cast<T*>(registers[i]), reinterpret_cast<const T*>(input.base), dims_,
-                      input.strides, start, n);
+          gather_tile(reinterpret_cast<T*>(registers[i]), reinterpret_cast<const T*>(input.base),
+                      dims_, input.strides, start, n);
         });
       }
     }
   }
 
-  void store(const Binding& output, std::int64_t start, std::int64_t n, const std::byte* from) const {
+  void store(const Binding& output, std::int64_t start, std::int64_t n,
+             const std::byte* from) const {
     with_width(output.width, [&](auto tag) {
       using T = typename decltype(tag)::type;
       const T* in = reinterpret_cast<const T*>(from);
@@ -254,7 +261,8 @@ Result<void> run_pass(Context& context, const Pass& pass, std::span<const Tensor
   // Uniform inputs are splatted once per thread, which is known by its first chunk.
   boost::container::small_vector<std::array<std::byte*, pass_registers_max>, 2> registers(
       static_cast<std::size_t>(context.threads));
-  boost::container::small_vector<bool, 8> prepared(static_cast<std::size_t>(context.threads), false);
+  boost::container::small_vector<bool, 8> prepared(static_cast<std::size_t>(context.threads),
+                                                   false);
   const auto body = [&](int thread, std::int64_t begin, std::int64_t end) {
     const auto t = static_cast<std::size_t>(thread);
     if (!prepared[t]) {

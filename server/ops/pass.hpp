@@ -18,9 +18,10 @@ inline constexpr std::int64_t tile_size = 1024;
 /// A kernel over one tile: n elements, contiguous. `out` may be one of `in`.
 using TileFn = void (*)(void* out, const void* const* in, std::int64_t n);
 
-/// A fused pass: elementwise operations over one iteration space, as data. Registers hold a tile of one dtype; the
-/// first `inputs` of them are loaded from the input tensors (broadcast to the space), each
-/// micro-op writes one further register, and `stores` names the register of each output.
+/// A fused pass: elementwise operations over one iteration space, as data. Registers hold a tile of
+/// one dtype; the first `inputs` of them are loaded from the input tensors (broadcast to the
+/// space), each micro-op writes one further register, and `stores` names the register of each
+/// output.
 struct Pass {
   using Register = std::uint16_t;
   struct MicroOp {
@@ -36,8 +37,8 @@ struct Pass {
   std::vector<MicroOp> micro_ops;
   std::vector<Register> stores;
 
-  /// Filled in by finish(): the scratch slot of each register, and for each input the position of the micro-op
-  /// that reads it last.
+  /// Filled in by finish(): the scratch slot of each register, and for each input the position of
+  /// the micro-op that reads it last.
   std::vector<std::uint16_t> slots;
   std::uint16_t slot_count = 0;
   std::uint32_t slot_bytes = 0;
@@ -55,13 +56,15 @@ inline constexpr std::size_t pass_registers_max = 128;
 OUTRIGGER_EXPORT Result<void> run_pass(Context& context, const Pass& pass,
                                        std::span<const Tensor> in, std::span<const Tensor> out);
 
-/// Copies `from` to `to`, elements in C order of equal shapes and dtypes, any strides. The memory must not overlap.
+/// Copies `from` to `to`, elements in C order of equal shapes and dtypes, any strides. The memory
+/// must not overlap.
 OUTRIGGER_EXPORT Result<void> copy_tensor(Context& context, const Tensor& from, const Tensor& to);
 
 /// `from` itself if it is in C order, otherwise a copy that is.
 OUTRIGGER_EXPORT Result<Tensor> to_contiguous(Context& context, const Tensor& from);
 
 /// Copies elements [begin, begin + n) of `from`, in C order, to `bytes`.
-OUTRIGGER_EXPORT void read_elements(const Tensor& from, std::int64_t begin, std::int64_t n, void* bytes);
+OUTRIGGER_EXPORT void read_elements(const Tensor& from, std::int64_t begin, std::int64_t n,
+                                    void* bytes);
 
 }  // namespace outrigger::ops

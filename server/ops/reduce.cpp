@@ -10,15 +10,15 @@
 namespace outrigger::ops {
 namespace {
 
-// A reducer lifts elements to an accumulator and combines two of them. Combination must be associative up to rounding: lanes, blocks and threads
-// regroup it, always in the same way.
+// A reducer lifts elements to an accumulator and combines two of them. Combination must be
+// associative up to rounding: lanes, blocks and threads regroup it, always in the same way.
 
 /// f32 accumulates in f64, as Nx.BinaryBackend does.
 template <typename T>
-using SumAccumulator =
-    std::conditional_t<std::is_floating_point_v<T>, double,
-                       std::conditional_t<sizeof(T) == 8, std::int64_t,
-                                          std::conditional_t<std::is_signed_v<T>, std::int32_t, std::uint32_t>>>;
+using SumAccumulator = std::conditional_t<
+    std::is_floating_point_v<T>, double,
+    std::conditional_t<sizeof(T) == 8, std::int64_t,
+                       std::conditional_t<std::is_signed_v<T>, std::int32_t, std::uint32_t>>>;
 
 template <typename T>
 struct Sum {
@@ -108,35 +108,44 @@ Result<void> reduce_middle(const RunCall& call, const Folded& x, Out* out) {
   const std::int64_t width = runs ? 1 : std::min(x.inner, column_tile);
   const std::int64_t column_tiles = (x.inner + width - 1) / width;
   const std::int64_t rows_per_block = std::max<std::int64_t>(1, block_elements / width);
-  const std::int64_t blocks = std::max<std::int64_t>(1, (x.reduced + rows_per_block - 1) / rows_per_block);
+  const std::int64_t blocks =
+      std::max<std::int64_t>(1, (x.reduced + rows_per_block - 1) / rows_per_block);
   OUTRIGGER_TRY(const BufferPtr partials,
-                call.context.memory.allocate(static_cast<std::size_t>(blocks > 1 ? outputs * blocks : 0) * sizeof(A)));
+                call.context.memory.allocate(
+                    static_cast<std::size_t>(blocks > 1 ? outputs * blocks : 0) * sizeof(A)));
   auto* partial = reinterpret_cast<A*>(partials->data());
 
   // One task is one block of one column tile of one outer index; short runs go together.
   const std::int64_t tasks = x.outer * column_tiles * blocks;
-  const std::int64_t grain = std::max<std::int64_t>(1, block_elements / std::max<std::int64_t>(1, std::min(x.reduced, rows_per_block) * width));
-  OUTRIGGER_CHECK(parallel_ranges(
-      call.context, tasks, grain, x.outer * x.reduced * x.inner, [&](int, std::int64_t begin, std::int64_t end) {
-        std::array<A, column_tile> columns;
-        for (std::int64_t task = begin; task < end; ++task) {
-          const std::int64_t block = task % blocks;
-          const std::int64_t tile = task / blocks % column_tiles;
-          const std::int64_t outer = task / blocks / column_tiles;
-          const std::int64_t first_row = block * rows_per_block;
-          const std::int64_t rows = std::min(rows_per_block, x.reduced - first_row);
-          const std::int64_t column = tile * width;
-          const std::int64_t w = std::min(width, x.inner - column);
-          const T* from = base + (outer * x.reduced + first_row) * x.inner + column;
-          if (runs) columns[0] = reduce_run<R>(from, rows);
-          else reduce_columns<R>(from, rows, x.inner, w, columns.data());
-          const std::int64_t at = outer * x.inner + column;
-          for (std::int64_t k = 0; k < w; ++k) {
-            if (blocks > 1) partial[block * outputs + at + k] = columns[k];
-            else out[at + k] = static_cast<Out>(columns[k]);
-          }
-        }
-      }));
+  const std::int64_t grain = std::max<std::int64_t>(
+      1, block_elements / std::max<std::int64_t>(1, std::min(x.reduced, rows_per_block) * width));
+  OUTRIGGER_CHECK(parallel_ranges(call.context, tasks, grain, x.outer * x.reduced * x.inner,
+                                  [&](int, std::int64_t begin, std::int64_t end) {
+                                    std::array<A, column_tile> columns;
+                                    for (std::int64_t task = begin; task < end; ++task) {
+                                      const std::int64_t block = task % blocks;
+                                      const std::int64_t tile = task / blocks % column_tiles;
+                                      const std::int64_t outer = task / blocks / column_tiles;
+                                      const std::int64_t first_row = block * rows_per_block;
+                                      const std::int64_t rows =
+                                          std::min(rows_per_block, x.reduced - first_row);
+                                      const std::int64_t column = tile * width;
+                                      const std::int64_t w = std::min(width, x.inner - column);
+                                      const T* from =
+                                          base + (outer * x.reduced + first_row) * x.inner + column;
+                                      if (runs)
+                                        columns[0] = reduce_run<R>(from, rows);
+                                      else
+                                        reduce_columns<R>(from, rows, x.inner, w, columns.data());
+                                      const std::int64_t at = outer * x.inner + column;
+                                      for (std::int64_t k = 0; k < w; ++k) {
+                                        if (blocks > 1)
+                                          partial[block * outputs + at + k] = columns[k];
+                                        else
+                                          out[at + k] = static_cast<Out>(columns[k]);
+                                      }
+                                    }
+                                  }));
   if (blocks == 1) return {};
   for (std::int64_t i = 0; i < outputs; ++i) {
     A result = partial[i];
@@ -184,20 +193,25 @@ Result<Inferred> infer_reduction(const InferCall& call, DType result) {
 Result<Inferred> infer_aggregate(const InferCall& call) {
   return infer_reduction(call, to_aggregate(call.type(0).dtype));
 }
-Result<Inferred> infer_extremum(const InferCall& call) { return infer_reduction(call, call.type(0).dtype); }
-Result<Inferred> infer_quantifier(const InferCall& call) { return infer_reduction(call, DType::u8); }
+Result<Inferred> infer_extremum(const InferCall& call) {
+  return infer_reduction(call, call.type(0).dtype);
+}
+Result<Inferred> infer_quantifier(const InferCall& call) {
+  return infer_reduction(call, DType::u8);
+}
 
 OpRow reduction(std::string_view name, Result<Inferred> (*infer)(const InferCall&),
                 Result<void> (*run)(const RunCall&), std::string_view doc) {
-  return OpRow{.name = name,
-               .family = "reduce",
-               .kind = Kind::compute,
-               .operands = {{"tensor"}},
-               .attrs = {{"axes", AttrType::integers, false, "", "axes to reduce; by default all"},
-                         {"keep_axes", AttrType::boolean, false, "false", "keep reduced axes with size 1"}},
-               .infer = infer,
-               .run = run,
-               .doc = doc};
+  return OpRow{
+      .name = name,
+      .family = "reduce",
+      .kind = Kind::compute,
+      .operands = {{"tensor"}},
+      .attrs = {{"axes", AttrType::integers, false, "", "axes to reduce; by default all"},
+                {"keep_axes", AttrType::boolean, false, "false", "keep reduced axes with size 1"}},
+      .infer = infer,
+      .run = run,
+      .doc = doc};
 }
 
 }  // namespace
@@ -214,12 +228,15 @@ Result<Folded> fold(Context& context, const Tensor& tensor, const AttrView& attr
 
 Result<Folded> fold(Context& context, const Tensor& tensor, std::span<const std::int64_t> axes) {
   const std::size_t rank = tensor.shape().size();
-  const auto reduced = [&](std::size_t axis) { return contains(axes, static_cast<std::int64_t>(axis)); };
+  const auto reduced = [&](std::size_t axis) {
+    return contains(axes, static_cast<std::int64_t>(axis));
+  };
   Folded folded;
   // The pattern kept… reduced… kept… folds as it is; any other is brought to kept… reduced… first.
   std::size_t axis = 0;
   for (; axis < rank && !reduced(axis); ++axis) folded.outer *= tensor.shape()[axis];
-  for (; axis < rank && (reduced(axis) || tensor.shape()[axis] == 1); ++axis) folded.reduced *= tensor.shape()[axis];
+  for (; axis < rank && (reduced(axis) || tensor.shape()[axis] == 1); ++axis)
+    folded.reduced *= tensor.shape()[axis];
   for (; axis < rank && !reduced(axis); ++axis) folded.inner *= tensor.shape()[axis];
   if (axis == rank) {
     OUTRIGGER_TRY(folded.tensor, to_contiguous(context, tensor));
@@ -242,25 +259,35 @@ Result<Folded> fold(Context& context, const Tensor& tensor, std::span<const std:
 }
 
 void register_reduce(std::vector<OpRow>& rows) {
-  rows.push_back(reduction("sum", infer_aggregate,
-                           [](const RunCall& call) { return run_reduction<Sum>(call, AggregateType{}); },
-                           "Sum over axes. Integers become u32, s32 or s64 and wrap around; floats keep their dtype and are added up in f64, "
-                           "in an order that does not depend on the number of threads."));
-  rows.push_back(reduction("product", infer_aggregate,
-                           [](const RunCall& call) { return run_reduction<Product>(call, AggregateType{}); },
-                           "Product over axes. Integers become u32, s32 or s64 and wrap around; floats keep their dtype and are multiplied in f64."));
-  rows.push_back(reduction("reduce_max", infer_extremum,
-                           [](const RunCall& call) { return run_reduction<Maximum>(call, SameType{}); },
-                           "Largest element over axes; NaN if there is one. Over nothing: -infinity or the smallest integer."));
-  rows.push_back(reduction("reduce_min", infer_extremum,
-                           [](const RunCall& call) { return run_reduction<Minimum>(call, SameType{}); },
-                           "Smallest element over axes; NaN if there is one. Over nothing: infinity or the largest integer."));
-  rows.push_back(reduction("all", infer_quantifier,
-                           [](const RunCall& call) { return run_reduction<All>(call, PredicateType{}); },
-                           "1 where all elements over the axes are not zero, as u8."));
-  rows.push_back(reduction("any", infer_quantifier,
-                           [](const RunCall& call) { return run_reduction<Any>(call, PredicateType{}); },
-                           "1 where an element over the axes is not zero, as u8."));
+  rows.push_back(reduction(
+      "sum", infer_aggregate,
+      [](const RunCall& call) { return run_reduction<Sum>(call, AggregateType{}); },
+      "Sum over axes. Integers become u32, s32 or s64 and wrap around; floats keep their dtype and "
+      "are added up in f64, "
+      "in an order that does not depend on the number of threads."));
+  rows.push_back(reduction(
+      "product", infer_aggregate,
+      [](const RunCall& call) { return run_reduction<Product>(call, AggregateType{}); },
+      "Product over axes. Integers become u32, s32 or s64 and wrap around; floats keep their dtype "
+      "and are multiplied in f64."));
+  rows.push_back(reduction(
+      "reduce_max", infer_extremum,
+      [](const RunCall& call) { return run_reduction<Maximum>(call, SameType{}); },
+      "Largest element over axes; NaN if there is one. Over nothing: -infinity or the smallest "
+      "integer."));
+  rows.push_back(reduction(
+      "reduce_min", infer_extremum,
+      [](const RunCall& call) { return run_reduction<Minimum>(call, SameType{}); },
+      "Smallest element over axes; NaN if there is one. Over nothing: infinity or the largest "
+      "integer."));
+  rows.push_back(reduction(
+      "all", infer_quantifier,
+      [](const RunCall& call) { return run_reduction<All>(call, PredicateType{}); },
+      "1 where all elements over the axes are not zero, as u8."));
+  rows.push_back(reduction(
+      "any", infer_quantifier,
+      [](const RunCall& call) { return run_reduction<Any>(call, PredicateType{}); },
+      "1 where an element over the axes is not zero, as u8."));
 }
 
 }  // namespace outrigger::ops

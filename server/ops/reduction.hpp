@@ -7,7 +7,8 @@
 
 namespace outrigger::ops {
 
-/// A tensor in C order seen as [outer][reduced][inner]: reductions and scans work on the middle axis.
+/// A tensor in C order seen as [outer][reduced][inner]: reductions and scans work on the middle
+/// axis.
 struct Folded {
   Tensor tensor;
   std::int64_t outer = 1;
@@ -15,8 +16,8 @@ struct Folded {
   std::int64_t inner = 1;
 };
 
-/// Folds along `axes`, or along the attribute "axes" (all axes if it is absent); copies if the layout demands it.
-/// Errors: bad_axis, out_of_memory.
+/// Folds along `axes`, or along the attribute "axes" (all axes if it is absent); copies if the
+/// layout demands it. Errors: bad_axis, out_of_memory.
 Result<Folded> fold(Context& context, const Tensor& tensor, std::span<const std::int64_t> axes);
 Result<Folded> fold(Context& context, const Tensor& tensor, const AttrView& attrs);
 

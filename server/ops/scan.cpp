@@ -12,7 +12,8 @@ using Accumulator = std::conditional_t<std::is_same_v<T, float>, double, T>;
 
 constexpr std::int64_t block_elements = std::int64_t{1} << 16;
 
-/// Running sums of n elements from `in` to `out`, `stride` apart (negative to go backwards), after `start`.
+/// Running sums of n elements from `in` to `out`, `stride` apart (negative to go backwards), after
+/// `start`.
 template <typename T>
 void scan_run(const T* in, T* out, std::int64_t n, std::int64_t stride, Accumulator<T> start) {
   Accumulator<T> sum = start;
@@ -31,8 +32,8 @@ Accumulator<T> sum_run(const T* in, std::int64_t n, std::int64_t stride) {
   return sum;
 }
 
-/// Sums of blocks first, then each block again from where the one before it ends: two reads, one write,
-/// and every block can go to another thread.
+/// Sums of blocks first, then each block again from where the one before it ends: two reads, one
+/// write, and every block can go to another thread.
 template <typename T>
 Result<void> scan_typed(const RunCall& call, const Folded& x, bool reverse) {
   const T* in = x.tensor.as<T>();
@@ -47,19 +48,23 @@ Result<void> scan_typed(const RunCall& call, const Folded& x, bool reverse) {
   const auto block_length = [&](std::int64_t block) {
     return std::min(block_elements, x.reduced - block * block_elements);
   };
-  OUTRIGGER_TRY(const BufferPtr buffer, call.context.memory.allocate(
-                                            static_cast<std::size_t>(lines * blocks) * sizeof(Accumulator<T>)));
+  OUTRIGGER_TRY(const BufferPtr buffer,
+                call.context.memory.allocate(static_cast<std::size_t>(lines * blocks) *
+                                             sizeof(Accumulator<T>)));
   auto* starts = reinterpret_cast<Accumulator<T>*>(buffer->data());
   std::fill_n(starts, lines * blocks, Accumulator<T>{});
-  const std::int64_t grain = std::max<std::int64_t>(1, block_elements / std::min(x.reduced, block_elements));
+  const std::int64_t grain =
+      std::max<std::int64_t>(1, block_elements / std::min(x.reduced, block_elements));
   if (blocks > 1) {
-    OUTRIGGER_CHECK(parallel_ranges(
-        call.context, lines * blocks, grain, lines * x.reduced, [&](int, std::int64_t begin, std::int64_t end) {
-          for (std::int64_t task = begin; task < end; ++task) {
-            const std::int64_t block = task % blocks;
-            starts[task] = sum_run(in + line_start(task / blocks) + block * block_elements * stride, block_length(block), stride);
-          }
-        }));
+    OUTRIGGER_CHECK(parallel_ranges(call.context, lines * blocks, grain, lines * x.reduced,
+                                    [&](int, std::int64_t begin, std::int64_t end) {
+                                      for (std::int64_t task = begin; task < end; ++task) {
+                                        const std::int64_t block = task % blocks;
+                                        starts[task] = sum_run(in + line_start(task / blocks) +
+                                                                   block * block_elements * stride,
+                                                               block_length(block), stride);
+                                      }
+                                    }));
     for (std::int64_t line = 0; line < lines; ++line) {
       Accumulator<T> sum{};
       for (std::int64_t block = 0; block < blocks; ++block) {
@@ -68,20 +73,22 @@ Result<void> scan_typed(const RunCall& call, const Folded& x, bool reverse) {
       }
     }
   }
-  return parallel_ranges(
-      call.context, lines * blocks, grain, lines * x.reduced, [&](int, std::int64_t begin, std::int64_t end) {
-        for (std::int64_t task = begin; task < end; ++task) {
-          const std::int64_t block = task % blocks;
-          const std::int64_t at = line_start(task / blocks) + block * block_elements * stride;
-          scan_run(in + at, out + at, block_length(block), stride, starts[task]);
-        }
-      });
+  return parallel_ranges(call.context, lines * blocks, grain, lines * x.reduced,
+                         [&](int, std::int64_t begin, std::int64_t end) {
+                           for (std::int64_t task = begin; task < end; ++task) {
+                             const std::int64_t block = task % blocks;
+                             const std::int64_t at =
+                                 line_start(task / blocks) + block * block_elements * stride;
+                             scan_run(in + at, out + at, block_length(block), stride, starts[task]);
+                           }
+                         });
 }
 
 Result<void> run_cumulative_sum(const RunCall& call) {
   const Tensor& in = call.in[0];
   if (in.size() == 0) return {};
-  OUTRIGGER_TRY(const std::int64_t axis, normalize_axis(call.attrs.integer("axis"), in.shape().size()));
+  OUTRIGGER_TRY(const std::int64_t axis,
+                normalize_axis(call.attrs.integer("axis"), in.shape().size()));
   OUTRIGGER_TRY(const Folded folded, fold(call.context, in, std::span(&axis, 1)));
   const bool reverse = call.attrs.boolean("reverse");
   return with_type(in.dtype(), [&](auto tag) {
@@ -100,15 +107,17 @@ Result<Inferred> infer_cumulative(const InferCall& call) {
 }  // namespace
 
 void register_scan(std::vector<OpRow>& rows) {
-  rows.push_back(OpRow{.name = "cumulative_sum",
-                       .family = "scan",
-                       .kind = Kind::compute,
-                       .operands = {{"tensor"}},
-                       .attrs = {{"axis", AttrType::integer, false, "0", "the axis to go along"},
-                                 {"reverse", AttrType::boolean, false, "false", "start at the axis's end"}},
-                       .infer = infer_cumulative,
-                       .run = run_cumulative_sum,
-                       .doc = "Running sums along an axis. Keeps the dtype: integers wrap around, f32 is added up in f64."});
+  rows.push_back(
+      OpRow{.name = "cumulative_sum",
+            .family = "scan",
+            .kind = Kind::compute,
+            .operands = {{"tensor"}},
+            .attrs = {{"axis", AttrType::integer, false, "0", "the axis to go along"},
+                      {"reverse", AttrType::boolean, false, "false", "start at the axis's end"}},
+            .infer = infer_cumulative,
+            .run = run_cumulative_sum,
+            .doc = "Running sums along an axis. Keeps the dtype: integers wrap around, f32 is "
+                   "added up in f64."});
 }
 
 }  // namespace outrigger::ops

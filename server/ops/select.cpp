@@ -54,9 +54,9 @@ Result<Inferred> infer_select(const InferCall& call) {
   if (!pred.empty()) {
     OUTRIGGER_TRY(const Dims all, broadcast_shapes(pred, shape));
     if (all != pred) {
-      return fail(ErrorCode::bad_shape, "the branches " + to_string(call.type(1)) + " and " +
-                                            to_string(call.type(2)) +
-                                            " do not broadcast to the predicate's shape " + to_string(pred));
+      return fail(ErrorCode::bad_shape,
+                  "the branches " + to_string(call.type(1)) + " and " + to_string(call.type(2)) +
+                      " do not broadcast to the predicate's shape " + to_string(pred));
     }
     shape = pred;
   }
@@ -69,8 +69,9 @@ Result<Inferred> infer_select(const InferCall& call) {
 
 Result<Inferred> infer_clip(const InferCall& call) {
   if (!call.type(1).shape.empty() || !call.type(2).shape.empty()) {
-    return fail(ErrorCode::bad_shape, "min and max must be scalars, got " + to_string(call.type(1)) +
-                                          " and " + to_string(call.type(2)));
+    return fail(ErrorCode::bad_shape, "min and max must be scalars, got " +
+                                          to_string(call.type(1)) + " and " +
+                                          to_string(call.type(2)));
   }
   return infer_same(call);
 }
@@ -81,7 +82,8 @@ bool all_within(const From* a, std::int64_t n) {
   // Half the range: its bounds are exact in every float.
   constexpr From bound = static_cast<From>(std::numeric_limits<Limit>::max() / 2 + 1);
   int outside = 0;
-  for (std::int64_t i = 0; i < n; ++i) outside |= static_cast<int>(!(a[i] > -bound && a[i] < bound));
+  for (std::int64_t i = 0; i < n; ++i)
+    outside |= static_cast<int>(!(a[i] > -bound && a[i] < bound));
   return outside == 0;
 }
 
@@ -125,35 +127,37 @@ TileFn cast_tile(DType from, DType to) {
 TileFn boolean_tile(DType from) { return unary_tile<NotZero, std::uint8_t>(from); }
 
 void register_select(std::vector<OpRow>& rows) {
-  rows.push_back(OpRow{
-      .name = "select",
-      .family = "select",
-      .kind = Kind::elementwise,
-      .operands = {{"pred"}, {"on_true"}, {"on_false"}},
-      .in_place = 1,
-      .boolean_operands = 0b001,
-      .infer = infer_select,
-      .tile = select_tile,
-      .doc = "Element-wise `on_true` where `pred` is not zero, else `on_false`. The shape is that of `pred`, or, if "
-             "`pred` is a scalar, what the branches broadcast to."});
-  rows.push_back(OpRow{.name = "clip",
+  rows.push_back(OpRow{.name = "select",
                        .family = "select",
                        .kind = Kind::elementwise,
-                       .operands = {{"tensor"}, {"min"}, {"max"}},
-                       .in_place = 0,
-                       .infer = infer_clip,
-                       .tile = clip_tile,
-                       .doc = "Element-wise: not below the scalar `min`, not above the scalar `max`. All three "
-                              "meet in one dtype. NaN stays NaN."});
-  rows.push_back(
-      OpRow{.name = "as_type",
-            .family = "select",
-            .kind = Kind::elementwise,
-            .operands = {{"tensor"}},
-            .attrs = {{"type", AttrType::dtype, true, "", "the new dtype"}},
-            .infer = infer_as_type,
-            .doc = "Casts each element. Floats to integers truncate and then wrap around modulo 2^bits; NaN gives 0, the "
-                   "infinities the largest and smallest integer. Integers wrap around."});
+                       .operands = {{"pred"}, {"on_true"}, {"on_false"}},
+                       .in_place = 1,
+                       .boolean_operands = 0b001,
+                       .infer = infer_select,
+                       .tile = select_tile,
+                       .doc = "Element-wise `on_true` where `pred` is not zero, else `on_false`. "
+                              "The shape is that of `pred`, or, if "
+                              "`pred` is a scalar, what the branches broadcast to."});
+  rows.push_back(OpRow{
+      .name = "clip",
+      .family = "select",
+      .kind = Kind::elementwise,
+      .operands = {{"tensor"}, {"min"}, {"max"}},
+      .in_place = 0,
+      .infer = infer_clip,
+      .tile = clip_tile,
+      .doc = "Element-wise: not below the scalar `min`, not above the scalar `max`. All three "
+             "meet in one dtype. NaN stays NaN."});
+  rows.push_back(OpRow{.name = "as_type",
+                       .family = "select",
+                       .kind = Kind::elementwise,
+                       .operands = {{"tensor"}},
+                       .attrs = {{"type", AttrType::dtype, true, "", "the new dtype"}},
+                       .infer = infer_as_type,
+                       .doc =
+                           "Casts each element. Floats to integers truncate and then wrap around "
+                           "modulo 2^bits; NaN gives 0, the "
+                           "infinities the largest and smallest integer. Integers wrap around."});
 }
 
 }  // namespace outrigger::ops

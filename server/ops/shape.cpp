@@ -7,11 +7,11 @@
 namespace outrigger::ops {
 namespace {
 
-Inferred same_dtype(const InferCall& call, Dims shape) {
+Inferred same_dtype(const InferCall& call, const Dims& shape) {
   Inferred inferred;
   const DType dtype = call.type(0).dtype;
   inferred.operands.assign(call.size(), dtype);
-  inferred.results.push_back(TensorType{dtype, std::move(shape)});
+  inferred.results.push_back(TensorType{dtype, shape});
   return inferred;
 }
 
@@ -20,9 +20,10 @@ Result<Inferred> infer_reshape(const InferCall& call) {
   const auto shape = call.attrs.integers("shape");
   OUTRIGGER_CHECK(check_shape(shape, size_of(from.dtype)));
   if (element_count(shape) != element_count(from.shape)) {
-    return fail(ErrorCode::bad_shape,
-                "cannot reshape " + to_string(from) + ", " + std::to_string(element_count(from.shape)) +
-                    " elements, to " + to_string(shape) + ", " + std::to_string(element_count(shape)));
+    return fail(ErrorCode::bad_shape, "cannot reshape " + to_string(from) + ", " +
+                                          std::to_string(element_count(from.shape)) +
+                                          " elements, to " + to_string(shape) + ", " +
+                                          std::to_string(element_count(shape)));
   }
   return same_dtype(call, Dims(shape.begin(), shape.end()));
 }
@@ -48,8 +49,10 @@ std::optional<Dims> reshape_strides(const Tensor& from, std::span<const std::int
     std::size_t n_end = n + 1;
     std::int64_t new_count = shape[n];
     while (old_count != new_count) {
-      if (new_count < old_count) new_count *= shape[n_end++];
-      else old_count *= old_shape[o_end++];
+      if (new_count < old_count)
+        new_count *= shape[n_end++];
+      else
+        old_count *= old_shape[o_end++];
     }
     for (std::size_t axis = o; axis + 1 < o_end; ++axis) {
       if (old_strides[axis] != old_strides[axis + 1] * old_shape[axis + 1]) return std::nullopt;
@@ -69,7 +72,8 @@ Result<Tensor> view_reshape(const ViewCall& call) {
   const Tensor& from = call.in[0];
   auto strides = reshape_strides(from, call.result.shape);
   // The executor has made the operand contiguous if a view of it is impossible.
-  if (!strides) return fail(ErrorCode::bad_shape, "the memory of a strided view cannot be reshaped in place");
+  if (!strides)
+    return fail(ErrorCode::bad_shape, "the memory of a strided view cannot be reshaped in place");
   return view_of(from, call.result, std::move(*strides), from.offset, call.mutable_view);
 }
 
@@ -98,8 +102,8 @@ Result<Dims> transpose_order(const InferCall& call) {
   if (call.attrs.has("axes")) {
     OUTRIGGER_TRY(order, normalize_axes(call.attrs.integers("axes"), rank));
     if (order.size() != rank) {
-      return fail(ErrorCode::bad_axis, "axes must name each of the " + std::to_string(rank) + " axes of " +
-                                           to_string(call.type(0)) + " once");
+      return fail(ErrorCode::bad_axis, "axes must name each of the " + std::to_string(rank) +
+                                           " axes of " + to_string(call.type(0)) + " once");
     }
   }
   return order;
@@ -119,7 +123,8 @@ Result<Tensor> view_transpose(const ViewCall& call) {
   const InferOperand operand{from.type, nullptr};
   OUTRIGGER_TRY(const Dims order, transpose_order(InferCall{std::span(&operand, 1), call.attrs}));
   Dims strides;
-  for (const std::int64_t axis : order) strides.push_back(from.strides[static_cast<std::size_t>(axis)]);
+  for (const std::int64_t axis : order)
+    strides.push_back(from.strides[static_cast<std::size_t>(axis)]);
   return view_of(from, call.result, std::move(strides), from.offset, call.mutable_view);
 }
 
@@ -130,13 +135,15 @@ Result<Dims> broadcast_axes(const TensorType& from, const AttrView& attrs) {
   if (attrs.has("axes")) {
     OUTRIGGER_TRY(Dims axes, normalize_axes(attrs.integers("axes"), rank));
     if (axes.size() != from_rank || !std::is_sorted(axes.begin(), axes.end())) {
-      return fail(ErrorCode::bad_axis, "axes must name, in ascending order, one axis of the result for each of the " +
-                                           std::to_string(from_rank) + " axes of " + to_string(from));
+      return fail(ErrorCode::bad_axis,
+                  "axes must name, in ascending order, one axis of the result for each of the " +
+                      std::to_string(from_rank) + " axes of " + to_string(from));
     }
     return axes;
   }
   if (rank < from_rank) {
-    return fail(ErrorCode::bad_shape, "cannot broadcast " + to_string(from) + " to the lower rank of " +
+    return fail(ErrorCode::bad_shape, "cannot broadcast " + to_string(from) +
+                                          " to the lower rank of " +
                                           to_string(attrs.integers("shape")));
   }
   Dims axes = all_axes(from_rank);
@@ -152,7 +159,8 @@ Result<Inferred> infer_broadcast(const InferCall& call) {
   for (std::size_t i = 0; i < axes.size(); ++i) {
     const std::int64_t dim = shape[static_cast<std::size_t>(axes[i])];
     if (from.shape[i] != dim && from.shape[i] != 1) {
-      return fail(ErrorCode::bad_shape, "cannot broadcast " + to_string(from) + " to " + to_string(shape));
+      return fail(ErrorCode::bad_shape,
+                  "cannot broadcast " + to_string(from) + " to " + to_string(shape));
     }
   }
   return same_dtype(call, Dims(shape.begin(), shape.end()));
@@ -190,8 +198,9 @@ Result<Tensor> view_reverse(const ViewCall& call) {
   return view_of(from, call.result, std::move(strides), offset, call.mutable_view);
 }
 
-OpRow view(std::string_view name, std::vector<AttrSpec> attrs, Result<Inferred> (*infer)(const InferCall&),
-           Result<Tensor> (*make)(const ViewCall&), std::string_view doc) {
+OpRow view(std::string_view name, std::vector<AttrSpec> attrs,
+           Result<Inferred> (*infer)(const InferCall&), Result<Tensor> (*make)(const ViewCall&),
+           std::string_view doc) {
   return OpRow{.name = name,
                .family = "shape",
                .kind = Kind::view,
@@ -206,26 +215,33 @@ OpRow view(std::string_view name, std::vector<AttrSpec> attrs, Result<Inferred> 
 }  // namespace
 
 void register_shape(std::vector<OpRow>& rows) {
-  rows.push_back(view("reshape", {{"shape", AttrType::shape, true, "", "the new shape"}}, infer_reshape, view_reshape,
-                      "The same elements in C order under another shape with as many elements (`bad_shape`). A view; "
-                      "of a strided tensor possibly a copy, and then its mutable view is refused."));
-  rows.push_back(view("squeeze",
-                      {{"axes", AttrType::integers, false, "", "axes to drop; by default all of size 1"}},
-                      infer_squeeze, view_reshape,
-                      "Drops axes of size 1. A view."));
+  rows.push_back(
+      view("reshape", {{"shape", AttrType::shape, true, "", "the new shape"}}, infer_reshape,
+           view_reshape,
+           "The same elements in C order under another shape with as many elements (`bad_shape`). "
+           "A view; "
+           "of a strided tensor possibly a copy, and then its mutable view is refused."));
+  rows.push_back(
+      view("squeeze",
+           {{"axes", AttrType::integers, false, "", "axes to drop; by default all of size 1"}},
+           infer_squeeze, view_reshape, "Drops axes of size 1. A view."));
   rows.push_back(view("transpose",
-                      {{"axes", AttrType::integers, false, "", "the operand's axes in their new order; by default reversed"}},
+                      {{"axes", AttrType::integers, false, "",
+                        "the operand's axes in their new order; by default reversed"}},
                       infer_transpose, view_transpose, "Reorders the axes. A view."));
-  OpRow broadcast = view("broadcast",
-                         {{"shape", AttrType::shape, true, "", "the new shape"},
-                          {"axes", AttrType::integers, false, "",
-                           "the axis of the result for each axis of the operand; by default aligned at the last"}},
-                         infer_broadcast, view_broadcast,
-                         "Repeats axes of size 1, and new ones, to the shape. A view: takes no memory until it is written.");
+  OpRow broadcast = view(
+      "broadcast",
+      {{"shape", AttrType::shape, true, "", "the new shape"},
+       {"axes", AttrType::integers, false, "",
+        "the axis of the result for each axis of the operand; by default aligned at the last"}},
+      infer_broadcast, view_broadcast,
+      "Repeats axes of size 1, and new ones, to the shape. A view: takes no memory until it is "
+      "written.");
   broadcast.in_place = -1;
   rows.push_back(std::move(broadcast));
-  rows.push_back(view("reverse", {{"axes", AttrType::integers, false, "", "axes to reverse; by default all"}},
-                      infer_reverse, view_reverse, "Reverses the order of the elements along axes. A view."));
+  rows.push_back(
+      view("reverse", {{"axes", AttrType::integers, false, "", "axes to reverse; by default all"}},
+           infer_reverse, view_reverse, "Reverses the order of the elements along axes. A view."));
 }
 
 }  // namespace outrigger::ops

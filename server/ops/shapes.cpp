@@ -25,8 +25,8 @@ Result<Dims> broadcast_shapes(std::span<const std::int64_t> a, std::span<const s
 Result<std::int64_t> normalize_axis(std::int64_t axis, std::size_t rank) {
   const auto n = static_cast<std::int64_t>(rank);
   if (axis < -n || axis >= n) {
-    return fail(ErrorCode::bad_axis, "axis " + std::to_string(axis) + " is out of bounds for rank " +
-                                         std::to_string(rank));
+    return fail(ErrorCode::bad_axis, "axis " + std::to_string(axis) +
+                                         " is out of bounds for rank " + std::to_string(rank));
   }
   return axis < 0 ? axis + n : axis;
 }
@@ -53,7 +53,8 @@ bool contains(std::span<const std::int64_t> axes, std::int64_t axis) {
   return std::find(axes.begin(), axes.end(), axis) != axes.end();
 }
 
-Dims remove_axes(std::span<const std::int64_t> shape, std::span<const std::int64_t> axes, bool keep) {
+Dims remove_axes(std::span<const std::int64_t> shape, std::span<const std::int64_t> axes,
+                 bool keep) {
   Dims result;
   for (std::size_t axis = 0; axis < shape.size(); ++axis) {
     if (!contains(axes, static_cast<std::int64_t>(axis))) {

@@ -25,7 +25,8 @@ Dims all_axes(std::size_t rank);
 bool contains(std::span<const std::int64_t> axes, std::int64_t axis);
 
 /// The shape without the axes, or with size 1 in their place.
-Dims remove_axes(std::span<const std::int64_t> shape, std::span<const std::int64_t> axes, bool keep);
+Dims remove_axes(std::span<const std::int64_t> shape, std::span<const std::int64_t> axes,
+                 bool keep);
 
 /// A tensor's axes in a new order.
 Tensor permute(const Tensor& tensor, std::span<const std::int64_t> order);

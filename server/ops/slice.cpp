@@ -12,9 +12,9 @@ namespace {
 Result<void> check_starts(const InferCall& call, std::size_t skip) {
   const std::size_t rank = call.type(0).shape.size();
   if (call.size() != rank + skip) {
-    return fail(ErrorCode::bad_shape, "one start is needed for each of the " + std::to_string(rank) +
-                                          " axes of " + to_string(call.type(0)) + ", got " +
-                                          std::to_string(call.size() - skip));
+    return fail(ErrorCode::bad_shape,
+                "one start is needed for each of the " + std::to_string(rank) + " axes of " +
+                    to_string(call.type(0)) + ", got " + std::to_string(call.size() - skip));
   }
   for (std::size_t i = skip; i < call.size(); ++i) {
     const TensorType& start = call.type(i);
@@ -36,7 +36,8 @@ void want_starts(const InferCall& call, std::size_t skip, Inferred& inferred) {
 std::int64_t clamped_start(const Tensor& start, std::int64_t dim, std::int64_t extent) {
   const std::int64_t last = dim - extent;
   if (start.dtype() == DType::u64) {
-    return static_cast<std::int64_t>(std::min(*start.as<std::uint64_t>(), static_cast<std::uint64_t>(last)));
+    return static_cast<std::int64_t>(
+        std::min(*start.as<std::uint64_t>(), static_cast<std::uint64_t>(last)));
   }
   return std::clamp<std::int64_t>(*start.as<std::int64_t>(), 0, last);
 }
@@ -46,9 +47,11 @@ Result<Inferred> infer_slice(const InferCall& call) {
   const TensorType& from = call.type(0);
   const auto lengths = call.attrs.integers("lengths");
   const auto strides = call.attrs.integers("strides");
-  if (lengths.size() != from.shape.size() || (call.attrs.has("strides") && strides.size() != lengths.size())) {
+  if (lengths.size() != from.shape.size() ||
+      (call.attrs.has("strides") && strides.size() != lengths.size())) {
     return fail(ErrorCode::bad_attr, "lengths and strides need one entry for each of the " +
-                                         std::to_string(from.shape.size()) + " axes of " + to_string(from));
+                                         std::to_string(from.shape.size()) + " axes of " +
+                                         to_string(from));
   }
   Inferred inferred;
   inferred.operands.assign(call.size(), from.dtype);
@@ -57,11 +60,12 @@ Result<Inferred> infer_slice(const InferCall& call) {
   for (std::size_t axis = 0; axis < lengths.size(); ++axis) {
     const std::int64_t stride = strides.empty() ? 1 : strides[axis];
     if (lengths[axis] < 1 || lengths[axis] > from.shape[axis] || stride < 1) {
-      return fail(ErrorCode::bad_shape, "cannot slice length " + std::to_string(lengths[axis]) + " with stride " +
-                                            std::to_string(stride) + " from axis " + std::to_string(axis) +
-                                            " of " + to_string(from));
+      return fail(ErrorCode::bad_shape, "cannot slice length " + std::to_string(lengths[axis]) +
+                                            " with stride " + std::to_string(stride) +
+                                            " from axis " + std::to_string(axis) + " of " +
+                                            to_string(from));
     }
-    result.shape.push_back((lengths[axis] + stride - 1) / stride);
+    result.shape.push_back(lengths[axis] == 0 ? 0 : (lengths[axis] - 1) / stride + 1);
   }
   inferred.results.push_back(std::move(result));
   return inferred;
@@ -74,7 +78,8 @@ Result<Tensor> view_slice(const ViewCall& call) {
   Dims strides = from.strides;
   std::int64_t offset = from.offset;
   for (std::size_t axis = 0; axis < lengths.size(); ++axis) {
-    offset += clamped_start(call.in[axis + 1], from.shape()[axis], lengths[axis]) * from.strides[axis];
+    offset +=
+        clamped_start(call.in[axis + 1], from.shape()[axis], lengths[axis]) * from.strides[axis];
     if (!steps.empty()) strides[axis] *= steps[axis];
   }
   return view_of(from, call.result, std::move(strides), offset, call.mutable_view);
@@ -89,7 +94,8 @@ Result<Inferred> infer_put_slice(const InferCall& call) {
     fits = slice.shape[axis] <= into.shape[axis];
   }
   if (!fits) {
-    return fail(ErrorCode::bad_shape, "a slice " + to_string(slice) + " does not fit into " + to_string(into));
+    return fail(ErrorCode::bad_shape,
+                "a slice " + to_string(slice) + " does not fit into " + to_string(into));
   }
   const DType dtype = merged_dtype(call.in.first(2));
   Inferred inferred;
@@ -104,7 +110,8 @@ Result<void> run_put_slice(const RunCall& call) {
   const Tensor& slice = call.in[1];
   std::int64_t offset = out.offset;
   for (std::size_t axis = 0; axis < out.shape().size(); ++axis) {
-    offset += clamped_start(call.in[axis + 2], out.shape()[axis], slice.shape()[axis]) * out.strides[axis];
+    offset += clamped_start(call.in[axis + 2], out.shape()[axis], slice.shape()[axis]) *
+              out.strides[axis];
   }
   const Tensor window = view_of(out, slice.type, out.strides, offset, true);
   return copy_tensor(call.context, slice, window);
@@ -112,19 +119,23 @@ Result<void> run_put_slice(const RunCall& call) {
 
 Result<Inferred> infer_concatenate(const InferCall& call) {
   const TensorType& first = call.type(0);
-  OUTRIGGER_TRY(const std::int64_t named, normalize_axis(call.attrs.integer("axis"), first.shape.size()));
+  OUTRIGGER_TRY(const std::int64_t named,
+                normalize_axis(call.attrs.integer("axis"), first.shape.size()));
   const auto axis = static_cast<std::size_t>(named);
   TensorType result{merged_dtype(call.in), first.shape};
   result.shape[axis] = 0;
   for (const InferOperand& operand : call.in) {
     Dims shape = operand.type.shape;
     if (shape.size() == first.shape.size()) {
-      result.shape[axis] += shape[axis];
+      if (__builtin_add_overflow(result.shape[axis], shape[axis], &result.shape[axis])) {
+        return fail(ErrorCode::bad_shape, "the joined axis would be too long");
+      }
       shape[axis] = first.shape[axis];
     }
     if (shape != first.shape) {
-      return fail(ErrorCode::bad_shape, "cannot concatenate " + to_string(operand.type) + " to " + to_string(first) +
-                                            " along axis " + std::to_string(named));
+      return fail(ErrorCode::bad_shape, "cannot concatenate " + to_string(operand.type) + " to " +
+                                            to_string(first) + " along axis " +
+                                            std::to_string(named));
     }
   }
   OUTRIGGER_CHECK(check_shape(result.shape, size_of(result.dtype)));
@@ -136,7 +147,8 @@ Result<Inferred> infer_concatenate(const InferCall& call) {
 
 Result<void> run_concatenate(const RunCall& call) {
   const Tensor& out = call.out[0];
-  const auto axis = static_cast<std::size_t>(*normalize_axis(call.attrs.integer("axis"), out.shape().size()));
+  const auto axis =
+      static_cast<std::size_t>(*normalize_axis(call.attrs.integer("axis"), out.shape().size()));
   std::int64_t offset = out.offset;
   for (const Tensor& part : call.in) {
     const Tensor window = view_of(out, part.type, out.strides, offset, true);
@@ -153,22 +165,27 @@ void register_slice(std::vector<OpRow>& rows) {
                        .family = "slice",
                        .kind = Kind::view,
                        .operands = {{"tensor"}, {"starts", true}},
-                       .attrs = {{"lengths", AttrType::integers, true, "", "extent of the window along each axis, at least 1"},
-                                 {"strides", AttrType::integers, false, "1", "take each n-th element of the window"}},
+                       .attrs = {{"lengths", AttrType::integers, true, "",
+                                  "extent of the window along each axis, at least 1"},
+                                 {"strides", AttrType::integers, false, "1",
+                                  "take each n-th element of the window"}},
                        .in_place = 0,
                        .infer = infer_slice,
                        .view = view_slice,
-                       .doc = "A window: from `starts` (an integer scalar for each axis) `lengths` elements, each `strides`-th of them. Starts are "
+                       .doc = "A window: from `starts` (an integer scalar for each axis) `lengths` "
+                              "elements, each `strides`-th of them. Starts are "
                               "moved so that the window fits, as in Nx. A view."});
-  rows.push_back(OpRow{.name = "put_slice",
-                       .family = "slice",
-                       .kind = Kind::update,
-                       .operands = {{"tensor"}, {"slice"}, {"starts", true}},
-                       .in_place = 0,
-                       .infer = infer_put_slice,
-                       .run = run_put_slice,
-                       .doc = "The tensor with the window at `starts` (an integer scalar for each axis) replaced by `slice`. Starts are "
-                              "moved so that it fits, as in Nx. Both meet in one dtype. Touches only the window."});
+  rows.push_back(OpRow{
+      .name = "put_slice",
+      .family = "slice",
+      .kind = Kind::update,
+      .operands = {{"tensor"}, {"slice"}, {"starts", true}},
+      .in_place = 0,
+      .infer = infer_put_slice,
+      .run = run_put_slice,
+      .doc = "The tensor with the window at `starts` (an integer scalar for each axis) replaced by "
+             "`slice`. Starts are "
+             "moved so that it fits, as in Nx. Both meet in one dtype. Touches only the window."});
   rows.push_back(OpRow{.name = "concatenate",
                        .family = "slice",
                        .kind = Kind::compute,
@@ -176,7 +193,8 @@ void register_slice(std::vector<OpRow>& rows) {
                        .attrs = {{"axis", AttrType::integer, false, "0", "the axis to join along"}},
                        .infer = infer_concatenate,
                        .run = run_concatenate,
-                       .doc = "Joins tensors along an axis; the other axes must be equal (`bad_shape`). They meet in one dtype."});
+                       .doc = "Joins tensors along an axis; the other axes must be equal "
+                              "(`bad_shape`). They meet in one dtype."});
 }
 
 }  // namespace outrigger::ops

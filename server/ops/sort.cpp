@@ -11,9 +11,10 @@ namespace outrigger::ops {
 namespace {
 
 template <typename T>
-using KeyOf = std::conditional_t<sizeof(T) == 1, std::uint8_t,
-                                 std::conditional_t<sizeof(T) == 2, std::uint16_t,
-                                                    std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>>>;
+using KeyOf = std::conditional_t<
+    sizeof(T) == 1, std::uint8_t,
+    std::conditional_t<sizeof(T) == 2, std::uint16_t,
+                       std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>>>;
 
 /// An unsigned integer that sorts as the element does; every NaN is the largest.
 template <typename T>
@@ -66,32 +67,37 @@ constexpr std::int64_t run_elements = std::int64_t{1} << 16;
 /// Sorts n items: runs of a fixed length first, then pairs of runs are merged, all in parallel.
 template <typename V>
 Result<void> sort_items(const RunCall& call, V* items, V* spare, std::int64_t n) {
-  OUTRIGGER_CHECK(parallel_ranges(call.context, n, run_elements, n * 16, [&](int, std::int64_t begin, std::int64_t end) {
-    std::sort(items + begin, items + end);
-  }));
+  OUTRIGGER_CHECK(parallel_ranges(
+      call.context, n, run_elements, n * 16,
+      [&](int, std::int64_t begin, std::int64_t end) { std::sort(items + begin, items + end); }));
   V* from = items;
   V* to = spare;
   for (std::int64_t length = run_elements; length < n; length *= 2) {
-    OUTRIGGER_CHECK(parallel_ranges(call.context, n, 2 * length, n * 4, [&](int, std::int64_t begin, std::int64_t end) {
-      const std::int64_t middle = std::min(begin + length, end);
-      std::merge(from + begin, from + middle, from + middle, from + end, to + begin);
-    }));
+    OUTRIGGER_CHECK(parallel_ranges(
+        call.context, n, 2 * length, n * 4, [&](int, std::int64_t begin, std::int64_t end) {
+          const std::int64_t middle = std::min(begin + length, end);
+          std::merge(from + begin, from + middle, from + middle, from + end, to + begin);
+        }));
     std::swap(from, to);
   }
   if (from != items) std::copy_n(from, n, items);
   return {};
 }
 
-/// Sorts each line of the tensor along the axis: pack(elements → items), sort, unpack(items → results).
+/// Sorts each line of the tensor along the axis: pack(elements → items), sort, unpack(items →
+/// results).
 template <typename V, typename T, typename Out, typename Pack, typename Unpack>
-Result<void> sort_lines(const RunCall& call, const Tensor& in, const Tensor& out, Pack pack, Unpack unpack) {
+Result<void> sort_lines(const RunCall& call, const Tensor& in, const Tensor& out, Pack pack,
+                        Unpack unpack) {
   const std::int64_t n = in.shape().back();
   const std::int64_t lines = n == 0 ? 0 : in.size() / n;
   const bool wide = n > run_elements;
-  const std::int64_t lines_at_once = wide ? 1 : std::max<std::int64_t>(1, run_elements / std::max<std::int64_t>(1, n));
+  const std::int64_t lines_at_once =
+      wide ? 1 : std::max<std::int64_t>(1, run_elements / std::max<std::int64_t>(1, n));
   const auto threads = static_cast<std::size_t>(call.context.threads);
   const std::size_t items_bytes = static_cast<std::size_t>(n) * sizeof(V);
-  OUTRIGGER_TRY(const BufferPtr buffer, call.context.memory.allocate(items_bytes * (wide ? 2 : threads)));
+  OUTRIGGER_TRY(const BufferPtr buffer,
+                call.context.memory.allocate(items_bytes * (wide ? 2 : threads)));
   auto* items = reinterpret_cast<V*>(buffer->data());
   const T* from = in.as<T>();
   Out* to = out.as<Out>();
@@ -103,21 +109,24 @@ Result<void> sort_lines(const RunCall& call, const Tensor& in, const Tensor& out
     }
     return {};
   }
-  return parallel_ranges(call.context, lines, lines_at_once, lines * n * 16, [&](int thread, std::int64_t begin, std::int64_t end) {
-    V* mine = items + thread * n;
-    for (std::int64_t line = begin; line < end; ++line) {
-      for (std::int64_t i = 0; i < n; ++i) mine[i] = pack(from[line * n + i], i);
-      std::sort(mine, mine + n);
-      for (std::int64_t i = 0; i < n; ++i) to[line * n + i] = unpack(mine[i]);
-    }
-  });
+  return parallel_ranges(call.context, lines, lines_at_once, lines * n * 16,
+                         [&](int thread, std::int64_t begin, std::int64_t end) {
+                           V* mine = items + thread * n;
+                           for (std::int64_t line = begin; line < end; ++line) {
+                             for (std::int64_t i = 0; i < n; ++i)
+                               mine[i] = pack(from[line * n + i], i);
+                             std::sort(mine, mine + n);
+                             for (std::int64_t i = 0; i < n; ++i)
+                               to[line * n + i] = unpack(mine[i]);
+                           }
+                         });
 }
 
 /// A tensor with the sorted axis last.
 struct Sortable {
-  Tensor in;       ///< C order, axis last
-  Tensor out;      ///< C order, axis last; the result itself or a temporary
-  Tensor result;   ///< the result seen with the axis last
+  Tensor in;      ///< C order, axis last
+  Tensor out;     ///< C order, axis last; the result itself or a temporary
+  Tensor result;  ///< the result seen with the axis last
   bool copy_back = false;
 };
 
@@ -156,7 +165,8 @@ Result<void> run_sort(const RunCall& call) {
     using K = KeyOf<T>;
     const K flip = down ? std::numeric_limits<K>::max() : K{0};
     return sort_lines<K, T, T>(
-        call, sortable.in, sortable.out, [flip](T x, std::int64_t) { return static_cast<K>(to_key(x) ^ flip); },
+        call, sortable.in, sortable.out,
+        [flip](T x, std::int64_t) { return static_cast<K>(to_key(x) ^ flip); },
         [flip](K key) { return from_key<T>(static_cast<K>(key ^ flip)); });
   }));
   return finish(call, sortable);
@@ -176,14 +186,17 @@ Result<void> argsort_into(const RunCall& call, const Sortable& sortable) {
         return sort_lines<std::uint64_t, T, Out>(
             call, sortable.in, sortable.out,
             [flip](T x, std::int64_t i) {
-              return std::uint64_t{static_cast<K>(to_key(one_zero(x)) ^ flip)} << 32 | static_cast<std::uint64_t>(i);
+              return std::uint64_t{static_cast<K>(to_key(one_zero(x)) ^ flip)} << 32 |
+                     static_cast<std::uint64_t>(i);
             },
             [](std::uint64_t item) { return static_cast<Out>(item & 0xffffffff); });
       }
     }
     return sort_lines<Entry<K>, T, Out>(
         call, sortable.in, sortable.out,
-        [flip](T x, std::int64_t i) { return Entry<K>{static_cast<K>(to_key(one_zero(x)) ^ flip), i}; },
+        [flip](T x, std::int64_t i) {
+          return Entry<K>{static_cast<K>(to_key(one_zero(x)) ^ flip), i};
+        },
         [](const Entry<K>& entry) { return static_cast<Out>(entry.index); });
   });
 }
@@ -203,7 +216,8 @@ Result<Inferred> infer_sort(const InferCall& call, DType result) {
   OUTRIGGER_CHECK(normalize_axis(call.attrs.integer("axis"), from.shape.size()));
   const std::string_view direction = call.attrs.string("direction", "asc");
   if (direction != "asc" && direction != "desc") {
-    return fail(ErrorCode::bad_attr, "direction must be \"asc\" or \"desc\", got \"" + std::string(direction) + "\"");
+    return fail(ErrorCode::bad_attr,
+                "direction must be \"asc\" or \"desc\", got \"" + std::string(direction) + "\"");
   }
   Inferred inferred;
   inferred.operands = {from.dtype};
@@ -211,12 +225,15 @@ Result<Inferred> infer_sort(const InferCall& call, DType result) {
   return inferred;
 }
 
-Result<Inferred> infer_sorted(const InferCall& call) { return infer_sort(call, call.type(0).dtype); }
+Result<Inferred> infer_sorted(const InferCall& call) {
+  return infer_sort(call, call.type(0).dtype);
+}
 
 Result<Inferred> infer_argsort(const InferCall& call) {
   const DType type = call.attrs.dtype("type", DType::s32);
   if (type != DType::s32 && type != DType::s64) {
-    return fail(ErrorCode::bad_dtype, "the type of indices must be s32 or s64, got " + std::string(name_of(type)));
+    return fail(ErrorCode::bad_dtype,
+                "the type of indices must be s32 or s64, got " + std::string(name_of(type)));
   }
   return infer_sort(call, type);
 }
@@ -236,16 +253,19 @@ void register_sort(std::vector<OpRow>& rows) {
                        .infer = infer_sorted,
                        .run = run_sort,
                        .doc = "Sorts along an axis. NaN counts as the largest value."});
-  rows.push_back(OpRow{.name = "argsort",
-                       .family = "sort",
-                       .kind = Kind::compute,
-                       .operands = {{"tensor"}},
-                       .attrs = {axis_attr, direction_attr,
-                                 {"stable", AttrType::boolean, false, "false", "equal elements keep their order; they always do here"},
-                                 {"type", AttrType::dtype, false, "s32", "dtype of the indices, s32 or s64"}},
-                       .infer = infer_argsort,
-                       .run = run_argsort,
-                       .doc = "Indices that would sort along an axis, stably. NaN counts as the largest value."});
+  rows.push_back(OpRow{
+      .name = "argsort",
+      .family = "sort",
+      .kind = Kind::compute,
+      .operands = {{"tensor"}},
+      .attrs = {axis_attr,
+                direction_attr,
+                {"stable", AttrType::boolean, false, "false",
+                 "equal elements keep their order; they always do here"},
+                {"type", AttrType::dtype, false, "s32", "dtype of the indices, s32 or s64"}},
+      .infer = infer_argsort,
+      .run = run_argsort,
+      .doc = "Indices that would sort along an axis, stably. NaN counts as the largest value."});
 }
 
 }  // namespace outrigger::ops

@@ -11,8 +11,8 @@
 
 namespace outrigger::ops {
 
-/// Walks the elements [start, start + n) of a strided window in C order, as runs along its last axis:
-/// f(position in the walk, element offset, stride, length of the run).
+/// Walks the elements [start, start + n) of a strided window in C order, as runs along its last
+/// axis: f(position in the walk, element offset, stride, length of the run).
 template <typename F>
 void for_each_run(std::span<const std::int64_t> dims, std::span<const std::int64_t> strides,
                   std::int64_t start, std::int64_t n, F&& f) {
@@ -52,34 +52,36 @@ void for_each_run(std::span<const std::int64_t> dims, std::span<const std::int64
 template <typename T>
 void gather_tile(T* out, const T* base, std::span<const std::int64_t> dims,
                  std::span<const std::int64_t> strides, std::int64_t start, std::int64_t n) {
-  for_each_run(dims, strides, start, n,
-               [&](std::int64_t position, std::int64_t offset, std::int64_t stride, std::int64_t length) {
-                 T* to = out + position;
-                 const T* from = base + offset;
-                 if (stride == 1) {
-                   std::memcpy(to, from, static_cast<std::size_t>(length) * sizeof(T));
-                 } else if (stride == 0) {
-                   std::fill_n(to, length, *from);
-                 } else {
-                   for (std::int64_t i = 0; i < length; ++i) to[i] = from[i * stride];
-                 }
-               });
+  for_each_run(
+      dims, strides, start, n,
+      [&](std::int64_t position, std::int64_t offset, std::int64_t stride, std::int64_t length) {
+        T* to = out + position;
+        const T* from = base + offset;
+        if (stride == 1) {
+          std::memcpy(to, from, static_cast<std::size_t>(length) * sizeof(T));
+        } else if (stride == 0) {
+          std::fill_n(to, length, *from);
+        } else {
+          for (std::int64_t i = 0; i < length; ++i) to[i] = from[i * stride];
+        }
+      });
 }
 
 /// The reverse: scatters `in` to elements [start, start + n) of the window at `base`.
 template <typename T>
 void scatter_tile(const T* in, T* base, std::span<const std::int64_t> dims,
                   std::span<const std::int64_t> strides, std::int64_t start, std::int64_t n) {
-  for_each_run(dims, strides, start, n,
-               [&](std::int64_t position, std::int64_t offset, std::int64_t stride, std::int64_t length) {
-                 const T* from = in + position;
-                 T* to = base + offset;
-                 if (stride == 1) {
-                   std::memcpy(to, from, static_cast<std::size_t>(length) * sizeof(T));
-                 } else {
-                   for (std::int64_t i = 0; i < length; ++i) to[i * stride] = from[i];
-                 }
-               });
+  for_each_run(
+      dims, strides, start, n,
+      [&](std::int64_t position, std::int64_t offset, std::int64_t stride, std::int64_t length) {
+        const T* from = in + position;
+        T* to = base + offset;
+        if (stride == 1) {
+          std::memcpy(to, from, static_cast<std::size_t>(length) * sizeof(T));
+        } else {
+          for (std::int64_t i = 0; i < length; ++i) to[i * stride] = from[i];
+        }
+      });
 }
 
 /// Merges neighbouring axes of an iteration space that every operand walks as if they were one, and

@@ -46,8 +46,8 @@ struct F64 {
 #define OUTRIGGER_SLEEF_F64(name) Sleef_##name##d2_u10sse4
 #endif
 
-/// Applies a function on vectors to a tile. The last, partial vector is padded, so that an element's result never
-/// depends on where in a tile it stands.
+/// Applies a function on vectors to a tile. The last, partial vector is padded, so that an
+/// element's result never depends on where in a tile it stands.
 template <typename Traits, auto F>
 void vector_unary_kernel(void* out, const void* const* in, std::int64_t n) {
   using T = typename Traits::Element;

@@ -7,8 +7,8 @@
 
 namespace outrigger {
 
-/// Casts one element as Nx.as_type/2 does on Nx.BinaryBackend: floats to integers truncate and then wrap
-/// modulo 2^bits, NaN becomes 0, infinities the largest or smallest integer; integers wrap.
+/// Casts one element as Nx.as_type/2 does on Nx.BinaryBackend: floats to integers truncate and then
+/// wrap modulo 2^bits, NaN becomes 0, infinities the largest or smallest integer; integers wrap.
 template <typename To, typename From>
 To cast_element(From x) {
   if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {

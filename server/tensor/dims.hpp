@@ -12,8 +12,8 @@
 
 namespace outrigger {
 
-/// Sizes or strides, one for each axis. No allocation: room for the axes of two tensors of the highest rank, which
-/// some ops put together before the rank is checked.
+/// Sizes or strides, one for each axis. No allocation: room for the axes of two tensors of the
+/// highest rank, which some ops put together before the rank is checked.
 class Dims {
  public:
   static constexpr std::size_t capacity = std::size_t{2} * Limits::rank_max;
@@ -66,8 +66,7 @@ class Dims {
     size_ = count;
   }
   template <typename It>
-    requires(!std::is_integral_v<It>)
-  void assign(It first, It last) {
+  requires(!std::is_integral_v<It>) void assign(It first, It last) {
     size_ = 0;
     append(first, last);
   }

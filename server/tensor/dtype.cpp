@@ -8,7 +8,7 @@
 namespace outrigger {
 namespace {
 
-constexpr std::array<std::string_view, dtype_count> names{"u8", "u16", "u32", "u64", "s8",
+constexpr std::array<std::string_view, dtype_count> names{"u8",  "u16", "u32", "u64", "s8",
                                                           "s16", "s32", "s64", "f32", "f64"};
 
 DType unsigned_of(std::size_t bytes) {

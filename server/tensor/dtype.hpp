@@ -14,7 +14,7 @@ namespace outrigger {
 /// Element types, in Nx's naming: u = unsigned, s = signed integer, f = IEEE float; size in bits.
 enum class DType : std::uint8_t { u8, u16, u32, u64, s8, s16, s32, s64, f32, f64 };
 
-inline constexpr std::array all_dtypes{DType::u8, DType::u16, DType::u32, DType::u64, DType::s8,
+inline constexpr std::array all_dtypes{DType::u8,  DType::u16, DType::u32, DType::u64, DType::s8,
                                        DType::s16, DType::s32, DType::s64, DType::f32, DType::f64};
 inline constexpr std::size_t dtype_count = all_dtypes.size();
 
@@ -56,28 +56,43 @@ struct type_tag {
 template <typename F>
 constexpr decltype(auto) with_type(DType dtype, F&& f) {
   switch (dtype) {
-    case DType::u8: return f(type_tag<std::uint8_t>{});
-    case DType::u16: return f(type_tag<std::uint16_t>{});
-    case DType::u32: return f(type_tag<std::uint32_t>{});
-    case DType::u64: return f(type_tag<std::uint64_t>{});
-    case DType::s8: return f(type_tag<std::int8_t>{});
-    case DType::s16: return f(type_tag<std::int16_t>{});
-    case DType::s32: return f(type_tag<std::int32_t>{});
-    case DType::s64: return f(type_tag<std::int64_t>{});
-    case DType::f32: return f(type_tag<float>{});
-    case DType::f64: break;
+    case DType::u8:
+      return f(type_tag<std::uint8_t>{});
+    case DType::u16:
+      return f(type_tag<std::uint16_t>{});
+    case DType::u32:
+      return f(type_tag<std::uint32_t>{});
+    case DType::u64:
+      return f(type_tag<std::uint64_t>{});
+    case DType::s8:
+      return f(type_tag<std::int8_t>{});
+    case DType::s16:
+      return f(type_tag<std::int16_t>{});
+    case DType::s32:
+      return f(type_tag<std::int32_t>{});
+    case DType::s64:
+      return f(type_tag<std::int64_t>{});
+    case DType::f32:
+      return f(type_tag<float>{});
+    case DType::f64:
+      break;
   }
   return f(type_tag<double>{});
 }
 
-/// Calls f(type_tag<T>{}) with the unsigned integer of that many bytes, for ops that only move elements.
+/// Calls f(type_tag<T>{}) with the unsigned integer of that many bytes, for ops that only move
+/// elements.
 template <typename F>
 constexpr decltype(auto) with_width(std::size_t bytes, F&& f) {
   switch (bytes) {
-    case 1: return f(type_tag<std::uint8_t>{});
-    case 2: return f(type_tag<std::uint16_t>{});
-    case 4: return f(type_tag<std::uint32_t>{});
-    default: return f(type_tag<std::uint64_t>{});
+    case 1:
+      return f(type_tag<std::uint8_t>{});
+    case 2:
+      return f(type_tag<std::uint16_t>{});
+    case 4:
+      return f(type_tag<std::uint32_t>{});
+    default:
+      return f(type_tag<std::uint64_t>{});
   }
 }
 

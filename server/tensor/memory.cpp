@@ -17,10 +17,12 @@ static_assert(sizeof(Buffer) <= header_bytes);
 constexpr std::size_t large_bytes = std::size_t{256} << 10;
 constexpr std::size_t huge_page = std::size_t{2} << 20;
 
-std::size_t round_up(std::size_t bytes, std::size_t unit) { return (bytes + unit - 1) / unit * unit; }
+std::size_t round_up(std::size_t bytes, std::size_t unit) {
+  return (bytes + unit - 1) / unit * unit;
+}
 
-/// Large buffers are rounded up to a step of at most an eighth of their size, so that buffers of similar
-/// sizes can take each other's place in the pool.
+/// Large buffers are rounded up to a step of at most an eighth of their size, so that buffers of
+/// similar sizes can take each other's place in the pool.
 std::size_t capacity_of(std::size_t bytes) {
   if (bytes < large_bytes) return round_up(bytes, alignment);
   std::size_t step = std::size_t{4096};
@@ -51,8 +53,8 @@ bool Memory::fits(std::uint64_t bytes) const {
 }
 
 std::string Memory::describe_excess(std::uint64_t bytes) const {
-  return format_bytes(bytes) + " more are needed, but " + format_bytes(used()) + " of the limit of " +
-         format_bytes(limit_) + " are in use";
+  return format_bytes(bytes) + " more are needed, but " + format_bytes(used()) +
+         " of the limit of " + format_bytes(limit_) + " are in use";
 }
 
 bool Memory::reserve(std::size_t capacity) {
@@ -108,7 +110,8 @@ std::byte* Memory::map_large(std::size_t capacity) {
   auto* start = static_cast<std::byte*>(mapped);
   if (!huge) return start;
   // Cut the mapping to a huge page boundary, so that the kernel can use huge pages for all of it.
-  auto* aligned = reinterpret_cast<std::byte*>(round_up(reinterpret_cast<std::size_t>(start), huge_page));
+  auto* aligned =
+      reinterpret_cast<std::byte*>(round_up(reinterpret_cast<std::size_t>(start), huge_page));
   const auto before = static_cast<std::size_t>(aligned - start);
   if (before > 0) ::munmap(start, before);
   if (slack > before) ::munmap(aligned + capacity, slack - before);

@@ -32,7 +32,8 @@ Result<void> check_shape(std::span<const std::int64_t> shape, std::size_t elemen
   // The product without the zeros must fit too: strides are computed from it.
   std::int64_t bytes = static_cast<std::int64_t>(element_bytes);
   for (const std::int64_t dim : shape) {
-    if (dim < 0) return fail(ErrorCode::bad_shape, "negative dimension in shape " + to_string(shape));
+    if (dim < 0)
+      return fail(ErrorCode::bad_shape, "negative dimension in shape " + to_string(shape));
     if (dim == 0) continue;
     if (bytes > std::numeric_limits<std::int64_t>::max() / 2 / dim) {
       return fail(ErrorCode::bad_shape, "shape " + to_string(shape) + " is too large");

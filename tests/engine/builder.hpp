@@ -29,17 +29,21 @@ inline Instruction in_place(Instruction instruction) {
 inline Attrs typed(const char* dtype, List shape) {
   return Attrs{{"type", std::string(dtype)}, {"shape", std::move(shape)}};
 }
-inline Instruction iota(ValueId out, const char* dtype, List shape) { return op("iota", {}, out, typed(dtype, std::move(shape))); }
+inline Instruction iota(ValueId out, const char* dtype, List shape) {
+  return op("iota", {}, out, typed(dtype, std::move(shape)));
+}
 inline Instruction constant(ValueId out, std::int64_t value, const char* dtype, List shape) {
   Attrs attrs = typed(dtype, std::move(shape));
   attrs.emplace_back("value", Number{value});
   return op("constant", {}, out, std::move(attrs));
 }
 inline Instruction loop(std::vector<Operand> in, Ids out, Region condition, Region body) {
-  return Instruction{"while", std::move(in), std::move(out), {}, {std::move(condition), std::move(body)}, false};
+  return Instruction{
+      "while", std::move(in), std::move(out), {}, {std::move(condition), std::move(body)}, false};
 }
 inline Instruction branch(Operand pred, Ids out, Region on_true, Region on_false) {
-  return Instruction{"cond", {pred}, std::move(out), {}, {std::move(on_true), std::move(on_false)}, false};
+  return Instruction{"cond", {pred}, std::move(out), {}, {std::move(on_true), std::move(on_false)},
+                     false};
 }
 inline ValueId v(ValueId id) { return id; }
 
@@ -61,7 +65,8 @@ class Runner {
     return std::move(*made);
   }
 
-  Result<std::shared_ptr<const Plan>> plan(Program program, const std::vector<Tensor>& arguments = {}) {
+  Result<std::shared_ptr<const Plan>> plan(Program program,
+                                           const std::vector<Tensor>& arguments = {}) {
     std::vector<TensorType> types;
     for (const Tensor& tensor : arguments) types.push_back(tensor.type);
     return make_plan(memory, std::make_shared<const Program>(std::move(program)), types);

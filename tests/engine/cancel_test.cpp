@@ -13,7 +13,9 @@ class CancelTest : public SessionTestBase {
   bool runs(std::uint64_t id) {
     for (int i = 0; i < 2000; ++i) {
       const Reply info = caller_->ask(wire::Info{});
-      if (const auto found = info.numbers.find("running"); found != info.numbers.end() && found->second == id) return true;
+      if (const auto found = info.numbers.find("running");
+          found != info.numbers.end() && found->second == id)
+        return true;
       std::this_thread::sleep_for(Milliseconds(1));
     }
     return false;
@@ -72,8 +74,12 @@ TEST_F(CancelTest, ADeadlineThatPassesInTheQueue) {
   const std::uint64_t queued = caller_->run_later({{}, {iota(0, "s32", {4})}, {0}}, {}, {2}, 10);
   EXPECT_EQ(caller_->outbox->wait(queued).status, "deadline_exceeded");
   EXPECT_EQ(caller_->outbox->wait(busy).status, "deadline_exceeded");
-  EXPECT_EQ(caller_->outbox->wait(caller_->run_later(endless(), {}, {3}, 0)).status, "deadline_exceeded");
-  EXPECT_TRUE(caller_->outbox->wait(caller_->run_later({{}, {iota(0, "s32", {4})}, {0}}, {}, {4}, ~std::uint64_t{0} >> 1)).ok());
+  EXPECT_EQ(caller_->outbox->wait(caller_->run_later(endless(), {}, {3}, 0)).status,
+            "deadline_exceeded");
+  EXPECT_TRUE(caller_->outbox
+                  ->wait(caller_->run_later({{}, {iota(0, "s32", {4})}, {0}}, {}, {4},
+                                            ~std::uint64_t{0} >> 1))
+                  .ok());
 }
 
 TEST_F(CancelTest, ByeIsAnsweredAndEndsTheSession) {
@@ -82,14 +88,16 @@ TEST_F(CancelTest, ByeIsAnsweredAndEndsTheSession) {
   EXPECT_TRUE(caller_->ask(wire::Bye{}).ok());
   EXPECT_TRUE(caller_->session->finished());
   EXPECT_EQ(caller_->outbox->wait(busy, Milliseconds(1000)).status, "cancelled")
-      << "PROTOCOL: bye: pending requests are cancelled; each request gets exactly one terminal reply";
+      << "PROTOCOL: bye: pending requests are cancelled; each request gets exactly one terminal "
+         "reply";
 }
 
 TEST_F(CancelTest, CloseEndsARunningProgramAndFreesEverything) {
   ASSERT_TRUE(caller_->run({{}, {iota(0, "s32", {1 << 20})}, {0}}, {}, {7}).ok());
   const std::uint64_t busy = caller_->run_later(endless(), {}, {1});
   ASSERT_TRUE(runs(busy));
-  for (std::uint64_t i = 10; i < 20; ++i) caller_->run_later({{}, {iota(0, "s32", {1 << 10})}, {0}}, {}, {i});
+  for (std::uint64_t i = 10; i < 20; ++i)
+    caller_->run_later({{}, {iota(0, "s32", {1 << 10})}, {0}}, {}, {i});
   const std::size_t before = caller_->outbox->all().size();
   caller_->close();
   EXPECT_TRUE(becomes_unused(Milliseconds(1000)));

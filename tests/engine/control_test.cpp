@@ -18,10 +18,15 @@ class ControlTest : public testing::Test {
 };
 
 /// i < 10, with i in `id`.
-Region below_ten(Ids params, ValueId id, ValueId fresh) { return Region{std::move(params), {op("less", {v(id), number(10)}, fresh)}, {fresh}}; }
+Region below_ten(Ids params, ValueId id, ValueId fresh) {
+  return Region{std::move(params), {op("less", {v(id), number(10)}, fresh)}, {fresh}};
+}
 
 TEST_F(ControlTest, CountsToTen) {
-  const Program program{{0}, {loop({v(0)}, {5}, below_ten({1}, 1, 2), Region{{3}, {op("add", {v(3), number(1)}, 4)}, {4}})}, {5}};
+  const Program program{{0},
+                        {loop({v(0)}, {5}, below_ten({1}, 1, 2),
+                              Region{{3}, {op("add", {v(3), number(1)}, 4)}, {4}})},
+                        {5}};
   const Tensor start = scalar(3);
   const Outcome outcome = runner_.run(program, {start});
   ASSERT_TRUE(succeeded(outcome));
@@ -30,12 +35,16 @@ TEST_F(ControlTest, CountsToTen) {
 }
 
 TEST_F(ControlTest, NoTurnGivesTheInitialValues) {
-  const Program program{{0}, {loop({v(0)}, {5}, below_ten({1}, 1, 2), Region{{3}, {op("add", {v(3), number(1)}, 4)}, {4}})}, {5}};
+  const Program program{{0},
+                        {loop({v(0)}, {5}, below_ten({1}, 1, 2),
+                              Region{{3}, {op("add", {v(3), number(1)}, 4)}, {4}})},
+                        {5}};
   const Tensor start = scalar(30);
   Outcome outcome = runner_.run(program, {start});
   ASSERT_TRUE(succeeded(outcome));
   EXPECT_EQ(ints(outcome.results[0]), Ints{30});
-  ASSERT_TRUE(succeeded(runner_.run({{0}, {in_place(op("add", {v(0), number(1)}, 1))}, {}}, {outcome.results[0]})));
+  ASSERT_TRUE(succeeded(
+      runner_.run({{0}, {in_place(op("add", {v(0), number(1)}, 1))}, {}}, {outcome.results[0]})));
   EXPECT_EQ(ints(start), Ints{30}) << "the result is a value of its own";
 }
 
@@ -54,10 +63,13 @@ TEST_F(ControlTest, CarriedValuesSwap) {
 }
 
 TEST_F(ControlTest, OneValueCarriedTwiceIsTwoValues) {
-  const Program program{{0, 1},
-                        {loop({v(0), v(1), v(1)}, {20, 21, 22}, below_ten({3, 4, 5}, 3, 6),
-                              Region{{7, 8, 9}, {op("add", {v(7), number(1)}, 10), in_place(op("add", {v(8), number(1)}, 11))}, {10, 8, 9}})},
-                        {21, 22, 1}};
+  const Program program{
+      {0, 1},
+      {loop({v(0), v(1), v(1)}, {20, 21, 22}, below_ten({3, 4, 5}, 3, 6),
+            Region{{7, 8, 9},
+                   {op("add", {v(7), number(1)}, 10), in_place(op("add", {v(8), number(1)}, 11))},
+                   {10, 8, 9}})},
+      {21, 22, 1}};
   const Outcome outcome = runner_.run(program, {scalar(0), scalar(5)});
   ASSERT_TRUE(succeeded(outcome));
   EXPECT_EQ(ints(outcome.results[0]), Ints{15});
@@ -67,7 +79,8 @@ TEST_F(ControlTest, OneValueCarriedTwiceIsTwoValues) {
 
 TEST_F(ControlTest, BothOutputsTheSameValue) {
   const Program program{{0, 1},
-                        {loop({v(0), v(1)}, {20, 21}, below_ten({3, 4}, 3, 6), Region{{7, 8}, {op("add", {v(7), number(1)}, 10)}, {10, 10}})},
+                        {loop({v(0), v(1)}, {20, 21}, below_ten({3, 4}, 3, 6),
+                              Region{{7, 8}, {op("add", {v(7), number(1)}, 10)}, {10, 10}})},
                         {20, 21}};
   const Outcome outcome = runner_.run(program, {scalar(0), scalar(5)});
   ASSERT_TRUE(succeeded(outcome));
@@ -77,11 +90,14 @@ TEST_F(ControlTest, BothOutputsTheSameValue) {
 
 TEST_F(ControlTest, CapturedValuesStay) {
   // acc += step with step from outside; step is a result too.
-  const Program program{{0, 1},
-                        {op("multiply", {v(1), number(2)}, 2),
-                         loop({v(0), v(2)}, {20, 21}, below_ten({3, 4}, 3, 6),
-                              Region{{7, 8}, {op("add", {v(7), number(1)}, 10), op("add", {v(8), v(2)}, 11)}, {10, 11}})},
-                        {21, 2}};
+  const Program program{
+      {0, 1},
+      {op("multiply", {v(1), number(2)}, 2),
+       loop(
+           {v(0), v(2)}, {20, 21}, below_ten({3, 4}, 3, 6),
+           Region{
+               {7, 8}, {op("add", {v(7), number(1)}, 10), op("add", {v(8), v(2)}, 11)}, {10, 11}})},
+      {21, 2}};
   const Outcome outcome = runner_.run(program, {scalar(0), scalar(3)});
   ASSERT_TRUE(succeeded(outcome));
   EXPECT_EQ(ints(outcome.results[0]), Ints{66});
@@ -90,11 +106,14 @@ TEST_F(ControlTest, CapturedValuesStay) {
 
 TEST_F(ControlTest, ACapturedValueCarriedOnIsNotWritten) {
   // The body gives the captured c as the next a, and writes a in place: c must stay.
-  const Program program{{0, 1},
-                        {iota(2, "s32", {4}),
-                         loop({v(0), v(1)}, {20, 21}, below_ten({3, 4}, 3, 6),
-                              Region{{7, 8}, {op("add", {v(7), number(1)}, 10), in_place(op("add", {v(8), number(50)}, 11))}, {10, 2}})},
-                        {21, 2}};
+  const Program program{
+      {0, 1},
+      {iota(2, "s32", {4}),
+       loop({v(0), v(1)}, {20, 21}, below_ten({3, 4}, 3, 6),
+            Region{{7, 8},
+                   {op("add", {v(7), number(1)}, 10), in_place(op("add", {v(8), number(50)}, 11))},
+                   {10, 2}})},
+      {21, 2}};
   const Tensor a = runner_.tensor<std::int32_t>(s32, {4}, {9, 9, 9, 9});
   const Outcome outcome = runner_.run(program, {scalar(0), a});
   ASSERT_TRUE(succeeded(outcome));
@@ -104,10 +123,13 @@ TEST_F(ControlTest, ACapturedValueCarriedOnIsNotWritten) {
 }
 
 TEST_F(ControlTest, InPlaceOnACapturedValueLasts) {
-  const Program program{{0, 1},
-                        {loop({v(0)}, {20}, below_ten({3}, 3, 6),
-                              Region{{7}, {op("add", {v(7), number(1)}, 10), in_place(op("add", {v(1), number(1)}, 11))}, {10}})},
-                        {}};
+  const Program program{
+      {0, 1},
+      {loop({v(0)}, {20}, below_ten({3}, 3, 6),
+            Region{{7},
+                   {op("add", {v(7), number(1)}, 10), in_place(op("add", {v(1), number(1)}, 11))},
+                   {10}})},
+      {}};
   const Tensor counter = scalar(0);
   ASSERT_TRUE(succeeded(runner_.run(program, {scalar(0), counter})));
   EXPECT_EQ(ints(counter), Ints{10});
@@ -115,8 +137,10 @@ TEST_F(ControlTest, InPlaceOnACapturedValueLasts) {
 
 TEST_F(ControlTest, BranchesGiveTheirOwnOrCapturedValues) {
   for (const int pred : {0, 1, -7}) {
-    const Program program{{0, 1}, {op("add", {v(1), number(1)}, 2),
-                                   branch(v(0), {20, 21}, Region{{}, {op("negate", {v(2)}, 3)}, {3, 2}}, Region{{}, {}, {2, 2}})},
+    const Program program{{0, 1},
+                          {op("add", {v(1), number(1)}, 2),
+                           branch(v(0), {20, 21}, Region{{}, {op("negate", {v(2)}, 3)}, {3, 2}},
+                                  Region{{}, {}, {2, 2}})},
                           {20, 21, 2}};
     const Outcome outcome = runner_.run(program, {scalar(pred), scalar(4)});
     ASSERT_TRUE(succeeded(outcome));
@@ -129,25 +153,30 @@ TEST_F(ControlTest, BranchesGiveTheirOwnOrCapturedValues) {
 TEST_F(ControlTest, OnlyTheTakenBranchRuns) {
   const Tensor index = runner_.tensor<std::int64_t>(s64, {}, {99});
   const Tensor x = runner_.tensor<std::int32_t>(s32, {2}, {1, 2});
-  const Program program{{0, 1, 2}, {branch(v(0), {20}, Region{{}, {op("take", {v(1), v(2)}, 3)}, {3}},
-                                           Region{{}, {op("sum", {v(1)}, 4)}, {4}})}, {20}};
+  const Program program{{0, 1, 2},
+                        {branch(v(0), {20}, Region{{}, {op("take", {v(1), v(2)}, 3)}, {3}},
+                                Region{{}, {op("sum", {v(1)}, 4)}, {4}})},
+                        {20}};
   EXPECT_TRUE(succeeded(runner_.run(program, {scalar(0), x, index})));
   const Outcome failed = runner_.run(program, {scalar(1), x, index});
   ASSERT_TRUE(failed.error);
-  EXPECT_EQ(failed.error->path, (std::vector<std::uint32_t>{0, 0, 0})) << "instruction 0, region 0, instruction 0";
+  EXPECT_EQ(failed.error->path, (std::vector<std::uint32_t>{0, 0, 0}))
+      << "instruction 0, region 0, instruction 0";
   EXPECT_EQ(failed.error->op, "take");
 }
 
 TEST_F(ControlTest, NestedLoops) {
   // for i < 10: for j < 10: n += 1
-  Region inner_body{{30, 31}, {op("add", {v(30), number(1)}, 32), op("add", {v(31), number(1)}, 33)}, {32, 33}};
-  const Program program{{0, 1},
-                        {loop({v(0), v(1)}, {20, 21}, below_ten({3, 4}, 3, 6),
-                              Region{{7, 8},
-                                     {op("add", {v(7), number(1)}, 10), constant(11, 0, "s32", {}),
-                                      loop({v(11), v(8)}, {12, 13}, below_ten({14, 15}, 14, 16), inner_body)},
-                                     {10, 13}})},
-                        {21}};
+  Region inner_body{
+      {30, 31}, {op("add", {v(30), number(1)}, 32), op("add", {v(31), number(1)}, 33)}, {32, 33}};
+  const Program program{
+      {0, 1},
+      {loop({v(0), v(1)}, {20, 21}, below_ten({3, 4}, 3, 6),
+            Region{{7, 8},
+                   {op("add", {v(7), number(1)}, 10), constant(11, 0, "s32", {}),
+                    loop({v(11), v(8)}, {12, 13}, below_ten({14, 15}, 14, 16), inner_body)},
+                   {10, 13}})},
+      {21}};
   const Outcome outcome = runner_.run(program, {scalar(0), scalar(0)});
   ASSERT_TRUE(succeeded(outcome));
   EXPECT_EQ(ints(outcome.results[0]), Ints{100});
@@ -155,7 +184,10 @@ TEST_F(ControlTest, NestedLoops) {
 
 TEST_F(ControlTest, ANanVerdictIsTrueOnceAndTheLoopEnds) {
   const Tensor verdict = runner_.tensor<float>(f32, {}, {NAN});
-  const Program program{{0}, {loop({v(0)}, {20}, Region{{1}, {}, {1}}, Region{{2}, {constant(3, 0, "f32", {})}, {3}})}, {20}};
+  const Program program{
+      {0},
+      {loop({v(0)}, {20}, Region{{1}, {}, {1}}, Region{{2}, {constant(3, 0, "f32", {})}, {3}})},
+      {20}};
   const Outcome outcome = runner_.run(program, {verdict});
   ASSERT_TRUE(succeeded(outcome));
   EXPECT_EQ(values<float>(outcome.results[0]), std::vector<float>{0});

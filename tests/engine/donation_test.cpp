@@ -12,13 +12,14 @@ constexpr std::int64_t n = std::int64_t{1} << 20;  // 4 MiB of s32
 
 /// while i < turns: x = put_slice(x, [i], i)
 Program slices_in_a_loop(std::int64_t turns) {
-  return Program{{0, 1},
-                 {loop({v(0), v(1)}, {20, 21}, Region{{2, 3}, {op("less", {v(2), number(turns)}, 4)}, {4}},
-                       Region{{5, 6},
-                              {op("reshape", {v(5)}, 7, {{"shape", List{1}}}), op("put_slice", {v(6), v(7), v(5)}, 8),
-                               op("add", {v(5), number(1)}, 9)},
-                              {9, 8}})},
-                 {21}};
+  return Program{
+      {0, 1},
+      {loop({v(0), v(1)}, {20, 21}, Region{{2, 3}, {op("less", {v(2), number(turns)}, 4)}, {4}},
+            Region{{5, 6},
+                   {op("reshape", {v(5)}, 7, {{"shape", List{1}}}),
+                    op("put_slice", {v(6), v(7), v(5)}, 8), op("add", {v(5), number(1)}, 9)},
+                   {9, 8}})},
+      {21}};
 }
 
 TEST(DonationTest, PutSliceInALoopNeverCopiesTheArrayAgain) {
@@ -65,7 +66,10 @@ TEST(DonationTest, AScatterTakesADyingOperandOver) {
   Runner runner;
   const Tensor at = runner.tensor<std::int64_t>(s64, {1, 1}, {3});
   const Tensor value = runner.tensor<std::int32_t>(s32, {1}, {9});
-  const Program program{{0, 1}, {iota(2, "s32", {n}), op("indexed_add", {v(2), v(0), v(1)}, 3), op("indexed_put", {v(3), v(0), v(1)}, 4)}, {4}};
+  const Program program{{0, 1},
+                        {iota(2, "s32", {n}), op("indexed_add", {v(2), v(0), v(1)}, 3),
+                         op("indexed_put", {v(3), v(0), v(1)}, 4)},
+                        {4}};
   const std::uint64_t before = runner.memory.used();
   ASSERT_TRUE(succeeded(runner.run(program, {at, value})));
   EXPECT_LT(runner.memory.peak(), before + 5 * MiB);
@@ -73,8 +77,10 @@ TEST(DonationTest, AScatterTakesADyingOperandOver) {
 
 TEST(DonationTest, WhatIsNeededLaterIsNotTaken) {
   Runner runner;
-  const Program program{{}, {iota(0, "s32", {n}), op("sum", {v(0)}, 1), op("add", {v(0), v(1)}, 2), op("sum", {v(2)}, 3),
-                             op("subtract", {v(2), v(3)}, 4)}, {0, 2, 4}};
+  const Program program{{},
+                        {iota(0, "s32", {n}), op("sum", {v(0)}, 1), op("add", {v(0), v(1)}, 2),
+                         op("sum", {v(2)}, 3), op("subtract", {v(2), v(3)}, 4)},
+                        {0, 2, 4}};
   const Outcome outcome = runner.run(program, {});
   ASSERT_TRUE(succeeded(outcome));
   EXPECT_EQ(values<std::int32_t>(outcome.results[0])[5], 5);
@@ -86,7 +92,11 @@ TEST(DonationTest, InPlaceOnAnUnsharedArgumentTakesNothing) {
   Runner runner;
   const Tensor x = runner.empty(s32, {n});
   const std::uint64_t before = runner.memory.used();
-  ASSERT_TRUE(succeeded(runner.run({{0}, {in_place(op("add", {v(0), number(1)}, 1)), in_place(op("multiply", {v(0), number(3)}, 2))}, {}}, {x})));
+  ASSERT_TRUE(succeeded(runner.run(
+      {{0},
+       {in_place(op("add", {v(0), number(1)}, 1)), in_place(op("multiply", {v(0), number(3)}, 2))},
+       {}},
+      {x})));
   EXPECT_LT(runner.memory.peak(), before + MiB);
 }
 
@@ -95,22 +105,26 @@ TEST(DonationTest, AValueOnlyReadInALoopIsNotCopied) {
   const Tensor x = runner.empty(s32, {n});
   const Tensor i = runner.tensor<std::int32_t>(s32, {}, {0});
   const std::uint64_t before = runner.memory.used();
-  const Program program{{0, 1},
-                        {loop({v(0), v(1)}, {20, 21}, Region{{2, 3}, {op("less", {v(2), number(10)}, 4)}, {4}},
-                              Region{{5, 6}, {op("slice", {v(6), v(5)}, 7, {{"lengths", List{1}}}), op("squeeze", {v(7)}, 8),
-                                              op("min", {v(8), number(1)}, 9), op("add", {v(5), v(9)}, 10)}, {10, 6}})},
-                        {20}};
+  const Program program{
+      {0, 1},
+      {loop({v(0), v(1)}, {20, 21}, Region{{2, 3}, {op("less", {v(2), number(10)}, 4)}, {4}},
+            Region{{5, 6},
+                   {op("slice", {v(6), v(5)}, 7, {{"lengths", List{1}}}), op("squeeze", {v(7)}, 8),
+                    op("min", {v(8), number(1)}, 9), op("add", {v(5), v(9)}, 10)},
+                   {10, 6}})},
+      {20}};
   ASSERT_TRUE(succeeded(runner.run(program, {i, x})));
   EXPECT_LT(runner.memory.peak(), before + MiB);
 }
 
 TEST(DonationTest, ALoopOverAnArrayWithAPassNeedsTwoBuffersAtMost) {
   Runner runner;
-  const Program program{{0},
-                        {iota(1, "s32", {n}),
-                         loop({v(0), v(1)}, {20, 21}, Region{{2, 3}, {op("less", {v(2), number(20)}, 4)}, {4}},
-                              Region{{5, 6}, {op("add", {v(6), v(5)}, 7), op("add", {v(5), number(1)}, 8)}, {8, 7}})},
-                        {21}};
+  const Program program{
+      {0},
+      {iota(1, "s32", {n}),
+       loop({v(0), v(1)}, {20, 21}, Region{{2, 3}, {op("less", {v(2), number(20)}, 4)}, {4}},
+            Region{{5, 6}, {op("add", {v(6), v(5)}, 7), op("add", {v(5), number(1)}, 8)}, {8, 7}})},
+      {21}};
   ASSERT_TRUE(succeeded(runner.run(program, {runner.tensor<std::int32_t>(s32, {}, {0})})));
   EXPECT_LT(runner.memory.peak(), 5 * MiB) << "x + i may be computed in x's memory";
 }

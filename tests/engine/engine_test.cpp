@@ -12,7 +12,10 @@ class EngineTest : public SessionTestBase {};
 
 /// Some milliseconds of work, too much for the I/O thread.
 Program some_work() {
-  return Program{{}, {iota(0, "f32", {1 << 18}), op("exp", {v(0)}, 1), op("sin", {v(1)}, 2), op("sum", {v(2)}, 3)}, {3}};
+  return Program{
+      {},
+      {iota(0, "f32", {1 << 18}), op("exp", {v(0)}, 1), op("sin", {v(1)}, 2), op("sum", {v(2)}, 3)},
+      {3}};
 }
 
 TEST_F(EngineTest, SessionsTakeTurns) {
@@ -31,12 +34,17 @@ TEST_F(EngineTest, RequestsOfOneSessionKeepTheirOrder) {
   Caller caller(engine_);
   ASSERT_TRUE(caller.upload(1, "s32", {}, std::vector<std::int32_t>{0}).ok());
   const Program small{{0}, {in_place(op("add", {v(0), number(1)}, 1))}, {}};
-  const Program doubled{{0}, {in_place(op("multiply", {v(0), number(2)}, 1)), iota(2, "f32", {1 << 16}), op("exp", {v(2)}, 3), op("sum", {v(3)}, 4)}, {4}};
+  const Program doubled{{0},
+                        {in_place(op("multiply", {v(0), number(2)}, 1)), iota(2, "f32", {1 << 16}),
+                         op("exp", {v(2)}, 3), op("sum", {v(3)}, 4)},
+                        {4}};
   std::int32_t expected = 0;
   std::uint64_t last = 0;
   for (std::uint64_t i = 0; i < 300; ++i) {
-    last = i % 3 == 0 ? caller.run_later(doubled, {1}, {100 + i}) : caller.run_later(small, {1}, {});
-    expected = i % 3 == 0 ? static_cast<std::int32_t>(static_cast<std::uint32_t>(expected) * 2U) : static_cast<std::int32_t>(static_cast<std::uint32_t>(expected) + 1U);
+    last =
+        i % 3 == 0 ? caller.run_later(doubled, {1}, {100 + i}) : caller.run_later(small, {1}, {});
+    expected = i % 3 == 0 ? static_cast<std::int32_t>(static_cast<std::uint32_t>(expected) * 2U)
+                          : static_cast<std::int32_t>(static_cast<std::uint32_t>(expected) + 1U);
   }
   ASSERT_TRUE(caller.outbox->wait(last).ok());
   EXPECT_EQ(caller.download<std::int32_t>(1, 1), std::vector<std::int32_t>{expected});
@@ -55,7 +63,8 @@ TEST_F(EngineTest, ManySessionsFromManyThreads) {
         std::vector<std::uint64_t> ids;
         for (std::uint64_t i = 1; i <= 40; ++i) {
           const std::int64_t n = random() % 4 == 0 ? 1 << 15 : 16;
-          ids.push_back(caller.run_later({{}, {iota(0, "s32", {n}), op("sum", {v(0)}, 1)}, {1}}, {}, {i}));
+          ids.push_back(
+              caller.run_later({{}, {iota(0, "s32", {n}), op("sum", {v(0)}, 1)}, {1}}, {}, {i}));
           if (random() % 10 == 0) caller.later(wire::Cancel{ids.back()});
         }
         if (random() % 3 == 0) continue;  // closed with work in the queue
@@ -81,7 +90,8 @@ TEST_F(EngineTest, ThePoolIsGivenBackWhenIdle) {
   ASSERT_TRUE(caller.run({{}, {iota(0, "s32", {1 << 20})}, {0}}, {}, {1}).ok());
   ASSERT_TRUE(caller.ask(wire::Release{{1}}).ok());
   EXPECT_GT(engine_->memory().pooled(), 0U);
-  for (int i = 0; i < 400 && engine_->memory().pooled() > 0; ++i) std::this_thread::sleep_for(Milliseconds(10));
+  for (int i = 0; i < 400 && engine_->memory().pooled() > 0; ++i)
+    std::this_thread::sleep_for(Milliseconds(10));
   EXPECT_EQ(engine_->memory().pooled(), 0U) << "although the release ran on the I/O thread";
 }
 
@@ -90,11 +100,13 @@ TEST_F(EngineTest, PlanningALongProgramDoesNotHoldTheIoThread) {
   Caller caller(engine_);
   ASSERT_TRUE(caller.upload(1, "s32", {}, std::vector<std::int32_t>{1}).ok());
   Program program{{0}, {}, {}};
-  for (ValueId i = 1; i <= 20000; ++i) program.body.push_back(branch(v(0), {i}, Region{{}, {}, {0}}, Region{{}, {}, {0}}));
+  for (ValueId i = 1; i <= 20000; ++i)
+    program.body.push_back(branch(v(0), {i}, Region{{}, {}, {0}}, Region{{}, {}, {0}}));
   const auto started = std::chrono::steady_clock::now();
   const std::uint64_t id = caller.run_later(program, {1}, {});
   const auto took = std::chrono::steady_clock::now() - started;
-  EXPECT_LT(took, Milliseconds(100)) << std::chrono::duration_cast<Milliseconds>(took).count() << " ms";
+  EXPECT_LT(took, Milliseconds(100))
+      << std::chrono::duration_cast<Milliseconds>(took).count() << " ms";
   EXPECT_TRUE(caller.outbox->wait(id).ok());
 }
 

@@ -10,14 +10,20 @@ using Ints = std::vector<std::int32_t>;
 
 class HazardTest : public testing::TestWithParam<int> {
  protected:
-  Outcome run(const Program& program, const std::vector<Tensor>& arguments) { return runner_.run(program, arguments, GetParam()); }
+  Outcome run(const Program& program, const std::vector<Tensor>& arguments) {
+    return runner_.run(program, arguments, GetParam());
+  }
   static Ints ints(const Tensor& tensor) { return values<std::int32_t>(tensor); }
   Runner runner_;
   Tensor x_ = runner_.tensor<std::int32_t>(s32, {4}, {1, 2, 3, 4});
 };
 
 TEST_P(HazardTest, AReadBeforeAWriteSeesTheOldValues) {
-  const Outcome outcome = run({{0}, {op("multiply", {v(0), number(10)}, 1), in_place(op("add", {v(0), number(1)}, 2))}, {1}}, {x_});
+  const Outcome outcome =
+      run({{0},
+           {op("multiply", {v(0), number(10)}, 1), in_place(op("add", {v(0), number(1)}, 2))},
+           {1}},
+          {x_});
   ASSERT_TRUE(succeeded(outcome));
   EXPECT_EQ(ints(outcome.results[0]), (Ints{10, 20, 30, 40}));
   EXPECT_EQ(ints(x_), (Ints{2, 3, 4, 5}));
@@ -25,15 +31,22 @@ TEST_P(HazardTest, AReadBeforeAWriteSeesTheOldValues) {
 }
 
 TEST_P(HazardTest, AReadAfterAWriteSeesTheNewValues) {
-  const Outcome outcome = run({{0}, {in_place(op("add", {v(0), number(1)}, 1)), op("multiply", {v(0), number(10)}, 2),
-                                     op("multiply", {v(1), number(100)}, 3)}, {2, 3}}, {x_});
+  const Outcome outcome =
+      run({{0},
+           {in_place(op("add", {v(0), number(1)}, 1)), op("multiply", {v(0), number(10)}, 2),
+            op("multiply", {v(1), number(100)}, 3)},
+           {2, 3}},
+          {x_});
   ASSERT_TRUE(succeeded(outcome));
   EXPECT_EQ(ints(outcome.results[0]), (Ints{20, 30, 40, 50})) << "the result value is the operand";
   EXPECT_EQ(ints(outcome.results[1]), (Ints{200, 300, 400, 500}));
 }
 
 TEST_P(HazardTest, AValueViewKeepsWhatItSaw) {
-  const Program program{{0}, {op("reverse", {v(0)}, 1), in_place(op("add", {v(0), number(1)}, 2)), op("multiply", {v(1), number(1)}, 3)}, {3, 1}};
+  const Program program{{0},
+                        {op("reverse", {v(0)}, 1), in_place(op("add", {v(0), number(1)}, 2)),
+                         op("multiply", {v(1), number(1)}, 3)},
+                        {3, 1}};
   const Outcome outcome = run(program, {x_});
   ASSERT_TRUE(succeeded(outcome));
   EXPECT_EQ(ints(outcome.results[0]), (Ints{4, 3, 2, 1}));
@@ -42,8 +55,11 @@ TEST_P(HazardTest, AValueViewKeepsWhatItSaw) {
 }
 
 TEST_P(HazardTest, AMutableViewSeesWritesAndWrites) {
-  const Program program{{0}, {in_place(op("slice", {v(0), number(1)}, 1, {{"lengths", List{2}}})), in_place(op("multiply", {v(0), number(10)}, 2)),
-                              op("add", {v(1), number(0)}, 3), in_place(op("negate", {v(1)}, 4))}, {3}};
+  const Program program{{0},
+                        {in_place(op("slice", {v(0), number(1)}, 1, {{"lengths", List{2}}})),
+                         in_place(op("multiply", {v(0), number(10)}, 2)),
+                         op("add", {v(1), number(0)}, 3), in_place(op("negate", {v(1)}, 4))},
+                        {3}};
   const Outcome outcome = run(program, {x_});
   ASSERT_TRUE(succeeded(outcome));
   EXPECT_EQ(ints(outcome.results[0]), (Ints{20, 30}));
@@ -52,23 +68,32 @@ TEST_P(HazardTest, AMutableViewSeesWritesAndWrites) {
 
 TEST_P(HazardTest, AReversedMutableViewOfTheTarget) {
   // x += reverse(x) through a mutable view: all reads happen before the writes.
-  const Program program{{0}, {in_place(op("reverse", {v(0)}, 1)), in_place(op("add", {v(0), v(1)}, 2))}, {}};
+  const Program program{
+      {0}, {in_place(op("reverse", {v(0)}, 1)), in_place(op("add", {v(0), v(1)}, 2))}, {}};
   ASSERT_TRUE(succeeded(run(program, {x_})));
   EXPECT_EQ(ints(x_), (Ints{5, 5, 5, 5}));
 }
 
 TEST_P(HazardTest, AMutableViewAsAResultStaysOneWithItsBase) {
-  Outcome first = run({{0}, {in_place(op("slice", {v(0), number(2)}, 1, {{"lengths", List{2}}}))}, {1}}, {x_});
+  Outcome first =
+      run({{0}, {in_place(op("slice", {v(0), number(2)}, 1, {{"lengths", List{2}}}))}, {1}}, {x_});
   ASSERT_TRUE(succeeded(first));
-  ASSERT_TRUE(succeeded(run({{0}, {in_place(op("add", {v(0), number(100)}, 1))}, {}}, {first.results[0]})));
+  ASSERT_TRUE(
+      succeeded(run({{0}, {in_place(op("add", {v(0), number(100)}, 1))}, {}}, {first.results[0]})));
   EXPECT_EQ(ints(x_), (Ints{1, 2, 103, 104}));
 }
 
 TEST_P(HazardTest, AMutableViewAndItsComputedBaseAsResults) {
-  Outcome made = run({{}, {iota(0, "s32", {4}), in_place(op("slice", {v(0), number(2)}, 1, {{"lengths", List{2}}}))}, {0, 1}}, {});
+  Outcome made = run(
+      {{},
+       {iota(0, "s32", {4}), in_place(op("slice", {v(0), number(2)}, 1, {{"lengths", List{2}}}))},
+       {0, 1}},
+      {});
   ASSERT_TRUE(succeeded(made));
-  ASSERT_TRUE(succeeded(run({{0}, {in_place(op("add", {v(0), number(100)}, 1))}, {}}, {made.results[1]})));
-  EXPECT_EQ(ints(made.results[0]), (Ints{0, 1, 102, 103})) << "PROTOCOL: writes through either show in the other";
+  ASSERT_TRUE(
+      succeeded(run({{0}, {in_place(op("add", {v(0), number(100)}, 1))}, {}}, {made.results[1]})));
+  EXPECT_EQ(ints(made.results[0]), (Ints{0, 1, 102, 103}))
+      << "PROTOCOL: writes through either show in the other";
 }
 
 TEST_P(HazardTest, OtherHoldersOfTheMemoryDoNotSeeTheWrite) {
@@ -80,23 +105,31 @@ TEST_P(HazardTest, OtherHoldersOfTheMemoryDoNotSeeTheWrite) {
 
 TEST_P(HazardTest, OneTensorForTwoParameters) {
   const Tensor same = x_;
-  const Outcome outcome = run({{0, 1}, {in_place(op("add", {v(0), v(1)}, 2)), op("add", {v(1), number(0)}, 3)}, {3}}, {x_, same});
+  const Outcome outcome =
+      run({{0, 1}, {in_place(op("add", {v(0), v(1)}, 2)), op("add", {v(1), number(0)}, 3)}, {3}},
+          {x_, same});
   ASSERT_TRUE(succeeded(outcome));
   EXPECT_EQ(ints(x_), (Ints{2, 4, 6, 8}));
 }
 
 TEST_P(HazardTest, PutSliceOfAWindowOfItself) {
   const Tensor x = runner_.tensor<std::int32_t>(s32, {6}, {1, 2, 3, 4, 5, 6});
-  const Program program{{0}, {in_place(op("slice", {v(0), number(0)}, 1, {{"lengths", List{4}}})), in_place(op("put_slice", {v(0), v(1), number(1)}, 2))}, {}};
+  const Program program{{0},
+                        {in_place(op("slice", {v(0), number(0)}, 1, {{"lengths", List{4}}})),
+                         in_place(op("put_slice", {v(0), v(1), number(1)}, 2))},
+                        {}};
   ASSERT_TRUE(succeeded(run(program, {x})));
   EXPECT_EQ(ints(x), (Ints{1, 1, 2, 3, 4, 6}));
 }
 
 TEST_P(HazardTest, IndicesThatAreTheTargetItself) {
-  // Checked indices must not change while they are used: the first update would make the second one wild.
+  // Checked indices must not change while they are used: the first update would make the second one
+  // wild.
   const Tensor x = runner_.tensor<std::int32_t>(s32, {3}, {1, 2, 0});
-  const Program program{{0, 1}, {in_place(op("reshape", {v(0)}, 2, {{"shape", List{3, 1}}})),
-                                 in_place(op("indexed_put", {v(0), v(2), v(1)}, 3))}, {}};
+  const Program program{{0, 1},
+                        {in_place(op("reshape", {v(0)}, 2, {{"shape", List{3, 1}}})),
+                         in_place(op("indexed_put", {v(0), v(2), v(1)}, 3))},
+                        {}};
   const Tensor updates = runner_.tensor<std::int32_t>(s32, {3}, {1 << 30, 1 << 29, 1 << 28});
   ASSERT_TRUE(succeeded(run(program, {x, updates})));
   EXPECT_EQ(ints(x), (Ints{1 << 28, 1 << 30, 1 << 29}));
@@ -104,15 +137,21 @@ TEST_P(HazardTest, IndicesThatAreTheTargetItself) {
 
 TEST_P(HazardTest, AStartThatIsAnElementOfTheTarget) {
   const Tensor x = runner_.tensor<std::int64_t>(s64, {4}, {2, 7, 7, 7});
-  const Program program{{0}, {in_place(op("slice", {v(0), number(0)}, 1, {{"lengths", List{1}}})), in_place(op("squeeze", {v(1)}, 2)),
-                              in_place(op("put_slice", {v(0), v(1), v(2)}, 3))}, {}};
+  const Program program{
+      {0},
+      {in_place(op("slice", {v(0), number(0)}, 1, {{"lengths", List{1}}})),
+       in_place(op("squeeze", {v(1)}, 2)), in_place(op("put_slice", {v(0), v(1), v(2)}, 3))},
+      {}};
   ASSERT_TRUE(succeeded(run(program, {x})));
   EXPECT_EQ(values<std::int64_t>(x), (std::vector<std::int64_t>{2, 7, 2, 7}));
 }
 
 TEST_P(HazardTest, ATakenOverInputThatIsAlsoAResult) {
   // x dies in the pass, y may take its memory; z is x as it was.
-  const Program program{{}, {iota(0, "s32", {3000}), op("negate", {v(0)}, 1), op("as_type", {v(0)}, 2, {{"type", std::string("s32")}})}, {1, 2}};
+  const Program program{{},
+                        {iota(0, "s32", {3000}), op("negate", {v(0)}, 1),
+                         op("as_type", {v(0)}, 2, {{"type", std::string("s32")}})},
+                        {1, 2}};
   const Outcome outcome = run(program, {});
   ASSERT_TRUE(succeeded(outcome));
   EXPECT_EQ(ints(outcome.results[0])[2], -2);
@@ -122,19 +161,27 @@ TEST_P(HazardTest, ATakenOverInputThatIsAlsoAResult) {
 TEST_P(HazardTest, InPlaceOnTheOpJustBefore) {
   // What is written must be a tensor by then, not a register of the pass that makes it.
   for (const Ids& outputs : {Ids{1}, Ids{2}, Ids{1, 2}, Ids{3}, Ids{}}) {
-    const Program program{{0}, {op("add", {v(0), number(1)}, 1), in_place(op("multiply", {v(1), number(10)}, 2)), op("negate", {v(1)}, 3)}, outputs};
+    const Program program{
+        {0},
+        {op("add", {v(0), number(1)}, 1), in_place(op("multiply", {v(1), number(10)}, 2)),
+         op("negate", {v(1)}, 3)},
+        outputs};
     const Outcome outcome = run(program, {x_});
     ASSERT_TRUE(succeeded(outcome));
     for (std::size_t i = 0; i < outputs.size(); ++i) {
-      EXPECT_EQ(ints(outcome.results[i]), outputs[i] == 3 ? (Ints{-20, -30, -40, -50}) : (Ints{20, 30, 40, 50}));
+      EXPECT_EQ(ints(outcome.results[i]),
+                outputs[i] == 3 ? (Ints{-20, -30, -40, -50}) : (Ints{20, 30, 40, 50}));
     }
   }
   EXPECT_EQ(ints(x_), (Ints{1, 2, 3, 4}));
 }
 
 TEST_P(HazardTest, InPlaceOnAComputedValueThatAnotherResultReads) {
-  const Program program{{}, {iota(0, "s32", {4}), op("multiply", {v(0), number(10)}, 1), in_place(op("add", {v(0), number(1)}, 2)),
-                             op("subtract", {v(1), v(0)}, 3)}, {1, 2, 3}};
+  const Program program{
+      {},
+      {iota(0, "s32", {4}), op("multiply", {v(0), number(10)}, 1),
+       in_place(op("add", {v(0), number(1)}, 2)), op("subtract", {v(1), v(0)}, 3)},
+      {1, 2, 3}};
   const Outcome outcome = run(program, {});
   ASSERT_TRUE(succeeded(outcome));
   EXPECT_EQ(ints(outcome.results[0]), (Ints{0, 10, 20, 30}));
@@ -143,7 +190,10 @@ TEST_P(HazardTest, InPlaceOnAComputedValueThatAnotherResultReads) {
 }
 
 TEST_P(HazardTest, AConstantWrittenInPlace) {
-  const Program program{{}, {constant(0, 7, "s32", {3}), op("reverse", {v(0)}, 1), in_place(op("put_slice", {v(0), v(2), number(1)}, 3))}, {0, 1}};
+  const Program program{{},
+                        {constant(0, 7, "s32", {3}), op("reverse", {v(0)}, 1),
+                         in_place(op("put_slice", {v(0), v(2), number(1)}, 3))},
+                        {0, 1}};
   Program with = program;
   with.body.insert(with.body.begin(), constant(2, 1, "s32", {1}));
   for (int again = 0; again < 2; ++again) {
@@ -156,7 +206,8 @@ TEST_P(HazardTest, AConstantWrittenInPlace) {
 
 TEST_P(HazardTest, AFailingOpNamesWhatWasWritten) {
   const Tensor index = runner_.tensor<std::int64_t>(s64, {1}, {9});
-  const Program program{{0, 1}, {in_place(op("add", {v(0), number(1)}, 2)), op("take", {v(0), v(1)}, 3)}, {3}};
+  const Program program{
+      {0, 1}, {in_place(op("add", {v(0), number(1)}, 2)), op("take", {v(0), v(1)}, 3)}, {3}};
   const Outcome outcome = run(program, {x_, index});
   ASSERT_TRUE(outcome.error);
   EXPECT_EQ(outcome.error->code, ErrorCode::bad_index);
@@ -169,7 +220,8 @@ TEST_P(HazardTest, AFailingOpNamesWhatWasWritten) {
 TEST_P(HazardTest, AFailingInPlaceOpHasChangedNothing) {
   const Tensor index = runner_.tensor<std::int64_t>(s64, {2, 1}, {0, 9});
   const Tensor updates = runner_.tensor<std::int32_t>(s32, {2}, {5, 5});
-  const Outcome outcome = run({{0, 1, 2}, {in_place(op("indexed_put", {v(0), v(1), v(2)}, 3))}, {}}, {x_, index, updates});
+  const Outcome outcome = run({{0, 1, 2}, {in_place(op("indexed_put", {v(0), v(1), v(2)}, 3))}, {}},
+                              {x_, index, updates});
   ASSERT_TRUE(outcome.error);
   EXPECT_EQ(ints(x_), (Ints{1, 2, 3, 4}));
 }

@@ -1,4 +1,7 @@
-// Programs whose sizes exceed what fits 63 bits: refused or out_of_memory, never a crash. Each in a process of its own.
+// Programs whose sizes exceed what fits 63 bits: refused or out_of_memory, never a crash. Each in a
+// process of its own.
+
+#include <unistd.h>
 
 #include <cstdlib>
 
@@ -11,6 +14,7 @@ constexpr std::int64_t huge = std::int64_t{1} << 61;
 
 /// Exits with 0 if the program is refused, 1 if it runs.
 void refuse(const Program& program) {
+  ::alarm(10);  // a program that goes on for ever fails too
   Runner runner(64 << 20);
   std::_Exit(runner.run(program).error ? 0 : 1);
 }
@@ -21,15 +25,30 @@ TEST(OverflowDeathTest, SizesThatDoNotFitAreRefused) {
   const std::int64_t half = std::int64_t{1} << 40;
   const std::vector<std::pair<const char*, Program>> programs{
       {"a wider dtype", {{}, {constant(0, 1, "u8", {huge}), op("as_type", {v(0)}, 1, f64)}, {1}}},
-      {"a cast of an operand", {{}, {constant(0, 1, "u8", {huge}), constant(1, 1, "f64", {}), op("add", {v(0), v(1)}, 2)}, {2}}},
-      {"two long axes broadcast", {{}, {constant(0, 1, "u8", {half, 1}), constant(1, 1, "u8", {1, half}), op("add", {v(0), v(1)}, 2),
-                                        op("slice", {v(2), number(half / 2), number(half / 2)}, 3, {{"lengths", List{2, 2}}}),
-                                        op("negate", {v(3)}, 4)}, {4}}},
-      {"eight long parts", {{}, {constant(0, 1, "u8", {huge}), op("concatenate", std::vector<Operand>(8, v(0)), 1)}, {1}}},
-      {"a long stride", {{}, {iota(0, "f32", {5}), op("slice", {v(0), number(0)}, 1, {{"lengths", List{2}}, {"strides", List{INT64_MAX}}}),
-                              op("negate", {v(1)}, 2)}, {2}}},
+      {"a cast of an operand",
+       {{},
+        {constant(0, 1, "u8", {huge}), constant(1, 1, "f64", {}), op("add", {v(0), v(1)}, 2)},
+        {2}}},
+      {"two long axes broadcast",
+       {{},
+        {constant(0, 1, "u8", {half, 1}), constant(1, 1, "u8", {1, half}),
+         op("add", {v(0), v(1)}, 2),
+         op("slice", {v(2), number(half / 2), number(half / 2)}, 3, {{"lengths", List{2, 2}}}),
+         op("negate", {v(3)}, 4)},
+        {4}}},
+      {"eight long parts",
+       {{},
+        {constant(0, 1, "u8", {huge}), op("concatenate", std::vector<Operand>(8, v(0)), 1)},
+        {1}}},
+      {"a long stride",
+       {{},
+        {iota(0, "f32", {5}),
+         op("slice", {v(0), number(0)}, 1, {{"lengths", List{2}}, {"strides", List{INT64_MAX}}}),
+         op("negate", {v(1)}, 2)},
+        {2}}},
   };
-  for (const auto& [name, program] : programs) EXPECT_EXIT(refuse(program), testing::ExitedWithCode(0), "") << name;
+  for (const auto& [name, program] : programs)
+    EXPECT_EXIT(refuse(program), testing::ExitedWithCode(0), "") << name;
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// Plan::peak_bytes is what the budget is checked against: it must not be less than what a run takes.
+// Plan::peak_bytes is what the budget is checked against: it must not be less than what a run
+// takes.
 
 #include <cstdio>
 #include <random>
@@ -44,30 +45,46 @@ TEST(PeakTest, SmallBuffersAreRoundedUp) { expect_covered({{}, {iota(0, "s32", {
 TEST(PeakTest, LargeBuffersAreRoundedUp) { expect_covered({{}, {iota(0, "s32", {n + 1})}, {0}}); }
 
 TEST(PeakTest, AConstantWrittenInPlace) {
-  expect_covered({{0}, {constant(1, 0, "s32", {n}), in_place(op("put_slice", {v(1), v(0), number(0)}, 2))}, {1}}, {{s32, {1}}});
+  expect_covered(
+      {{0},
+       {constant(1, 0, "s32", {n}), in_place(op("put_slice", {v(1), v(0), number(0)}, 2))},
+       {1}},
+      {{s32, {1}}});
 }
 
 TEST(PeakTest, AnInPlaceWriteToWhatAViewStillSees) {
-  expect_covered({{0}, {op("reverse", {v(0)}, 1), in_place(op("add", {v(0), number(1)}, 2))}, {1}}, {vector});
+  expect_covered({{0}, {op("reverse", {v(0)}, 1), in_place(op("add", {v(0), number(1)}, 2))}, {1}},
+                 {vector});
 }
 
 TEST(PeakTest, AReshapeThatMustCopy) {
-  expect_covered({{0}, {op("transpose", {v(0)}, 1), op("reshape", {v(1)}, 2, {{"shape", List{n}}}), op("reverse", {v(2)}, 3)}, {3}}, {matrix});
+  expect_covered({{0},
+                  {op("transpose", {v(0)}, 1), op("reshape", {v(1)}, 2, {{"shape", List{n}}}),
+                   op("reverse", {v(2)}, 3)},
+                  {3}},
+                 {matrix});
 }
 
-TEST(PeakTest, TemporariesOfAReduction) { expect_covered({{0}, {op("transpose", {v(0)}, 1), op("sum", {v(1)}, 2)}, {2}}, {matrix}); }
+TEST(PeakTest, TemporariesOfAReduction) {
+  expect_covered({{0}, {op("transpose", {v(0)}, 1), op("sum", {v(1)}, 2)}, {2}}, {matrix});
+}
 
 TEST(PeakTest, PartialSumsOfAReduction) {
   expect_covered({{0}, {op("sum", {v(0)}, 1, {{"axes", List{0}}})}, {1}}, {{u8, {1 << 20, 4}}});
 }
 
-TEST(PeakTest, TemporariesOfASort) { expect_covered({{0}, {op("sort", {v(0)}, 1)}, {1}}, {vector}); }
-
-TEST(PeakTest, TemporariesOfAnArgsort) {
-  expect_covered({{0}, {op("argsort", {v(0)}, 1, {{"axis", Number{std::int64_t{0}}}})}, {1}}, {matrix});
+TEST(PeakTest, TemporariesOfASort) {
+  expect_covered({{0}, {op("sort", {v(0)}, 1)}, {1}}, {vector});
 }
 
-TEST(PeakTest, TemporariesOfADot) { expect_covered({{0}, {op("transpose", {v(0)}, 1), op("dot", {v(1), v(1)}, 2)}, {2}}, {matrix}); }
+TEST(PeakTest, TemporariesOfAnArgsort) {
+  expect_covered({{0}, {op("argsort", {v(0)}, 1, {{"axis", Number{std::int64_t{0}}}})}, {1}},
+                 {matrix});
+}
+
+TEST(PeakTest, TemporariesOfADot) {
+  expect_covered({{0}, {op("transpose", {v(0)}, 1), op("dot", {v(1), v(1)}, 2)}, {2}}, {matrix});
+}
 
 TEST(PeakTest, TemporariesOfAScan) {
   expect_covered({{0}, {op("cumulative_sum", {v(0)}, 1)}, {1}}, {{s32, {4, 100000}}});
@@ -75,18 +92,24 @@ TEST(PeakTest, TemporariesOfAScan) {
 
 TEST(PeakTest, TwoResultsThatAreSmallViewsOfATemporary) {
   const Attrs part{{"lengths", List{n * 2 / 5}}};
-  expect_covered({{}, {iota(0, "s32", {n}), op("slice", {v(0), number(0)}, 1, part), op("slice", {v(0), number(n / 2)}, 2, part)}, {1, 2}});
+  expect_covered({{},
+                  {iota(0, "s32", {n}), op("slice", {v(0), number(0)}, 1, part),
+                   op("slice", {v(0), number(n / 2)}, 2, part)},
+                  {1, 2}});
 }
 
 TEST(PeakTest, ACapturedValueAsTheResultOfBothBranches) {
   expect_covered({{0},
-                  {iota(1, "s32", {n}), branch(v(0), {2}, Region{{}, {}, {1}}, Region{{}, {}, {1}}), op("sort", {v(1)}, 3), op("sort", {v(2)}, 4)},
+                  {iota(1, "s32", {n}), branch(v(0), {2}, Region{{}, {}, {1}}, Region{{}, {}, {1}}),
+                   op("sort", {v(1)}, 3), op("sort", {v(2)}, 4)},
                   {1, 2, 3, 4}},
                  {{s32, {}}});
 }
 
 TEST(PeakTest, APassThatReadsAReversedViewOfItsTarget) {
-  expect_covered({{0}, {in_place(op("reverse", {v(0)}, 1)), in_place(op("add", {v(0), v(1)}, 2))}, {}}, {vector});
+  expect_covered(
+      {{0}, {in_place(op("reverse", {v(0)}, 1)), in_place(op("add", {v(0), v(1)}, 2))}, {}},
+      {vector});
 }
 
 TEST(PeakTest, SumsOfHugeSizesDoNotWrapAround) {
@@ -123,14 +146,30 @@ class RandomProgram {
 
   void add(std::vector<Instruction>& body, bool nest) {
     switch (random_() % (nest ? 10 : 8)) {
-      case 0: append(body, "add", {v(pick()), v(pick())}); break;
-      case 1: append(body, "negate", {v(pick())}); break;
-      case 2: append(body, "reverse", {v(pick())}); break;
-      case 3: append(body, "put_slice", {v(pick()), v(pick()), number(0)}); break;
-      case 4: append(body, "cumulative_sum", {v(pick())}); break;
-      case 5: append(body, "sort", {v(pick())}); break;
-      case 6: body.push_back(in_place(op("multiply", {v(pick()), number(3)}, fresh()))); break;
-      case 7: append(body, "max", {v(pick()), number(5)}); break;
+      case 0:
+        append(body, "add", {v(pick()), v(pick())});
+        break;
+      case 1:
+        append(body, "negate", {v(pick())});
+        break;
+      case 2:
+        append(body, "reverse", {v(pick())});
+        break;
+      case 3:
+        append(body, "put_slice", {v(pick()), v(pick()), number(0)});
+        break;
+      case 4:
+        append(body, "cumulative_sum", {v(pick())});
+        break;
+      case 5:
+        append(body, "sort", {v(pick())});
+        break;
+      case 6:
+        body.push_back(in_place(op("multiply", {v(pick()), number(3)}, fresh())));
+        break;
+      case 7:
+        append(body, "max", {v(pick()), number(5)});
+        break;
       case 8: {
         const std::vector<ValueId> outside = values_;
         Region yes;
@@ -183,7 +222,8 @@ std::string describe(const Region& region) {
   std::string text;
   for (const Instruction& instruction : region.body) {
     text += instruction.op + (instruction.in_place ? "! " : " ");
-    for (const Operand& in : instruction.in) text += in.index() == 0 ? std::to_string(std::get<0>(in)) + " " : "n ";
+    for (const Operand& in : instruction.in)
+      text += in.index() == 0 ? std::to_string(std::get<0>(in)) + " " : "n ";
     for (const Region& inner : instruction.regions) text += "{ " + describe(inner) + "} ";
     text += "-> " + std::to_string(instruction.out.at(0)) + "; ";
   }
@@ -207,12 +247,14 @@ TEST(PeakTest, CoversRandomProgramsAndNotAbsurdly) {
     taken += measured.taken;
     if (measured.planned >= measured.taken) continue;
     ++below;
-    const std::string text = std::to_string(measured.planned) + " planned, " + std::to_string(measured.taken) + " taken: " + describe(program);
+    const std::string text = std::to_string(measured.planned) + " planned, " +
+                             std::to_string(measured.taken) + " taken: " + describe(program);
     if (example.empty() || text.size() < example.size()) example = text;
   }
   EXPECT_EQ(below, 0) << "of 300 programs took more than planned; the shortest: " << example;
   EXPECT_LE(planned, 4 * taken) << "absurdly much is planned";
-  std::printf("  300 programs: %.1f planned for each byte taken\n", static_cast<double>(planned) / static_cast<double>(taken));
+  std::printf("  300 programs: %.1f planned for each byte taken\n",
+              static_cast<double>(planned) / static_cast<double>(taken));
 }
 
 }  // namespace

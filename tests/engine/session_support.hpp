@@ -65,7 +65,8 @@ class Collector : public Outbox {
 /// One session and its outbox; requests get ids 1, 2, …
 class Caller {
  public:
-  explicit Caller(const std::shared_ptr<Engine>& engine, bool greet = true) : session(open_session(engine, outbox)) {
+  explicit Caller(const std::shared_ptr<Engine>& engine, bool greet = true)
+      : session(open_session(engine, outbox)) {
     if (!greet) return;
     EXPECT_TRUE(ask(wire::Hello{1, "test"}).ok());
   }
@@ -81,7 +82,8 @@ class Caller {
   }
 
   template <typename Body>
-  std::uint64_t later(Body body, std::shared_ptr<const wire::Frame> frame = std::make_shared<const wire::Frame>(64)) {
+  std::uint64_t later(Body body, std::shared_ptr<const wire::Frame> frame =
+                                     std::make_shared<const wire::Frame>(64)) {
     const std::uint64_t id = next_id++;
     session->submit(wire::Request{id, std::move(body)}, std::move(frame));
     return id;
@@ -93,18 +95,22 @@ class Caller {
   Reply run(Program program, Handles args, Handles results, bool atomic = false) {
     return ask(wire::Run{std::move(program), {}, std::move(args), std::move(results), atomic, {}});
   }
-  std::uint64_t run_later(Program program, Handles args, Handles results, std::optional<std::uint64_t> deadline_ms = {}) {
-    return later(wire::Run{std::move(program), {}, std::move(args), std::move(results), false, deadline_ms});
+  std::uint64_t run_later(Program program, Handles args, Handles results,
+                          std::optional<std::uint64_t> deadline_ms = {}) {
+    return later(
+        wire::Run{std::move(program), {}, std::move(args), std::move(results), false, deadline_ms});
   }
   template <typename T>
-  std::uint64_t upload_later(std::uint64_t handle, const char* dtype, List shape, const std::vector<T>& data, std::uint64_t offset = 0) {
+  std::uint64_t upload_later(std::uint64_t handle, const char* dtype, List shape,
+                             const std::vector<T>& data, std::uint64_t offset = 0) {
     auto frame = std::make_shared<wire::Frame>(data.size() * sizeof(T));
     if (!data.empty()) std::memcpy(frame->data(), data.data(), frame->size());
     const std::span<const std::uint8_t> bytes(frame->data(), frame->size());
     return later(wire::Upload{handle, dtype, std::move(shape), offset, bytes}, std::move(frame));
   }
   template <typename T>
-  Reply upload(std::uint64_t handle, const char* dtype, List shape, const std::vector<T>& data, std::uint64_t offset = 0) {
+  Reply upload(std::uint64_t handle, const char* dtype, List shape, const std::vector<T>& data,
+               std::uint64_t offset = 0) {
     return outbox->wait(upload_later(handle, dtype, std::move(shape), data, offset));
   }
   template <typename T>
@@ -123,16 +129,19 @@ class Caller {
 
 class SessionTestBase : public testing::Test {
  protected:
-  explicit SessionTestBase(std::uint64_t limit = 0, Limits limits = {}) : engine_(make_engine(EngineOptions{2, limit, limits})) {}
+  explicit SessionTestBase(std::uint64_t limit = 0, Limits limits = {})
+      : engine_(make_engine(EngineOptions{2, limit, limits})) {}
   ~SessionTestBase() override {
-    // The engine's thread may still hold a closed session, and must not be the last to hold the engine.
+    // The engine's thread may still hold a closed session, and must not be the last to hold the
+    // engine.
     while (engine_.use_count() > 1) std::this_thread::sleep_for(std::chrono::microseconds(100));
   }
 
   std::uint64_t used() { return engine_->memory().used(); }
   bool becomes_unused(Milliseconds timeout = std::chrono::seconds(5)) {
     const auto until = std::chrono::steady_clock::now() + timeout;
-    while (used() > 0 && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(Milliseconds(1));
+    while (used() > 0 && std::chrono::steady_clock::now() < until)
+      std::this_thread::sleep_for(Milliseconds(1));
     return used() == 0;
   }
 
@@ -141,10 +150,12 @@ class SessionTestBase : public testing::Test {
 
 /// Turns that take about a minute; a cancel ends it.
 inline Program endless() {
-  return Program{{},
-                 {constant(0, 0, "s64", {}), loop({v(0)}, {9}, Region{{1}, {op("less", {v(1), number(std::int64_t{1} << 40)}, 2)}, {2}},
-                                                  Region{{3}, {op("add", {v(3), number(1)}, 4)}, {4}})},
-                 {9}};
+  return Program{
+      {},
+      {constant(0, 0, "s64", {}),
+       loop({v(0)}, {9}, Region{{1}, {op("less", {v(1), number(std::int64_t{1} << 40)}, 2)}, {2}},
+            Region{{3}, {op("add", {v(3), number(1)}, 4)}, {4}})},
+      {9}};
 }
 
 }  // namespace outrigger::engine::test

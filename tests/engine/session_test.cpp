@@ -45,14 +45,16 @@ TEST_F(SessionTest, RunsAndGivesTypes) {
 }
 
 TEST_F(SessionTest, AFailedHandleCarriesItsCauseDownTheChain) {
-  const std::uint64_t a = caller_.run_later({{}, {op("reshape", {number(1)}, 0, {{"shape", List{2}}})}, {0}}, {}, {1});
+  const std::uint64_t a =
+      caller_.run_later({{}, {op("reshape", {number(1)}, 0, {{"shape", List{2}}})}, {0}}, {}, {1});
   const std::uint64_t b = caller_.run_later(increment, {1}, {2});
   const std::uint64_t c = caller_.run_later(increment, {2}, {3});
   EXPECT_EQ(caller_.outbox->wait(a).code(), "bad_shape");
   EXPECT_EQ(caller_.outbox->wait(b).code(), "failed_operand");
   const Reply last = caller_.outbox->wait(c);
   EXPECT_EQ(last.code(), "failed_operand");
-  EXPECT_NE(last.error->text.find("reshape"), std::string::npos) << "the first cause: " << last.error->text;
+  EXPECT_NE(last.error->text.find("reshape"), std::string::npos)
+      << "the first cause: " << last.error->text;
   EXPECT_EQ(caller_.ask(wire::Download{3, 0, 4}).code(), "failed_operand");
   EXPECT_EQ(caller_.ask(wire::Release{{1, 2, 3, 77}}).numbers.at("released"), 3U);
   EXPECT_EQ(caller_.ask(wire::Download{3, 0, 4}).code(), "bad_handle");
@@ -103,7 +105,8 @@ TEST_F(SessionTest, PreparedProgramsAreCalledAndForgotten) {
   ASSERT_TRUE(caller_.ask(wire::Forget{7}).ok());
   ASSERT_TRUE(caller_.ask(wire::Forget{7}).ok()) << "no error if it is gone already";
   EXPECT_EQ(caller_.ask(wire::Run{{}, 7, {1}, {4}, false, {}}).code(), "unknown_program");
-  EXPECT_EQ(caller_.ask(wire::Prepare{8, Program{{}, {op("no_such", {}, 0)}, {0}}}).code(), "unknown_op");
+  EXPECT_EQ(caller_.ask(wire::Prepare{8, Program{{}, {op("no_such", {}, 0)}, {0}}}).code(),
+            "unknown_op");
   EXPECT_EQ(caller_.ask(wire::Run{{}, 8, {}, {5}, false, {}}).code(), "unknown_program");
 }
 
@@ -111,8 +114,13 @@ TEST_F(SessionTest, AtomicRunsUndoAllWrites) {
   ASSERT_TRUE(caller_.upload(1, "s32", {3}, Ints{1, 2, 3}).ok());
   ASSERT_TRUE(caller_.upload(2, "s64", {}, std::vector<std::int64_t>{9}).ok());
   // A mutable view made before must stay one with its base.
-  ASSERT_TRUE(caller_.run({{0}, {in_place(op("slice", {v(0), number(1)}, 1, {{"lengths", List{2}}}))}, {1}}, {1}, {3}).ok());
-  const Program fails{{0, 1}, {in_place(op("add", {v(0), number(1)}, 2)), op("take", {v(0), v(1)}, 3)}, {}};
+  ASSERT_TRUE(
+      caller_
+          .run({{0}, {in_place(op("slice", {v(0), number(1)}, 1, {{"lengths", List{2}}}))}, {1}},
+               {1}, {3})
+          .ok());
+  const Program fails{
+      {0, 1}, {in_place(op("add", {v(0), number(1)}, 2)), op("take", {v(0), v(1)}, 3)}, {}};
   const Reply undone = caller_.run(fails, {1, 2}, {}, true);
   EXPECT_EQ(undone.code(), "bad_index");
   EXPECT_TRUE(undone.error->written.empty());
@@ -124,8 +132,10 @@ TEST_F(SessionTest, AtomicRunsUndoAllWrites) {
   EXPECT_EQ(kept.error->op, "take");
   EXPECT_EQ(caller_.download<std::int32_t>(1, 3), (Ints{2, 3, 4}));
   EXPECT_EQ(caller_.download<std::int32_t>(3, 2), (Ints{3, 4}));
-  ASSERT_TRUE(caller_.run({{0}, {in_place(op("add", {v(0), number(1)}, 2))}, {}}, {1}, {}, true).ok());
-  EXPECT_EQ(caller_.download<std::int32_t>(3, 2), (Ints{4, 5})) << "an atomic write that succeeds shows in the view too";
+  ASSERT_TRUE(
+      caller_.run({{0}, {in_place(op("add", {v(0), number(1)}, 2))}, {}}, {1}, {}, true).ok());
+  EXPECT_EQ(caller_.download<std::int32_t>(3, 2), (Ints{4, 5}))
+      << "an atomic write that succeeds shows in the view too";
 }
 
 TEST_F(SessionTest, SessionsDoNotSeeEachOther) {
@@ -158,8 +168,11 @@ TEST_F(SessionTest, InfoOfATensor) {
 TEST_F(SessionTest, AReplyComesAfterTheCountsFell) {
   bool early = false;
   std::shared_ptr<Session> session = caller_.session;
-  caller_.outbox->before_reply = [&] { early = early || session->pending_requests() != 0 || session->pending_bytes() != 0; };
-  for (std::uint64_t i = 1; i < 200; ++i) EXPECT_TRUE(caller_.upload(i, "s32", {2}, Ints{1, 2}).ok());
+  caller_.outbox->before_reply = [&] {
+    early = early || session->pending_requests() != 0 || session->pending_bytes() != 0;
+  };
+  for (std::uint64_t i = 1; i < 200; ++i)
+    EXPECT_TRUE(caller_.upload(i, "s32", {2}, Ints{1, 2}).ok());
   EXPECT_FALSE(early);
   caller_.outbox->before_reply = nullptr;
 }
@@ -173,7 +186,8 @@ class BudgetTest : public SessionTestBase {
 TEST_F(BudgetTest, WhatExceedsItIsRefusedWithSizesAndNothingIsDone) {
   ASSERT_TRUE(caller_.upload(1, "s32", {2}, Ints{1, 2}).ok());
   const std::uint64_t before = used();
-  const Program large{{0}, {in_place(op("add", {v(0), number(1)}, 1)), iota(2, "s32", {4 << 20})}, {2}};
+  const Program large{
+      {0}, {in_place(op("add", {v(0), number(1)}, 1)), iota(2, "s32", {4 << 20})}, {2}};
   const Reply refused = caller_.run(large, {1}, {2});
   EXPECT_EQ(refused.code(), "out_of_memory");
   EXPECT_NE(refused.error->text.find("16.0 MiB"), std::string::npos) << refused.error->text;
@@ -181,7 +195,8 @@ TEST_F(BudgetTest, WhatExceedsItIsRefusedWithSizesAndNothingIsDone) {
   EXPECT_TRUE(refused.error->written.empty());
   EXPECT_EQ(caller_.download<std::int32_t>(1, 2), (Ints{1, 2}));
   EXPECT_EQ(used(), before);
-  EXPECT_EQ(caller_.upload(5, "u8", {9 << 20}, std::vector<std::uint8_t>{1}).code(), "out_of_memory");
+  EXPECT_EQ(caller_.upload(5, "u8", {9 << 20}, std::vector<std::uint8_t>{1}).code(),
+            "out_of_memory");
 }
 
 TEST_F(BudgetTest, NothingIsDoneEvenIfATemporaryIsWhatExceedsIt) {
@@ -189,10 +204,14 @@ TEST_F(BudgetTest, NothingIsDoneEvenIfATemporaryIsWhatExceedsIt) {
   const Program make{{}, {iota(0, "s32", {768, 1024})}, {0}};
   ASSERT_TRUE(caller_.run(make, {}, {1}).ok());
   ASSERT_TRUE(caller_.upload(2, "s32", {1}, Ints{1}).ok());
-  const Program program{{0, 1}, {in_place(op("add", {v(1), number(1)}, 2)), op("sort", {v(0)}, 3, {{"axis", Number{std::int64_t{0}}}})}, {3}};
+  const Program program{{0, 1},
+                        {in_place(op("add", {v(1), number(1)}, 2)),
+                         op("sort", {v(0)}, 3, {{"axis", Number{std::int64_t{0}}}})},
+                        {3}};
   const Reply reply = caller_.run(program, {1, 2}, {3});
   EXPECT_EQ(reply.code(), "out_of_memory");
-  EXPECT_TRUE(reply.error && reply.error->written.empty()) << "PROTOCOL: out_of_memory: nothing done";
+  EXPECT_TRUE(reply.error && reply.error->written.empty())
+      << "PROTOCOL: out_of_memory: nothing done";
   EXPECT_EQ(caller_.download<std::int32_t>(2, 1), Ints{1});
 }
 

@@ -74,13 +74,16 @@ class HandlesMaxTest : public SessionTestBase {
 };
 
 TEST_F(HandlesMaxTest, HoldsForManyResultsOfOneRun) {
-  EXPECT_EQ(caller_.run({{}, {iota(0, "s32", {1})}, {0, 0, 0, 0, 0, 0}}, {}, {1, 2, 3, 4, 5, 6}).code(), "limit_exceeded");
+  EXPECT_EQ(
+      caller_.run({{}, {iota(0, "s32", {1})}, {0, 0, 0, 0, 0, 0}}, {}, {1, 2, 3, 4, 5, 6}).code(),
+      "limit_exceeded");
   EXPECT_LE(caller_.ask(wire::Info{}).numbers.at("tensors"), 4U);
 }
 
 TEST_F(HandlesMaxTest, HoldsForUnfinishedUploads) {
   for (std::uint64_t i = 1; i <= 6; ++i) caller_.upload(i, "u8", {2}, std::vector<std::uint8_t>(1));
-  for (std::uint64_t i = 1; i <= 6; ++i) caller_.upload(i, "u8", {2}, std::vector<std::uint8_t>(1), 1);
+  for (std::uint64_t i = 1; i <= 6; ++i)
+    caller_.upload(i, "u8", {2}, std::vector<std::uint8_t>(1), 1);
   EXPECT_LE(caller_.ask(wire::Info{}).numbers.at("tensors"), 4U);
 }
 
@@ -90,7 +93,9 @@ class ProgramsTest : public testing::Test {
     limits_.programs_max = 3;
     limits_.plans_per_program_max = 2;
   }
-  bool known(std::uint64_t id) { return programs_.plan(id, std::array{TensorType{s32, {}}}).has_value(); }
+  bool known(std::uint64_t id) {
+    return programs_.plan(id, std::array{TensorType{s32, {}}}).has_value();
+  }
   Memory memory_;
   Limits limits_;
   Programs programs_{memory_, limits_};
@@ -108,7 +113,8 @@ TEST_F(ProgramsTest, TheLeastRecentlyUsedGoesFirst) {
 
 TEST_F(ProgramsTest, PreparingAgainReplaces) {
   ASSERT_TRUE(programs_.prepare(1, increment_));
-  ASSERT_TRUE(programs_.prepare(1, Program{{0}, {op("negate", {v(0)}, 1), op("sum", {v(1)}, 2)}, {1, 2}}));
+  ASSERT_TRUE(
+      programs_.prepare(1, Program{{0}, {op("negate", {v(0)}, 1), op("sum", {v(1)}, 2)}, {1, 2}}));
   EXPECT_EQ(programs_.size(), 1U);
   EXPECT_EQ((*programs_.plan(1, std::array{TensorType{s32, {}}}))->results.size(), 2U);
   EXPECT_FALSE(programs_.prepare(1, Program{{}, {op("no_such", {}, 0)}, {}}));

@@ -16,7 +16,8 @@ TEST_F(TransferTest, ChunksThatSplitElements) {
   const std::vector<std::uint8_t> all{1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0};
   std::uint64_t offset = 0;
   for (const std::size_t size : {5, 0, 1, 6}) {
-    const Octets part(all.begin() + static_cast<std::ptrdiff_t>(offset), all.begin() + static_cast<std::ptrdiff_t>(offset + size));
+    const Octets part(all.begin() + static_cast<std::ptrdiff_t>(offset),
+                      all.begin() + static_cast<std::ptrdiff_t>(offset + size));
     const Reply reply = caller_.upload(1, "s32", {3}, part, offset);
     ASSERT_TRUE(reply.ok()) << reply.text();
     offset += size;
@@ -44,9 +45,12 @@ TEST_F(TransferTest, EachMistakeDiscardsTheUpload) {
     const char* code;
   };
   const std::vector<Mistake> mistakes{
-      {"gap", "u8", {8}, 5, {1}, "bad_index"},         {"overlap", "u8", {8}, 2, {1}, "bad_index"},
-      {"too long", "u8", {8}, 4, Octets(5), "bad_index"}, {"other dtype", "s8", {8}, 4, {1}, "bad_request"},
-      {"other shape", "u8", {4, 2}, 4, {1}, "bad_request"}, {"no dtype", "zz", {8}, 4, {1}, "bad_request"},
+      {"gap", "u8", {8}, 5, {1}, "bad_index"},
+      {"overlap", "u8", {8}, 2, {1}, "bad_index"},
+      {"too long", "u8", {8}, 4, Octets(5), "bad_index"},
+      {"other dtype", "s8", {8}, 4, {1}, "bad_request"},
+      {"other shape", "u8", {4, 2}, 4, {1}, "bad_request"},
+      {"no dtype", "zz", {8}, 4, {1}, "bad_request"},
       {"huge offset", "u8", {8}, ~std::uint64_t{0} >> 1, {1}, "bad_index"},
   };
   std::uint64_t handle = 0;
@@ -55,9 +59,12 @@ TEST_F(TransferTest, EachMistakeDiscardsTheUpload) {
     ++handle;
     const std::uint64_t before = used();
     ASSERT_TRUE(caller_.upload(handle, "u8", {8}, Octets(4)).ok());
-    EXPECT_EQ(caller_.upload(handle, mistake.dtype, mistake.shape, mistake.data, mistake.offset).code(), mistake.code);
+    EXPECT_EQ(
+        caller_.upload(handle, mistake.dtype, mistake.shape, mistake.data, mistake.offset).code(),
+        mistake.code);
     EXPECT_EQ(used(), before) << "what had arrived is freed";
-    EXPECT_EQ(caller_.upload(handle, "u8", {8}, Octets(4), 4).code(), mistake.code) << "PROTOCOL: its later chunks get the same error";
+    EXPECT_EQ(caller_.upload(handle, "u8", {8}, Octets(4), 4).code(), mistake.code)
+        << "PROTOCOL: its later chunks get the same error";
     EXPECT_EQ(caller_.ask(wire::Download{handle, 0, 1}).code(), "failed_operand");
   }
 }
@@ -68,7 +75,8 @@ TEST_F(TransferTest, MistakesInTheFirstChunk) {
   EXPECT_EQ(caller_.upload(3, "f64", {INT64_MAX, INT64_MAX}, Octets(4)).code(), "bad_shape");
   EXPECT_EQ(caller_.upload(4, "u8", List(17, 1), Octets(1)).code(), "bad_shape");
   EXPECT_EQ(caller_.upload(5, "u8", {3}, Octets(4)).code(), "bad_index") << "more than fits";
-  EXPECT_EQ(caller_.upload(6, "u8", {3}, Octets(1), 1).code(), "bad_handle") << "does not begin at 0";
+  EXPECT_EQ(caller_.upload(6, "u8", {3}, Octets(1), 1).code(), "bad_handle")
+      << "does not begin at 0";
   EXPECT_EQ(caller_.upload(7, "f64", {std::int64_t{1} << 58}, Octets(4)).code(), "out_of_memory");
   EXPECT_EQ(caller_.upload(0, "u8", {1}, Octets(1)).code(), "bad_handle");
 }
@@ -82,7 +90,8 @@ TEST_F(TransferTest, AReleaseEndsAnUpload) {
 
 TEST_F(TransferTest, UnfinishedUploadsAreCountedAndCleared) {
   const Limits limits;
-  for (std::uint64_t i = 1; i <= limits.uploads_max; ++i) ASSERT_TRUE(caller_.upload(i, "u8", {2}, Octets(1)).ok());
+  for (std::uint64_t i = 1; i <= limits.uploads_max; ++i)
+    ASSERT_TRUE(caller_.upload(i, "u8", {2}, Octets(1)).ok());
   EXPECT_EQ(caller_.upload(1000, "u8", {2}, Octets(1)).code(), "limit_exceeded");
   ASSERT_TRUE(caller_.upload(1, "u8", {2}, Octets(1), 1).ok());
   EXPECT_TRUE(caller_.upload(1001, "u8", {2}, Octets(1)).ok());
@@ -94,7 +103,9 @@ TEST_F(TransferTest, DownloadsAtOddOffsetsOfAnyLayout) {
   std::vector<std::int32_t> data(30);
   for (std::size_t i = 0; i < data.size(); ++i) data[i] = static_cast<std::int32_t>(0x01020300 + i);
   ASSERT_TRUE(caller_.upload(1, "s32", {5, 6}, data).ok());
-  ASSERT_TRUE(caller_.run({{0}, {op("transpose", {v(0)}, 1), op("reverse", {v(1)}, 2)}, {2}}, {1}, {2}).ok());
+  ASSERT_TRUE(
+      caller_.run({{0}, {op("transpose", {v(0)}, 1), op("reverse", {v(1)}, 2)}, {2}}, {1}, {2})
+          .ok());
   Octets expected;
   for (int column = 5; column >= 0; --column) {
     for (int row = 4; row >= 0; --row) {
@@ -122,8 +133,10 @@ TEST_F(TransferTest, DownloadLimits) {
   const Limits limits;
   ASSERT_TRUE(caller_.run({{}, {iota(0, "u8", {2 << 20})}, {0}}, {}, {1}).ok());
   EXPECT_TRUE(caller_.ask(wire::Download{1, 5, limits.frame_bytes_max - 1024}).ok());
-  EXPECT_EQ(caller_.ask(wire::Download{1, 5, limits.frame_bytes_max - 1023}).code(), "limit_exceeded");
-  EXPECT_EQ(caller_.ask(wire::Download{1, ~std::uint64_t{0} >> 1, ~std::uint64_t{0} >> 1}).code(), "bad_index");
+  EXPECT_EQ(caller_.ask(wire::Download{1, 5, limits.frame_bytes_max - 1023}).code(),
+            "limit_exceeded");
+  EXPECT_EQ(caller_.ask(wire::Download{1, ~std::uint64_t{0} >> 1, ~std::uint64_t{0} >> 1}).code(),
+            "bad_index");
   EXPECT_EQ(caller_.session->pending_bytes(), 0U);
 }
 

@@ -32,7 +32,8 @@ class Choices {
   std::span<const std::uint8_t> bytes_;
 };
 
-/// Programs of any ops of the catalogue: mostly well formed, now and then wrong in every way that a client can be.
+/// Programs of any ops of the catalogue: mostly well formed, now and then wrong in every way that a
+/// client can be.
 class ProgramMaker {
  public:
   explicit ProgramMaker(Choices& choices) : choices_(choices) {}
@@ -54,20 +55,26 @@ class ProgramMaker {
   ValueId id() {
     if (visible_.empty() || choices_.once_in(64)) return static_cast<ValueId>(choices_.below(256));
     // Late values are the likelier ones.
-    const std::size_t back = choices_.below(choices_.once_in(4) ? visible_.size() : std::min<std::size_t>(visible_.size(), 4));
+    const std::size_t back = choices_.below(
+        choices_.once_in(4) ? visible_.size() : std::min<std::size_t>(visible_.size(), 4));
     return visible_[visible_.size() - 1 - back];
   }
 
   std::int64_t integer() {
-    constexpr std::array<std::int64_t, 16> some{0, 1, 2, 3, 4, 5, 8, -1, -2, 6, 7, 100, 1000, INT64_MAX, INT64_MIN, std::int64_t{1} << 61};
+    constexpr std::array<std::int64_t, 16> some{
+        0, 1, 2, 3, 4, 5, 8, -1, -2, 6, 7, 100, 1000, INT64_MAX, INT64_MIN, std::int64_t{1} << 61};
     return some.at(choices_.below(choices_.once_in(16) ? some.size() : 10));
   }
   Number number() {
     switch (choices_.below(8)) {
-      case 0: return 0.5;
-      case 1: return -1e30;
-      case 2: return ~std::uint64_t{0} - choices_.byte();
-      default: return integer();
+      case 0:
+        return 0.5;
+      case 1:
+        return -1e30;
+      case 2:
+        return ~std::uint64_t{0} - choices_.byte();
+      default:
+        return integer();
     }
   }
   Operand operand() {
@@ -87,18 +94,25 @@ class ProgramMaker {
     if (choices_.once_in(48)) type = static_cast<ops::AttrType>(choices_.below(8));
     constexpr std::array strings{"asc", "desc", "low", "high", "nan", "infinity", ""};
     switch (type) {
-      case ops::AttrType::integer: return Number{integer()};
+      case ops::AttrType::integer:
+        return Number{integer()};
       case ops::AttrType::integers: {
         std::vector<std::int64_t> all(choices_.below(4));
         for (std::int64_t& item : all) item = integer();
         return all;
       }
-      case ops::AttrType::shape: return shape();
-      case ops::AttrType::number: return number();
-      case ops::AttrType::boolean: return choices_.below(2) == 1;
-      case ops::AttrType::string: return std::string(strings.at(choices_.below(strings.size())));
-      case ops::AttrType::dtype: return dtype();
-      case ops::AttrType::binary: break;
+      case ops::AttrType::shape:
+        return shape();
+      case ops::AttrType::number:
+        return number();
+      case ops::AttrType::boolean:
+        return choices_.below(2) == 1;
+      case ops::AttrType::string:
+        return std::string(strings.at(choices_.below(strings.size())));
+      case ops::AttrType::dtype:
+        return dtype();
+      case ops::AttrType::binary:
+        break;
     }
     Bytes bytes(choices_.below(64));
     for (std::uint8_t& byte : bytes) byte = choices_.byte();
@@ -117,30 +131,38 @@ class ProgramMaker {
 
   void body(Region& region, std::size_t depth, std::size_t most) {
     const std::size_t count = choices_.below(most + 1);
-    for (std::size_t i = 0; i < count && !choices_.empty(); ++i) region.body.push_back(instruction(depth));
+    for (std::size_t i = 0; i < count && !choices_.empty(); ++i)
+      region.body.push_back(instruction(depth));
   }
 
   Instruction instruction(std::size_t depth) {
     const auto rows = ops::all_ops();
     const ops::OpRow& row = rows[choices_.below(rows.size())];
-    if (row.name == "while" && depth < depth_max && !choices_.once_in(8)) return counted_loop(depth);
+    if (row.name == "while" && depth < depth_max && !choices_.once_in(8))
+      return counted_loop(depth);
     Instruction made;
     made.op = row.name;
     std::size_t operands = row.operands.size();
-    if (operands > 0 && row.operands.back().many) operands += choices_.below(4) - (choices_.once_in(4) ? 1 : 0);
+    if (operands > 0 && row.operands.back().many)
+      operands += choices_.below(4) - (choices_.once_in(4) ? 1 : 0);
     if (choices_.once_in(64)) operands = choices_.below(5);
     for (std::size_t i = 0; i < operands; ++i) made.in.push_back(operand());
     // Starts of slices are scalars: numbers hit more often than values.
     if (row.family == "slice") {
-      for (std::size_t i = row.name == "slice" ? 1 : 2; i < made.in.size(); ++i) made.in[i] = Number{integer()};
+      for (std::size_t i = row.name == "slice" ? 1 : 2; i < made.in.size(); ++i)
+        made.in[i] = Number{integer()};
     }
     made.attrs = attrs(row);
     made.in_place = row.in_place >= 0 ? choices_.below(3) == 0 : choices_.once_in(64);
     const std::size_t regions = choices_.once_in(64) ? choices_.below(4) : row.regions.size();
-    for (std::size_t i = 0; i < regions; ++i) made.regions.push_back(region(depth, row.name == "while" ? made.in.size() : 0));
-    std::size_t results = row.kind == ops::Kind::control && !made.regions.empty() ? made.regions.back().outputs.size() : 1;
+    for (std::size_t i = 0; i < regions; ++i)
+      made.regions.push_back(region(depth, row.name == "while" ? made.in.size() : 0));
+    std::size_t results = row.kind == ops::Kind::control && !made.regions.empty()
+                              ? made.regions.back().outputs.size()
+                              : 1;
     if (choices_.once_in(64)) results = choices_.below(3);
-    for (std::size_t i = 0; i < results; ++i) made.out.push_back(choices_.once_in(64) ? id() : fresh());
+    for (std::size_t i = 0; i < results; ++i)
+      made.out.push_back(choices_.once_in(64) ? id() : fresh());
     visible_.insert(visible_.end(), made.out.begin(), made.out.end());
     return made;
   }
@@ -172,16 +194,21 @@ class ProgramMaker {
       turn.params.push_back(fresh());
     }
     const ValueId verdict = fresh();
-    const Number turns = choices_.once_in(32) ? Number{INT64_MAX} : Number{static_cast<std::int64_t>(choices_.below(6))};
-    condition.body.push_back(Instruction{"less", {condition.params[0], turns}, {verdict}, {}, {}, false});
+    const Number turns = choices_.once_in(32)
+                             ? Number{INT64_MAX}
+                             : Number{static_cast<std::int64_t>(choices_.below(6))};
+    condition.body.push_back(
+        Instruction{"less", {condition.params[0], turns}, {verdict}, {}, {}, false});
     condition.outputs = {verdict};
     const std::size_t outside = visible_.size();
     visible_.insert(visible_.end(), turn.params.begin(), turn.params.end());
     body(turn, depth + 1, 5);
     const ValueId up = fresh();
-    turn.body.push_back(Instruction{"add", {turn.params[0], Number{std::int64_t{1}}}, {up}, {}, {}, choices_.below(4) == 0});
+    turn.body.push_back(Instruction{
+        "add", {turn.params[0], Number{std::int64_t{1}}}, {up}, {}, {}, choices_.below(4) == 0});
     turn.outputs = {up};
-    for (std::size_t i = 1; i <= carried; ++i) turn.outputs.push_back(choices_.below(2) == 0 ? turn.params[i] : id());
+    for (std::size_t i = 1; i <= carried; ++i)
+      turn.outputs.push_back(choices_.below(2) == 0 ? turn.params[i] : id());
     visible_.resize(outside);
     for (std::size_t i = 0; i <= carried; ++i) made.out.push_back(fresh());
     visible_.insert(visible_.end(), made.out.begin(), made.out.end());

@@ -1,6 +1,6 @@
-// Whatever a client sends to a live session: each request gets exactly one terminal reply, the session still answers, and its
-// end frees its memory. The first byte chooses: the rest is a stream of frames as they come from a socket, or choices for
-// requests with programs of any ops.
+// Whatever a client sends to a live session: each request gets exactly one terminal reply, the
+// session still answers, and its end frees its memory. The first byte chooses: the rest is a stream
+// of frames as they come from a socket, or choices for requests with programs of any ops.
 
 #include <algorithm>
 #include <chrono>
@@ -76,7 +76,8 @@ class Mailbox : public engine::Outbox {
 
 const std::shared_ptr<engine::Engine>& the_engine() {
   // Never destroyed: its thread must not end after main's statics.
-  static const auto* const made = new std::shared_ptr(engine::make_engine(engine::EngineOptions{1, memory_limit, limits}));
+  static const auto* const made =
+      new std::shared_ptr(engine::make_engine(engine::EngineOptions{1, memory_limit, limits}));
   return *made;
 }
 
@@ -88,8 +89,11 @@ class Client {
   bool finished() const { return session_->finished(); }
 
   void submit(wire::Request request, std::shared_ptr<const wire::Frame> frame) {
-    if (std::holds_alternative<wire::Load>(request.body) || std::holds_alternative<wire::Save>(request.body)) return;
-    if (auto* run = std::get_if<wire::Run>(&request.body)) run->deadline_ms = std::min(run->deadline_ms.value_or(run_ms), run_ms);
+    if (std::holds_alternative<wire::Load>(request.body) ||
+        std::holds_alternative<wire::Save>(request.body))
+      return;
+    if (auto* run = std::get_if<wire::Run>(&request.body))
+      run->deadline_ms = std::min(run->deadline_ms.value_or(run_ms), run_ms);
     said_bye_ = said_bye_ || std::holds_alternative<wire::Bye>(request.body);
     owe(request.id);
     session_->submit(std::move(request), std::move(frame));
@@ -110,7 +114,8 @@ class Client {
       if (!mailbox_->wait(owed_, count_)) fail("not exactly one terminal reply for each request");
       session_->submit(wire::Request{last_id, wire::Ping{}}, nullptr);
       if (!mailbox_->has(last_id)) fail("no answer to ping");
-      if (session_->pending_requests() != 0 || session_->pending_bytes() != 0) fail("requests pending after the last reply");
+      if (session_->pending_requests() != 0 || session_->pending_bytes() != 0)
+        fail("requests pending after the last reply");
     }
     session_->close();
     session_.reset();
@@ -170,17 +175,22 @@ class Requests {
 
  private:
   std::uint64_t fresh() { return choices_.once_in(64) ? handle() : ++last_handle_; }
-  std::uint64_t handle() { return choices_.once_in(64) ? choices_.byte() : 1 + choices_.below(last_handle_); }
+  std::uint64_t handle() {
+    return choices_.once_in(64) ? choices_.byte() : 1 + choices_.below(last_handle_);
+  }
 
   void create() {
     constexpr std::array<std::int64_t, 6> dims{3, 4, 1, 2, 12, 0};
     std::vector<std::int64_t> shape(choices_.below(3));
     for (std::int64_t& dim : shape) dim = dims.at(choices_.below(dims.size()));
     const DType dtype = all_dtypes.at(choices_.below(dtype_count));
-    auto frame = std::make_shared<wire::Frame>(static_cast<std::size_t>(element_count(shape)) * size_of(dtype));
-    for (std::size_t i = 0; i < frame->size(); ++i) (*frame)[i] = i % size_of(dtype) == 0 ? choices_.byte() % 8 : 0;
+    auto frame = std::make_shared<wire::Frame>(static_cast<std::size_t>(element_count(shape)) *
+                                               size_of(dtype));
+    for (std::size_t i = 0; i < frame->size(); ++i)
+      (*frame)[i] = i % size_of(dtype) == 0 ? choices_.byte() % 8 : 0;
     const std::span<const std::uint8_t> data(frame->data(), frame->size());
-    const std::size_t cut = choices_.once_in(16) ? choices_.below(frame->size() + 1) : frame->size();
+    const std::size_t cut =
+        choices_.once_in(16) ? choices_.below(frame->size() + 1) : frame->size();
     wire::Upload upload{fresh(), std::string(name_of(dtype)), shape, 0, data.first(cut)};
     client_.submit(wire::Request{++upload_id_, upload}, frame);
     if (cut == frame->size()) return;
@@ -194,7 +204,8 @@ class Requests {
     const std::size_t params = choices_.below(4);
     for (std::size_t i = 0; i < params; ++i) run.args.push_back(handle());
     run.program = ProgramMaker(choices_).make(params);
-    const std::size_t results = choices_.once_in(32) ? choices_.below(5) : run.program->outputs.size();
+    const std::size_t results =
+        choices_.once_in(32) ? choices_.below(5) : run.program->outputs.size();
     for (std::size_t i = 0; i < results; ++i) run.results.push_back(fresh());
     run.atomic = choices_.below(4) == 0;
     return run;
@@ -202,13 +213,27 @@ class Requests {
 
   void next() {
     switch (choices_.below(16)) {
-      case 0: create(); break;
-      case 1: client_.submit(wire::Release{{handle(), handle()}}); break;
-      case 2: client_.submit(wire::Download{handle(), choices_.below(32), choices_.below(256)}); break;
-      case 3: client_.submit(wire::Info{handle()}); break;
-      case 4: client_.submit(wire::Info{}); break;
-      case 5: client_.submit(wire::Cancel{last_run_}); break;
-      case 6: client_.submit(wire::Forget{choices_.below(3)}); break;
+      case 0:
+        create();
+        break;
+      case 1:
+        client_.submit(wire::Release{{handle(), handle()}});
+        break;
+      case 2:
+        client_.submit(wire::Download{handle(), choices_.below(32), choices_.below(256)});
+        break;
+      case 3:
+        client_.submit(wire::Info{handle()});
+        break;
+      case 4:
+        client_.submit(wire::Info{});
+        break;
+      case 5:
+        client_.submit(wire::Cancel{last_run_});
+        break;
+      case 6:
+        client_.submit(wire::Forget{choices_.below(3)});
+        break;
       case 7: {
         wire::Run run = around_program();
         const std::uint64_t id = 1 + choices_.below(3);
@@ -220,7 +245,8 @@ class Requests {
         client_.submit(std::move(run));
         break;
       }
-      default: last_run_ = client_.submit(around_program());
+      default:
+        last_run_ = client_.submit(around_program());
     }
   }
 
@@ -238,9 +264,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size < 2) return 0;
   const std::span rest(data + 1, size - 1);
   switch (data[0] % 4) {
-    case 0: raw_frames(rest, false); break;
-    case 1: raw_frames(rest, true); break;
-    default: Requests(rest).send();
+    case 0:
+      raw_frames(rest, false);
+      break;
+    case 1:
+      raw_frames(rest, true);
+      break;
+    default:
+      Requests(rest).send();
   }
   return 0;
 }

@@ -40,7 +40,9 @@ class Json {
       if (static_cast<unsigned char>(text_[at_]) < 0x20) return false;
       if (text_[at_] == '\\') {
         ++at_;
-        if (at_ == text_.size() || std::string_view("\"\\/bfnrt").find(text_[at_]) == std::string_view::npos) return false;
+        if (at_ == text_.size() ||
+            std::string_view("\"\\/bfnrt").find(text_[at_]) == std::string_view::npos)
+          return false;
       }
       out += text_[at_];
     }
@@ -70,13 +72,19 @@ class Json {
           at_ = before;
           return value();
         });
-      case '[': ++at_; return list(']', [&] { return value(); });
-      case '"': return string(text);
-      default: break;
+      case '[':
+        ++at_;
+        return list(']', [&] { return value(); });
+      case '"':
+        return string(text);
+      default:
+        break;
     }
     if (word("true") || word("false") || word("null")) return true;
     const std::size_t before = at_;
-    while (at_ < text_.size() && (std::isdigit(static_cast<unsigned char>(text_[at_])) != 0 || text_[at_] == '-')) ++at_;
+    while (at_ < text_.size() &&
+           (std::isdigit(static_cast<unsigned char>(text_[at_])) != 0 || text_[at_] == '-'))
+      ++at_;
     return at_ > before;
   }
 
@@ -110,14 +118,17 @@ TEST(CatalogueTest, RowsAreWhatTheirKindDemands) {
     EXPECT_FALSE(row.doc.empty());
     EXPECT_EQ(row.infer == nullptr, row.kind == Kind::control);
     EXPECT_EQ(row.view != nullptr, row.kind == Kind::view);
-    EXPECT_EQ(row.run != nullptr, row.kind == Kind::create || row.kind == Kind::compute || row.kind == Kind::update);
+    EXPECT_EQ(row.run != nullptr,
+              row.kind == Kind::create || row.kind == Kind::compute || row.kind == Kind::update);
     EXPECT_LT(row.in_place, static_cast<int>(row.operands.size()));
     EXPECT_EQ(row.regions.empty(), row.kind != Kind::control);
     EXPECT_TRUE(row.kind != Kind::update || row.in_place == 0) << "an update writes operand 0";
-    EXPECT_TRUE(row.kind != Kind::elementwise || row.operands.size() <= 3) << "a micro-op has three operands";
+    EXPECT_TRUE(row.kind != Kind::elementwise || row.operands.size() <= 3)
+        << "a micro-op has three operands";
     std::set<std::string_view> attrs;
     for (const AttrSpec& attr : row.attrs) EXPECT_TRUE(attrs.insert(attr.name).second) << attr.name;
-    for (std::size_t i = 0; i + 1 < row.operands.size(); ++i) EXPECT_FALSE(row.operands[i].many) << "only the last may be many";
+    for (std::size_t i = 0; i + 1 < row.operands.size(); ++i)
+      EXPECT_FALSE(row.operands[i].many) << "only the last may be many";
   }
 }
 
@@ -125,7 +136,8 @@ TEST(CatalogueTest, EveryTileKernelExistsForItsComputeDtypes) {
   for (const OpRow& row : all_ops()) {
     if (row.kind != Kind::elementwise || row.tile == nullptr) continue;
     for (const DType dtype : all_dtypes) {
-      const std::vector<InferOperand> operands(row.operands.size(), InferOperand{TensorType{dtype, {}}});
+      const std::vector<InferOperand> operands(row.operands.size(),
+                                               InferOperand{TensorType{dtype, {}}});
       const Attrs none;
       const auto inferred = row.infer(InferCall{operands, AttrView(none)});
       if (!inferred) continue;
@@ -137,13 +149,19 @@ TEST(CatalogueTest, EveryTileKernelExistsForItsComputeDtypes) {
 AttrValue value_of(AttrType type) {
   switch (type) {
     case AttrType::integer:
-    case AttrType::number: return Number{std::int64_t{1}};
+    case AttrType::number:
+      return Number{std::int64_t{1}};
     case AttrType::integers:
-    case AttrType::shape: return std::vector<std::int64_t>{1};
-    case AttrType::boolean: return true;
-    case AttrType::string: return std::string("asc");
-    case AttrType::dtype: return std::string("f32");
-    case AttrType::binary: return Bytes{1};
+    case AttrType::shape:
+      return std::vector<std::int64_t>{1};
+    case AttrType::boolean:
+      return true;
+    case AttrType::string:
+      return std::string("asc");
+    case AttrType::dtype:
+      return std::string("f32");
+    case AttrType::binary:
+      return Bytes{1};
   }
   return true;
 }
@@ -166,9 +184,13 @@ TEST(CheckAttrsTest, RightOnesPassWrongOnesAreNamed) {
       Attrs missing = right;
       missing.erase(missing.begin() + static_cast<std::ptrdiff_t>(i));
       EXPECT_EQ(check_attrs(row, missing).has_value(), !row.attrs[i].required) << right[i].first;
-      for (const AttrValue& wrong : {AttrValue{true}, AttrValue{Number{0.5}}, AttrValue{std::string("f3")}, AttrValue{Bytes{}},
-                                     AttrValue{std::vector<std::int64_t>{}}, AttrValue{Number{~std::uint64_t{0}}}}) {
-        if (wrong.index() == right[i].second.index() && row.attrs[i].type != AttrType::integer && row.attrs[i].type != AttrType::dtype) continue;
+      for (const AttrValue& wrong :
+           {AttrValue{true}, AttrValue{Number{0.5}}, AttrValue{std::string("f3")},
+            AttrValue{Bytes{}}, AttrValue{std::vector<std::int64_t>{}},
+            AttrValue{Number{~std::uint64_t{0}}}}) {
+        if (wrong.index() == right[i].second.index() && row.attrs[i].type != AttrType::integer &&
+            row.attrs[i].type != AttrType::dtype)
+          continue;
         Attrs mistyped = right;
         mistyped[i].second = wrong;
         const auto mismatch = check_attrs(row, mistyped);
@@ -182,10 +204,14 @@ TEST(CheckAttrsTest, RightOnesPassWrongOnesAreNamed) {
 TEST(CheckAttrsTest, NumbersMayHaveNames) {
   const OpRow& constant = *find_op("constant");
   for (const auto* name : {"nan", "infinity", "neg_infinity"}) {
-    const Attrs attrs{{"value", std::string(name)}, {"type", std::string("f32")}, {"shape", std::vector<std::int64_t>{}}};
+    const Attrs attrs{{"value", std::string(name)},
+                      {"type", std::string("f32")},
+                      {"shape", std::vector<std::int64_t>{}}};
     EXPECT_TRUE(check_attrs(constant, attrs)) << name;
   }
-  const Attrs wrong{{"value", std::string("inf")}, {"type", std::string("f32")}, {"shape", std::vector<std::int64_t>{}}};
+  const Attrs wrong{{"value", std::string("inf")},
+                    {"type", std::string("f32")},
+                    {"shape", std::vector<std::int64_t>{}}};
   EXPECT_FALSE(check_attrs(constant, wrong));
 }
 

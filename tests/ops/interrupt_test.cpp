@@ -78,12 +78,14 @@ TEST(ParallelTest, RangesCoverEverythingOnce) {
   for (const int threads : {1, 2, 5}) {
     const Context context = lab.context(threads);
     std::vector<std::atomic<int>> seen(100003);
-    ASSERT_TRUE(parallel_ranges(context, 100003, 1000, 1 << 20, [&](int thread, std::int64_t begin, std::int64_t end) {
-      EXPECT_LT(thread, threads);
-      EXPECT_EQ(begin % 1000, 0) << "bounds do not depend on the number of threads";
-      for (std::int64_t i = begin; i < end; ++i) ++seen[static_cast<std::size_t>(i)];
-    }));
-    EXPECT_TRUE(std::all_of(seen.begin(), seen.end(), [](const auto& count) { return count == 1; }));
+    ASSERT_TRUE(parallel_ranges(
+        context, 100003, 1000, 1 << 20, [&](int thread, std::int64_t begin, std::int64_t end) {
+          EXPECT_LT(thread, threads);
+          EXPECT_EQ(begin % 1000, 0) << "bounds do not depend on the number of threads";
+          for (std::int64_t i = begin; i < end; ++i) ++seen[static_cast<std::size_t>(i)];
+        }));
+    EXPECT_TRUE(
+        std::all_of(seen.begin(), seen.end(), [](const auto& count) { return count == 1; }));
   }
 }
 

@@ -24,11 +24,14 @@ std::vector<std::int32_t> each(const std::vector<std::int32_t>& in, F f) {
   return out;
 }
 
-Tensor same(const Tensor& tensor) { return view_of(tensor, tensor.type, tensor.strides, tensor.offset, true); }
+Tensor same(const Tensor& tensor) {
+  return view_of(tensor, tensor.type, tensor.strides, tensor.offset, true);
+}
 
 class PassAliasTest : public testing::TestWithParam<int> {
  protected:
-  Result<void> run(const Pass& pass, const std::vector<Tensor>& in, const std::vector<Tensor>& out) {
+  Result<void> run(const Pass& pass, const std::vector<Tensor>& in,
+                   const std::vector<Tensor>& out) {
     Context context = lab_.context(GetParam());
     return run_pass(context, pass, in, out);
   }
@@ -104,19 +107,22 @@ TEST_P(PassAliasTest, AnOutputOverAnInputThatALaterStoreNeeds) {
   PassMaker maker({n}, {s32});
   const auto twice = maker.apply("add", s32, {0, 0});
   ASSERT_TRUE(run(maker.done({twice, 0}), {x}, {same(x), copy}));
-  EXPECT_EQ(values<std::int32_t>(copy), counting()) << "deferred stores run in order: the first must not destroy what the second reads";
+  EXPECT_EQ(values<std::int32_t>(copy), counting())
+      << "deferred stores run in order: the first must not destroy what the second reads";
   EXPECT_EQ(values<std::int32_t>(x), each(counting(), [](int v) { return 2 * v; }));
 }
 
 TEST_P(PassAliasTest, PartlyOverlappingWindowsReadTheOldValues) {
-  for (const std::int64_t shift : {std::int64_t{1}, std::int64_t{-1}, std::int64_t{1024}, std::int64_t{-70000}}) {
+  for (const std::int64_t shift :
+       {std::int64_t{1}, std::int64_t{-1}, std::int64_t{1024}, std::int64_t{-70000}}) {
     const Tensor base = lab_.tensor({2 * n}, counting(2 * n));
     const std::int64_t at = 80000;
     const Tensor in = view_of(base, TensorType{s32, {n}}, {1}, at, true);
     const Tensor out = view_of(base, TensorType{s32, {n}}, {1}, at + shift, true);
     PassMaker maker({n}, {s32});
     ASSERT_TRUE(run(maker.done({maker.apply("add", s32, {0, 0})}), {in}, {out}));
-    EXPECT_EQ(values<std::int32_t>(out), each(counting(), [](int v) { return 2 * (v + 80000); })) << shift;
+    EXPECT_EQ(values<std::int32_t>(out), each(counting(), [](int v) { return 2 * (v + 80000); }))
+        << shift;
   }
 }
 
@@ -142,7 +148,8 @@ TEST_P(PassAliasTest, AStridedOutputThatIsItsInput) {
   PassMaker maker({n}, {s32});
   ASSERT_TRUE(run(maker.done({maker.apply("negate", s32, {0})}), {odd}, {same(odd)}));
   const auto got = values<std::int32_t>(base);
-  for (std::int32_t i = 0; i < 2 * n; ++i) ASSERT_EQ(got[static_cast<std::size_t>(i)], i % 2 == 1 ? -i : i);
+  for (std::int32_t i = 0; i < 2 * n; ++i)
+    ASSERT_EQ(got[static_cast<std::size_t>(i)], i % 2 == 1 ? -i : i);
 }
 
 TEST_P(PassAliasTest, AnotherDtypeOfTheSameWidthInTheSameMemory) {

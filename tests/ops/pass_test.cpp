@@ -32,7 +32,8 @@ Pass multiply_add(const Dims& space) {
 
 TEST(PassTest, SizesAroundTilesAndChunks) {
   Lab lab;
-  for (const std::int64_t n : {0L, 1L, 2L, 7L, 1023L, 1024L, 1025L, 2047L, 2048L, 65535L, 65536L, 65537L, 131072L, 200001L}) {
+  for (const std::int64_t n : {0L, 1L, 2L, 7L, 1023L, 1024L, 1025L, 2047L, 2048L, 65535L, 65536L,
+                               65537L, 131072L, 200001L}) {
     const std::vector<float> a = ramp(n);
     const std::vector<float> b(a.rbegin(), a.rend());
     const Tensor out = lab.empty(f32, {n});
@@ -76,7 +77,8 @@ TEST(PassTest, BroadcastsInEveryDirection) {
   const std::array<Tensor, 2> in{lab.tensor({columns}, row), lab.tensor({rows, 1}, column)};
   ASSERT_TRUE(run_pass(context, multiply_add({rows, columns}), in, std::span(&out, 1)));
   EXPECT_EQ(values<float>(out), naive(wide, tall));
-  const std::array<Tensor, 2> uniform{lab.tensor({rows, columns}, wide), lab.tensor<float>({1, 1}, {7})};
+  const std::array<Tensor, 2> uniform{lab.tensor({rows, columns}, wide),
+                                      lab.tensor<float>({1, 1}, {7})};
   ASSERT_TRUE(run_pass(context, multiply_add({rows, columns}), uniform, std::span(&out, 1)));
   EXPECT_EQ(values<float>(out), naive(wide, std::vector<float>(wide.size(), 7)));
 }
@@ -90,7 +92,8 @@ TEST(PassTest, UniformInputsLastOverManyTilesAndThreads) {
     Context context = lab.context(threads);
     const Tensor out = lab.empty(f32, {n});
     ASSERT_TRUE(run_pass(context, multiply_add({n}), in, std::span(&out, 1)));
-    ASSERT_EQ(values<float>(out), naive(std::vector<float>(a.size(), 3), a)) << threads << " threads";
+    ASSERT_EQ(values<float>(out), naive(std::vector<float>(a.size(), 3), a))
+        << threads << " threads";
   }
 }
 
@@ -145,7 +148,8 @@ TEST(PassTest, RandomWindowsAgreeWithLoops) {
 TEST(PassTest, CastsBetweenAllDtypes) {
   Lab lab;
   Context context = lab.context();
-  const std::vector<double> from{0, 1, -1, 2.9, -2.9, 255, 256, -129, 70000, 1e10, -1e10, 1e20, -1e20, NAN, INFINITY, -INFINITY, 0.5};
+  const std::vector<double> from{0,    1,     -1,   2.9,   -2.9, 255,      256,       -129, 70000,
+                                 1e10, -1e10, 1e20, -1e20, NAN,  INFINITY, -INFINITY, 0.5};
   const auto n = static_cast<std::int64_t>(from.size());
   for (const DType middle : all_dtypes) {
     for (const DType to : all_dtypes) {
@@ -162,8 +166,10 @@ TEST(PassTest, CastsBetweenAllDtypes) {
             using T = typename decltype(tag)::type;
             const T expected = cast_element<T>(cast_element<M>(from[static_cast<std::size_t>(i)]));
             const T got = out.as<T>()[i];
-            EXPECT_TRUE(std::memcmp(&expected, &got, sizeof(T)) == 0 || (expected != expected && got != got))
-                << from[static_cast<std::size_t>(i)] << " as " << name_of(middle) << " as " << name_of(to);
+            EXPECT_TRUE(std::memcmp(&expected, &got, sizeof(T)) == 0 ||
+                        (expected != expected && got != got))
+                << from[static_cast<std::size_t>(i)] << " as " << name_of(middle) << " as "
+                << name_of(to);
           });
         });
       }

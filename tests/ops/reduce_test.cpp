@@ -27,7 +27,8 @@ std::vector<std::int64_t> chosen(unsigned mask, std::size_t rank) {
 template <typename A, typename T, typename F>
 std::vector<A> naive(const Dims& shape, const std::vector<T>& in, unsigned mask, A start, F f) {
   std::int64_t outputs = 1;
-  for (std::size_t axis = 0; axis < shape.size(); ++axis) outputs *= (mask >> axis & 1U) != 0 ? 1 : shape[axis];
+  for (std::size_t axis = 0; axis < shape.size(); ++axis)
+    outputs *= (mask >> axis & 1U) != 0 ? 1 : shape[axis];
   std::vector<A> out(static_cast<std::size_t>(outputs), start);
   for (std::size_t i = 0; i < in.size(); ++i) {
     std::int64_t rest = static_cast<std::int64_t>(i);
@@ -69,30 +70,38 @@ void check_all_patterns(Lab& lab, const Dims& shape, bool transposed) {
     x = window;
   }
   for (unsigned mask = 0; mask < 1U << shape.size(); ++mask) {
-    SCOPED_TRACE(testing::Message() << to_string(shape) << " axes mask " << mask << (transposed ? " transposed" : ""));
+    SCOPED_TRACE(testing::Message()
+                 << to_string(shape) << " axes mask " << mask << (transposed ? " transposed" : ""));
     const Attrs attrs = over(chosen(mask, shape.size()));
     const auto sum = lab.run("sum", {x}, attrs);
     ASSERT_TRUE(sum);
-    EXPECT_EQ(values<std::int32_t>(*sum), naive(shape, in, mask, 0, [](int a, int b) { return a + b; }));
+    EXPECT_EQ(values<std::int32_t>(*sum),
+              naive(shape, in, mask, 0, [](int a, int b) { return a + b; }));
     const auto product = lab.run("product", {x}, attrs);
-    EXPECT_EQ(values<std::int32_t>(*product),
-              naive(shape, in, mask, 1, [](int a, int b) { return static_cast<int>(static_cast<unsigned>(a) * static_cast<unsigned>(b)); }));
+    EXPECT_EQ(values<std::int32_t>(*product), naive(shape, in, mask, 1, [](int a, int b) {
+                return static_cast<int>(static_cast<unsigned>(a) * static_cast<unsigned>(b));
+              }));
     const auto max = lab.run("reduce_max", {x}, attrs);
-    EXPECT_EQ(values<std::int32_t>(*max), naive(shape, in, mask, INT32_MIN, [](int a, int b) { return std::max(a, b); }));
+    EXPECT_EQ(values<std::int32_t>(*max),
+              naive(shape, in, mask, INT32_MIN, [](int a, int b) { return std::max(a, b); }));
     const auto min = lab.run("reduce_min", {x}, attrs);
-    EXPECT_EQ(values<std::int32_t>(*min), naive(shape, in, mask, INT32_MAX, [](int a, int b) { return std::min(a, b); }));
+    EXPECT_EQ(values<std::int32_t>(*min),
+              naive(shape, in, mask, INT32_MAX, [](int a, int b) { return std::min(a, b); }));
     const auto all = lab.run("all", {x}, attrs);
     EXPECT_EQ(values<std::uint8_t>(*all),
-              naive(shape, in, mask, std::uint8_t{1}, [](auto a, auto b) { return static_cast<std::uint8_t>(a != 0 && b != 0); }));
+              naive(shape, in, mask, std::uint8_t{1},
+                    [](auto a, auto b) { return static_cast<std::uint8_t>(a != 0 && b != 0); }));
     const auto any = lab.run("any", {x}, attrs);
     EXPECT_EQ(values<std::uint8_t>(*any),
-              naive(shape, in, mask, std::uint8_t{0}, [](auto a, auto b) { return static_cast<std::uint8_t>(a != 0 || b != 0); }));
+              naive(shape, in, mask, std::uint8_t{0},
+                    [](auto a, auto b) { return static_cast<std::uint8_t>(a != 0 || b != 0); }));
   }
 }
 
 TEST(ReduceTest, EveryPatternOfAxes) {
   Lab lab;
-  for (const Dims& shape : {Dims{}, Dims{7}, Dims{1}, Dims{3, 5}, Dims{4, 1, 6}, Dims{3, 4, 5}, Dims{2, 3, 4, 5}, Dims{1, 1}}) {
+  for (const Dims& shape : {Dims{}, Dims{7}, Dims{1}, Dims{3, 5}, Dims{4, 1, 6}, Dims{3, 4, 5},
+                            Dims{2, 3, 4, 5}, Dims{1, 1}}) {
     check_all_patterns(lab, shape, false);
     check_all_patterns(lab, shape, true);
   }
@@ -100,7 +109,8 @@ TEST(ReduceTest, EveryPatternOfAxes) {
 
 TEST(ReduceTest, LongAndWideOnes) {
   Lab lab;
-  for (const Dims& shape : {Dims{200000}, Dims{3, 70000}, Dims{70000, 3}, Dims{300, 1500}, Dims{2, 129, 1025}}) {
+  for (const Dims& shape :
+       {Dims{200000}, Dims{3, 70000}, Dims{70000, 3}, Dims{300, 1500}, Dims{2, 129, 1025}}) {
     check_all_patterns(lab, shape, false);
   }
 }
@@ -113,7 +123,8 @@ void reduce_nothing(const Dims& shape, std::string_view op) {
     const auto reduced = lab.run(op, {x}, over(chosen(mask, shape.size())));
     if (!reduced && op != "reduce_max" && op != "reduce_min") std::exit(2);
     if (!reduced) continue;
-    for (const float y : op == "all" || op == "any" ? std::vector<float>{} : values<float>(*reduced)) {
+    for (const float y :
+         op == "all" || op == "any" ? std::vector<float>{} : values<float>(*reduced)) {
       if (op == "sum" && y != 0) std::exit(3);
       if (op == "product" && y != 1) std::exit(4);
     }
@@ -124,8 +135,10 @@ void reduce_nothing(const Dims& shape, std::string_view op) {
 TEST(ReduceDeathTest, OverAndBesideNothing) {
   testing::FLAGS_gtest_death_test_style = "threadsafe";
   for (const auto* op : {"sum", "product", "reduce_max", "reduce_min", "all", "any"}) {
-    for (const Dims& shape : {Dims{0}, Dims{3, 0}, Dims{0, 3}, Dims{2, 3, 0}, Dims{0, 2, 3}, Dims{2, 0, 3}}) {
-      EXPECT_EXIT(reduce_nothing(shape, op), testing::ExitedWithCode(0), "") << op << " of f32" << to_string(shape);
+    for (const Dims& shape :
+         {Dims{0}, Dims{3, 0}, Dims{0, 3}, Dims{2, 3, 0}, Dims{0, 2, 3}, Dims{2, 0, 3}}) {
+      EXPECT_EXIT(reduce_nothing(shape, op), testing::ExitedWithCode(0), "")
+          << op << " of f32" << to_string(shape);
     }
   }
 }
@@ -146,7 +159,8 @@ TEST(ReduceTest, NanAndInfinity) {
 TEST(ReduceTest, WrongAxes) {
   Lab lab;
   const Tensor x = lab.empty(f32, {2, 3});
-  for (const std::vector<std::int64_t>& axes : {std::vector<std::int64_t>{2}, {-3}, {0, 0}, {1, -1}, {INT64_MIN}, {INT64_MAX}}) {
+  for (const std::vector<std::int64_t>& axes :
+       {std::vector<std::int64_t>{2}, {-3}, {0, 0}, {1, -1}, {INT64_MIN}, {INT64_MAX}}) {
     const auto refused = lab.run("sum", {x}, over(axes));
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, ErrorCode::bad_axis);
@@ -154,7 +168,8 @@ TEST(ReduceTest, WrongAxes) {
   EXPECT_EQ(lab.run("sum", {x}, over({-1}, true))->shape(), (Dims{2, 1}));
 }
 
-/// f32 sums are made in f64: the error is that of one rounding, and the bits are the same on any number of threads.
+/// f32 sums are made in f64: the error is that of one rounding, and the bits are the same on any
+/// number of threads.
 TEST(ReduceTest, FloatSumsArePreciseAndTheSameOnAllThreads) {
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE(testing::Message() << "seed " << seed);
@@ -172,16 +187,19 @@ TEST(ReduceTest, FloatSumsArePreciseAndTheSameOnAllThreads) {
       for (const int threads : {1, 2, 5}) {
         const auto got = values<float>(*lab.run("sum", {x}, attrs, threads));
         if (first.empty()) first = got;
-        ASSERT_EQ(std::memcmp(first.data(), got.data(), got.size() * sizeof(float)), 0) << threads << " threads";
+        ASSERT_EQ(std::memcmp(first.data(), got.data(), got.size() * sizeof(float)), 0)
+            << threads << " threads";
       }
-      for (std::size_t i = 0; i < exact.size(); ++i) ASSERT_FLOAT_EQ(first[i], static_cast<float>(exact[i]));
+      for (std::size_t i = 0; i < exact.size(); ++i)
+        ASSERT_FLOAT_EQ(first[i], static_cast<float>(exact[i]));
     }
   }
 }
 
 TEST(ScanTest, CumulativeSumsAlongEveryAxis) {
   Lab lab;
-  for (const Dims& shape : {Dims{5}, Dims{3, 4}, Dims{2, 3, 4}, Dims{200000}, Dims{3, 70001}, Dims{70001, 3}}) {
+  for (const Dims& shape :
+       {Dims{5}, Dims{3, 4}, Dims{2, 3, 4}, Dims{200000}, Dims{3, 70001}, Dims{70001, 3}}) {
     const std::vector<std::int32_t> in = noise(element_count(shape), 2);
     const Tensor x = lab.tensor(shape, in);
     for (std::size_t axis = 0; axis < shape.size(); ++axis) {
@@ -197,7 +215,8 @@ TEST(ScanTest, CumulativeSumsAlongEveryAxis) {
           if (place == (reverse ? shape[axis] - 1 : 0)) continue;
           expected[static_cast<std::size_t>(i)] += expected[static_cast<std::size_t>(before)];
         }
-        const Attrs attrs{{"axis", AttrValue{Number{static_cast<std::int64_t>(axis)}}}, {"reverse", AttrValue{reverse}}};
+        const Attrs attrs{{"axis", AttrValue{Number{static_cast<std::int64_t>(axis)}}},
+                          {"reverse", AttrValue{reverse}}};
         for (const int threads : {1, 5}) {
           ASSERT_EQ(values<std::int32_t>(*lab.run("cumulative_sum", {x}, attrs, threads)), expected)
               << to_string(shape) << " axis " << axis << (reverse ? " reversed" : "");

@@ -1,4 +1,5 @@
-// Inference must never give a type whose bytes do not fit: memory would be taken for another size than is written.
+// Inference must never give a type whose bytes do not fit: memory would be taken for another size
+// than is written.
 
 #include <limits>
 
@@ -15,7 +16,7 @@ constexpr std::int64_t huge = std::int64_t{1} << 61;
 bool refuses(std::string_view op, const std::vector<TensorType>& types, const Attrs& attrs = {}) {
   std::vector<InferOperand> operands;
   for (const TensorType& type : types) operands.push_back(InferOperand{type});
-  const auto inferred = find_op(op)->infer(InferCall{operands, AttrView(attrs)});
+  const auto inferred = infer(*find_op(op), InferCall{operands, AttrView(attrs)});
   if (!inferred) return true;
   for (const TensorType& result : inferred->results) {
     if (!check_shape(result.shape, size_of(result.dtype))) return false;
@@ -44,12 +45,14 @@ TEST(ShapeOverflowTest, AWiderDtype) {
 }
 
 TEST(ShapeOverflowTest, ManyLongPartsInARow) {
-  EXPECT_TRUE(refuses("concatenate", std::vector<TensorType>(8, TensorType{u8, {huge}}), {{"axis", Number{std::int64_t{0}}}}))
+  EXPECT_TRUE(refuses("concatenate", std::vector<TensorType>(8, TensorType{u8, {huge}}),
+                      {{"axis", Number{std::int64_t{0}}}}))
       << "8 · 2^61 is 0 modulo 2^64";
 }
 
 TEST(ShapeOverflowTest, AnOperandThatIsCastFirst) {
-  EXPECT_TRUE(refuses("concatenate", {{u8, {huge}}, {f64, {1}}}, {{"axis", Number{std::int64_t{0}}}}));
+  EXPECT_TRUE(
+      refuses("concatenate", {{u8, {huge}}, {f64, {1}}}, {{"axis", Number{std::int64_t{0}}}}));
   EXPECT_TRUE(refuses("dot", {{u8, {huge}}, {f64, {huge / 8}}}));
   EXPECT_TRUE(refuses("gather", {{u8, {8}}, {u8, {huge, 1}}})) << "the indices become s64";
   EXPECT_TRUE(refuses("take", {{u8, {8}}, {u8, {huge}}}));
@@ -64,8 +67,10 @@ TEST(ShapeOverflowTest, ResultsThatAreWiderThanTheirOperand) {
 
 TEST(ShapeOverflowTest, AStrideOfASliceNearTheLargestInteger) {
   constexpr std::int64_t largest = std::numeric_limits<std::int64_t>::max();
-  EXPECT_TRUE(refuses("slice", {{f32, {5}}, {s64, {}}}, {{"lengths", list({2})}, {"strides", list({largest})}}));
-  EXPECT_TRUE(refuses("slice", {{f32, {5}}, {s64, {}}}, {{"lengths", list({5})}, {"strides", list({largest - 3})}}));
+  EXPECT_TRUE(refuses("slice", {{f32, {5}}, {s64, {}}},
+                      {{"lengths", list({2})}, {"strides", list({largest})}}));
+  EXPECT_TRUE(refuses("slice", {{f32, {5}}, {s64, {}}},
+                      {{"lengths", list({5})}, {"strides", list({largest - 3})}}));
 }
 
 TEST(ShapeOverflowTest, ShapesOfMoreThanSixteenAxes) {

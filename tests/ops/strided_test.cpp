@@ -9,7 +9,8 @@ namespace outrigger::ops {
 namespace {
 
 /// Element offsets of positions [start, start + n), one by one.
-std::vector<std::int64_t> offsets(const Dims& dims, const Dims& strides, std::int64_t start, std::int64_t n) {
+std::vector<std::int64_t> offsets(const Dims& dims, const Dims& strides, std::int64_t start,
+                                  std::int64_t n) {
   std::vector<std::int64_t> all;
   for (std::int64_t position = start; position < start + n; ++position) {
     std::int64_t rest = position;
@@ -23,11 +24,15 @@ std::vector<std::int64_t> offsets(const Dims& dims, const Dims& strides, std::in
   return all;
 }
 
-std::vector<std::int64_t> walked(const Dims& dims, const Dims& strides, std::int64_t start, std::int64_t n) {
+std::vector<std::int64_t> walked(const Dims& dims, const Dims& strides, std::int64_t start,
+                                 std::int64_t n) {
   std::vector<std::int64_t> all(static_cast<std::size_t>(n), -999);
-  for_each_run(dims, strides, start, n, [&](std::int64_t position, std::int64_t offset, std::int64_t stride, std::int64_t length) {
-    for (std::int64_t i = 0; i < length; ++i) all.at(static_cast<std::size_t>(position + i)) = offset + i * stride;
-  });
+  for_each_run(
+      dims, strides, start, n,
+      [&](std::int64_t position, std::int64_t offset, std::int64_t stride, std::int64_t length) {
+        for (std::int64_t i = 0; i < length; ++i)
+          all.at(static_cast<std::size_t>(position + i)) = offset + i * stride;
+      });
   return all;
 }
 
@@ -36,7 +41,8 @@ TEST(StridedTest, WalksFromAnyStart) {
   const Dims strides{100, 7, -20, 3};
   for (std::int64_t start = 0; start <= 60; ++start) {
     for (std::int64_t n = 0; start + n <= 60; ++n) {
-      ASSERT_EQ(walked(dims, strides, start, n), offsets(dims, strides, start, n)) << start << " + " << n;
+      ASSERT_EQ(walked(dims, strides, start, n), offsets(dims, strides, start, n))
+          << start << " + " << n;
     }
   }
 }
@@ -61,7 +67,8 @@ TEST(StridedTest, GatherAndScatterAreInverse) {
   int changed = 0;
   for (std::size_t i = 0; i < memory.size(); ++i) changed += memory[i] != before[i] ? 1 : 0;
   EXPECT_EQ(changed, 37);
-  for (const std::int64_t at : expected) EXPECT_EQ(memory[static_cast<std::size_t>(16 + at)], 1016 + at);
+  for (const std::int64_t at : expected)
+    EXPECT_EQ(memory[static_cast<std::size_t>(16 + at)], 1016 + at);
 }
 
 TEST(CollapseTest, MergesWhatIsWalkedAsOneAxis) {
@@ -116,7 +123,8 @@ TEST(CollapseTest, NeverChangesTheWalk) {
     collapse(merged, after);
     ASSERT_EQ(element_count(merged), n);
     for (std::size_t k = 0; k < 2; ++k) {
-      ASSERT_EQ(walked(merged, after.at(k), 0, n), offsets(dims, strides.at(k), 0, n)) << to_string(dims) << " " << to_string(strides.at(k));
+      ASSERT_EQ(walked(merged, after.at(k), 0, n), offsets(dims, strides.at(k), 0, n))
+          << to_string(dims) << " " << to_string(strides.at(k));
     }
   }
 }

@@ -18,7 +18,8 @@ namespace outrigger::ops::test {
 template <typename T>
 constexpr DType dtype_of() {
   for (const DType dtype : all_dtypes) {
-    if (with_type(dtype, [](auto tag) { return std::is_same_v<typename decltype(tag)::type, T>; })) return dtype;
+    if (with_type(dtype, [](auto tag) { return std::is_same_v<typename decltype(tag)::type, T>; }))
+      return dtype;
   }
   return DType::f64;
 }
@@ -43,8 +44,10 @@ class Lab {
     return std::move(*made);
   }
 
-  /// Infers, casts nothing, runs a create, compute or update op. The operands must have the dtypes that it wants.
-  Result<Tensor> run(std::string_view name, const std::vector<Tensor>& in, const Attrs& attrs = {}, int threads = 1) {
+  /// Infers, casts nothing, runs a create, compute or update op. The operands must have the dtypes
+  /// that it wants.
+  Result<Tensor> run(std::string_view name, const std::vector<Tensor>& in, const Attrs& attrs = {},
+                     int threads = 1) {
     const OpRow& row = *find_op(name);
     std::vector<InferOperand> operands;
     for (const Tensor& tensor : in) operands.push_back(InferOperand{tensor.type});
@@ -83,10 +86,13 @@ class PassMaker {
     pass_.inputs = static_cast<std::uint16_t>(inputs.size());
     pass_.registers = std::move(inputs);
   }
-  Pass::Register apply(std::string_view op, DType compute, std::vector<Pass::Register> in, std::optional<DType> result = {}) {
+  Pass::Register apply(std::string_view op, DType compute, std::vector<Pass::Register> in,
+                       std::optional<DType> result = {}) {
     return add(find_op(op)->tile(compute), result.value_or(compute), in);
   }
-  Pass::Register cast(Pass::Register from, DType to) { return add(cast_tile(pass_.registers[from], to), to, {from}); }
+  Pass::Register cast(Pass::Register from, DType to) {
+    return add(cast_tile(pass_.registers[from], to), to, {from});
+  }
   Pass done(std::vector<Pass::Register> stores) {
     pass_.stores = std::move(stores);
     pass_.finish();

@@ -1,4 +1,5 @@
-// Accuracy of the elementwise functions, in units of the last place of the correctly rounded result.
+// Accuracy of the elementwise functions, in units of the last place of the correctly rounded
+// result.
 
 #include <bit>
 #include <cmath>
@@ -28,7 +29,9 @@ double ulps(T got, long double exact) {
   if (std::isnan(exact)) return std::isnan(got) ? 0 : INFINITY;
   if (std::isinf(rounded) || std::isinf(got)) return got == rounded ? 0 : INFINITY;
   const T magnitude = std::fabs(rounded);
-  const long double spacing = static_cast<long double>(std::nextafter(magnitude, std::numeric_limits<T>::infinity())) - magnitude;
+  const long double spacing =
+      static_cast<long double>(std::nextafter(magnitude, std::numeric_limits<T>::infinity())) -
+      magnitude;
   return static_cast<double>(std::fabs(static_cast<long double>(got) - exact) / spacing);
 }
 
@@ -55,8 +58,16 @@ void measure(const Case& c, unsigned seed, bool special) {
     }
   }
   if (special) {
-    const std::vector<T> edges{0, static_cast<T>(-0.0), 1, -1, INFINITY, -INFINITY, NAN, std::numeric_limits<T>::max(),
-                               std::numeric_limits<T>::min(), std::numeric_limits<T>::denorm_min()};
+    const std::vector<T> edges{0,
+                               static_cast<T>(-0.0),
+                               1,
+                               -1,
+                               INFINITY,
+                               -INFINITY,
+                               NAN,
+                               std::numeric_limits<T>::max(),
+                               std::numeric_limits<T>::min(),
+                               std::numeric_limits<T>::denorm_min()};
     a.clear();
     b.clear();
     for (const T x : edges) {
@@ -70,7 +81,8 @@ void measure(const Case& c, unsigned seed, bool special) {
   const auto count = static_cast<std::int64_t>(a.size());
   std::vector<DType> dtypes(c.binary ? 2 : 1, dtype_of<T>());
   PassMaker maker({count}, dtypes);
-  const auto result = c.binary ? maker.apply(c.op, dtype_of<T>(), {0, 1}) : maker.apply(c.op, dtype_of<T>(), {0});
+  const auto result =
+      c.binary ? maker.apply(c.op, dtype_of<T>(), {0, 1}) : maker.apply(c.op, dtype_of<T>(), {0});
   std::vector<Tensor> in{lab.tensor({count}, a)};
   if (c.binary) in.push_back(lab.tensor({count}, b));
   const Tensor out = lab.empty(dtype_of<T>(), {count});
@@ -89,8 +101,9 @@ void measure(const Case& c, unsigned seed, bool special) {
     at = a[i];
     with = b[i];
   }
-  std::printf("  %-6s %s %s: max %.3f ulp at %.9g%s\n", c.op, std::string(name_of(dtype_of<T>())).c_str(), special ? "edges" : "range",
-              worst, static_cast<double>(at), c.binary ? (", " + std::to_string(with)).c_str() : "");
+  std::printf("  %-6s %s %s: max %.3f ulp at %.9g%s\n", c.op,
+              std::string(name_of(dtype_of<T>())).c_str(), special ? "edges" : "range", worst,
+              static_cast<double>(at), c.binary ? (", " + std::to_string(with)).c_str() : "");
   EXPECT_LE(worst, 2.0) << c.op << " " << name_of(dtype_of<T>()) << " at " << at << ", " << with;
 }
 

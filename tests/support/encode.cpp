@@ -26,7 +26,8 @@ class Writer {
   void value(const T& value) {
     packer_.pack(value);
   }
-  /// By hand: the packer turns whole floats into integers, which are other literals, and -0.0 into 0.
+  /// By hand: the packer turns whole floats into integers, which are other literals, and -0.0 into
+  /// 0.
   void value(double value) {
     const auto bits = std::bit_cast<std::uint64_t>(value);
     std::array<char, 9> bytes{'\xcb'};

@@ -70,7 +70,9 @@ TEST(CastTest, RandomFloatsAgreeWithWideIntegers) {
     const double x = std::ldexp(mantissa, static_cast<int>(random() % 120));
     const auto exact = static_cast<Wide>(static_cast<Signed>(x));
     ASSERT_EQ(cast_element<std::uint64_t>(x), static_cast<std::uint64_t>(exact)) << x;
-    ASSERT_EQ(cast_element<std::int16_t>(x), static_cast<std::int16_t>(static_cast<std::uint16_t>(exact))) << x;
+    ASSERT_EQ(cast_element<std::int16_t>(x),
+              static_cast<std::int16_t>(static_cast<std::uint16_t>(exact)))
+        << x;
   }
 }
 

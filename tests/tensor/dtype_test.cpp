@@ -23,7 +23,8 @@ TEST(DTypeTest, NamesGoThereAndBack) {
     EXPECT_EQ(parse_dtype(name_of(dtype)), dtype);
     EXPECT_NE(dtype_names().find(name_of(dtype)), std::string_view::npos);
   }
-  for (const auto* wrong : {"", "f", "F32", "f16", "f32 ", "u128", "bf16"}) EXPECT_FALSE(parse_dtype(wrong)) << wrong;
+  for (const auto* wrong : {"", "f", "F32", "f16", "f32 ", "u128", "bf16"})
+    EXPECT_FALSE(parse_dtype(wrong)) << wrong;
 }
 
 TEST(DTypeTest, SizesAgreeWithTheTypes) {
@@ -55,7 +56,8 @@ constexpr std::array<std::array<DType, dtype_count>, dtype_count> merged{{
 TEST(DTypeTest, MergeIsNxTable) {
   for (const DType a : all_dtypes) {
     for (const DType b : all_dtypes) {
-      EXPECT_EQ(merge(a, b), merged.at(index_of(a)).at(index_of(b))) << name_of(a) << " with " << name_of(b);
+      EXPECT_EQ(merge(a, b), merged.at(index_of(a)).at(index_of(b)))
+          << name_of(a) << " with " << name_of(b);
       EXPECT_EQ(merge(a, b), merge(b, a)) << name_of(a) << " with " << name_of(b);
     }
   }
@@ -69,19 +71,32 @@ struct LiteralCase {
 
 TEST(DTypeTest, LiteralsKeepOrWidenTheTensorsDtype) {
   const std::array cases{
-      LiteralCase{u8, std::int64_t{255}, u8},         LiteralCase{u8, std::int64_t{256}, u16},
-      LiteralCase{u8, std::int64_t{65536}, u32},      LiteralCase{u8, std::int64_t{1} << 32, u64},
-      LiteralCase{u8, std::int64_t{-1}, s16},         LiteralCase{u8, std::int64_t{-32769}, s32},
-      LiteralCase{u16, std::int64_t{-1}, s32},        LiteralCase{u32, std::int64_t{-1}, s64},
-      LiteralCase{u64, std::int64_t{-1}, s64},        LiteralCase{u64, std::int64_t{0}, u64},
-      LiteralCase{s8, std::int64_t{127}, s8},         LiteralCase{s8, std::int64_t{128}, s16},
-      LiteralCase{s8, std::int64_t{-128}, s8},        LiteralCase{s8, std::int64_t{-129}, s16},
-      LiteralCase{s16, std::int64_t{40000}, s32},     LiteralCase{s32, std::int64_t{1} << 31, s64},
-      LiteralCase{s32, int64_min, s64},               LiteralCase{s64, int64_max, s64},
-      LiteralCase{f32, std::int64_t{1} << 40, f32},   LiteralCase{f64, std::int64_t{3}, f64},
-      LiteralCase{f32, 0.1, f32},                     LiteralCase{f64, 0.1, f64},
-      LiteralCase{s64, 0.5, f32},                     LiteralCase{u8, std::nan(""), f32},
-      LiteralCase{u64, ~std::uint64_t{0}, u64},       LiteralCase{f32, ~std::uint64_t{0}, f32},
+      LiteralCase{u8, std::int64_t{255}, u8},
+      LiteralCase{u8, std::int64_t{256}, u16},
+      LiteralCase{u8, std::int64_t{65536}, u32},
+      LiteralCase{u8, std::int64_t{1} << 32, u64},
+      LiteralCase{u8, std::int64_t{-1}, s16},
+      LiteralCase{u8, std::int64_t{-32769}, s32},
+      LiteralCase{u16, std::int64_t{-1}, s32},
+      LiteralCase{u32, std::int64_t{-1}, s64},
+      LiteralCase{u64, std::int64_t{-1}, s64},
+      LiteralCase{u64, std::int64_t{0}, u64},
+      LiteralCase{s8, std::int64_t{127}, s8},
+      LiteralCase{s8, std::int64_t{128}, s16},
+      LiteralCase{s8, std::int64_t{-128}, s8},
+      LiteralCase{s8, std::int64_t{-129}, s16},
+      LiteralCase{s16, std::int64_t{40000}, s32},
+      LiteralCase{s32, std::int64_t{1} << 31, s64},
+      LiteralCase{s32, int64_min, s64},
+      LiteralCase{s64, int64_max, s64},
+      LiteralCase{f32, std::int64_t{1} << 40, f32},
+      LiteralCase{f64, std::int64_t{3}, f64},
+      LiteralCase{f32, 0.1, f32},
+      LiteralCase{f64, 0.1, f64},
+      LiteralCase{s64, 0.5, f32},
+      LiteralCase{u8, std::nan(""), f32},
+      LiteralCase{u64, ~std::uint64_t{0}, u64},
+      LiteralCase{f32, ~std::uint64_t{0}, f32},
       LiteralCase{u8, std::uint64_t{7}, u8},
   };
   for (const LiteralCase& c : cases) {
@@ -102,7 +117,8 @@ TEST(DTypeTest, ALiteralAloneIsS32OrWhatItNeeds) {
 TEST(DTypeTest, FloatingAndAggregate) {
   for (const DType dtype : all_dtypes) EXPECT_EQ(to_floating(dtype), is_float(dtype) ? dtype : f32);
   constexpr std::array aggregate{u32, u32, u32, s64, s32, s32, s32, s64, f32, f64};
-  for (const DType dtype : all_dtypes) EXPECT_EQ(to_aggregate(dtype), aggregate.at(index_of(dtype))) << name_of(dtype);
+  for (const DType dtype : all_dtypes)
+    EXPECT_EQ(to_aggregate(dtype), aggregate.at(index_of(dtype))) << name_of(dtype);
 }
 
 TEST(DTypeTest, NumbersAreStoredAsNxCasts) {

@@ -21,7 +21,8 @@ BufferPtr take(Memory& memory, std::size_t bytes) {
 
 TEST(MemoryTest, BuffersAreAlignedAndCounted) {
   Memory memory;
-  for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, std::size_t{64}, 255 * KiB, 256 * KiB, 3 * MiB, 5 * MiB + 1}) {
+  for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, std::size_t{64}, 255 * KiB,
+                                  256 * KiB, 3 * MiB, 5 * MiB + 1}) {
     const BufferPtr buffer = take(memory, bytes);
     ASSERT_NE(buffer, nullptr);
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(buffer->data()) % 64, 0U) << bytes;
@@ -86,7 +87,8 @@ TEST(MemoryTest, RefusesWhatExceedsTheLimit) {
   const auto refused = memory.allocate(768 * KiB);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::out_of_memory);
-  EXPECT_EQ(refused.error().text, "768.0 KiB more are needed, but 512.0 KiB of the limit of 1.0 MiB are in use");
+  EXPECT_EQ(refused.error().text,
+            "768.0 KiB more are needed, but 512.0 KiB of the limit of 1.0 MiB are in use");
   EXPECT_EQ(memory.used(), 512 * KiB);
   EXPECT_TRUE(memory.allocate(512 * KiB)) << "exactly the limit fits";
 }
@@ -144,7 +146,8 @@ TEST(MemoryTest, ThreadsTakeAndGive) {
             const std::size_t at = random() % mine.size();
             if (mine[at]->data()[0] != std::byte(t)) broken = true;
             mine.erase(mine.begin() + static_cast<std::ptrdiff_t>(at));
-          } else if (auto buffer = memory.allocate(1 + random() % (random() % 2 == 0 ? 4 * MiB : KiB))) {
+          } else if (auto buffer =
+                         memory.allocate(1 + random() % (random() % 2 == 0 ? 4 * MiB : KiB))) {
             (*buffer)->data()[0] = std::byte(t);
             mine.push_back(*buffer);
           }

@@ -67,9 +67,9 @@ TEST(ShapeTest, AcceptsWhatFits) {
 
 TEST(ShapeTest, RefusesNegativeTooManyTooLarge) {
   constexpr std::int64_t huge = std::numeric_limits<std::int64_t>::max();
-  for (const Dims& shape :
-       {Dims{-1}, Dims{3, -2}, Dims(17, 1), Dims{huge}, Dims{huge, huge}, Dims{std::int64_t{1} << 32, std::int64_t{1} << 31},
-        Dims{huge, 0}, Dims{0, huge, huge}, Dims{std::numeric_limits<std::int64_t>::min()}}) {
+  for (const Dims& shape : {Dims{-1}, Dims{3, -2}, Dims(17, 1), Dims{huge}, Dims{huge, huge},
+                            Dims{std::int64_t{1} << 32, std::int64_t{1} << 31}, Dims{huge, 0},
+                            Dims{0, huge, huge}, Dims{std::numeric_limits<std::int64_t>::min()}}) {
     const auto checked = check_shape(shape, 8);
     ASSERT_FALSE(checked) << to_string(shape);
     EXPECT_EQ(checked.error().code, ErrorCode::bad_shape);
@@ -133,7 +133,8 @@ TEST_F(TensorTest, TheLastViewFreesTheMemory) {
 TEST_F(TensorTest, ContiguousMeansCOrderWithoutGaps) {
   const Tensor base = iota({2, 3, 4});
   const auto with = [&](Dims shape, Dims strides) {
-    return view_of(base, TensorType{DType::s32, std::move(shape)}, std::move(strides), 0, false).contiguous();
+    return view_of(base, TensorType{DType::s32, std::move(shape)}, std::move(strides), 0, false)
+        .contiguous();
   };
   EXPECT_TRUE(with({2, 12}, {12, 1}));
   EXPECT_TRUE(with({1, 3}, {99, 1})) << "an axis of one element may have any stride";

@@ -44,6 +44,8 @@ defmodule Outrigger.Catalogue do
   ## At run time, for the generated functions
 
   @doc false
+  def attrs!(_op, []), do: []
+
   def attrs!(op, options) when is_list(options) do
     specs = attr_specs(op)
 

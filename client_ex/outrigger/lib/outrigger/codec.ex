@@ -76,6 +76,13 @@ defmodule Outrigger.Codec do
   def bin(size) when size < 0x10000, do: <<0xC5, size::16>>
   def bin(size), do: <<0xC6, size::32>>
 
+  @doc false
+  # One binary: an array of integers.
+  def integers([]), do: <<0x90>>
+  def integers([n]), do: <<0x91, encode_integer(n)::binary>>
+  def integers([m, n]), do: <<0x92, encode_integer(m)::binary, encode_integer(n)::binary>>
+  def integers(list), do: IO.iodata_to_binary(encode(list))
+
   defp encode_all([head | tail]), do: [encode(head) | encode_all(tail)]
   defp encode_all([]), do: []
 

@@ -48,7 +48,13 @@ defmodule Outrigger.Connection do
     traffic: nil
   ]
 
-  def start_link({options, shared}), do: GenServer.start_link(__MODULE__, {options, shared})
+  # Thousands of pending requests make a heap that the VM collects on another scheduler: rather
+  # seldom, then. The heap is 3 MB, and the binaries that it may keep alive meanwhile are 4 MB.
+  @heap [min_heap_size: 400_000, min_bin_vheap_size: 500_000, message_queue_data: :off_heap]
+
+  def start_link({options, shared}) do
+    GenServer.start_link(__MODULE__, {options, shared}, spawn_opt: @heap)
+  end
 
   @impl true
   def init({options, shared}) do
@@ -243,14 +249,9 @@ defmodule Outrigger.Connection do
     end
   end
 
-  defp replies([payload | rest], %{status: :ready} = state) do
-    case Protocol.reply(payload) do
-      {:ok, id, reply} ->
-        replies(rest, %{state | traffic: Traffic.reply(state.traffic, id, reply)})
-
-      {:error, text} ->
-        {:error, text}
-    end
+  defp replies([_ | _] = payloads, %{status: :ready} = state) do
+    with %Traffic{} = traffic <- ready_replies(payloads, state.traffic),
+         do: {:ok, %{state | traffic: traffic}}
   end
 
   defp replies([payload | rest], %{status: :starting} = state) do
@@ -263,6 +264,15 @@ defmodule Outrigger.Connection do
 
   defp replies([], state), do: {:ok, state}
   defp replies(_payloads, state), do: {:ok, state}
+
+  defp ready_replies([payload | rest], traffic) do
+    case Protocol.reply(payload) do
+      {:ok, id, reply} -> ready_replies(rest, Traffic.reply(traffic, id, reply))
+      {:error, text} -> {:error, text}
+    end
+  end
+
+  defp ready_replies([], traffic), do: traffic
 
   ## The daemon's life
 

@@ -9,11 +9,12 @@ defmodule Outrigger.Program do
 
   alias Outrigger.{Codec, ConnectionError, Protocol, Server, Tensor}
 
-  defstruct [:arity, :encoded, :outputs, :template, params: [], body: [], captures: []]
+  defstruct [:arity, :encoded, :head, :outputs, :template, params: [], body: [], captures: []]
 
   @type t :: %__MODULE__{
           arity: non_neg_integer,
           encoded: binary,
+          head: binary,
           outputs: [non_neg_integer],
           template: term,
           params: [non_neg_integer],
@@ -23,11 +24,13 @@ defmodule Outrigger.Program do
 
   @doc false
   def build(params, body, outputs, template, captures) do
-    region = %{params: params, body: body, outputs: outputs}
+    encoded = IO.iodata_to_binary(encode_region(%{params: params, body: body, outputs: outputs}))
 
     %__MODULE__{
       arity: length(params) - length(captures),
-      encoded: IO.iodata_to_binary(encode_region(region)),
+      encoded: encoded,
+      # of the frames that run it unprepared
+      head: Protocol.head("run", {"program", {:raw, encoded}}),
       outputs: outputs,
       template: template,
       params: params,
@@ -97,22 +100,22 @@ defmodule Outrigger.Program do
   @doc false
   # Sends the program; the results' tensors come back at once.
   def run(server, program, args, options) do
-    send_call(server, program, args, options, "run", {"program", {:raw, program.encoded}}, nil)
+    head = program.head || Protocol.head("run", {"program", {:raw, program.encoded}})
+    send_call(server, program, args, options, head, nil)
   end
 
   @doc false
   def call(prepared, args, options) do
     %{server: server, id: id, program: program} = prepared
-    send_call(server, program, args, options, "call", {"program_id", id}, {id, program.encoded})
+    head = Protocol.head("call", {"program_id", id})
+    send_call(server, program, args, options, head, {id, program.encoded})
   end
 
   @doc false
   def call_and_wait(prepared, args, options) do
     %{server: server, id: program_id, program: program} = prepared
-    what = {"program_id", program_id}
-
-    {id, epoch, frame, want, deadline, results} =
-      frame(server, program, args, options, "call", what)
+    head = Protocol.head("call", {"program_id", program_id})
+    {id, epoch, frame, want, deadline, results} = frame(server, program, args, options, head)
 
     {:results, handles, arg_handles} = want
     ref = Server.monitor(server)
@@ -124,27 +127,30 @@ defmodule Outrigger.Program do
     with {:ok, _} <- Server.await(server, ref, id, timeout), do: {:ok, results}
   end
 
-  defp send_call(server, program, args, options, kind, what, prepared) do
-    {id, epoch, frame, want, deadline, results} =
-      frame(server, program, args, options, kind, what)
-
+  defp send_call(server, program, args, options, head, prepared) do
+    {id, epoch, frame, want, deadline, results} = frame(server, program, args, options, head)
     Server.send_frame(server, epoch, id, frame, byte_size(frame), want, prepared, deadline)
     results
   end
 
-  defp frame(server, program, args, options, kind, what) do
+  defp frame(server, program, args, options, head) do
     args = check_args(server, program, args)
     epoch = Server.epoch!(server)
-    results = for _ <- program.outputs, do: Tensor.new(server, epoch)
-    handles = for result <- results, do: result.handle
-    arg_handles = for arg <- args, do: arg.handle
+    results = new(program.outputs, server, epoch)
+    handles = handles(results)
+    arg_handles = handles(args)
     {deadline, fields} = options(options)
-    fields = [what, {"args", arg_handles}, {"results", handles} | fields]
     id = Server.request_id(server)
-    frame = IO.iodata_to_binary(Protocol.request(id, kind, fields))
+    frame = Protocol.execute(id, head, arg_handles, handles, fields)
     want = {:results, handles, arg_handles}
     {id, epoch, frame, want, deadline, fill(program.template, args, results)}
   end
+
+  defp new([_ | rest], server, epoch), do: [Tensor.new(server, epoch) | new(rest, server, epoch)]
+  defp new([], _server, _epoch), do: []
+
+  defp handles([tensor | rest]), do: [tensor.handle | handles(rest)]
+  defp handles([]), do: []
 
   defp options([]), do: {nil, []}
 
@@ -171,9 +177,16 @@ defmodule Outrigger.Program do
     end
 
     args = if program.captures == [], do: args, else: args ++ program.captures
-    Enum.each(args, &check_arg(server, &1))
+    check_each(server, args)
     args
   end
+
+  defp check_each(server, [arg | rest]) do
+    check_arg(server, arg)
+    check_each(server, rest)
+  end
+
+  defp check_each(_server, []), do: :ok
 
   defp check_arg(%{connection: connection}, %Tensor{server: %{connection: connection}} = tensor) do
     Tensor.check!(tensor)
@@ -191,6 +204,7 @@ defmodule Outrigger.Program do
   end
 
   defp fill(nil, _args, _results), do: nil
+  defp fill({:result, 0}, _args, [result | _]), do: result
   defp fill({:result, index}, _args, results), do: Enum.at(results, index)
   defp fill({:param, index}, args, _results), do: Enum.at(args, index)
   defp fill({:list, entries}, args, results), do: Enum.map(entries, &fill(&1, args, results))

@@ -41,6 +41,44 @@ defmodule Outrigger.Protocol do
     [<<IO.iodata_length(payload)::32>> | payload]
   end
 
+  @doc """
+  The frame of a `run` or `call`, whose beginning `head/2` has made. It is what `request/3` gives,
+  for less: each eager op is one.
+
+      iex> alias Outrigger.Protocol
+      iex> frame = Protocol.execute(7, Protocol.head("call", {"program_id", 5}), [1, 2], [300])
+      iex> frame == IO.iodata_to_binary(Protocol.request(7, "call", [
+      ...>   {"program_id", 5}, {"args", [1, 2]}, {"results", [300]}]))
+      true
+  """
+  @spec execute(pos_integer, binary, [pos_integer], [pos_integer], list) :: binary
+  def execute(id, head, args, results, options \\ [])
+
+  def execute(id, head, args, results, []) do
+    id = Codec.encode(id)
+    args = Codec.integers(args)
+    results = Codec.integers(results)
+    size = 17 + byte_size(id) + byte_size(head) + byte_size(args) + byte_size(results)
+
+    <<size::32, 0x85, 0xA2, "id", id::binary, head::binary, 0xA4, "args", args::binary, 0xA7,
+      "results", results::binary>>
+  end
+
+  def execute(id, head, args, results, options) do
+    payload = [
+      [Codec.map(5 + length(options)), <<0xA2, "id">>, Codec.encode(id), head],
+      fields([{"args", args}, {"results", results} | options])
+    ]
+
+    IO.iodata_to_binary([<<IO.iodata_length(payload)::32>> | payload])
+  end
+
+  @doc "What is the same in each frame that runs one program."
+  @spec head(String.t(), {String.t(), Codec.value() | {:raw, iodata}}) :: binary
+  def head(kind, what) do
+    IO.iodata_to_binary([<<0xA2, "do">>, Codec.encode(kind) | fields([what])])
+  end
+
   defp fields([{key, {:raw, encoded}} | rest]), do: [Codec.encode(key), encoded | fields(rest)]
   defp fields([{key, value} | rest]), do: [Codec.encode(key), Codec.encode(value) | fields(rest)]
   defp fields([]), do: []

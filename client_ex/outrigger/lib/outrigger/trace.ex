@@ -84,7 +84,7 @@ defmodule Outrigger.Trace do
 
   # The same tensor twice is one parameter.
   defp number_operands(name, [%Tensor{handle: handle} = tensor | rest], ins, args) do
-    case Enum.find_index(args, &(&1.handle == handle)) do
+    case position(args, handle, 0) do
       nil -> number_operands(name, rest, [length(args) | ins], args ++ [tensor])
       id -> number_operands(name, rest, [id | ins], args)
     end
@@ -95,6 +95,10 @@ defmodule Outrigger.Trace do
   end
 
   defp number_operands(_name, [], ins, args), do: {:lists.reverse(ins), args}
+
+  defp position([%{handle: handle} | _], handle, at), do: at
+  defp position([_ | rest], handle, at), do: position(rest, handle, at + 1)
+  defp position([], _handle, _at), do: nil
 
   # Loops do the same op again and again: each process keeps the last program of each op.
   defp remembered(name, ins, args, attrs, in_place, outputs) do

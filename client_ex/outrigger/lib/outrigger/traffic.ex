@@ -108,26 +108,32 @@ defmodule Outrigger.Traffic do
   end
 
   defp handed_on(t, {id, frame, entry, :own}), do: forward(t, {id, frame, entry, nil})
+  defp handed_on(t, {_, _, _, nil} = request), do: forward(t, request, 1)
   defp handed_on(t, request), do: forward(%{t | out_count: t.out_count + 1}, request)
 
-  defp forward(t, {id, frame, {_, size, _, _} = entry, nil}) do
-    out_bytes = t.out_bytes + size
+  defp forward(t, request, handed_on \\ 0)
+
+  # Each update copies all of `t`: one will do.
+  defp forward(t, {id, frame, {_, size, _, _} = entry, nil}, handed_on) do
+    %{pending: pending, bytes: bytes, out: out, out_bytes: out_bytes, out_count: out_count} = t
+    out_bytes = out_bytes + size
 
     t = %{
       t
-      | pending: Map.put(t.pending, id, entry),
-        bytes: t.bytes + size,
-        out: [t.out | frame],
-        out_bytes: out_bytes
+      | pending: Map.put(pending, id, entry),
+        bytes: bytes + size,
+        out: [out | frame],
+        out_bytes: out_bytes,
+        out_count: out_count + handed_on
     }
 
     if out_bytes >= @flush_bytes, do: flush(t), else: t
   end
 
   # A call of a prepared program. The client decides what the daemon keeps, and so always knows.
-  defp forward(t, {id, frame, entry, {program_id, encoded}}) do
+  defp forward(t, {id, frame, entry, {program_id, encoded}}, handed_on) do
     t = if is_map_key(t.programs, program_id), do: t, else: prepare(t, program_id, encoded, nil)
-    t |> used(program_id) |> forward({id, frame, entry, nil})
+    t |> used(program_id) |> forward({id, frame, entry, nil}, handed_on)
   end
 
   defp used(t, program_id) do

@@ -21,6 +21,58 @@ defmodule Outrigger.DataTest do
     end
   end
 
+  test "groups of eight elements and what is left of them" do
+    for type <- Dtype.all(), count <- 0..19 do
+      values = for i <- 1..count//1, do: if(Dtype.float?(type), do: i / 4, else: i)
+      one_by_one = for x <- values, do: Data.encode(x, type)
+      binary = IO.iodata_to_binary(Data.encode(values, type))
+      assert binary == IO.iodata_to_binary(one_by_one)
+      assert Data.decode(binary, type) == values
+    end
+
+    for type <- [:f32, :f64],
+        count <- 1..19,
+        at <- 0..(count - 1),
+        odd <- [:nan, :neg_infinity] do
+      values = List.replace_at(List.duplicate(2.5, count), at, odd)
+      assert values |> Data.encode(type) |> IO.iodata_to_binary() |> Data.decode(type) == values
+    end
+
+    assert IO.iodata_to_binary(Data.encode(Enum.to_list(-300..-292), :u8)) ==
+             for(x <- -300..-292, into: <<>>, do: <<x>>)
+
+    assert Data.decode(<<255, 1>>, :s16) == [511]
+    assert Data.decode(:binary.copy(<<255>>, 72), :u64) == List.duplicate(2 ** 64 - 1, 9)
+  end
+
+  test "a long list, in a heap made for it" do
+    values = Enum.to_list(1..150_003)
+    {:min_heap_size, min} = Process.info(self(), :min_heap_size)
+    assert values |> Data.encode(:s32) |> IO.iodata_to_binary() |> Data.decode(:s32) == values
+    assert Process.info(self(), :min_heap_size) == {:min_heap_size, min}
+
+    binary = :binary.copy(<<1>>, 150_000)
+
+    limited = fn ->
+      Process.flag(:max_heap_size, 5_000_000)
+      exit({:shutdown, length(Data.decode(binary, :u8))})
+    end
+
+    {_pid, ref} = spawn_monitor(limited)
+    assert_receive {:DOWN, ^ref, _, _, {:shutdown, 150_000}}, 5_000
+  end
+
+  test "a bad element anywhere is named" do
+    for at <- 0..17 do
+      list = List.replace_at(Enum.to_list(1..18), at, 1.5)
+      assert_raise ArgumentError, "1.5 is no s64", fn -> Data.encode(list, :s64) end
+      list = List.replace_at(Enum.to_list(1..18), at, 10 ** 400)
+      assert_raise ArgumentError, ~r/^1000+ is no f64$/, fn -> Data.encode(list, :f64) end
+      list = List.replace_at(Enum.to_list(1..18), at, :infinity)
+      assert_raise ArgumentError, ":infinity is no u8", fn -> Data.encode(list, :u8) end
+    end
+  end
+
   test "nesting" do
     assert Data.nest(Enum.to_list(1..8), {2, 2, 2}) == [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]
     assert Data.nest([], {0}) == []
