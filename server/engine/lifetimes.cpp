@@ -9,7 +9,7 @@ namespace {
 constexpr std::uint64_t unbounded = std::numeric_limits<std::uint64_t>::max();
 
 std::uint64_t bytes_of(const TensorType& type) {
-  return static_cast<std::uint64_t>(byte_count(type));
+  return Memory::capacity_of(static_cast<std::size_t>(byte_count(type)));
 }
 
 /// All slots that a step uses, its nested regions' captures included.

@@ -1,6 +1,8 @@
 #include "engine/plan.hpp"
 
-#include <limits>
+#include <string>
+#include <unordered_set>
+#include <utility>
 
 namespace outrigger::engine {
 
@@ -15,34 +17,98 @@ Result<std::shared_ptr<const Plan>> make_plan(Memory& memory,
   return std::shared_ptr<const Plan>(std::move(plan));
 }
 
-namespace {
-
-Result<void> check_region(const Region& region, const Path& path) {
-  for (std::size_t i = 0; i < region.body.size(); ++i) {
-    const Instruction& instruction = region.body[i];
-    Path here = path;
-    here.push_back(static_cast<std::uint32_t>(i));
-    const auto refuse = [&](Error error) {
-      error.op = instruction.op;
-      error.path.assign(here.begin(), here.end());
-      error.text = instruction.op + ": " + error.text;
-      return tl::make_unexpected(std::move(error));
-    };
-    const ops::OpRow* row = ops::find_op(instruction.op);
-    if (row == nullptr) return refuse(Error{ErrorCode::unknown_op, "there is no such op"});
-    if (auto checked = ops::check_attrs(*row, instruction.attrs); !checked)
-      return refuse(std::move(checked).error());
-    for (std::size_t r = 0; r < instruction.regions.size(); ++r) {
-      Path inner = here;
-      inner.push_back(static_cast<std::uint32_t>(r));
-      OUTRIGGER_CHECK(check_region(instruction.regions[r], inner));
-    }
+Result<void> check_counts(const ops::OpRow& row, const Instruction& instruction) {
+  const std::size_t wanted = row.operands.size();
+  const bool many = wanted > 0 && row.operands.back().many;
+  const std::size_t given = instruction.in.size();
+  // A slice of a scalar has no starts: "many" may be none beside other operands.
+  const std::size_t least = many && wanted > 1 ? wanted - 1 : wanted;
+  if (given < least || (!many && given > wanted)) {
+    return fail(ErrorCode::bad_program, "takes " + std::string(many ? "at least " : "") +
+                                            std::to_string(least) + " operands, got " +
+                                            std::to_string(given));
+  }
+  if (instruction.regions.size() != row.regions.size()) {
+    return fail(ErrorCode::bad_program, "takes " + std::to_string(row.regions.size()) +
+                                            " regions, got " +
+                                            std::to_string(instruction.regions.size()));
+  }
+  if (row.kind != ops::Kind::control && instruction.out.size() != 1) {
+    return fail(ErrorCode::bad_program,
+                "gives 1 result, but `out` names " + std::to_string(instruction.out.size()));
+  }
+  if (instruction.in_place && row.in_place < 0) {
+    return fail(ErrorCode::bad_program, "has no in-place form");
   }
   return {};
 }
 
+namespace {
+
+/// Checks what does not depend on types, with the ids that are visible at each point.
+class FormChecker {
+ public:
+  Result<void> region(const Region& region, const Path& path) {
+    const std::size_t scope = scope_.size();
+    for (const ValueId id : region.params) OUTRIGGER_CHECK(define(id));
+    for (std::size_t i = 0; i < region.body.size(); ++i) {
+      Path here = path;
+      here.push_back(static_cast<std::uint32_t>(i));
+      const Instruction& instruction = region.body[i];
+      if (auto checked = this->instruction(instruction, here); !checked) {
+        Error error = std::move(checked).error();
+        if (error.op.empty()) {
+          error.op = instruction.op;
+          error.path = here;
+          error.text = instruction.op + ": " + error.text;
+        }
+        return tl::make_unexpected(std::move(error));
+      }
+    }
+    for (const ValueId id : region.outputs) OUTRIGGER_CHECK(use(id));
+    while (scope_.size() > scope) {
+      known_.erase(scope_.back());
+      scope_.pop_back();
+    }
+    return {};
+  }
+
+ private:
+  Result<void> instruction(const Instruction& instruction, const Path& path) {
+    const ops::OpRow* row = ops::find_op(instruction.op);
+    if (row == nullptr) return fail(ErrorCode::unknown_op, "there is no such op");
+    OUTRIGGER_CHECK(ops::check_attrs(*row, instruction.attrs));
+    OUTRIGGER_CHECK(check_counts(*row, instruction));
+    for (const Operand& operand : instruction.in) {
+      if (const auto* id = std::get_if<ValueId>(&operand)) OUTRIGGER_CHECK(use(*id));
+    }
+    for (std::size_t r = 0; r < instruction.regions.size(); ++r) {
+      Path inner = path;
+      inner.push_back(static_cast<std::uint32_t>(r));
+      OUTRIGGER_CHECK(region(instruction.regions[r], inner));
+    }
+    for (const ValueId id : instruction.out) OUTRIGGER_CHECK(define(id));
+    return {};
+  }
+
+  Result<void> define(ValueId id) {
+    if (!known_.insert(id).second)
+      return fail(ErrorCode::bad_program, "value " + std::to_string(id) + " is defined twice");
+    scope_.push_back(id);
+    return {};
+  }
+
+  Result<void> use(ValueId id) const {
+    if (known_.contains(id)) return {};
+    return fail(ErrorCode::bad_program, "value " + std::to_string(id) + " is not defined here");
+  }
+
+  std::unordered_set<ValueId> known_;
+  std::vector<ValueId> scope_;
+};
+
 }  // namespace
 
-Result<void> check_program(const Program& program) { return check_region(program, {}); }
+Result<void> check_program(const Program& program) { return FormChecker().region(program, {}); }
 
 }  // namespace outrigger::engine

@@ -111,6 +111,10 @@ Result<std::shared_ptr<const Plan>> make_plan(Memory& memory,
 /// The form of a program that does not depend on types: ids, regions, op names, attributes.
 Result<void> check_program(const Program& program);
 
+/// Numbers of operands, results and regions against the op's row; whether it can be done in place.
+/// Errors: bad_program.
+Result<void> check_counts(const ops::OpRow& row, const Instruction& instruction);
+
 // The planner's stages, in their order.
 
 /// Resolves ids and operands, infers types. Fills types, constants, arguments and results of the

@@ -142,32 +142,6 @@ class Resolver {
     return {};
   }
 
-  static Result<void> check_counts(const OpRow& row, const Instruction& instruction) {
-    const std::size_t wanted = row.operands.size();
-    const bool many = wanted > 0 && row.operands.back().many;
-    const std::size_t given = instruction.in.size();
-    // A slice of a scalar has no starts: "many" may be none beside other operands.
-    const std::size_t least = many && wanted > 1 ? wanted - 1 : wanted;
-    if (given < least || (!many && given > wanted)) {
-      return fail(ErrorCode::bad_program, "takes " + std::string(many ? "at least " : "") +
-                                              std::to_string(least) + " operands, got " +
-                                              std::to_string(given));
-    }
-    if (instruction.regions.size() != row.regions.size()) {
-      return fail(ErrorCode::bad_program, "takes " + std::to_string(row.regions.size()) +
-                                              " regions, got " +
-                                              std::to_string(instruction.regions.size()));
-    }
-    if (row.kind != Kind::control && instruction.out.size() != 1) {
-      return fail(ErrorCode::bad_program,
-                  "gives 1 result, but `out` names " + std::to_string(instruction.out.size()));
-    }
-    if (instruction.in_place && row.in_place < 0) {
-      return fail(ErrorCode::bad_program, "has no in-place form");
-    }
-    return {};
-  }
-
   /// Slots of tensor operands; literals get theirs once their dtype is known.
   Result<void> operand_slots(const Instruction& instruction,
                              boost::container::small_vector<InferOperand, 4>& operands,

@@ -40,8 +40,8 @@ Result<void> Store::check_new(std::uint64_t handle, std::size_t more) const {
   return {};
 }
 
-void Store::put_failure(std::uint64_t handle, const Error& cause) {
-  if (!check_new(handle)) return;
+void Store::put_failure(std::uint64_t handle, const Error& cause, std::size_t more) {
+  if (!check_new(handle, more)) return;
   // The cause's own cause is in its text already.
   entries_.emplace(handle, std::make_shared<const Error>(cause));
 }

@@ -32,7 +32,7 @@ class Store {
     entries_.insert_or_assign(handle, std::move(tensor));
   }
   /// Remembers why there is no tensor. Does nothing if the handle is taken or there is no room.
-  void put_failure(std::uint64_t handle, const Error& cause);
+  void put_failure(std::uint64_t handle, const Error& cause, std::size_t more = 0);
 
   bool release(std::uint64_t handle) { return entries_.erase(handle) > 0; }
   void clear() { entries_.clear(); }

@@ -14,6 +14,18 @@ namespace {
 constexpr std::uint64_t small_work = 4096;
 constexpr std::uint64_t small_bytes = std::uint64_t{256} << 10;
 
+constexpr std::size_t small_instructions = 64;
+
+/// Whether the region has at most `left` instructions, which are taken off.
+bool fits(const Region& region, std::size_t& left) {
+  if (region.body.size() > left) return false;
+  left -= region.body.size();
+  return std::all_of(region.body.begin(), region.body.end(), [&](const Instruction& instruction) {
+    return std::all_of(instruction.regions.begin(), instruction.regions.end(),
+                       [&](const Region& inner) { return fits(inner, left); });
+  });
+}
+
 /// New handles that the request would make.
 std::vector<std::uint64_t> new_handles(const Task& task) {
   if (const auto* run = std::get_if<wire::Run>(&task.body)) return run->results;
@@ -32,11 +44,12 @@ std::optional<wire::Frame> Workspace::carry_out(Task& task, ops::Context& contex
     abandon(task, error);
     return wire::encode_error(task.id, error);
   }
-  // Planning takes time too.
-  constexpr std::uint64_t small_program_bytes = std::uint64_t{8} << 10;
-  if (only_small && std::holds_alternative<wire::Run>(task.body) &&
-      task.bytes > small_program_bytes)
-    return std::nullopt;
+  if (const auto* run = std::get_if<wire::Run>(&task.body);
+      only_small && run != nullptr && run->program) {
+    // Planning takes time too.
+    std::size_t left = small_instructions;
+    if (!fits(*run->program, left)) return std::nullopt;
+  }
   Reply reply = [&]() -> Reply {
     if (auto* run = std::get_if<wire::Run>(&task.body)) {
       OUTRIGGER_TRY(plan, plan_for(*run));
@@ -63,7 +76,8 @@ bool Workspace::is_small(const Task& task, const std::shared_ptr<const Plan>& pl
 }
 
 void Workspace::abandon(const Task& task, const Error& error) {
-  for (const std::uint64_t handle : new_handles(task)) store_.put_failure(handle, error);
+  for (const std::uint64_t handle : new_handles(task))
+    store_.put_failure(handle, error, uploads_.size());
 }
 
 void Workspace::clear() {
@@ -136,7 +150,7 @@ Result<bool> Workspace::receive(const wire::Upload& request) {
   if (found == uploads_.end() || request.offset == 0) {
     if (request.offset != 0) {
       if (const Error* cause = store_.failure(request.handle)) return tl::make_unexpected(*cause);
-      return fail(ErrorCode::bad_index,
+      return fail(ErrorCode::bad_handle,
                   "the upload of tensor " + std::to_string(request.handle) + " has not begun");
     }
     OUTRIGGER_CHECK(begin_upload(request));

@@ -123,9 +123,16 @@ TileFn divide_tile(DType compute) {
   return float_tile(compute, &binary_kernel<Divide, float, float>,
                     &binary_kernel<Divide, double, double>);
 }
+/// SLEEF's pow overflows at the largest double to the power of 1.
+template <typename Traits, auto F>
+typename Traits::Vector pow_exact_at_one(typename Traits::Vector x, typename Traits::Vector y) {
+  const typename Traits::Vector one = typename Traits::Vector{} + 1;
+  return y == one ? x : F(x, y);
+}
+
 TileFn float_pow_tile(DType compute) {
   return float_tile(compute, &vector_binary_kernel<F32, OUTRIGGER_SLEEF_F32(pow)>,
-                    &vector_binary_kernel<F64, OUTRIGGER_SLEEF_F64(pow)>);
+                    &vector_binary_kernel<F64, pow_exact_at_one<F64, OUTRIGGER_SLEEF_F64(pow)>>);
 }
 TileFn pow_tile(DType compute) {
   return is_float(compute) ? float_pow_tile(compute) : integer_binary_tile<IntegerPow>(compute);

@@ -21,16 +21,16 @@ std::size_t round_up(std::size_t bytes, std::size_t unit) {
   return (bytes + unit - 1) / unit * unit;
 }
 
+}  // namespace
+
 /// Large buffers are rounded up to a step of at most an eighth of their size, so that buffers of
 /// similar sizes can take each other's place in the pool.
-std::size_t capacity_of(std::size_t bytes) {
+std::size_t Memory::capacity_of(std::size_t bytes) {
   if (bytes < large_bytes) return round_up(bytes, alignment);
   std::size_t step = std::size_t{4096};
   while (step * 16 < bytes) step *= 2;
   return round_up(bytes, step);
 }
-
-}  // namespace
 
 void Buffer::release(Buffer* buffer) {
   Memory& memory = buffer->memory_;

@@ -60,6 +60,9 @@ class Memory {
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
 
+  /// What a buffer of that size counts for: buffers are rounded up.
+  static std::size_t capacity_of(std::size_t bytes);
+
   /// Errors: out_of_memory, over the limit or refused by the system.
   Result<BufferPtr> allocate(std::size_t bytes);
 

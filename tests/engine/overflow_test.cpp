@@ -40,12 +40,6 @@ TEST(OverflowDeathTest, SizesThatDoNotFitAreRefused) {
        {{},
         {constant(0, 1, "u8", {huge}), op("concatenate", std::vector<Operand>(8, v(0)), 1)},
         {1}}},
-      {"a long stride",
-       {{},
-        {iota(0, "f32", {5}),
-         op("slice", {v(0), number(0)}, 1, {{"lengths", List{2}}, {"strides", List{INT64_MAX}}}),
-         op("negate", {v(1)}, 2)},
-        {2}}},
   };
   for (const auto& [name, program] : programs)
     EXPECT_EXIT(refuse(program), testing::ExitedWithCode(0), "") << name;
