@@ -5,6 +5,7 @@
 
 #include "ops/catalogue.hpp"
 #include "ops/kernels.hpp"
+#include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
 #include "ops/strided.hpp"
 
@@ -360,6 +361,7 @@ OpRow indexed(std::string_view name, Result<void> (*run)(const RunCall&), std::s
                .in_place = 0,
                .infer = infer_indexed,
                .run = run,
+               .scratch = contiguous_operands<1, 2>,
                .doc = doc};
 }
 
@@ -376,6 +378,7 @@ void register_index(std::vector<OpRow>& rows) {
                  "ones"}},
       .infer = infer_gather,
       .run = run_gather,
+      .scratch = contiguous_operands<1>,
       .doc = "Picks elements or blocks: each row of `indices` (its last axis) names a place along "
              "`axes`. Shape: indices without their "
              "last axis, then the axes not named. An index outside of its axis: `bad_index`."});
@@ -386,6 +389,7 @@ void register_index(std::vector<OpRow>& rows) {
                        .attrs = {{"axis", AttrType::integer, false, "0", "the axis to pick along"}},
                        .infer = infer_take,
                        .run = run_take,
+                       .scratch = contiguous_operands<0, 1>,
                        .doc = "Picks along one axis, which the axes of `indices` replace. An index "
                               "outside of the axis: `bad_index`."});
   rows.push_back(indexed("indexed_put", run_indexed_put,
