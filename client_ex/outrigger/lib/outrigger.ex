@@ -58,6 +58,7 @@ defmodule Outrigger do
     Op,
     Options,
     Prepared,
+    Protocol,
     Program,
     Server,
     Tensor,
@@ -419,7 +420,9 @@ defmodule Outrigger do
   @spec prepare(server, Program.t(), keyword) :: {:ok, Prepared.t()} | error
   def prepare(server, %Program{} = program, options \\ []) do
     server = Server.fetch!(server)
-    prepared = %Prepared{server: server, id: Server.program_id(server), program: program}
+    id = Server.program_id(server)
+    head = Protocol.head("call", {"program_id", id})
+    prepared = %Prepared{server: server, id: id, head: head, program: program}
     deadline = deadline(server, options)
 
     with {:ok, _epoch} <- Server.ready(server),
