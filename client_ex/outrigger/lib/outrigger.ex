@@ -58,6 +58,7 @@ defmodule Outrigger do
     Op,
     Options,
     Prepared,
+    Protocol,
     Program,
     Server,
     Tensor,
@@ -141,7 +142,8 @@ defmodule Outrigger do
       if options[:type], do: Dtype.normalize!(options[:type]), else: elem(Data.infer(value), 0)
 
     shape = Data.shape(value)
-    data = IO.iodata_to_binary(Data.encode(value, type))
+    flat? = is_list(value) and tuple_size(shape) == 1
+    data = if flat?, do: value, else: IO.iodata_to_binary(Data.encode(value, type))
     Transfer.upload(Server.fetch!(server), data, type, shape)
   end
 
@@ -242,8 +244,8 @@ defmodule Outrigger do
   """
   @spec to_list(Tensor.t(), keyword) :: {:ok, Data.nested()} | error
   def to_list(%Tensor{} = tensor, options \\ []) do
-    with {:ok, data, type, shape} <- download(tensor, :all, options) do
-      {:ok, Data.nest(Data.decode(data, type), shape)}
+    with {:ok, list, _type, shape} <- download_list(tensor, :all, options) do
+      {:ok, Data.nest(list, shape)}
     end
   end
 
@@ -259,8 +261,8 @@ defmodule Outrigger do
   """
   @spec to_flat_list(Tensor.t(), keyword) :: {:ok, [Data.number_like()]} | error
   def to_flat_list(%Tensor{} = tensor, options \\ []) do
-    with {:ok, data, type, _shape} <- download(tensor, :all, options) do
-      {:ok, Data.decode(data, type)}
+    with {:ok, list, _type, _shape} <- download_list(tensor, :all, options) do
+      {:ok, list}
     end
   end
 
@@ -291,8 +293,8 @@ defmodule Outrigger do
   """
   @spec to_number(Tensor.t(), keyword) :: {:ok, Data.number_like()} | error
   def to_number(%Tensor{} = tensor, options \\ []) do
-    with {:ok, data, type, shape} <- download(tensor, 2, options) do
-      case Data.decode(data, type) do
+    with {:ok, list, type, shape} <- download_list(tensor, 2, options) do
+      case list do
         [number] ->
           {:ok, number}
 
@@ -314,8 +316,8 @@ defmodule Outrigger do
   """
   @spec peek(Tensor.t(), pos_integer, keyword) :: {:ok, [Data.number_like()]} | error
   def peek(%Tensor{} = tensor, count, options \\ []) when is_integer(count) and count > 0 do
-    with {:ok, data, type, _shape} <- download(tensor, count, options) do
-      {:ok, Data.decode(data, type)}
+    with {:ok, list, _type, _shape} <- download_list(tensor, count, options) do
+      {:ok, list}
     end
   end
 
@@ -419,7 +421,9 @@ defmodule Outrigger do
   @spec prepare(server, Program.t(), keyword) :: {:ok, Prepared.t()} | error
   def prepare(server, %Program{} = program, options \\ []) do
     server = Server.fetch!(server)
-    prepared = %Prepared{server: server, id: Server.program_id(server), program: program}
+    id = Server.program_id(server)
+    head = Protocol.head("call", {"program_id", id})
+    prepared = %Prepared{server: server, id: id, head: head, program: program}
     deadline = deadline(server, options)
 
     with {:ok, _epoch} <- Server.ready(server),
@@ -657,6 +661,10 @@ defmodule Outrigger do
 
   defp download(tensor, count, options) do
     Transfer.download(tensor, count, deadline(tensor.server, options))
+  end
+
+  defp download_list(tensor, count, options) do
+    Transfer.download_list(tensor, count, deadline(tensor.server, options))
   end
 
   defp deadline(server, options) do
