@@ -57,22 +57,22 @@ namespace {
 /// Checks what does not depend on types, with the ids that are visible at each point.
 class FormChecker {
  public:
-  Result<void> region(const Region& region, const Path& path) {
+  Result<void> region(const Region& region) {
     const std::size_t scope = scope_.size();
     for (const ValueId id : region.params) OUTRIGGER_CHECK(define(id));
     for (std::size_t i = 0; i < region.body.size(); ++i) {
-      Path here = path;
-      here.push_back(static_cast<std::uint32_t>(i));
+      path_.push_back(static_cast<std::uint32_t>(i));
       const Instruction& instruction = region.body[i];
-      if (auto checked = this->instruction(instruction, here); !checked) {
+      if (auto checked = this->instruction(instruction); !checked) {
         Error error = std::move(checked).error();
         if (error.op.empty()) {
           error.op = instruction.op;
-          error.path = here;
+          error.path = path_;
           error.text = instruction.op + ": " + error.text;
         }
         return tl::make_unexpected(std::move(error));
       }
+      path_.pop_back();
     }
     for (const ValueId id : region.outputs) OUTRIGGER_CHECK(use(id));
     while (scope_.size() > scope) {
@@ -83,7 +83,7 @@ class FormChecker {
   }
 
  private:
-  Result<void> instruction(const Instruction& instruction, const Path& path) {
+  Result<void> instruction(const Instruction& instruction) {
     const ops::OpRow* row = ops::find_op(instruction.op);
     if (row == nullptr) return fail(ErrorCode::unknown_op, "there is no such op");
     OUTRIGGER_CHECK(ops::check_attrs(*row, instruction.attrs));
@@ -92,9 +92,9 @@ class FormChecker {
       if (const auto* id = std::get_if<ValueId>(&operand)) OUTRIGGER_CHECK(use(*id));
     }
     for (std::size_t r = 0; r < instruction.regions.size(); ++r) {
-      Path inner = path;
-      inner.push_back(static_cast<std::uint32_t>(r));
-      OUTRIGGER_CHECK(region(instruction.regions[r], inner));
+      path_.push_back(static_cast<std::uint32_t>(r));
+      OUTRIGGER_CHECK(region(instruction.regions[r]));
+      path_.pop_back();
     }
     for (const ValueId id : instruction.out) OUTRIGGER_CHECK(define(id));
     return {};
@@ -114,10 +114,11 @@ class FormChecker {
 
   std::unordered_set<ValueId> known_;
   std::vector<ValueId> scope_;
+  Path path_;  ///< of what is being checked; left as it is by the first error
 };
 
 }  // namespace
 
-Result<void> check_program(const Program& program) { return FormChecker().region(program, {}); }
+Result<void> check_program(const Program& program) { return FormChecker().region(program); }
 
 }  // namespace outrigger::engine

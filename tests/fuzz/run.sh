@@ -17,8 +17,8 @@ unhex() {
   printf '%b' "$(sed 's/../\\x&/g' <<<"$digits")"
 }
 
-# Seeds: each golden frame, as payload and as stream for the decoder, and after each mode byte for the
-# session; each file of the tests.
+# Seeds: each golden frame, as payload and as stream for the decoder; as stream and as choices for the
+# session. Each file of the tests.
 seed_corpus() {
   local fuzzer=$1 corpus=$2 file name
   mkdir -p "$corpus"
@@ -36,6 +36,7 @@ seed_corpus() {
       { printf '\377'; unhex "$file"; } >"$corpus/stream_$name"
     else
       { printf '\001'; unhex "$file"; } >"$corpus/greeted_$name"
+      { printf '\002'; unhex "$file"; } >"$corpus/choices_$name"
     fi
   done
 }
