@@ -8,13 +8,22 @@ namespace outrigger::engine {
 
 Result<std::shared_ptr<const Plan>> make_plan(Memory& memory,
                                               std::shared_ptr<const Program> program,
-                                              std::span<const TensorType> arguments) {
+                                              std::span<const TensorType> arguments, int threads) {
   auto plan = std::make_shared<Plan>();
   OUTRIGGER_TRY(const Block block, resolve(memory, *program, arguments, *plan));
   plan->program = std::move(program);
   plan->main = fuse(block, *plan);
-  find_lifetimes(*plan);
+  find_lifetimes(*plan, threads);
   return std::shared_ptr<const Plan>(std::move(plan));
+}
+
+bool may_donate(const Step& step, std::size_t donor, const TensorType& type, std::size_t o) {
+  for (std::size_t other = 0; other < step.out.size(); ++other) {
+    if (other != o && step.pass.stores[other] == donor) return false;
+    if (other >= step.fresh_outputs && step.out[other] == step.in[donor]) return false;
+  }
+  return donor < 64 && (step.dies >> donor & 1) != 0 && type.shape == step.types[o].shape &&
+         size_of(type.dtype) == size_of(step.types[o].dtype);
 }
 
 Result<void> check_counts(const ops::OpRow& row, const Instruction& instruction) {

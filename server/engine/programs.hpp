@@ -17,7 +17,9 @@ namespace outrigger::engine {
 /// called with. Both are bounded; the least recently used goes first.
 class Programs {
  public:
-  Programs(Memory& memory, const Limits& limits) : memory_(memory), limits_(limits) {}
+  /// `threads`: the team that plans are made for.
+  Programs(Memory& memory, const Limits& limits, int threads)
+      : memory_(memory), limits_(limits), threads_(threads) {}
 
   /// Replaces a program of the same id. Errors: what check_program finds.
   Result<void> prepare(std::uint64_t id, Program program);
@@ -36,6 +38,7 @@ class Programs {
   };
   Memory& memory_;
   const Limits& limits_;
+  const int threads_;
   std::list<Prepared> by_use_;  ///< most recently used first
   std::unordered_map<std::uint64_t, std::list<Prepared>::iterator> index_;
 };

@@ -67,8 +67,10 @@ bool Memory::reserve(std::size_t capacity) {
 
 void Memory::note_peak() {
   const std::uint64_t now = used();
-  std::uint64_t peak = peak_.load(std::memory_order_relaxed);
-  while (peak < now && !peak_.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
+  for (auto* mark : {&peak_, &watermark_}) {
+    std::uint64_t peak = mark->load(std::memory_order_relaxed);
+    while (peak < now && !mark->compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
+    }
   }
 }
 

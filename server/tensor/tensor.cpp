@@ -83,7 +83,8 @@ Tensor view_of(const Tensor& base, TensorType type, Dims strides, std::int64_t o
 
 bool overlap_differently(const Tensor& a, const Tensor& b) {
   if (a.storage->buffer != b.storage->buffer) return false;
-  const bool same = a.offset == b.offset && a.type == b.type && a.strides == b.strides;
+  const bool same = a.offset == b.offset && a.strides == b.strides && a.shape() == b.shape() &&
+                    size_of(a.dtype()) == size_of(b.dtype());
   return !same;
 }
 

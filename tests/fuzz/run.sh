@@ -17,10 +17,18 @@ unhex() {
   printf '%b' "$(sed 's/../\\x&/g' <<<"$digits")"
 }
 
-# Seeds: each golden frame, as payload and as stream for the decoder, and after each mode byte for the session.
+# Seeds: each golden frame, as payload and as stream for the decoder, and after each mode byte for the
+# session; each file of the tests.
 seed_corpus() {
   local fuzzer=$1 corpus=$2 file name
   mkdir -p "$corpus"
+  if [[ $fuzzer == files_fuzz ]]; then
+    for file in "$root"/tests/files/data/*.np[yz]; do
+      { printf '\000'; cat "$file"; } >"$corpus/$(basename "$file")"
+      { printf '\001'; cat "$file"; } >"$corpus/member_$(basename "$file")"
+    done
+    return
+  fi
   for file in "$root"/protocol/golden/frames/*/*.hex; do
     name=$(basename "$(dirname "$file")")_$(basename "$file" .hex)
     if [[ $fuzzer == decoder_fuzz ]]; then
@@ -33,7 +41,7 @@ seed_corpus() {
 }
 
 failed=0
-for fuzzer in decoder_fuzz session_fuzz; do
+for fuzzer in decoder_fuzz files_fuzz session_fuzz; do
   binary=$build/tests/fuzz/$fuzzer
   corpus=$work/$fuzzer.corpus
   seed_corpus "$fuzzer" "$corpus"

@@ -272,14 +272,17 @@ defmodule Outrigger do
   def to_flat_list!(tensor, options \\ []), do: ok!(to_flat_list(tensor, options))
 
   @doc """
-  The elements' bytes: C order, little-endian.
+  The elements' bytes: C order, little-endian. With `:limit`, only of the first so many elements.
 
       iex> Outrigger.tensor(MyApp.Compute, [1, 2], type: :u8) |> Outrigger.to_binary()
       {:ok, <<1, 2>>}
+      iex> Outrigger.iota(MyApp.Compute, {1000}, type: :u8) |> Outrigger.to_binary(limit: 2)
+      {:ok, <<0, 1>>}
   """
   @spec to_binary(Tensor.t(), keyword) :: {:ok, binary} | error
   def to_binary(%Tensor{} = tensor, options \\ []) do
-    with {:ok, data, _type, _shape} <- download(tensor, :all, options), do: {:ok, data}
+    {limit, options} = Keyword.pop(options, :limit, :all)
+    with {:ok, data, _type, _shape} <- download(tensor, limit, options), do: {:ok, data}
   end
 
   @doc "As `to_binary/2`, but raises."
@@ -433,6 +436,20 @@ defmodule Outrigger do
          {:ok, _} <- Server.exchange(server, message, deadline) do
       {:ok, prepared}
     end
+  end
+
+  @doc """
+  A program to be kept that is sent before its first `call/3`, without waiting. What is wrong with
+  its form, the results of that call tell.
+
+      iex> inc = Outrigger.prepare_later(MyApp.Compute, Outrigger.program(&Outrigger.Op.add(&1, 1)))
+      iex> inc |> Outrigger.call([Outrigger.tensor(MyApp.Compute, 1)]) |> Outrigger.to_number!()
+      2
+  """
+  @spec prepare_later(server, Program.t()) :: Prepared.t()
+  def prepare_later(server, %Program{} = program) do
+    server = Server.fetch!(server)
+    %Prepared{server: server, id: Server.program_id(server), program: program}
   end
 
   @doc "As `prepare/3`, but raises."

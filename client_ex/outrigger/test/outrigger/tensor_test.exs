@@ -95,7 +95,7 @@ defmodule Outrigger.TensorTest do
 
     times = for _ <- 1..50, do: elem(timed(fn -> Outrigger.ping(@server) end), 0)
     assert Enum.all?(Task.await_many(tasks, 60_000))
-    assert Enum.max(times) < 1000
+    assert Enum.max(times) < 3000
   end
 
   test "a large read is of one moment, though others write" do
