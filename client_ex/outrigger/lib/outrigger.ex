@@ -60,6 +60,7 @@ defmodule Outrigger do
     Prepared,
     Protocol,
     Program,
+    Scope,
     Server,
     Tensor,
     Trace,
@@ -560,42 +561,9 @@ defmodule Outrigger do
   """
   @spec scope(server, (() -> result)) :: result when result: term
   def scope(server, fun) when is_function(fun, 0) do
-    server = Server.fetch!(server)
-    key = {Outrigger, :scope}
-    outer = Process.put(key, [])
-
-    try do
-      result = fun.()
-      keep = held(result, MapSet.new())
-      {kept, dropped} = Enum.split_with(Process.get(key), fn {_, _, handle} -> handle in keep end)
-      free(server, dropped)
-      # What leaves this scope is the outer one's business.
-      if outer, do: Process.put(key, kept ++ outer), else: Process.delete(key)
-      result
-    catch
-      kind, reason ->
-        free(server, Process.get(key))
-        if outer, do: Process.put(key, outer), else: Process.delete(key)
-        :erlang.raise(kind, reason, __STACKTRACE__)
-    end
+    Server.fetch!(server)
+    Scope.run(fun)
   end
-
-  defp free(_server, made) do
-    for {{server, epoch}, handles} <-
-          Enum.group_by(made, fn {s, e, _} -> {s, e} end, &elem(&1, 2)),
-        Server.epoch(server) == epoch do
-      send(server.connection, {:release, handles})
-    end
-  end
-
-  defp held(%Tensor{handle: handle}, acc), do: MapSet.put(acc, handle)
-
-  defp held(%{} = map, acc),
-    do: Enum.reduce(Map.to_list(Map.delete(map, :__struct__)), acc, &held/2)
-
-  defp held([head | tail], acc), do: held(tail, held(head, acc))
-  defp held(tuple, acc) when is_tuple(tuple), do: held(Tuple.to_list(tuple), acc)
-  defp held(_other, acc), do: acc
 
   @doc """
   Frees what nobody holds now, and does not wait for the next poll. The calling process collects
