@@ -54,7 +54,7 @@ Result<std::shared_ptr<const Plan>> Programs::plan(std::uint64_t id,
     std::rotate(plans.begin(), known, known + 1);
     return plans.front();
   }
-  OUTRIGGER_TRY(auto plan, make_plan(memory_, found->second->program, arguments));
+  OUTRIGGER_TRY(auto plan, make_plan(memory_, found->second->program, arguments, threads_));
   if (plans.size() >= limits_.plans_per_program_max) plans.pop_back();
   plans.insert(plans.begin(), plan);
   return plan;

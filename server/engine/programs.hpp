@@ -18,7 +18,9 @@ namespace outrigger::engine {
 /// called with. Both are bounded; the least recently used goes first.
 class Programs {
  public:
-  Programs(Memory& memory, const Limits& limits) : memory_(memory), limits_(limits) {}
+  /// `threads`: the team that plans are made for.
+  Programs(Memory& memory, const Limits& limits, int threads)
+      : memory_(memory), limits_(limits), threads_(threads) {}
 
   /// Replaces a program of the same id. Errors: what check_program finds; calls of a new id then
   /// give that error again for a while, so that a client that did not wait learns the cause.
@@ -38,6 +40,7 @@ class Programs {
   };
   Memory& memory_;
   const Limits& limits_;
+  const int threads_;
   std::list<Prepared> by_use_;  ///< most recently used first
   std::unordered_map<std::uint64_t, std::list<Prepared>::iterator> index_;
   /// Why the latest refused programs were: ids that name no program.

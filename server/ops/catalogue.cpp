@@ -19,6 +19,7 @@ std::vector<OpRow> build_rows() {
   register_binary(rows);
   register_compare(rows);
   register_select(rows);
+  register_cast(rows);
   register_reduce(rows);
   register_argminmax(rows);
   register_scan(rows);
@@ -94,6 +95,7 @@ class JsonWriter {
     }
     out_ += "],\n      \"results\": ";
     out_ += row.kind == Kind::control ? "\"regions\"" : "1";
+    out_ += std::string(",\n      \"complex\": ") + (takes_complex(row) ? "true" : "false");
     out_ += ",\n      \"in_place\": " + (row.in_place < 0 ? "null" : std::to_string(row.in_place));
     out_ += ",\n      \"doc\": " + quote(row.doc) + "\n    }";
   }

@@ -15,6 +15,7 @@ OUTRIGGER_EXPORT std::string describe_ops_json();
 OUTRIGGER_EXPORT std::string_view catalogue_hash();
 
 /// Each family adds its rows.
+void register_cast(std::vector<OpRow>& rows);
 void register_binary(std::vector<OpRow>& rows);
 void register_compare(std::vector<OpRow>& rows);
 void register_control(std::vector<OpRow>& rows);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <memory>
 
 #include <boost/container/small_vector.hpp>
 
@@ -253,10 +254,11 @@ Result<void> run_pass(Context& context, const Pass& pass, std::span<const Tensor
   }
   const Run run(pass, std::span(inputs.data(), inputs.size()), out);
   const std::size_t per_thread = run.scratch_bytes();
-  const std::size_t needed = per_thread * static_cast<std::size_t>(context.threads) + 64;
-  if (context.scratch.size() < needed) context.scratch.resize(needed);
-  auto* scratch = reinterpret_cast<std::byte*>(
-      (reinterpret_cast<std::uintptr_t>(context.scratch.data()) + 63) / 64 * 64);
+  const std::size_t needed = per_thread * static_cast<std::size_t>(context.threads);
+  if (context.scratch.size() < needed + 64) context.scratch.resize(needed + 64);
+  void* unaligned = context.scratch.data();
+  std::size_t space = context.scratch.size();
+  auto* scratch = static_cast<std::byte*>(std::align(64, needed, unaligned, space));
 
   // Uniform inputs are splatted once per thread, which is known by its first chunk.
   boost::container::small_vector<std::array<std::byte*, pass_registers_max>, 2> registers(

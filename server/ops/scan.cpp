@@ -2,6 +2,7 @@
 
 #include "ops/catalogue.hpp"
 #include "ops/reduction.hpp"
+#include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
 
 namespace outrigger::ops {
@@ -96,6 +97,17 @@ Result<void> run_cumulative_sum(const RunCall& call) {
   });
 }
 
+std::uint64_t cumulative_scratch(const ScratchCall& call) {
+  const TensorType& from = *call.in[0].type;
+  const auto axis = normalize_axis(call.attrs.integer("axis"), from.shape.size());
+  if (!axis || element_count(from.shape) == 0) return 0;
+  const Folding folding = fold_shape(from.shape, std::span(&*axis, 1));
+  const std::int64_t blocks = (folding.reduced + block_elements - 1) / block_elements;
+  constexpr std::int64_t accumulator_bytes = 8;
+  return contiguous_bytes(call.in[0], folding.order) +
+         buffer_bytes(folding.outer * folding.inner * blocks * accumulator_bytes);
+}
+
 Result<Inferred> infer_cumulative(const InferCall& call) {
   OUTRIGGER_CHECK(normalize_axis(call.attrs.integer("axis"), call.type(0).shape.size()));
   Inferred inferred;
@@ -116,6 +128,7 @@ void register_scan(std::vector<OpRow>& rows) {
                       {"reverse", AttrType::boolean, false, "false", "start at the axis's end"}},
             .infer = infer_cumulative,
             .run = run_cumulative_sum,
+            .scratch = cumulative_scratch,
             .doc = "Running sums along an axis. Keeps the dtype: integers wrap around, f32 is "
                    "added up in f64."});
 }

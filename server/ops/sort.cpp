@@ -5,6 +5,7 @@
 
 #include "ops/catalogue.hpp"
 #include "ops/op.hpp"
+#include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
 
 namespace outrigger::ops {
@@ -84,6 +85,8 @@ Result<void> sort_items(const RunCall& call, V* items, V* spare, std::int64_t n)
   return {};
 }
 
+std::int64_t item_lines(std::int64_t n, int threads) { return n > run_elements ? 2 : threads; }
+
 /// Sorts each line of the tensor along the axis: pack(elements → items), sort, unpack(items →
 /// results).
 template <typename V, typename T, typename Out, typename Pack, typename Unpack>
@@ -94,10 +97,10 @@ Result<void> sort_lines(const RunCall& call, const Tensor& in, const Tensor& out
   const bool wide = n > run_elements;
   const std::int64_t lines_at_once =
       wide ? 1 : std::max<std::int64_t>(1, run_elements / std::max<std::int64_t>(1, n));
-  const auto threads = static_cast<std::size_t>(call.context.threads);
-  const std::size_t items_bytes = static_cast<std::size_t>(n) * sizeof(V);
+  const std::int64_t items_bytes = n * static_cast<std::int64_t>(sizeof(V));
+  const std::int64_t bytes = items_bytes * item_lines(n, call.context.threads);
   OUTRIGGER_TRY(const BufferPtr buffer,
-                call.context.memory.allocate(items_bytes * (wide ? 2 : threads)));
+                call.context.memory.allocate(static_cast<std::size_t>(bytes)));
   auto* items = reinterpret_cast<V*>(buffer->data());
   const T* from = in.as<T>();
   Out* to = out.as<Out>();
@@ -130,16 +133,21 @@ struct Sortable {
   bool copy_back = false;
 };
 
-Result<Sortable> make_sortable(const RunCall& call, const Tensor& from) {
-  const Tensor& out = call.out[0];
-  const std::size_t rank = from.shape().size();
-  Sortable sortable;
-  OUTRIGGER_TRY(const std::int64_t axis, normalize_axis(call.attrs.integer("axis"), rank));
+/// All axes, the sorted one last.
+Result<Dims> sorted_last(const AttrView& attrs, std::size_t rank) {
+  OUTRIGGER_TRY(const std::int64_t axis, normalize_axis(attrs.integer("axis"), rank));
   Dims order;
   for (const std::int64_t other : all_axes(rank)) {
     if (other != axis) order.push_back(other);
   }
   order.push_back(axis);
+  return order;
+}
+
+Result<Sortable> make_sortable(const RunCall& call, const Tensor& from) {
+  const Tensor& out = call.out[0];
+  Sortable sortable;
+  OUTRIGGER_TRY(const Dims order, sorted_last(call.attrs, from.shape().size()));
   OUTRIGGER_TRY(sortable.in, to_contiguous(call.context, permute(from, order)));
   sortable.result = permute(out, order);
   sortable.out = sortable.result;
@@ -211,6 +219,27 @@ Result<void> run_argsort(const RunCall& call) {
   return finish(call, sortable);
 }
 
+/// Items of the lines at work, and operand and result with the sorted axis last if it is not.
+std::uint64_t sort_scratch(const ScratchCall& call, std::int64_t item_bytes, bool result_plain) {
+  const Dims& shape = call.in[0].type->shape;
+  const auto order = sorted_last(call.attrs, shape.size());
+  if (!order) return 0;
+  const std::int64_t n = shape[static_cast<std::size_t>(order->back())];
+  const ScratchOperand result{call.out.data(), result_plain};
+  return contiguous_bytes(call.in[0], *order) + contiguous_bytes(result, *order) +
+         buffer_bytes(n * item_bytes * item_lines(n, call.threads));
+}
+
+std::uint64_t sorted_scratch(const ScratchCall& call) {
+  // It works in the target, which is operand 0.
+  const auto key_bytes = static_cast<std::int64_t>(size_of(call.in[0].type->dtype));
+  return sort_scratch(call, key_bytes, call.in[0].plain);
+}
+
+std::uint64_t argsort_scratch(const ScratchCall& call) {
+  return sort_scratch(call, sizeof(Entry<std::uint64_t>), true);
+}
+
 Result<Inferred> infer_sort(const InferCall& call, DType result) {
   const TensorType& from = call.type(0);
   OUTRIGGER_CHECK(normalize_axis(call.attrs.integer("axis"), from.shape.size()));
@@ -252,6 +281,7 @@ void register_sort(std::vector<OpRow>& rows) {
                        .in_place = 0,
                        .infer = infer_sorted,
                        .run = run_sort,
+                       .scratch = sorted_scratch,
                        .doc = "Sorts along an axis. NaN counts as the largest value."});
   rows.push_back(OpRow{
       .name = "argsort",
@@ -265,6 +295,7 @@ void register_sort(std::vector<OpRow>& rows) {
                 {"type", AttrType::dtype, false, "s32", "dtype of the indices, s32 or s64"}},
       .infer = infer_argsort,
       .run = run_argsort,
+      .scratch = argsort_scratch,
       .doc = "Indices that would sort along an axis, stably. NaN counts as the largest value."});
 }
 

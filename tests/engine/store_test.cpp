@@ -98,7 +98,7 @@ class ProgramsTest : public testing::Test {
   }
   Memory memory_;
   Limits limits_;
-  Programs programs_{memory_, limits_};
+  Programs programs_{memory_, limits_, 1};
   const Program increment_{{0}, {op("add", {v(0), number(1)}, 1)}, {1}};
 };
 
