@@ -35,7 +35,7 @@ class Programs {
  private:
   struct Prepared {
     std::uint64_t id = 0;
-    std::shared_ptr<const Program> program;          ///< null if it was refused
+    std::shared_ptr<const Program> program;
     std::vector<std::shared_ptr<const Plan>> plans;  ///< most recently used first
   };
   Memory& memory_;
