@@ -241,7 +241,8 @@ defmodule Outrigger do
   @doc """
   The elements as a nested list; a scalar gives the number.
 
-  Floats that Elixir cannot hold are `:nan`, `:infinity` and `:neg_infinity`.
+  Floats that Elixir cannot hold are `:nan`, `:infinity` and `:neg_infinity`. A complex number is
+  `{re, im}`.
   """
   @spec to_list(Tensor.t(), keyword) :: {:ok, Data.nested()} | error
   def to_list(%Tensor{} = tensor, options \\ []) do
@@ -272,7 +273,8 @@ defmodule Outrigger do
   def to_flat_list!(tensor, options \\ []), do: ok!(to_flat_list(tensor, options))
 
   @doc """
-  The elements' bytes: C order, little-endian. With `:limit`, only of the first so many elements.
+  The elements' bytes: C order, little-endian; integers below 8 bits are
+  packed. With `:limit`, only of the first so many elements.
 
       iex> Outrigger.tensor(MyApp.Compute, [1, 2], type: :u8) |> Outrigger.to_binary()
       {:ok, <<1, 2>>}
