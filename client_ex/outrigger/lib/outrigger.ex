@@ -58,7 +58,6 @@ defmodule Outrigger do
     Op,
     Options,
     Prepared,
-    Protocol,
     Program,
     Scope,
     Server,
@@ -427,9 +426,7 @@ defmodule Outrigger do
   @spec prepare(server, Program.t(), keyword) :: {:ok, Prepared.t()} | error
   def prepare(server, %Program{} = program, options \\ []) do
     server = Server.fetch!(server)
-    id = Server.program_id(server)
-    head = Protocol.head("call", {"program_id", id})
-    prepared = %Prepared{server: server, id: id, head: head, program: program}
+    prepared = Prepared.new(server, program)
     deadline = deadline(server, options)
 
     with {:ok, _epoch} <- Server.ready(server),
@@ -450,8 +447,7 @@ defmodule Outrigger do
   """
   @spec prepare_later(server, Program.t()) :: Prepared.t()
   def prepare_later(server, %Program{} = program) do
-    server = Server.fetch!(server)
-    %Prepared{server: server, id: Server.program_id(server), program: program}
+    Prepared.new(Server.fetch!(server), program)
   end
 
   @doc "As `prepare/3`, but raises."
