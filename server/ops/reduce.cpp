@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "ops/catalogue.hpp"
+#include "ops/complex_math.hpp"
 #include "ops/op.hpp"
 #include "ops/reduction.hpp"
 #include "ops/scratch.hpp"
@@ -14,12 +15,14 @@ namespace {
 // A reducer lifts elements to an accumulator and combines two of them. Combination must be
 // associative up to rounding: lanes, blocks and threads regroup it, always in the same way.
 
-/// f32 accumulates in f64, as Nx.BinaryBackend does.
+/// f32 accumulates in f64, c64 in c128, as Nx.BinaryBackend does.
 template <typename T>
 using SumAccumulator = std::conditional_t<
     std::is_floating_point_v<T>, double,
-    std::conditional_t<sizeof(T) == 8, std::int64_t,
-                       std::conditional_t<std::is_signed_v<T>, std::int32_t, std::uint32_t>>>;
+    std::conditional_t<
+        is_complex_v<T>, std::complex<double>,
+        std::conditional_t<sizeof(T) == 8, std::int64_t,
+                           std::conditional_t<std::is_signed_v<T>, std::int32_t, std::uint32_t>>>>;
 
 template <typename T>
 struct Sum {
@@ -33,7 +36,7 @@ struct Product {
   using Accumulator = SumAccumulator<T>;
   static constexpr Accumulator identity = 1;
   static Accumulator lift(T x) { return static_cast<Accumulator>(x); }
-  static Accumulator combine(Accumulator a, Accumulator b) { return a * b; }
+  static Accumulator combine(Accumulator a, Accumulator b) { return times(a, b); }
 };
 template <typename T>
 struct Maximum {
@@ -55,14 +58,14 @@ template <typename T>
 struct All {
   using Accumulator = std::uint8_t;
   static constexpr std::uint8_t identity = 1;
-  static std::uint8_t lift(T x) { return x != 0 ? 1 : 0; }
+  static std::uint8_t lift(T x) { return x != T{0} ? 1 : 0; }
   static std::uint8_t combine(std::uint8_t a, std::uint8_t b) { return a & b; }
 };
 template <typename T>
 struct Any {
   using Accumulator = std::uint8_t;
   static constexpr std::uint8_t identity = 0;
-  static std::uint8_t lift(T x) { return x != 0 ? 1 : 0; }
+  static std::uint8_t lift(T x) { return x != T{0} ? 1 : 0; }
   static std::uint8_t combine(std::uint8_t a, std::uint8_t b) { return a | b; }
 };
 
@@ -168,11 +171,20 @@ Result<void> reduce_middle(const RunCall& call, const Folded& x, Out* out) {
 template <template <typename> typename R, typename OutOf>
 Result<void> run_reduction(const RunCall& call, OutOf) {
   OUTRIGGER_TRY(const Folded folded, fold(call.context, call.in[0], call.attrs));
-  return with_type(call.in[0].dtype(), [&](auto tag) {
+  const auto run = [&](auto tag) {
     using T = typename decltype(tag)::type;
     using Out = typename OutOf::template type<T>;
+    if constexpr (OutOf::wide && std::is_same_v<Out, float>) {
+      // Sums of small floats: they are rounded only once they are narrowed.
+      if (call.out[0].dtype() == DType::f64)
+        return reduce_middle<R<T>, T, double>(call, folded, call.out[0].as<double>());
+    }
     return reduce_middle<R<T>, T, Out>(call, folded, call.out[0].as<Out>());
-  });
+  };
+  if constexpr (OutOf::complex) {
+    if (is_complex(call.in[0].dtype())) return with_complex_type(call.in[0].dtype(), run);
+  }
+  return with_type(call.in[0].dtype(), run);
 }
 
 /// Partial results, if there is more than one block, and the operand in C order.
@@ -190,14 +202,21 @@ std::uint64_t reduction_scratch(const ScratchCall& call) {
 }
 
 struct AggregateType {
+  static constexpr bool complex = true;
+  static constexpr bool wide = true;
   template <typename T>
-  using type = std::conditional_t<std::is_floating_point_v<T>, T, SumAccumulator<T>>;
+  using type =
+      std::conditional_t<std::is_floating_point_v<T> || is_complex_v<T>, T, SumAccumulator<T>>;
 };
 struct SameType {
+  static constexpr bool complex = false;
+  static constexpr bool wide = false;
   template <typename T>
   using type = T;
 };
 struct PredicateType {
+  static constexpr bool complex = true;
+  static constexpr bool wide = false;
   template <typename T>
   using type = std::uint8_t;
 };
@@ -231,6 +250,8 @@ OpRow reduction(std::string_view name, Result<Inferred> (*infer)(const InferCall
       .operands = {{"tensor"}},
       .attrs = {{"axes", AttrType::integers, false, "", "axes to reduce; by default all"},
                 {"keep_axes", AttrType::boolean, false, "false", "keep reduced axes with size 1"}},
+      .complex = infer != infer_extremum,
+      .small_float_result = infer == infer_aggregate ? DType::f64 : DType::f32,
       .infer = infer,
       .run = run,
       .scratch = reduction_scratch,

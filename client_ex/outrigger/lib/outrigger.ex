@@ -58,7 +58,6 @@ defmodule Outrigger do
     Op,
     Options,
     Prepared,
-    Protocol,
     Program,
     Scope,
     Server,
@@ -241,7 +240,8 @@ defmodule Outrigger do
   @doc """
   The elements as a nested list; a scalar gives the number.
 
-  Floats that Elixir cannot hold are `:nan`, `:infinity` and `:neg_infinity`.
+  Floats that Elixir cannot hold are `:nan`, `:infinity` and `:neg_infinity`. A complex number is
+  `{re, im}`.
   """
   @spec to_list(Tensor.t(), keyword) :: {:ok, Data.nested()} | error
   def to_list(%Tensor{} = tensor, options \\ []) do
@@ -272,7 +272,8 @@ defmodule Outrigger do
   def to_flat_list!(tensor, options \\ []), do: ok!(to_flat_list(tensor, options))
 
   @doc """
-  The elements' bytes: C order, little-endian. With `:limit`, only of the first so many elements.
+  The elements' bytes: C order, little-endian; integers below 8 bits are
+  packed. With `:limit`, only of the first so many elements.
 
       iex> Outrigger.tensor(MyApp.Compute, [1, 2], type: :u8) |> Outrigger.to_binary()
       {:ok, <<1, 2>>}
@@ -425,9 +426,7 @@ defmodule Outrigger do
   @spec prepare(server, Program.t(), keyword) :: {:ok, Prepared.t()} | error
   def prepare(server, %Program{} = program, options \\ []) do
     server = Server.fetch!(server)
-    id = Server.program_id(server)
-    head = Protocol.head("call", {"program_id", id})
-    prepared = %Prepared{server: server, id: id, head: head, program: program}
+    prepared = Prepared.new(server, program)
     deadline = deadline(server, options)
 
     with {:ok, _epoch} <- Server.ready(server),
@@ -448,8 +447,7 @@ defmodule Outrigger do
   """
   @spec prepare_later(server, Program.t()) :: Prepared.t()
   def prepare_later(server, %Program{} = program) do
-    server = Server.fetch!(server)
-    %Prepared{server: server, id: Server.program_id(server), program: program}
+    Prepared.new(Server.fetch!(server), program)
   end
 
   @doc "As `prepare/3`, but raises."

@@ -243,6 +243,15 @@ defmodule Outrigger.Prepared do
           program: Outrigger.Program.t()
         }
 
+  alias Outrigger.{Protocol, Server}
+
+  @doc false
+  def new(server, program) do
+    id = Server.program_id(server)
+    head = Protocol.head("call", {"program_id", id})
+    %__MODULE__{server: server, id: id, head: head, program: program}
+  end
+
   defimpl Inspect do
     def inspect(prepared, _options) do
       "#Outrigger.Prepared<##{prepared.id}, arity #{prepared.program.arity}>"

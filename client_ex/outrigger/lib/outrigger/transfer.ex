@@ -62,7 +62,7 @@ defmodule Outrigger.Transfer do
   end
 
   defp take(list, type, size) when is_list(list),
-    do: Data.encode_some(list, type, div(size, Dtype.bytes(type)))
+    do: Data.encode_some(list, type, div(8 * size, Dtype.bits(type)))
 
   # The daemon has refused a chunk: what stands in the last one does not matter.
   defp take(:failed, _type, _size), do: {<<>>, :failed}
@@ -115,7 +115,7 @@ defmodule Outrigger.Transfer do
 
   @doc "The bytes of a tensor, or of its first `count` elements."
   def download(tensor, count, timeout) do
-    read = fn bytes, until, _type ->
+    read = fn bytes, until, _type, _count ->
       with {:ok, chunks} <- read(tensor, bytes, until, [], &[&1 | &2]),
            do: {:ok, joined(chunks)}
     end
@@ -129,9 +129,10 @@ defmodule Outrigger.Transfer do
 
   @doc "The elements as a flat list; they are decoded while the next ones are on their way."
   def download_list(tensor, count, timeout) do
-    read = fn bytes, until, type ->
-      Data.with_room(div(bytes, Dtype.bytes(type)), type, fn ->
-        read(tensor, bytes, until, [], &Data.decode(&1, type, &2))
+    read = fn bytes, until, type, count ->
+      Data.with_room(count, type, fn ->
+        with {:ok, list} <- read(tensor, bytes, until, [], &Data.decode(&1, type, &2)),
+             do: {:ok, Data.without_padding(list, type, count)}
       end)
     end
 
@@ -142,8 +143,8 @@ defmodule Outrigger.Transfer do
     until = until(timeout)
 
     with {:ok, {type, shape}} <- Tensor.await(tensor, timeout),
-         bytes = Dtype.bytes(type) * min(count, Dtype.count(shape)),
-         {:ok, data} <- read.(bytes, until, type),
+         count = min(count, Dtype.count(shape)),
+         {:ok, data} <- read.(Dtype.bytes_of(type, count), until, type, count),
          :ok <- write_error(tensor) do
       {:ok, data, type, shape}
     end
