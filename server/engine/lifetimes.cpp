@@ -157,7 +157,9 @@ class PeakMeter {
         take_or_hold(step, 0, step.out[0]);
         return;
       case Step::Kind::compute:
-        if (!step.in_place) hold(step.out[0], bytes_of(step.types[0]));
+        if (step.in_place) return;
+        for (std::size_t o = 0; o < step.out.size(); ++o)
+          hold(step.out[o], bytes_of(step.types[o]));
         return;
       case Step::Kind::loop:
         loop(step);
