@@ -64,11 +64,13 @@ class FormChecker {
     for (const ValueId id : region.params) OUTRIGGER_CHECK(define(id));
     for (std::size_t i = 0; i < region.body.size(); ++i) {
       path_.push_back(static_cast<std::uint32_t>(i));
+      const std::size_t depth = path_.size();
       const Instruction& instruction = region.body[i];
       if (auto checked = this->instruction(instruction); !checked) {
         Error error = std::move(checked).error();
         if (error.op.empty()) {
           error.op = instruction.op;
+          path_.resize(depth);  // A region's own mistake is its instruction's.
           error.path = path_;
           error.text = instruction.op + ": " + error.text;
         }
