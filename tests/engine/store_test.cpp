@@ -121,6 +121,13 @@ TEST_F(ProgramsTest, PreparingAgainReplaces) {
   EXPECT_TRUE(known(1)) << "a refused program replaces nothing";
 }
 
+TEST_F(ProgramsTest, CallsOfARefusedProgramTellWhy) {
+  EXPECT_FALSE(programs_.prepare(1, Program{{}, {op("no_such", {}, 0)}, {0}}));
+  EXPECT_EQ(programs_.plan(1, {}).error().code, ErrorCode::unknown_op);
+  ASSERT_TRUE(programs_.prepare(1, increment_));
+  EXPECT_TRUE(known(1));
+}
+
 TEST_F(ProgramsTest, PlansAreKeptByArgumentTypes) {
   ASSERT_TRUE(programs_.prepare(1, increment_));
   const std::array a{TensorType{s32, {2}}};

@@ -44,6 +44,11 @@ defmodule Outrigger.Nx.Backend do
 
   alias Nx.Tensor, as: T
   alias Outrigger.Nx.{Compiler, DefaultServer, Eager, Lowering, Types}
+  alias Outrigger.Server
+
+  # Scalars that this process has sent lately.
+  @scalars {__MODULE__, :scalars}
+  @scalars_max 64
 
   @enforce_keys [:ref]
   defstruct [:ref, :constant, :server, mutable: false]
@@ -83,19 +88,52 @@ defmodule Outrigger.Nx.Backend do
   def place(%Outrigger.Tensor{} = ref, _server), do: ref
   def place({:upload, t}, server), do: upload(t, Nx.to_binary(t), server)
 
+  # Loops pass the same few numbers again and again.
   def place({:number, number, type}, server) do
-    template = %T{type: type, shape: {}, names: []}
-    upload(template, Types.bytes(number, type), server)
+    bytes = Types.bytes(number, type)
+    key = {server.counters, Server.epoch!(server), type, bytes}
+    known = Process.get(@scalars, %{})
+
+    case known do
+      %{^key => ref} ->
+        ref
+
+      _ ->
+        ref = upload(%T{type: type, shape: {}, names: []}, bytes, server)
+        known = if map_size(known) >= @scalars_max, do: %{}, else: known
+        Process.put(@scalars, Map.put(known, key, ref))
+        ref
+    end
   end
 
   defp upload(%T{type: type, shape: shape}, binary, server) do
     Outrigger.from_binary(server, binary, Types.atom(type), shape)
   end
 
+  @doc false
+  # An operation runs where its first operand in a daemon is.
+  def server(args, options) do
+    case of_server(args) do
+      nil -> DefaultServer.fetch!(options[:server])
+      server -> server
+    end
+  end
+
+  defp of_server([%T{data: %__MODULE__{ref: %{server: server}}} | _]), do: server
+
+  defp of_server([%T{data: %__MODULE__{server: name}} | rest]) when name != nil do
+    of_server(rest) || DefaultServer.fetch!(name)
+  end
+
+  defp of_server([[_ | _] = list | rest]), do: of_server(list) || of_server(rest)
+  defp of_server([_ | rest]), do: of_server(rest)
+  defp of_server([]), do: nil
+
   ## Creation
 
   @impl true
   def constant(%T{shape: {}} = out, number, options) do
+    number = Types.hold(number, out.type)
     data = %__MODULE__{ref: nil, constant: {:number, number}, server: options[:server]}
     materialize(%{out | data: data}, options)
   end
@@ -118,7 +156,7 @@ defmodule Outrigger.Nx.Backend do
   defp materialize(%T{data: %{constant: {:number, number}}} = t, options) do
     if options[:mutable] do
       server = DefaultServer.fetch!(options[:server])
-      %{t | data: new(place({:number, number, t.type}, server), options)}
+      %{t | data: new(upload(t, Types.bytes(number, t.type), server), options)}
     else
       t
     end
@@ -137,8 +175,9 @@ defmodule Outrigger.Nx.Backend do
   end
 
   # Nx has worked out type and shape without the daemon; if the two ever disagree, that is our bug.
-  defp check!(%T{type: type, shape: shape}, ref) do
+  defp check!(%T{type: type} = t, ref) do
     actual = {Outrigger.type!(ref), Outrigger.shape!(ref)}
+    shape = List.to_tuple(Keyword.values(t.vectorized_axes) ++ Tuple.to_list(t.shape))
 
     if actual != {Types.atom(type), shape} do
       raise "a bug of outrigger_nx: Nx expects #{Types.wire(type)} of shape #{inspect(shape)}, " <>

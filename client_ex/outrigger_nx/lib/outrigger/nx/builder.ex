@@ -22,7 +22,10 @@ defmodule Outrigger.Nx.Builder do
   alias Outrigger.Program
 
   # `params` are `{source, id}`: what the caller has to pass, newest first.
-  defstruct next: 0, body: [], params: [], constants: %{}
+  defstruct next: 0, depth: 0, body: [], params: [], constants: %{}
+
+  # A region costs four levels of the 256 that a frame may have.
+  @depth_max 60
 
   @type t :: %__MODULE__{}
 
@@ -123,7 +126,7 @@ defmodule Outrigger.Nx.Builder do
   # A float as an integer has to be truncated, which is the daemon's business.
   def cast(b, %Value{constant: {:number, number}} = value, {kind, _} = type)
       when is_integer(number) or (is_float(number) and kind in [:f, :bf, :c, :f8_e4m3fn]) do
-    {%{value | type: type}, b}
+    {%{value | type: type, constant: {:number, Types.hold(number, value.type)}}, b}
   end
 
   def cast(b, %Value{} = value, type) do
@@ -135,8 +138,13 @@ defmodule Outrigger.Nx.Builder do
   gives `{outputs, builder}`. Gives `{region, builder}`. Values from outside are visible inside, not
   the other way round.
   """
+  def region(%__MODULE__{depth: @depth_max}, _params, _fun) do
+    raise ArgumentError,
+          "loops and conditions nest deeper than #{@depth_max} (each clause of a cond counts)"
+  end
+
   def region(%__MODULE__{} = b, params, fun) do
-    {ids, inner} = fresh(%{b | body: []}, length(params))
+    {ids, inner} = fresh(%{b | body: [], depth: b.depth + 1}, length(params))
 
     values =
       Enum.zip_with(ids, params, fn id, {type, shape} ->

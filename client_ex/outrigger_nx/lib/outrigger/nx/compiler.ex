@@ -141,14 +141,7 @@ defmodule Outrigger.Nx.Compiler do
   end
 
   defp jit(fun, tensors) do
-    options = [compiler: Outrigger.Nx, on_conflict: :force] ++ server_option(tensors)
+    options = [compiler: Outrigger.Nx, on_conflict: :force, server: Backend.server(tensors, [])]
     Nx.Defn.jit_apply(fun, [List.to_tuple(tensors)], options)
-  end
-
-  defp server_option(tensors) do
-    case Enum.find_value(tensors, &match?(%T{data: %Backend{server: s}} when s != nil, &1)) do
-      nil -> []
-      _ -> [server: Enum.find_value(tensors, & &1.data.server)]
-    end
   end
 end

@@ -4,7 +4,7 @@ defmodule Outrigger.Nx.Eager do
   # types and shapes is built and prepared once; after that, an op is one short frame.
 
   alias Nx.Tensor, as: T
-  alias Outrigger.Nx.{Backend, Builder, Cache, DefaultServer, Lowering}
+  alias Outrigger.Nx.{Backend, Builder, Cache, Lowering}
   alias Outrigger.{Prepared, Program, Server}
 
   # With a mutable receiver, these write into it, if the result has its type and shape.
@@ -18,7 +18,7 @@ defmodule Outrigger.Nx.Eager do
     key = {op, out.type, out.shape, abstract, receiver != nil}
 
     results =
-      execute(key, operands, server(args, options), fn builder, values ->
+      execute(key, operands, Backend.server(args, options), fn builder, values ->
         args = concrete(abstract, List.to_tuple(values))
         {value, builder} = Lowering.lower(builder, op, out, args, receiver != nil)
         {if(receiver, do: [], else: [value]), builder}
@@ -36,7 +36,7 @@ defmodule Outrigger.Nx.Eager do
     key = {struct, for(out <- outs, do: {out.type, out.shape}), abstract}
 
     refs =
-      execute(key, operands, server(args, []), fn builder, values ->
+      execute(key, operands, Backend.server(args, []), fn builder, values ->
         args = concrete(abstract, List.to_tuple(values))
         Lowering.block(builder, struct, outs, args)
       end)
@@ -73,24 +73,6 @@ defmodule Outrigger.Nx.Eager do
     args = for {source, _, _} <- operands, do: Backend.place(source, server)
     Program.call(%Prepared{server: server, id: id, program: program}, args, [])
   end
-
-  # An operation runs where its first operand in a daemon is.
-  defp server(args, options) do
-    case of_server(args) do
-      nil -> DefaultServer.fetch!(options[:server])
-      server -> server
-    end
-  end
-
-  defp of_server([%T{data: %Backend{ref: %{server: server}}} | _]), do: server
-
-  defp of_server([%T{data: %Backend{server: name}} | rest]) when name != nil do
-    of_server(rest) || DefaultServer.fetch!(name)
-  end
-
-  defp of_server([[_ | _] = list | rest]), do: of_server(list) || of_server(rest)
-  defp of_server([_ | rest]), do: of_server(rest)
-  defp of_server([]), do: nil
 
   ## Arguments without what differs from call to call
 

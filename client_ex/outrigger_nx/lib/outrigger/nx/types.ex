@@ -42,6 +42,21 @@ defmodule Outrigger.Nx.Types do
     n
   end
 
+  @doc "The number as a scalar of the type holds it: wrapped around, or rounded."
+  def hold(n, {:f, 64}) when is_float(n), do: n
+  def hold(n, {:s, 32}) when n in -0x80000000..0x7FFFFFFF, do: n
+
+  def hold(n, {:f, 32}) when is_float(n) do
+    case <<n::float-32>> do
+      <<rounded::float-32>> -> rounded
+      _overflow -> if n > 0, do: :infinity, else: :neg_infinity
+    end
+  end
+
+  def hold(n, type) do
+    Nx.to_number(Nx.from_binary(bytes(n, type), type, backend: Nx.BinaryBackend) |> Nx.squeeze())
+  end
+
   @doc "A scalar's bytes."
   def bytes(number, type) do
     Nx.BinaryBackend.constant(%Nx.Tensor{type: type, shape: {}, names: []}, number, [])
