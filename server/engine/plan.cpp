@@ -42,9 +42,11 @@ Result<void> check_counts(const ops::OpRow& row, const Instruction& instruction)
                                             " regions, got " +
                                             std::to_string(instruction.regions.size()));
   }
-  if (row.kind != ops::Kind::control && instruction.out.size() != 1) {
+  const auto results = static_cast<std::size_t>(row.results);
+  if (row.kind != ops::Kind::control && instruction.out.size() != results) {
     return fail(ErrorCode::bad_program,
-                "gives 1 result, but `out` names " + std::to_string(instruction.out.size()));
+                "gives " + std::to_string(results) + (results == 1 ? " result" : " results") +
+                    ", but `out` names " + std::to_string(instruction.out.size()));
   }
   if (instruction.in_place && row.in_place < 0) {
     return fail(ErrorCode::bad_program, "has no in-place form");
@@ -62,11 +64,13 @@ class FormChecker {
     for (const ValueId id : region.params) OUTRIGGER_CHECK(define(id));
     for (std::size_t i = 0; i < region.body.size(); ++i) {
       path_.push_back(static_cast<std::uint32_t>(i));
+      const std::size_t depth = path_.size();
       const Instruction& instruction = region.body[i];
       if (auto checked = this->instruction(instruction); !checked) {
         Error error = std::move(checked).error();
         if (error.op.empty()) {
           error.op = instruction.op;
+          path_.resize(depth);  // A region's own mistake is its instruction's.
           error.path = path_;
           error.text = instruction.op + ": " + error.text;
         }

@@ -279,23 +279,6 @@ Result<void> run_pass(Context& context, const Pass& pass, std::span<const Tensor
   return parallel_ranges(context, n, tile_size * tiles_per_chunk, work, body);
 }
 
-Result<void> copy_tensor(Context& context, const Tensor& from, const Tensor& to) {
-  Pass pass;
-  pass.space = to.shape();
-  pass.inputs = 1;
-  pass.registers = {from.dtype()};
-  pass.stores = {0};
-  pass.finish();
-  return run_pass(context, pass, std::span(&from, 1), std::span(&to, 1));
-}
-
-Result<Tensor> to_contiguous(Context& context, const Tensor& from) {
-  if (from.contiguous()) return from;
-  OUTRIGGER_TRY(Tensor copy, allocate_tensor(context.memory, from.type));
-  OUTRIGGER_CHECK(copy_tensor(context, from, copy));
-  return copy;
-}
-
 void read_elements(const Tensor& from, std::int64_t begin, std::int64_t n, void* bytes) {
   Dims dims = from.shape();
   std::array<Dims, 1> strides{from.strides};

@@ -77,12 +77,18 @@ def arithmetic_cases():
                "greater_equal", "logical_and"]
         if dtype in SMALL_INTS:
             ops += ["quotient", "pow", "bitwise_and", "bitwise_xor", "left_shift", "right_shift"]
+        # Which of two zeros wins is left open.
+        plain = [(a, b) for a, b in zip(xs, ys) if not a == b == 0]
+        p, q = tensor(dtype, [a for a, _ in plain]), tensor(dtype, [b for _, b in plain])
         for op in ops:
-            yield op_case(f"{op}/{dtype}", op, [x, y], binary(op, x, y))
+            a, b = (p, q) if op in ("min", "max") else (x, y)
+            yield op_case(f"{op}/{dtype}", op, [a, b], binary(op, a, b))
         z = tensor(dtype, specials(dtype))
         for op in ["negate", "abs", "sign", "floor", "round", "logical_not", "sqrt", "exp", "tanh"]:
             ulp = 1 if op in ("exp", "tanh") else 0
-            yield op_case(f"{op}/{dtype}", op, [z], unary(op, z), ulp=ulp)
+            # The sign of a rounded zero is left open, too.
+            a = tensor(dtype, [v for v in z.values if op != "round" or v > 0 or v < -0.5])
+            yield op_case(f"{op}/{dtype}", op, [a], unary(op, a), ulp=ulp)
     for dtype in SMALL_FLOATS:
         rnd = Random(f"dtypes {dtype}")
         x, y = rnd.wide(dtype, (500,)), rnd.wide(dtype, (500,))
