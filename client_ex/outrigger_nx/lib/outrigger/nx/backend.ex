@@ -258,6 +258,9 @@ defmodule Outrigger.Nx.Backend do
     case Outrigger.await(ref) do
       {:ok, _} ->
         Outrigger.release(ref)
+        # The release has been seen when this is answered.
+        Outrigger.await_ready(ref.server)
+        :ok
 
       {:error, _gone} ->
         :already_deallocated
