@@ -65,7 +65,7 @@ defmodule Outrigger.Nx.Expression do
   defp lower(:tensor, [tensor], _t, _state, {cache, b}) do
     tensor = Nx.devectorize(tensor)
     %{type: type, shape: shape} = tensor
-    binary = Nx.to_binary(tensor)
+    binary = tensor |> Nx.to_binary() |> Types.pack()
 
     {value, b} =
       if byte_size(binary) <= @inline_bytes_max do
