@@ -64,7 +64,13 @@ defmodule Outrigger.Nx.TensorEquality do
   # `assert left == right` for terms with tensors in them: the elements count, not the handles.
 
   defmacro assert({:==, meta, [left, right]}) do
-    compared = {:==, meta, [quote(do: unquote(__MODULE__).values(unquote(left))), quote(do: unquote(__MODULE__).values(unquote(right)))]}
+    compared =
+      {:==, meta,
+       [
+         quote(do: unquote(__MODULE__).values(unquote(left))),
+         quote(do: unquote(__MODULE__).values(unquote(right)))
+       ]}
+
     quote(do: ExUnit.Assertions.assert(unquote(compared)))
   end
 

@@ -60,8 +60,9 @@ defmodule Outrigger.Nx.Lowering.Blocks do
   defp op(_struct), do: nil
 
   # Operands in the type that the result has; indices and predicates stay what they are.
-  defp operands(b, struct, _outs, args) when struct.__struct__ in [Block.LogicalNot, Block.AllClose],
-    do: {args, b}
+  defp operands(b, struct, _outs, args)
+       when struct.__struct__ in [Block.LogicalNot, Block.AllClose],
+       do: {args, b}
 
   defp operands(b, %block{}, [out | _], [x | rest])
        when block in [Block.Take, Block.TakeAlongAxis] do
@@ -70,7 +71,9 @@ defmodule Outrigger.Nx.Lowering.Blocks do
   end
 
   defp operands(b, %block{}, [out | _], args) when block in [Block.RFFT, Block.IRFFT] do
-    type = if block == Block.RFFT, do: Nx.Type.to_real(out.type), else: Nx.Type.to_complex(out.type)
+    type =
+      if block == Block.RFFT, do: Nx.Type.to_real(out.type), else: Nx.Type.to_complex(out.type)
+
     Enum.map_reduce(args, b, &cast(&2, &1, type))
   end
 
