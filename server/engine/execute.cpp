@@ -184,11 +184,15 @@ class Executor {
   }
 
   Result<void> compute(const Step& step) {
-    OUTRIGGER_TRY(const Tensor out, allocate_tensor(context_.memory, step.types[0]));
+    Tensors out;
+    for (const TensorType& type : step.types) {
+      OUTRIGGER_TRY(Tensor fresh, allocate_tensor(context_.memory, type));
+      out.push_back(std::move(fresh));
+    }
     const Tensors in = operands(step);
     OUTRIGGER_CHECK(
-        step.row->run(ops::RunCall{context_, span_of(in), std::span(&out, 1), attrs_of(step)}));
-    frame_[step.out[0]] = out;
+        step.row->run(ops::RunCall{context_, span_of(in), span_of(out), attrs_of(step)}));
+    for (std::size_t o = 0; o < out.size(); ++o) frame_[step.out[o]] = std::move(out[o]);
     return {};
   }
 

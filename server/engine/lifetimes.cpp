@@ -157,7 +157,9 @@ class PeakMeter {
         take_or_hold(step, 0, step.out[0]);
         return;
       case Step::Kind::compute:
-        if (!step.in_place) hold(step.out[0], bytes_of(step.types[0]));
+        if (step.in_place) return;
+        for (std::size_t o = 0; o < step.out.size(); ++o)
+          hold(step.out[o], bytes_of(step.types[o]));
         return;
       case Step::Kind::loop:
         loop(step);
@@ -247,7 +249,7 @@ std::uint64_t work_of(const StepBlock& block, const Plan& plan) {
     if (step.kind == Step::Kind::view) elements = 1;
     elements = std::min(elements, std::uint64_t{1} << 28);  // more is a lot anyway
     // A product of matrices does more than one operation for each element.
-    if (step.row->family == "dot") elements *= elements;
+    if (step.row->family == "dot" || step.row->family == "linalg") elements *= elements;
     work += elements * (1 + step.pass.micro_ops.size());
     for (const StepBlock& region : step.regions) {
       const std::uint64_t inner = work_of(region, plan);

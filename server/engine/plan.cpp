@@ -33,9 +33,11 @@ Result<void> check_counts(const ops::OpRow& row, const Instruction& instruction)
                                             " regions, got " +
                                             std::to_string(instruction.regions.size()));
   }
-  if (row.kind != ops::Kind::control && instruction.out.size() != 1) {
+  const auto results = static_cast<std::size_t>(row.results);
+  if (row.kind != ops::Kind::control && instruction.out.size() != results) {
     return fail(ErrorCode::bad_program,
-                "gives 1 result, but `out` names " + std::to_string(instruction.out.size()));
+                "gives " + std::to_string(results) + (results == 1 ? " result" : " results") +
+                    ", but `out` names " + std::to_string(instruction.out.size()));
   }
   if (instruction.in_place && row.in_place < 0) {
     return fail(ErrorCode::bad_program, "has no in-place form");

@@ -23,6 +23,8 @@ std::vector<OpRow> build_rows() {
   register_argminmax(rows);
   register_scan(rows);
   register_dot(rows);
+  register_linalg(rows);
+  register_decompose(rows);
   register_index(rows);
   register_sort(rows);
   register_control(rows);
@@ -93,7 +95,7 @@ class JsonWriter {
       out_ += (i == 0 ? "" : ", ") + quote(row.regions[i]);
     }
     out_ += "],\n      \"results\": ";
-    out_ += row.kind == Kind::control ? "\"regions\"" : "1";
+    out_ += row.kind == Kind::control ? "\"regions\"" : std::to_string(row.results);
     out_ += ",\n      \"in_place\": " + (row.in_place < 0 ? "null" : std::to_string(row.in_place));
     out_ += ",\n      \"doc\": " + quote(row.doc) + "\n    }";
   }

@@ -116,6 +116,8 @@ struct OpRow {
   std::vector<OperandSpec> operands = {};
   std::vector<AttrSpec> attrs = {};
   std::vector<std::string_view> regions = {};
+  /// Number of results; control ops give what their regions give.
+  int results = 1;
   /// Position of the operand that the in-place form writes; -1: no such form.
   int in_place = -1;
   /// Elementwise: operands that are taken as true or false (a bit each), whatever their dtype.

@@ -8,6 +8,8 @@
 #include <stdexcept>
 #include <string_view>
 
+#include "ops/op.hpp"
+
 namespace outrigger::test {
 namespace {
 
@@ -125,10 +127,11 @@ void wrap_instruction(const Object& object, Case& out) {
     instruction.in.push_back(id);
     out.args.push_back(data_of(operand));
   }
-  const auto result = static_cast<ValueId>(out.args.size());
-  instruction.out = {result};
+  const ops::OpRow* row = ops::find_op(instruction.op);
+  for (int i = 0; i < (row == nullptr ? 1 : row->results); ++i)
+    instruction.out.push_back(static_cast<ValueId>(out.args.size()) + static_cast<ValueId>(i));
   out.op = instruction.op;
-  out.program.outputs = {result};
+  out.program.outputs = instruction.out;
   out.program.body.push_back(std::move(instruction));
 }
 
