@@ -98,7 +98,7 @@ def cases():
 def factorisations():
     for dtype in ["f32", "f64"]:
         for batch in BATCHES:
-            for n in [1, 2, 3, 5, 17]:
+            for n in [3, 4] if batch else [1, 2, 3, 5, 17]:
                 where = f"{dtype}/{batch}/{n}"
                 g = rng(where)
                 a = regular(dtype, g, batch + (n, n))
@@ -119,8 +119,9 @@ def factorisations():
                               **close(dtype, float(np.abs(np.linalg.det(a)).max())))
                 yield op_case(f"linalg/invert/{where}", "invert", [tensor(dtype, a)],
                               tensor(dtype, np.linalg.inv(a)), **close(dtype, 10))
-            for m, n in [(1, 1), (2, 2), (3, 3), (4, 3), (3, 4), (6, 2), (2, 7), (1, 4), (4, 1),
-                         (9, 8), (20, 20)]:
+            for m, n in [(3, 2), (2, 3)] if batch else [(1, 1), (2, 2), (3, 3), (4, 3), (3, 4),
+                                                        (6, 2), (2, 7), (1, 4), (4, 1), (9, 8),
+                                                        (20, 20)]:
                 where = f"{dtype}/{batch}/{m}x{n}"
                 g = rng(where)
                 a = regular(dtype, g, batch + (m, n))
@@ -143,7 +144,8 @@ def factorisations():
 def solutions():
     for dtype in ["f32", "f64"]:
         for batch in BATCHES:
-            for n, m in [(1, None), (3, None), (4, 4), (3, 5), (17, 2)]:
+            for n, m in [(3, None), (2, 3)] if batch else [(1, None), (3, None), (4, 4), (3, 5),
+                                                           (17, 2)]:
                 where = f"{dtype}/{batch}/{n},{m}"
                 g = rng(where)
                 a = regular(dtype, g, batch + (n, n))
@@ -197,9 +199,6 @@ def documented():
         return tensor("f32", np.array(x, dtype=np.float64))
     yield op_case("linalg/nx/qr/kept sign", "qr", [f32([[-3, 2, 1], [0, 1, 1], [0, 0, -1]])],
                   [f32(np.eye(3)), f32([[-3, 2, 1], [0, 1, 1], [0, 0, -1]])])
-    yield op_case("linalg/nx/eigh", "eigh", [f32([[0, 1, 2], [1, 0, 2], [2, 2, 4]])],
-                  [f32(x) for x in eigh(np.array([[0, 1, 2], [1, 0, 2], [2, 2, 4.0]]))],
-                  **close("f32", 8))
     yield op_case("linalg/nx/eigh order", "eigh", [f32([[2, 5], [5, 6]])],
                   [f32([9.3851648, -1.3851648]),
                    f32([[0.56062882, 0.82806723], [0.82806723, -0.56062882]])], **close("f32", 8))
