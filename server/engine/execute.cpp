@@ -115,21 +115,14 @@ class Executor {
     }
   }
 
-  /// Whether output `o` of a pass may take the memory of input `donor`: not if another output is
-  /// written there, or stores that input as it is.
-  bool can_donate(const Step& step, std::size_t donor, std::size_t o) const {
-    for (std::size_t other = 0; other < step.out.size(); ++other) {
-      if (other != o && step.pass.stores[other] == donor) return false;
-      if (other >= step.fresh_outputs && step.out[other] == step.in[donor]) return false;
-    }
-    return can_take(step, donor, step.types[o]);
-  }
+  /// Nobody else sees the memory: known only when it runs.
+  static bool is_free(const Tensor& tensor) { return tensor.unique() && tensor.contiguous(); }
 
   /// A dying operand of the right form whose memory the result may take.
   bool can_take(const Step& step, std::size_t position, const TensorType& result) const {
     const Tensor& tensor = frame_[step.in[position]];
     return dies(step, position) && size_of(tensor.dtype()) == size_of(result.dtype) &&
-           tensor.shape() == result.shape && tensor.unique() && tensor.contiguous();
+           tensor.shape() == result.shape && is_free(tensor);
   }
 
   Result<void> pass(const Step& step) {
@@ -142,9 +135,13 @@ class Executor {
         out.push_back(frame_[step.out[o]]);
         continue;
       }
+      const auto donates = [&](std::size_t donor) {
+        const Tensor& tensor = frame_[step.in[donor]];
+        return (taken >> donor & 1) == 0 && may_donate(step, donor, tensor.type, o) &&
+               is_free(tensor);
+      };
       std::size_t donor = 0;
-      while (donor < step.in.size() && ((taken >> donor & 1) != 0 || !can_donate(step, donor, o)))
-        ++donor;
+      while (donor < step.in.size() && !donates(donor)) ++donor;
       if (donor < step.in.size()) {
         taken |= std::uint64_t{1} << donor;
         out.push_back(frame_[step.in[donor]]);
@@ -222,10 +219,7 @@ class Executor {
     return view_of(tensor, tensor.type, tensor.strides, tensor.offset, false);
   }
 
-  static bool is_true(const Tensor& scalar) {
-    return with_type(scalar.dtype(),
-                     [&](auto tag) { return *scalar.as<typename decltype(tag)::type>() != 0; });
-  }
+  static bool is_true(const Tensor& scalar) { return !is_zero(scalar.dtype(), scalar.data()); }
 
   Result<void> loop(const Step& step) {
     const StepBlock& condition = step.regions[0];

@@ -138,7 +138,11 @@ class Resolver {
       OUTRIGGER_CHECK(results(instruction, node));
     }
     if (row->kind == Kind::constant) OUTRIGGER_CHECK(constant_operand(instruction, node));
-    block.nodes.push_back(std::move(node));
+    if (row->kind == Kind::elementwise) {
+      block.nodes.push_back(std::move(node));
+    } else {
+      add_with_raw_results(std::move(node), block);
+    }
     return {};
   }
 
@@ -195,18 +199,43 @@ class Resolver {
       const TensorType& type = plan_.types[node.in[i]];
       const DType wanted = node.inferred.operands[i];
       if (type.dtype == wanted) continue;
-      Node cast;
-      cast.row = ops::find_op("as_type");
-      cast.path = node.path;
-      cast.in = {node.in[i]};
-      cast.inferred.compute = wanted;
-      cast.inferred.operands = {wanted};
-      cast.inferred.results.push_back(TensorType{wanted, type.shape});
-      const Slot slot = new_slot(cast.inferred.results[0]);
-      cast.out = {slot};
+      Node cast = make_cast(node, node.in[i], TensorType{wanted, type.shape});
+      cast.out = {new_slot(cast.inferred.results[0])};
+      node.in[i] = cast.out[0];
       block.nodes.push_back(std::move(cast));
-      node.in[i] = slot;
     }
+  }
+
+  static Node make_cast(const Node& of, Slot from, const TensorType& to) {
+    Node cast;
+    cast.row = ops::find_op("as_type");
+    cast.path = of.path;
+    cast.in = {from};
+    cast.inferred.compute = to.dtype;
+    cast.inferred.operands = {to.dtype};
+    cast.inferred.results.push_back(to);
+    cast.inferred.raw = {to.dtype};
+    return cast;
+  }
+
+  /// Adds the node, and casts of the results that its kernel gives in another dtype than it
+  /// promised. What is written in place is then a temporary, and its cast writes the operand.
+  void add_with_raw_results(Node node, Block& block) {
+    std::vector<Node> casts;
+    for (std::size_t i = 0; i < node.out.size(); ++i) {
+      TensorType raw = plan_.types[node.out[i]];
+      if (node.inferred.raw[i] == raw.dtype) continue;
+      raw.dtype = node.inferred.raw[i];
+      const Slot slot = new_slot(raw);
+      Node cast = make_cast(node, slot, plan_.types[node.out[i]]);
+      cast.out = {node.out[i]};
+      cast.in_place = node.in_place;
+      node.in_place = false;
+      node.out[i] = slot;
+      casts.push_back(std::move(cast));
+    }
+    block.nodes.push_back(std::move(node));
+    for (Node& cast : casts) block.nodes.push_back(std::move(cast));
   }
 
   Result<void> results(const Instruction& instruction, Node& node) {

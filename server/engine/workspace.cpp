@@ -1,11 +1,13 @@
 #include "engine/workspace.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <cstring>
 #include <string>
 
 #include "files/array_file.hpp"
 #include "files/npy.hpp"
+#include "tensor/packing.hpp"
 
 namespace outrigger::engine {
 namespace {
@@ -32,6 +34,42 @@ std::vector<std::uint64_t> new_handles(const Task& task) {
   if (const auto* upload = std::get_if<wire::Upload>(&task.body)) return {upload->handle};
   if (const auto* load = std::get_if<wire::Load>(&task.body)) return {load->handle};
   return {};
+}
+
+/// Puts bytes of a tensor's data, which stand at `offset` in it, where they belong.
+void put_data(std::span<const std::uint8_t> data, std::uint64_t offset, const Tensor& tensor) {
+  if (data.empty()) return;
+  const std::uint64_t bits = bits_of(tensor.dtype());
+  if (bits >= 8) {
+    std::memcpy(tensor.data() + offset, data.data(), data.size());
+    return;
+  }
+  const auto first = static_cast<std::int64_t>(offset * 8 / bits);
+  const auto n = std::min(static_cast<std::int64_t>(data.size() * 8 / bits), tensor.size() - first);
+  unpack(tensor.dtype(), data.data(), n, tensor.as<std::uint8_t>() + first);
+}
+
+/// The reverse: `length` bytes of a tensor's data from `offset` on.
+void get_data(const Tensor& tensor, std::uint64_t offset, std::uint64_t length, std::uint8_t* to) {
+  const std::uint64_t bits = bits_of(tensor.dtype());
+  if (length == 0) return;
+  if (bits >= 8 && tensor.contiguous()) {
+    std::memcpy(to, tensor.data() + offset, length);
+    return;
+  }
+  const auto first = static_cast<std::int64_t>(offset * 8 / bits);
+  const auto last =
+      std::min(static_cast<std::int64_t>(((offset + length) * 8 + bits - 1) / bits), tensor.size());
+  // By way of aligned memory: neither the request's bounds nor the frame keep to whole elements.
+  const std::uint64_t width = size_of(tensor.dtype());
+  std::vector<Bits128> whole((static_cast<std::uint64_t>(last - first) * width + 15) / 16);
+  ops::read_elements(tensor, first, last - first, whole.data());
+  const auto* elements = reinterpret_cast<const std::uint8_t*>(whole.data());
+  if (bits < 8) {
+    pack(tensor.dtype(), elements, last - first, to);
+  } else {
+    std::memcpy(to, elements + (offset - static_cast<std::uint64_t>(first) * width), length);
+  }
 }
 
 }  // namespace
@@ -113,7 +151,7 @@ Workspace::Reply Workspace::info(std::uint64_t id, const wire::Info& request) {
   wire::TensorInfoReply reply;
   reply.dtype = name_of(tensor->dtype());
   reply.shape.assign(tensor->shape().begin(), tensor->shape().end());
-  reply.bytes = static_cast<std::uint64_t>(byte_count(tensor->type));
+  reply.bytes = static_cast<std::uint64_t>(packed_byte_count(tensor->type));
   reply.contiguous = tensor->contiguous();
   reply.shared = !tensor->unique();
   return wire::encode_tensor_info(id, reply);
@@ -158,7 +196,7 @@ Result<bool> Workspace::receive(const wire::Upload& request) {
   }
   PendingUpload& upload = found->second;
   const TensorType& type = upload.tensor.type;
-  const auto total = static_cast<std::uint64_t>(byte_count(type));
+  const auto total = static_cast<std::uint64_t>(packed_byte_count(type));
   if (parse_dtype(request.dtype) != type.dtype ||
       !std::equal(request.shape.begin(), request.shape.end(), type.shape.begin(),
                   type.shape.end())) {
@@ -170,9 +208,7 @@ Result<bool> Workspace::receive(const wire::Upload& request) {
                                           std::to_string(upload.received) + " of " +
                                           std::to_string(total) + " have arrived");
   }
-  if (!request.data.empty()) {
-    std::memcpy(upload.tensor.data() + upload.received, request.data.data(), request.data.size());
-  }
+  put_data(request.data, upload.received, upload.tensor);
   upload.received += request.data.size();
   return upload.received == total;
 }
@@ -192,7 +228,7 @@ Workspace::Reply Workspace::upload(std::uint64_t id, const wire::Upload& request
 
 Workspace::Reply Workspace::download(std::uint64_t id, const wire::Download& request) {
   OUTRIGGER_TRY(const Tensor* tensor, store_.find(request.handle));
-  const auto total = static_cast<std::uint64_t>(byte_count(tensor->type));
+  const auto total = static_cast<std::uint64_t>(packed_byte_count(tensor->type));
   if (request.offset > total || request.length > total - request.offset) {
     return fail(ErrorCode::bad_index, std::to_string(request.length) + " bytes at offset " +
                                           std::to_string(request.offset) + " are outside of " +
@@ -207,22 +243,7 @@ Workspace::Reply Workspace::download(std::uint64_t id, const wire::Download& req
                     " bytes, asked for " + std::to_string(request.length));
   }
   wire::DataFrame reply = wire::encode_data(id, request.length);
-  std::uint8_t* to = reply.frame.data() + reply.data_offset;
-  const std::uint64_t width = size_of(tensor->dtype());
-  const std::uint64_t first = request.offset / width;
-  const std::uint64_t last = (request.offset + request.length + width - 1) / width;
-  if (request.length == 0) return std::move(reply.frame);
-  if (tensor->contiguous()) {
-    std::memcpy(to, tensor->data() + request.offset, request.length);
-  } else {
-    // By way of aligned memory: neither the request's bounds nor the frame keep to whole elements.
-    std::vector<std::uint64_t> whole(((last - first) * width + 7) / 8);
-    ops::read_elements(*tensor, static_cast<std::int64_t>(first),
-                       static_cast<std::int64_t>(last - first), whole.data());
-    std::memcpy(
-        to, reinterpret_cast<const std::uint8_t*>(whole.data()) + (request.offset - first * width),
-        request.length);
-  }
+  get_data(*tensor, request.offset, request.length, reply.frame.data() + reply.data_offset);
   return std::move(reply.frame);
 }
 
@@ -261,7 +282,7 @@ Result<std::shared_ptr<const Plan>> Workspace::plan_for(wire::Run& request) {
   if (request.program_id) return programs_.plan(*request.program_id, arguments);
   if (!request.program) return fail(ErrorCode::internal, "the program is gone");
   // Kept whole: the engine thread may have to plan again what was too large for the I/O thread.
-  return make_plan(memory_, std::make_shared<const Program>(*request.program), arguments);
+  return make_plan(memory_, std::make_shared<const Program>(*request.program), arguments, threads_);
 }
 
 /// As the store does, but what is being uploaded counts too.
@@ -283,18 +304,42 @@ Result<void> Workspace::check_new_handles(const std::vector<std::uint64_t>& hand
 }
 
 Result<void> Workspace::check_memory(const wire::Run& request, const Plan& plan) {
-  std::uint64_t needed = plan.peak_bytes;
-  for (std::size_t i = 0; i < request.args.size(); ++i) {
-    if (!plan.written[i]) continue;
-    const Tensor& tensor = **store_.find(request.args[i]);
-    if (repeats_elements(tensor))
-      needed += static_cast<std::uint64_t>(byte_count(tensor.type));
-    else if (request.atomic || !tensor.storage->buffer->unique())
-      needed += tensor.storage->buffer->bytes();
-  }
+  std::uint64_t needed = bytes_needed(request, plan, plan.peak);
+  if (memory_.fits(needed)) return {};
+  // The plan assumes the worst layout of the arguments; it may be better.
+  needed = bytes_needed(request, plan, find_peak(plan, layouts(request), threads_));
   if (memory_.fits(needed)) return {};
   return fail(ErrorCode::out_of_memory,
               "the program would exceed the memory limit: " + memory_.describe_excess(needed));
+}
+
+std::uint64_t Workspace::bytes_needed(const wire::Run& request, const Plan& plan,
+                                      const Peak& peak) {
+  std::uint64_t needed = peak.bytes;
+  for (std::size_t i = 0; i < request.args.size(); ++i) {
+    if (!plan.written[i]) continue;
+    const Tensor& tensor = **store_.find(request.args[i]);
+    const bool repeats = repeats_elements(tensor);
+    const std::size_t bytes = repeats ? static_cast<std::size_t>(byte_count(tensor.type))
+                                      : tensor.storage->buffer->bytes();
+    const bool shared = request.atomic || (!repeats && !tensor.storage->buffer->unique());
+    std::uint64_t copies = peak.argument_copies[i] + (repeats ? 1U : 0U) + (shared ? 1U : 0U);
+    for (; copies > 0; --copies) needed = saturating_add(needed, Memory::capacity_of(bytes));
+  }
+  return needed;
+}
+
+std::vector<ArgumentLayout> Workspace::layouts(const wire::Run& request) {
+  std::vector<ArgumentLayout> layouts;
+  for (const std::uint64_t handle : request.args) {
+    const Tensor& tensor = **store_.find(handle);
+    const auto holders =
+        std::count_if(request.args.begin(), request.args.end(), [&](std::uint64_t other) {
+          return (**store_.find(other)).storage->buffer == tensor.storage->buffer;
+        });
+    layouts.push_back({tensor.contiguous(), holders == 1});
+  }
+  return layouts;
 }
 
 /// A tensor that repeats elements (a constant, a broadcast) gets memory for each before it is
@@ -319,6 +364,12 @@ Workspace::Reply Workspace::run(std::uint64_t id, const wire::Run& request, ops:
   }
   OUTRIGGER_CHECK(check_new_handles(request.results));
   OUTRIGGER_CHECK(check_memory(request, plan));
+#ifndef NDEBUG
+  const std::uint64_t before = memory_.used();
+  const std::uint64_t most =
+      bytes_needed(request, plan, find_peak(plan, layouts(request), threads_));
+  memory_.reset_watermark();
+#endif
   OUTRIGGER_CHECK(make_arguments_dense(request, plan, context));
   boost::container::small_vector<Tensor, 4> arguments;
   for (const std::uint64_t handle : request.args) arguments.push_back(**store_.find(handle));
@@ -330,6 +381,7 @@ Workspace::Reply Workspace::run(std::uint64_t id, const wire::Run& request, ops:
       undo.emplace_back(argument.storage, argument.storage->buffer);
   }
   Outcome outcome = execute(context, plan, std::span(arguments.data(), arguments.size()));
+  assert(memory_.watermark() - before <= most && "a program took more memory than was planned");
   if (outcome.error) {
     for (auto& [storage, buffer] : undo) storage->buffer = buffer;
     for (std::size_t i = 0; i < request.args.size() && !request.atomic; ++i) {

@@ -16,9 +16,13 @@ std::vector<OpRow> build_rows() {
   register_shape(rows);
   register_slice(rows);
   register_unary(rows);
+  register_math(rows);
+  register_bits(rows);
   register_binary(rows);
   register_compare(rows);
   register_select(rows);
+  register_cast(rows);
+  register_complex(rows);
   register_reduce(rows);
   register_argminmax(rows);
   register_scan(rows);
@@ -26,7 +30,9 @@ std::vector<OpRow> build_rows() {
   register_linalg(rows);
   register_decompose(rows);
   register_index(rows);
+  register_take(rows);
   register_sort(rows);
+  register_top_k(rows);
   register_control(rows);
   return rows;
 }
@@ -96,6 +102,7 @@ class JsonWriter {
     }
     out_ += "],\n      \"results\": ";
     out_ += row.kind == Kind::control ? "\"regions\"" : std::to_string(row.results);
+    out_ += std::string(",\n      \"complex\": ") + (takes_complex(row) ? "true" : "false");
     out_ += ",\n      \"in_place\": " + (row.in_place < 0 ? "null" : std::to_string(row.in_place));
     out_ += ",\n      \"doc\": " + quote(row.doc) + "\n    }";
   }

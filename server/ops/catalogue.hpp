@@ -15,14 +15,18 @@ OUTRIGGER_EXPORT std::string describe_ops_json();
 OUTRIGGER_EXPORT std::string_view catalogue_hash();
 
 /// Each family adds its rows.
+void register_cast(std::vector<OpRow>& rows);
 void register_binary(std::vector<OpRow>& rows);
+void register_bits(std::vector<OpRow>& rows);
 void register_compare(std::vector<OpRow>& rows);
+void register_complex(std::vector<OpRow>& rows);
 void register_control(std::vector<OpRow>& rows);
 void register_creation(std::vector<OpRow>& rows);
 void register_dot(std::vector<OpRow>& rows);
 void register_linalg(std::vector<OpRow>& rows);
 void register_decompose(std::vector<OpRow>& rows);
 void register_index(std::vector<OpRow>& rows);
+void register_math(std::vector<OpRow>& rows);
 void register_reduce(std::vector<OpRow>& rows);
 void register_argminmax(std::vector<OpRow>& rows);
 void register_scan(std::vector<OpRow>& rows);
@@ -30,6 +34,8 @@ void register_select(std::vector<OpRow>& rows);
 void register_shape(std::vector<OpRow>& rows);
 void register_slice(std::vector<OpRow>& rows);
 void register_sort(std::vector<OpRow>& rows);
+void register_take(std::vector<OpRow>& rows);
+void register_top_k(std::vector<OpRow>& rows);
 void register_unary(std::vector<OpRow>& rows);
 
 }  // namespace outrigger::ops

@@ -100,6 +100,17 @@ Result<void> lu(const RunCall& call) {
   return {};
 }
 
+std::uint64_t lu_scratch(const ScratchCall& call) {
+  const auto shape = square_shape(*call.in[0].type);
+  if (!shape) return 0;
+  const std::int64_t n = shape->rows;
+  return with_real(call.in[0].type->dtype, [&](auto tag) {
+    return contiguous_operands<0>(call) +
+           batch_scratch(call, shape->batch,
+                         bytes_of<typename decltype(tag)::type>(n * n) + bytes_of<int>(2 * n));
+  });
+}
+
 Result<void> run_lu(const RunCall& call) {
   return with_real(call.in[0].dtype(),
                    [&](auto tag) { return lu<typename decltype(tag)::type>(call); });
@@ -134,8 +145,7 @@ struct QrPlan {
   std::int64_t m, n, k, width;
   std::int64_t lwork = 1;
 
-  static Result<QrPlan> make(const Lapack<T>& lib, std::int64_t m, std::int64_t n,
-                             std::int64_t width) {
+  static QrPlan make(const Lapack<T>& lib, std::int64_t m, std::int64_t n, std::int64_t width) {
     QrPlan plan{m, n, std::min(m, n), width};
     T answer{1};
     const int query = -1;
@@ -199,7 +209,7 @@ Result<void> qr(const RunCall& call) {
       q[i] = i % (m * width) % (width + 1) == 0 ? T{1} : T{0};
     return {};
   }
-  OUTRIGGER_TRY(const QrPlan<T> plan, QrPlan<T>::make(*lib, m, n, width));
+  const auto plan = QrPlan<T>::make(*lib, m, n, width);
   OUTRIGGER_CHECK(for_each_matrix(call.context, shape.batch, 2 * m * n * std::max(plan.k, width),
                                   plan.scratch_bytes(), [&](std::byte* scratch, std::int64_t i) {
                                     const T* from = a.as<T>() + i * m * n;
@@ -214,6 +224,18 @@ Result<void> qr(const RunCall& call) {
                                     return true;
                                   }));
   return {};
+}
+
+std::uint64_t qr_scratch(const ScratchCall& call) {
+  const auto shape = matrix_shape(*call.in[0].type);
+  if (!shape || smaller(*shape) == 0) return contiguous_operands<0>(call);
+  return with_real(call.in[0].type->dtype, [&](auto tag) -> std::uint64_t {
+    using T = typename decltype(tag)::type;
+    const auto lib = lapack<T>();
+    if (!lib) return 0;
+    const auto plan = QrPlan<T>::make(**lib, shape->rows, shape->columns, call.out[0].shape.back());
+    return contiguous_operands<0>(call) + batch_scratch(call, shape->batch, plan.scratch_bytes());
+  });
 }
 
 Result<void> run_qr(const RunCall& call) {
@@ -250,51 +272,79 @@ void write_eigen(const T* values, const T* vectors, std::int64_t n, int* order, 
 }
 
 template <typename T>
+struct EighPlan {
+  std::int64_t n;
+  std::int64_t lwork;
+  int integers = 1;
+
+  static EighPlan make(const Lapack<T>& lib, std::int64_t n) {
+    const auto order = static_cast<int>(n);
+    const int query = -1;
+    EighPlan plan{n, 1};
+    T answer{1};
+    int info = 0;
+    lib.syevd("V", "U", &order, &answer, &order, &answer, &answer, &query, &plan.integers, &query,
+              &info, 1, 1);
+    plan.lwork = workspace(answer);
+    return plan;
+  }
+
+  std::int64_t scratch_bytes() const {
+    return bytes_of<T>(n * n + n + lwork) + bytes_of<int>(std::max<std::int64_t>(integers, n));
+  }
+
+  bool run(const Lapack<T>& lib, std::byte* scratch, const T* from, T* w, T* v) const {
+    T* matrix = reinterpret_cast<T*>(scratch);
+    T* values = matrix + n * n;
+    T* work = values + n;
+    int* iwork = reinterpret_cast<int*>(work + lwork);
+    const auto order = static_cast<int>(n);
+    const auto size = static_cast<int>(lwork);
+    std::copy_n(from, n * n, matrix);
+    int info = 0;
+    // What is lower in C order is upper in Fortran's.
+    lib.syevd("V", "U", &order, matrix, &order, values, work, &size, iwork, &integers, &info, 1, 1);
+    if (info == 0) write_eigen(values, matrix, n, iwork, w, v);
+    return info == 0;
+  }
+};
+
+template <typename T>
 Result<void> eigh(const RunCall& call) {
   OUTRIGGER_TRY(const Lapack<T>* lib, lapack<T>());
   OUTRIGGER_TRY(const Tensor a, to_contiguous(call.context, call.in[0]));
   OUTRIGGER_TRY(const MatrixShape shape, square_shape(a.type));
   const std::int64_t n = shape.rows;
   if (n == 0) return {};
-  const auto order = static_cast<int>(n);
-  const int query = -1;
-  T answer{1};
-  int integers = 1;
-  int info = 0;
-  // What is lower in C order is upper in Fortran's.
-  lib->syevd("V", "U", &order, &answer, &order, &answer, &answer, &query, &integers, &query, &info,
-             1, 1);
-  const std::int64_t size = workspace(answer);
-  const auto lwork = static_cast<int>(size);
+  const auto plan = EighPlan<T>::make(*lib, n);
   OUTRIGGER_TRY(const std::int64_t failed,
-                for_each_matrix(call.context, shape.batch, 8 * n * n * n,
-                                bytes_of<T>(n * n + n + size) +
-                                    bytes_of<int>(std::max<std::int64_t>(integers, n)),
+                for_each_matrix(call.context, shape.batch, 8 * n * n * n, plan.scratch_bytes(),
                                 [&](std::byte* scratch, std::int64_t i) {
-                                  T* matrix = reinterpret_cast<T*>(scratch);
-                                  T* values = matrix + n * n;
-                                  T* work = values + n;
-                                  int* iwork = reinterpret_cast<int*>(work + size);
                                   const T* from = a.as<T>() + i * n * n;
                                   T* w = call.out[0].as<T>() + i * n;
                                   T* v = call.out[1].as<T>() + i * n * n;
-                                  if (!all_finite(from, n * n)) {
-                                    fill_nan(w, n);
-                                    fill_nan(v, n * n);
-                                    return true;
-                                  }
-                                  std::copy_n(from, n * n, matrix);
-                                  int outcome = 0;
-                                  lib->syevd("V", "U", &order, matrix, &order, values, work, &lwork,
-                                             iwork, &integers, &outcome, 1, 1);
-                                  if (outcome != 0) return false;
-                                  write_eigen(values, matrix, n, iwork, w, v);
+                                  if (all_finite(from, n * n))
+                                    return plan.run(*lib, scratch, from, w, v);
+                                  fill_nan(w, n);
+                                  fill_nan(v, n * n);
                                   return true;
                                 }));
   if (failed >= 0) {
     return fail(ErrorCode::bad_value, matrix_text(a, failed) + ": no convergence");
   }
   return {};
+}
+
+std::uint64_t eigh_scratch(const ScratchCall& call) {
+  const auto shape = square_shape(*call.in[0].type);
+  if (!shape || shape->rows == 0) return contiguous_operands<0>(call);
+  return with_real(call.in[0].type->dtype, [&](auto tag) -> std::uint64_t {
+    using T = typename decltype(tag)::type;
+    const auto lib = lapack<T>();
+    if (!lib) return 0;
+    const auto plan = EighPlan<T>::make(**lib, shape->rows);
+    return contiguous_operands<0>(call) + batch_scratch(call, shape->batch, plan.scratch_bytes());
+  });
 }
 
 Result<void> run_eigh(const RunCall& call) {
@@ -411,6 +461,19 @@ Result<void> svd(const RunCall& call) {
   return {};
 }
 
+std::uint64_t svd_scratch(const ScratchCall& call) {
+  const auto shape = matrix_shape(*call.in[0].type);
+  if (!shape || smaller(*shape) == 0) return contiguous_operands<0>(call);
+  return with_real(call.in[0].type->dtype, [&](auto tag) -> std::uint64_t {
+    using T = typename decltype(tag)::type;
+    const auto lib = lapack<T>();
+    if (!lib) return 0;
+    const Dims& vt = call.out[2].shape;
+    const auto plan = SvdPlan<T>::make(**lib, *shape, call.out[0].shape.back(), vt[vt.size() - 2]);
+    return contiguous_operands<0>(call) + batch_scratch(call, shape->batch, plan.scratch_bytes());
+  });
+}
+
 Result<void> run_svd(const RunCall& call) {
   return with_real(call.in[0].dtype(),
                    [&](auto tag) { return svd<typename decltype(tag)::type>(call); });
@@ -433,6 +496,7 @@ void register_decompose(std::vector<OpRow>& rows) {
       .results = 3,
       .infer = infer_lu,
       .run = run_lu,
+      .scratch = lu_scratch,
       .doc = "p, l, u with a = p · l · u for the square matrices in the last two axes: a "
              "permutation in the operand's dtype, a lower triangle with ones on its diagonal, an "
              "upper triangle. Integers become f32 in l and u. A singular matrix has zeros on u's "
@@ -449,6 +513,7 @@ void register_decompose(std::vector<OpRow>& rows) {
       .results = 2,
       .infer = infer_qr,
       .run = run_qr,
+      .scratch = qr_scratch,
       .doc = "q, r with a = q · r for the matrices {…, m, n}: orthonormal columns and an upper "
              "triangle. r's diagonal is not negative, but where a column was zero below the "
              "diagonal already (as in the last row of a square matrix): those keep their sign, as "
@@ -463,6 +528,7 @@ void register_decompose(std::vector<OpRow>& rows) {
       .results = 2,
       .infer = infer_eigh,
       .run = run_eigh,
+      .scratch = eigh_scratch,
       .doc = "Eigenvalues {…, n} and eigenvectors {…, n, n} (in columns) of symmetric matrices; "
              "reads the lower triangle. Sorted by falling magnitude as in Nx, of equals the "
              "positive first; each vector's element of the largest magnitude is positive. Integers "
@@ -478,6 +544,7 @@ void register_decompose(std::vector<OpRow>& rows) {
       .results = 3,
       .infer = infer_svd,
       .run = run_svd,
+      .scratch = svd_scratch,
       .doc = "u, s, vt with a = u · diag(s) · vt for the matrices {…, m, n}; s {…, k} falls. Each "
              "row of vt, and each further column of u, has its element of the largest magnitude "
              "positive. Integers become f32; NaN or infinity gives NaN. Divide and conquer, "

@@ -1,9 +1,13 @@
+#define EIGEN_DONT_PARALLELIZE
 #include <algorithm>
 #include <array>
+
+#include <Eigen/Core>
 
 #include "ops/catalogue.hpp"
 #include "ops/gemm.hpp"
 #include "ops/kernels.hpp"
+#include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
 #include "ops/strided.hpp"
 
@@ -128,11 +132,97 @@ Result<JoinedAxes> join(const Context& context, const Tensor& tensor, const Dims
   return joined;
 }
 
+/// Batch, free, contracted axes.
+Dims left_order(std::size_t rank, const Axes& axes) {
+  Dims order = axes.left_batch;
+  const Dims free = free_axes(rank, axes.left, axes.left_batch);
+  order.append(free.begin(), free.end());
+  order.append(axes.left.begin(), axes.left.end());
+  return order;
+}
+
+/// Batch, contracted, free axes.
+Dims right_order(std::size_t rank, const Axes& axes) {
+  Dims order = axes.right_batch;
+  const Dims free = free_axes(rank, axes.right, axes.right_batch);
+  order.append(axes.right.begin(), axes.right.end());
+  order.append(free.begin(), free.end());
+  return order;
+}
+
+struct Sizes {
+  std::int64_t batch, m, k, n;
+};
+
+Sizes sizes_of(const TensorType& left, const TensorType& right, const Axes& axes) {
+  return {count_along(left.shape, axes.left_batch),
+          count_along(left.shape, free_axes(left.shape.size(), axes.left, axes.left_batch)),
+          count_along(left.shape, axes.left),
+          count_along(right.shape, free_axes(right.shape.size(), axes.right, axes.right_batch))};
+}
+
+std::uint64_t dot_scratch(const ScratchCall& call) {
+  const TensorType& left = *call.in[0].type;
+  const TensorType& right = *call.in[1].type;
+  const std::array<InferOperand, 2> operands{InferOperand{left}, InferOperand{right}};
+  const auto axes = dot_axes(InferCall{operands, call.attrs});
+  if (!axes) return 0;
+  if (is_complex(left.dtype)) {
+    return contiguous_bytes(call.in[0], left_order(left.shape.size(), *axes)) +
+           contiguous_bytes(call.in[1], right_order(right.shape.size(), *axes));
+  }
+  const Sizes sizes = sizes_of(left, right, *axes);
+  const std::size_t element = std::max<std::size_t>(2, size_of(left.dtype));
+  std::uint64_t bytes =
+      gemm::scratch_bytes(sizes.batch, sizes.m, sizes.k, sizes.n, element, call.threads);
+  // A table for each group of axes, at most.
+  for (const std::int64_t count : {sizes.batch, sizes.m, sizes.k, sizes.batch, sizes.k, sizes.n})
+    bytes += buffer_bytes(count * std::int64_t{sizeof(std::int64_t)});
+  return bytes;
+}
+
+/// Rows of a complex result that are one task. Fixed, as rounding depends on it.
+constexpr std::int64_t panel_rows = 256;
+
+/// Complex numbers: Eigen's product of operands in C order.
+template <typename T>
+Result<void> multiply_complex(const RunCall& call, const Axes& axes) {
+  const Sizes s = sizes_of(call.in[0].type, call.in[1].type, axes);
+  OUTRIGGER_TRY(const Tensor left,
+                to_contiguous(call.context,
+                              permute(call.in[0], left_order(call.in[0].shape().size(), axes))));
+  OUTRIGGER_TRY(const Tensor right,
+                to_contiguous(call.context,
+                              permute(call.in[1], right_order(call.in[1].shape().size(), axes))));
+  if (s.batch * s.m * s.n == 0) return {};
+  using Matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  const std::int64_t panels = (s.m + panel_rows - 1) / panel_rows;
+  return parallel_ranges(
+      call.context, s.batch * panels, 1, s.batch * s.m * s.n * std::max<std::int64_t>(1, s.k),
+      [&](int, std::int64_t begin, std::int64_t end) {
+        for (std::int64_t task = begin; task < end; ++task) {
+          const std::int64_t group = task / panels;
+          const std::int64_t row = task % panels * panel_rows;
+          const std::int64_t rows = std::min(panel_rows, s.m - row);
+          const T* a = left.as<const T>() + (group * s.m + row) * s.k;
+          const T* b = right.as<const T>() + group * s.k * s.n;
+          T* c = call.out[0].as<T>() + (group * s.m + row) * s.n;
+          Eigen::Map<Matrix>(c, rows, s.n).noalias() =
+              Eigen::Map<const Matrix>(a, rows, s.k) * Eigen::Map<const Matrix>(b, s.k, s.n);
+        }
+      });
+}
+
 Result<void> run_dot(const RunCall& call) {
   const Tensor& left = call.in[0];
   const Tensor& right = call.in[1];
   const std::array<InferOperand, 2> operands{InferOperand{left.type}, InferOperand{right.type}};
   OUTRIGGER_TRY(const Axes axes, dot_axes(InferCall{operands, call.attrs}));
+  if (is_complex(call.out[0].dtype())) {
+    return with_complex_type(call.out[0].dtype(), [&](auto tag) {
+      return multiply_complex<typename decltype(tag)::type>(call, axes);
+    });
+  }
   const Context& context = call.context;
   OUTRIGGER_TRY(const JoinedAxes left_batch, join(context, left, axes.left_batch));
   OUTRIGGER_TRY(const JoinedAxes rows,
@@ -168,14 +258,16 @@ void register_dot(std::vector<OpRow>& rows) {
                       {"right_axes", integers, false, "",
                        "contracted axes of the right operand; by default its last but one"},
                       {"right_batch_axes", integers, false, "", "batch axes of the right operand"}},
+            .complex = true,
             .infer = infer_dot,
             .run = run_dot,
+            .scratch = dot_scratch,
             .doc = "Sum of products over the contracted axes. Shape: batch axes, then the other "
                    "axes of the left, then those of the right. "
                    "Operands meet in one dtype, which the result keeps; integers wrap around. "
                    "Each element is summed in one fixed order, whatever the number of threads. "
                    "Blocked as in Goto and van de Geijn, Anatomy of High-Performance Matrix "
-                   "Multiplication (2008)."});
+                   "Multiplication (2008). Complex numbers: Eigen's product."});
 }
 
 }  // namespace outrigger::ops

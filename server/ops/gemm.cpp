@@ -12,8 +12,11 @@ namespace outrigger::ops::gemm {
 namespace {
 
 /// Rows of A that one task packs, some 700 KiB: they stay in the L2 cache while all of B passes by.
+constexpr std::int64_t rows_of(std::size_t element_bytes) {
+  return std::int64_t{1792} / static_cast<std::int64_t>(element_bytes) / tile_rows * tile_rows;
+}
 template <typename C>
-constexpr std::int64_t block_rows = std::int64_t{1792} / sizeof(C) / tile_rows* tile_rows;
+constexpr std::int64_t block_rows = rows_of(sizeof(C));
 /// Columns of B that are packed at once, for all threads: they stay in the last cache.
 constexpr std::int64_t block_columns = 4096;
 /// Below this many multiplications a product is one task.
@@ -246,6 +249,24 @@ class Product {
 };
 
 }  // namespace
+
+std::uint64_t scratch_bytes(std::int64_t batch, std::int64_t m, std::int64_t k, std::int64_t n,
+                            std::size_t element, int threads) {
+  if (batch == 0 || m == 0 || n == 0 || k == 0) return 0;
+  const auto bytes = static_cast<std::int64_t>(element);
+  const std::int64_t columns = 2 * static_cast<std::int64_t>(vector_bytes) / bytes;
+  const std::int64_t rows = std::min(rows_of(element), round_up(m, tile_rows));
+  const std::int64_t left = rows * a_pitch;
+  const std::int64_t right = std::min(depth, k) * round_up(std::min(n, block_columns), columns);
+  std::uint64_t most =
+      Memory::capacity_of(static_cast<std::size_t>((left + right) * threads * bytes));
+  if (m == 1 || n == 1) {
+    const std::int64_t vectors = batch * k + batch * m * n * ((k + dot_chunk - 1) / dot_chunk);
+    most = std::max<std::uint64_t>(most,
+                                   Memory::capacity_of(static_cast<std::size_t>(vectors * bytes)));
+  }
+  return most;
+}
 
 template <typename T>
 Result<void> multiply(const Context& context, const Matrices<T>& left, const Matrices<T>& right,

@@ -45,6 +45,10 @@ struct Unsigned<T> {
 template <typename T>
 using ComputeType = std::conditional_t<std::is_same_v<T, std::uint8_t>, std::uint16_t, T>;
 
+/// Bytes of memory that multiply takes for these sizes, at most; `element` is what ComputeType has.
+std::uint64_t scratch_bytes(std::int64_t batch, std::int64_t m, std::int64_t k, std::int64_t n,
+                            std::size_t element, int threads);
+
 /// T: f32, f64 or an unsigned integer.
 /// out[batch][m][n] = left[batch][m][k] · right[batch][k][n], out in C order.
 /// Memory: packed pieces of the operands, some MiB at most and never whole copies.

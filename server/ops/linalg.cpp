@@ -245,6 +245,35 @@ Result<void> run_solve(const RunCall& call) {
                    [&](auto tag) { return solve<typename decltype(tag)::type>(call); });
 }
 
+/// Copies of operands that are not in C order, and Factors with `more` elements for each matrix.
+std::uint64_t factor_scratch(const ScratchCall& call, std::int64_t more) {
+  const auto shape = square_shape(*call.in[0].type);
+  if (!shape) return 0;
+  return with_real(call.in[0].type->dtype, [&](auto tag) {
+    return batch_scratch(call, shape->batch,
+                         Factors<typename decltype(tag)::type>::bytes(shape->rows, more));
+  });
+}
+
+std::uint64_t solve_scratch(const ScratchCall& call) {
+  const auto sides = right_hand_sides(*call.in[0].type, *call.in[1].type, true);
+  if (!sides) return 0;
+  return contiguous_operands<0, 1>(call) + factor_scratch(call, sides->rows * sides->columns);
+}
+
+std::uint64_t determinant_scratch(const ScratchCall& call) {
+  return contiguous_operands<0>(call) + factor_scratch(call, 0);
+}
+
+std::uint64_t invert_scratch(const ScratchCall& call) {
+  return contiguous_operands<0>(call) + factor_scratch(call, call.in[0].type->shape.back());
+}
+
+/// Without scratch for a matrix.
+std::uint64_t plain_scratch(const ScratchCall& call) {
+  return contiguous_operands<0>(call) + buffer_bytes(0);
+}
+
 /// Small orders by the closed formulas, as Nx does, in double.
 template <typename T>
 T small_determinant(const T* a, std::int64_t n) {
@@ -377,6 +406,7 @@ void register_linalg(std::vector<OpRow>& rows) {
       .operands = {{"tensor"}},
       .infer = infer_square,
       .run = run_cholesky,
+      .scratch = plain_scratch,
       .doc = "Lower triangular l with l · transpose(l) = a, for each matrix in the last two axes: "
              "{…, n, n}. Reads the lower triangle. Integers become f32. `bad_shape` if not square, "
              "`bad_value` if not positive definite; NaN for a matrix with NaN or infinity. "
@@ -393,6 +423,7 @@ void register_linalg(std::vector<OpRow>& rows) {
                  "op(a): \"none\", \"transpose\", or \"conjugate\" (without transposing)"}},
       .infer = infer_triangular_solve,
       .run = run_triangular_solve,
+      .scratch = plain_scratch,
       .doc = "Solves op(a) · x = b for triangular a: {…, n, n}; b: {…, n} or {…, n, m} ({…, m, n} "
              "on the other side). x has the shape of b. Integers become f32. `bad_value` if there "
              "is a zero on a diagonal. BLAS's trsm."});
@@ -403,6 +434,7 @@ void register_linalg(std::vector<OpRow>& rows) {
       .operands = {{"a"}, {"b"}},
       .infer = infer_solve,
       .run = run_solve,
+      .scratch = solve_scratch,
       .doc = "Solves a · x = b. a: {…, n, n}; b: {…, n} or {…, n, m}; x has the shape of b. "
              "Integers become f32. `bad_value` if a matrix is singular. LU with partial pivoting, "
              "LAPACK's getrf and getrs."});
@@ -413,6 +445,7 @@ void register_linalg(std::vector<OpRow>& rows) {
       .operands = {{"tensor"}},
       .infer = infer_determinant,
       .run = run_determinant,
+      .scratch = determinant_scratch,
       .doc = "Determinants of the matrices in the last two axes: {…, n, n} to {…}. Integers become "
              "f32. Orders up to 3 by the closed formulas, others by LU; 0 if singular."});
   rows.push_back(OpRow{
@@ -422,6 +455,7 @@ void register_linalg(std::vector<OpRow>& rows) {
       .operands = {{"tensor"}},
       .infer = infer_square,
       .run = run_invert,
+      .scratch = invert_scratch,
       .doc = "Inverses of the matrices in the last two axes: {…, n, n}. Integers become f32. NaN "
              "for a matrix that is singular to working precision, as Nx documents. LU with partial "
              "pivoting after scaling the rows, LAPACK's getrf and getri."});

@@ -9,6 +9,7 @@
 
 #include "ops/kernels.hpp"
 #include "ops/lapack.hpp"
+#include "ops/scratch.hpp"
 #include "ops/transpose.hpp"
 #include "tensor/tensor.hpp"
 
@@ -74,6 +75,13 @@ Result<std::int64_t> for_each_matrix(const Context& context, std::int64_t batch,
                                     }
                                   }));
   return failed.load() == std::numeric_limits<std::int64_t>::max() ? -1 : failed.load();
+}
+
+/// What for_each_matrix takes, for rows' `scratch`.
+inline std::uint64_t batch_scratch(const ScratchCall& call, std::int64_t batch,
+                                   std::int64_t scratch_bytes) {
+  const std::int64_t threads = batch > 1 ? call.threads : 1;
+  return buffer_bytes((scratch_bytes + 63) / 64 * 64 * threads);
 }
 
 /// "the matrix", or which of a batch.

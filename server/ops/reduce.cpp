@@ -3,8 +3,10 @@
 #include <limits>
 
 #include "ops/catalogue.hpp"
+#include "ops/complex_math.hpp"
 #include "ops/op.hpp"
 #include "ops/reduction.hpp"
+#include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
 
 namespace outrigger::ops {
@@ -13,12 +15,14 @@ namespace {
 // A reducer lifts elements to an accumulator and combines two of them. Combination must be
 // associative up to rounding: lanes, blocks and threads regroup it, always in the same way.
 
-/// f32 accumulates in f64, as Nx.BinaryBackend does.
+/// f32 accumulates in f64, c64 in c128, as Nx.BinaryBackend does.
 template <typename T>
 using SumAccumulator = std::conditional_t<
     std::is_floating_point_v<T>, double,
-    std::conditional_t<sizeof(T) == 8, std::int64_t,
-                       std::conditional_t<std::is_signed_v<T>, std::int32_t, std::uint32_t>>>;
+    std::conditional_t<
+        is_complex_v<T>, std::complex<double>,
+        std::conditional_t<sizeof(T) == 8, std::int64_t,
+                           std::conditional_t<std::is_signed_v<T>, std::int32_t, std::uint32_t>>>>;
 
 template <typename T>
 struct Sum {
@@ -32,7 +36,7 @@ struct Product {
   using Accumulator = SumAccumulator<T>;
   static constexpr Accumulator identity = 1;
   static Accumulator lift(T x) { return static_cast<Accumulator>(x); }
-  static Accumulator combine(Accumulator a, Accumulator b) { return a * b; }
+  static Accumulator combine(Accumulator a, Accumulator b) { return times(a, b); }
 };
 template <typename T>
 struct Maximum {
@@ -54,14 +58,14 @@ template <typename T>
 struct All {
   using Accumulator = std::uint8_t;
   static constexpr std::uint8_t identity = 1;
-  static std::uint8_t lift(T x) { return x != 0 ? 1 : 0; }
+  static std::uint8_t lift(T x) { return x != T{0} ? 1 : 0; }
   static std::uint8_t combine(std::uint8_t a, std::uint8_t b) { return a & b; }
 };
 template <typename T>
 struct Any {
   using Accumulator = std::uint8_t;
   static constexpr std::uint8_t identity = 0;
-  static std::uint8_t lift(T x) { return x != 0 ? 1 : 0; }
+  static std::uint8_t lift(T x) { return x != T{0} ? 1 : 0; }
   static std::uint8_t combine(std::uint8_t a, std::uint8_t b) { return a | b; }
 };
 
@@ -96,6 +100,14 @@ void reduce_columns(const T* x, std::int64_t rows, std::int64_t stride, std::int
   }
 }
 
+std::int64_t column_width(std::int64_t inner) { return std::min(inner, column_tile); }
+std::int64_t block_rows(std::int64_t width) {
+  return std::max<std::int64_t>(1, block_elements / width);
+}
+std::int64_t block_count(std::int64_t reduced, std::int64_t width) {
+  return std::max<std::int64_t>(1, (reduced + block_rows(width) - 1) / block_rows(width));
+}
+
 /// Reduces the middle axis of a [outer][reduced][inner] array. Work is cut into blocks of about
 /// block_elements; partial results of a column are combined in order.
 template <typename R, typename T, typename Out>
@@ -105,11 +117,10 @@ Result<void> reduce_middle(const RunCall& call, const Folded& x, Out* out) {
   if (outputs == 0) return {};
   const T* base = x.tensor.as<T>();
   const bool runs = x.inner == 1;
-  const std::int64_t width = runs ? 1 : std::min(x.inner, column_tile);
+  const std::int64_t width = column_width(x.inner);
   const std::int64_t column_tiles = (x.inner + width - 1) / width;
-  const std::int64_t rows_per_block = std::max<std::int64_t>(1, block_elements / width);
-  const std::int64_t blocks =
-      std::max<std::int64_t>(1, (x.reduced + rows_per_block - 1) / rows_per_block);
+  const std::int64_t rows_per_block = block_rows(width);
+  const std::int64_t blocks = block_count(x.reduced, width);
   OUTRIGGER_TRY(const BufferPtr partials,
                 call.context.memory.allocate(
                     static_cast<std::size_t>(blocks > 1 ? outputs * blocks : 0) * sizeof(A)));
@@ -160,22 +171,52 @@ Result<void> reduce_middle(const RunCall& call, const Folded& x, Out* out) {
 template <template <typename> typename R, typename OutOf>
 Result<void> run_reduction(const RunCall& call, OutOf) {
   OUTRIGGER_TRY(const Folded folded, fold(call.context, call.in[0], call.attrs));
-  return with_type(call.in[0].dtype(), [&](auto tag) {
+  const auto run = [&](auto tag) {
     using T = typename decltype(tag)::type;
     using Out = typename OutOf::template type<T>;
+    if constexpr (OutOf::wide && std::is_same_v<Out, float>) {
+      // Sums of small floats: they are rounded only once they are narrowed.
+      if (call.out[0].dtype() == DType::f64)
+        return reduce_middle<R<T>, T, double>(call, folded, call.out[0].as<double>());
+    }
     return reduce_middle<R<T>, T, Out>(call, folded, call.out[0].as<Out>());
-  });
+  };
+  if constexpr (OutOf::complex) {
+    if (is_complex(call.in[0].dtype())) return with_complex_type(call.in[0].dtype(), run);
+  }
+  return with_type(call.in[0].dtype(), run);
+}
+
+/// Partial results, if there is more than one block, and the operand in C order.
+std::uint64_t reduction_scratch(const ScratchCall& call) {
+  const Dims& shape = call.in[0].type->shape;
+  const auto axes = reduced_axes(shape.size(), call.attrs);
+  if (!axes) return 0;
+  const Folding folding = fold_shape(shape, *axes);
+  const std::int64_t outputs = folding.outer * folding.inner;
+  const std::int64_t blocks =
+      outputs == 0 ? 1 : block_count(folding.reduced, column_width(folding.inner));
+  constexpr std::int64_t accumulator_bytes = 8;
+  return contiguous_bytes(call.in[0], folding.order) +
+         (blocks > 1 ? buffer_bytes(outputs * blocks * accumulator_bytes) : 0);
 }
 
 struct AggregateType {
+  static constexpr bool complex = true;
+  static constexpr bool wide = true;
   template <typename T>
-  using type = std::conditional_t<std::is_floating_point_v<T>, T, SumAccumulator<T>>;
+  using type =
+      std::conditional_t<std::is_floating_point_v<T> || is_complex_v<T>, T, SumAccumulator<T>>;
 };
 struct SameType {
+  static constexpr bool complex = false;
+  static constexpr bool wide = false;
   template <typename T>
   using type = T;
 };
 struct PredicateType {
+  static constexpr bool complex = true;
+  static constexpr bool wide = false;
   template <typename T>
   using type = std::uint8_t;
 };
@@ -209,8 +250,11 @@ OpRow reduction(std::string_view name, Result<Inferred> (*infer)(const InferCall
       .operands = {{"tensor"}},
       .attrs = {{"axes", AttrType::integers, false, "", "axes to reduce; by default all"},
                 {"keep_axes", AttrType::boolean, false, "false", "keep reduced axes with size 1"}},
+      .complex = infer != infer_extremum,
+      .small_float_result = infer == infer_aggregate ? DType::f64 : DType::f32,
       .infer = infer,
       .run = run,
+      .scratch = reduction_scratch,
       .doc = doc};
 }
 
@@ -226,35 +270,36 @@ Result<Folded> fold(Context& context, const Tensor& tensor, const AttrView& attr
   return fold(context, tensor, axes);
 }
 
-Result<Folded> fold(Context& context, const Tensor& tensor, std::span<const std::int64_t> axes) {
-  const std::size_t rank = tensor.shape().size();
+Folding fold_shape(std::span<const std::int64_t> shape, std::span<const std::int64_t> axes) {
+  const std::size_t rank = shape.size();
   const auto reduced = [&](std::size_t axis) {
     return contains(axes, static_cast<std::int64_t>(axis));
   };
-  Folded folded;
+  Folding folding;
   // The pattern kept… reduced… kept… folds as it is; any other is brought to kept… reduced… first.
   std::size_t axis = 0;
-  for (; axis < rank && !reduced(axis); ++axis) folded.outer *= tensor.shape()[axis];
-  for (; axis < rank && (reduced(axis) || tensor.shape()[axis] == 1); ++axis)
-    folded.reduced *= tensor.shape()[axis];
-  for (; axis < rank && !reduced(axis); ++axis) folded.inner *= tensor.shape()[axis];
+  for (; axis < rank && !reduced(axis); ++axis) folding.outer *= shape[axis];
+  for (; axis < rank && (reduced(axis) || shape[axis] == 1); ++axis) folding.reduced *= shape[axis];
+  for (; axis < rank && !reduced(axis); ++axis) folding.inner *= shape[axis];
   if (axis == rank) {
-    OUTRIGGER_TRY(folded.tensor, to_contiguous(context, tensor));
-    return folded;
+    folding.order = all_axes(rank);
+    return folding;
   }
-  Dims order;
-  folded = Folded{};
-  for (axis = 0; axis < rank; ++axis) {
-    if (reduced(axis)) continue;
-    order.push_back(static_cast<std::int64_t>(axis));
-    folded.outer *= tensor.shape()[axis];
+  folding = Folding{};
+  for (const bool wanted : {false, true}) {
+    for (axis = 0; axis < rank; ++axis) {
+      if (reduced(axis) != wanted) continue;
+      folding.order.push_back(static_cast<std::int64_t>(axis));
+      (wanted ? folding.reduced : folding.outer) *= shape[axis];
+    }
   }
-  for (axis = 0; axis < rank; ++axis) {
-    if (!reduced(axis)) continue;
-    order.push_back(static_cast<std::int64_t>(axis));
-    folded.reduced *= tensor.shape()[axis];
-  }
-  OUTRIGGER_TRY(folded.tensor, to_contiguous(context, permute(tensor, order)));
+  return folding;
+}
+
+Result<Folded> fold(Context& context, const Tensor& tensor, std::span<const std::int64_t> axes) {
+  const Folding folding = fold_shape(tensor.shape(), axes);
+  Folded folded{{}, folding.outer, folding.reduced, folding.inner};
+  OUTRIGGER_TRY(folded.tensor, to_contiguous(context, permute(tensor, folding.order)));
   return folded;
 }
 

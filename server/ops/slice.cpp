@@ -3,6 +3,7 @@
 
 #include "ops/catalogue.hpp"
 #include "ops/kernels.hpp"
+#include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
 
 namespace outrigger::ops {
@@ -170,6 +171,7 @@ void register_slice(std::vector<OpRow>& rows) {
                                  {"strides", AttrType::integers, false, "1",
                                   "take each n-th element of the window"}},
                        .in_place = 0,
+                       .any_dtype = true,
                        .infer = infer_slice,
                        .view = view_slice,
                        .doc = "A window: from `starts` (an integer scalar for each axis) `lengths` "
@@ -181,8 +183,10 @@ void register_slice(std::vector<OpRow>& rows) {
       .kind = Kind::update,
       .operands = {{"tensor"}, {"slice"}, {"starts", true}},
       .in_place = 0,
+      .any_dtype = true,
       .infer = infer_put_slice,
       .run = run_put_slice,
+      .scratch = [](const ScratchCall& call) { return apart_bytes(call.in[1]); },
       .doc = "The tensor with the window at `starts` (an integer scalar for each axis) replaced by "
              "`slice`. Starts are "
              "moved so that it fits, as in Nx. Both meet in one dtype. Touches only the window."});
@@ -191,6 +195,7 @@ void register_slice(std::vector<OpRow>& rows) {
                        .kind = Kind::compute,
                        .operands = {{"tensors", true}},
                        .attrs = {{"axis", AttrType::integer, false, "0", "the axis to join along"}},
+                       .any_dtype = true,
                        .infer = infer_concatenate,
                        .run = run_concatenate,
                        .doc = "Joins tensors along an axis; the other axes must be equal "

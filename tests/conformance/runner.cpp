@@ -149,7 +149,7 @@ Failure check_case(Client& client, const Case& test) {
 }
 
 Failure check_fused(Client& client, const Case& test) {
-  if (test.op.empty() || !test.error.empty()) return std::nullopt;
+  if (test.op.empty() || !test.error.empty() || test.expected.size() != 1) return std::nullopt;
   // 0 … n-1: parameters; then two instructions for each of them; then the op; then what follows.
   const auto params = static_cast<ValueId>(test.args.size());
   Program fused;

@@ -8,8 +8,6 @@
 #include <stdexcept>
 #include <string_view>
 
-#include "ops/op.hpp"
-
 namespace outrigger::test {
 namespace {
 
@@ -46,6 +44,18 @@ Number number_of(const Object& object) {
       if (text == "nan") return std::numeric_limits<double>::quiet_NaN();
       const double infinity = std::numeric_limits<double>::infinity();
       return text == "infinity" ? infinity : -infinity;
+    }
+    case msgpack::type::MAP: {
+      const auto part = [&](std::string_view key) {
+        return std::visit(
+            [](auto number) {
+              if constexpr (std::is_arithmetic_v<decltype(number)>)
+                return static_cast<double>(number);
+              return 0.0;
+            },
+            number_of(at(object, key)));
+      };
+      return std::complex<double>{part("re"), part("im")};
     }
     default:
       return object.as<double>();
@@ -127,9 +137,10 @@ void wrap_instruction(const Object& object, Case& out) {
     instruction.in.push_back(id);
     out.args.push_back(data_of(operand));
   }
-  const ops::OpRow* row = ops::find_op(instruction.op);
-  for (int i = 0; i < (row == nullptr ? 1 : row->results); ++i)
-    instruction.out.push_back(static_cast<ValueId>(out.args.size()) + static_cast<ValueId>(i));
+  const Object* results = find(object, "results");
+  const auto count = results == nullptr ? std::size_t{1} : results->as<std::size_t>();
+  for (std::size_t i = 0; i < count; ++i)
+    instruction.out.push_back(static_cast<ValueId>(out.args.size() + i));
   out.op = instruction.op;
   out.program.outputs = instruction.out;
   out.program.body.push_back(std::move(instruction));

@@ -257,12 +257,14 @@ def errors():
     def f32(x):
         return tensor("f32", np.array(x, dtype=np.float64))
     vector, wide, square = f32([1, 2, 3]), f32([[1, 2, 3], [4, 5, 6]]), f32([[2, 1], [1, 2]])
-    for op in ["cholesky", "lu", "eigh", "determinant", "invert"]:
-        yield op_case(f"linalg/error/{op}/vector", op, [vector], error="bad_shape")
-        yield op_case(f"linalg/error/{op}/wide", op, [wide], error="bad_shape")
-    for op in ["qr", "svd"]:
-        yield op_case(f"linalg/error/{op}/vector", op, [vector], error="bad_shape")
-    yield op_case("linalg/error/qr/mode", "qr", [wide], attrs={"mode": "full"}, error="bad_attr")
+    for op, results in [("cholesky", 1), ("lu", 3), ("eigh", 2), ("determinant", 1), ("invert", 1)]:
+        yield op_case(f"linalg/error/{op}/vector", op, [vector], error="bad_shape", results=results)
+        yield op_case(f"linalg/error/{op}/wide", op, [wide], error="bad_shape", results=results)
+    for op, results in [("qr", 2), ("svd", 3)]:
+        yield op_case(f"linalg/error/{op}/vector", op, [vector], error="bad_shape", results=results)
+    yield op_case("linalg/error/qr/mode", "qr", [wide], attrs={"mode": "full"}, error="bad_attr",
+                  results=2)
+    yield op_case("linalg/error/lu/results", "lu", [square], error="bad_program", results=1)
     yield op_case("linalg/error/cholesky/indefinite", "cholesky", [f32([[1, 2], [2, 1]])],
                   error="bad_value")
     for op in ["solve", "triangular_solve"]:
