@@ -44,9 +44,9 @@ defmodule Outrigger.Nx.CompilerTest do
   defn reduction(x), do: Nx.reduce(x, 0, [axes: [0]], fn a, b -> Nx.max(a, b) + 1 end)
 
   defn puts(t, n) do
-    {t, _} =
-      while {t, i = 0}, i < n do
-        {Nx.indexed_put(t, Nx.new_axis(i, 0), i), i + 1}
+    {t, _, _} =
+      while {t, i = 0, n}, i < n do
+        {Nx.indexed_put(t, Nx.new_axis(i, 0), i), i + 1, n}
       end
 
     t
