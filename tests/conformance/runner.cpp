@@ -165,13 +165,16 @@ Failure check_fused(Client& client, const Case& test) {
   for (Operand& operand : op.in) {
     if (auto* id = std::get_if<ValueId>(&operand)) *id = params + 2 * *id + 1;
   }
-  op.out = {result};
+  ValueId next = result;
+  for (ValueId& id : op.out) id = next++;
+  fused.outputs = op.out;
   fused.body.push_back(std::move(op));
-  const std::vector<Instruction> after{instruction("add", {result, result}, result + 1),
-                                       instruction("multiply", {result + 1, result}, result + 2),
-                                       instruction(compare, {result + 2, result}, result + 3)};
+  const std::vector<Instruction> after{instruction("add", {result, result}, next),
+                                       instruction("multiply", {next, result}, next + 1),
+                                       instruction(compare, {next + 1, result}, next + 2)};
   fused.body.insert(fused.body.end(), after.begin(), after.end());
-  fused.outputs = {result, result + 2, result + 3};
+  fused.outputs.push_back(next + 1);
+  fused.outputs.push_back(next + 2);
   const Outcome together = carry_out(client, fused, test.args);
   if (!together.reply.ok()) return "fused: " + together.reply.text();
 
@@ -184,7 +187,7 @@ Failure check_fused(Client& client, const Case& test) {
   };
   const Data sum = run_alone("add", separate[0], separate[0]);
   separate.push_back(run_alone("multiply", sum, separate[0]));
-  separate.push_back(run_alone(compare, separate[1], separate[0]));
+  separate.push_back(run_alone(compare, separate.back(), separate[0]));
   if (auto text = compare_all(separate, together.outputs, {}, "fused result")) {
     return with_args(*text, test.args);
   }
