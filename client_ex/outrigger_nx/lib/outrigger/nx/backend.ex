@@ -179,14 +179,14 @@ defmodule Outrigger.Nx.Backend do
       else: ref |> Outrigger.to_binary!(limit: limit) |> Types.unpack(t.type, limit)
   end
 
-  # Nx has worked out type and shape without the daemon; if the two ever disagree, that is our bug.
+  # Nx has worked out type and size without the daemon; if the two ever disagree, that is our bug.
   defp check!(%T{type: type} = t, ref) do
-    actual = {Outrigger.type!(ref), Outrigger.shape!(ref)}
-    shape = List.to_tuple(Keyword.values(t.vectorized_axes) ++ Tuple.to_list(t.shape))
+    size = Nx.size(t) * Tuple.product(List.to_tuple(Keyword.values(t.vectorized_axes)))
+    actual = {Outrigger.type!(ref), Outrigger.Dtype.count(Outrigger.shape!(ref))}
 
-    if actual != {Types.atom(type), shape} do
-      raise "a bug of outrigger_nx: Nx expects #{Types.wire(type)} of shape #{inspect(shape)}, " <>
-              "the daemon has #{inspect(actual)}"
+    if actual != {Types.atom(type), size} do
+      raise "a bug of outrigger_nx: Nx expects #{size} elements of #{Types.wire(type)}, the daemon " <>
+              "has #{inspect(actual)}"
     end
   end
 
