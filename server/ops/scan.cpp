@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "ops/catalogue.hpp"
+#include "ops/complex_math.hpp"
 #include "ops/kernels.hpp"
 #include "ops/reduction.hpp"
 #include "ops/scratch.hpp"
@@ -16,7 +17,9 @@ namespace {
 // and results do not depend on how many there are.
 
 template <typename T>
-using Wide = std::conditional_t<std::is_same_v<T, float>, double, T>;
+using Wide = std::conditional_t<
+    std::is_same_v<T, float>, double,
+    std::conditional_t<std::is_same_v<T, std::complex<float>>, std::complex<double>, T>>;
 
 template <typename T>
 struct Sum {
@@ -30,9 +33,7 @@ template <typename T>
 struct Product {
   using Accumulator = Wide<T>;
   static constexpr Accumulator identity = 1;
-  static Accumulator combine(Accumulator a, Accumulator b) {
-    return static_cast<Accumulator>(a * b);
-  }
+  static Accumulator combine(Accumulator a, Accumulator b) { return times(a, b); }
 };
 template <typename T>
 struct Minimum {
@@ -289,7 +290,7 @@ Result<void> scan_columns(const RunCall& call, const Folded& x, bool reverse) {
       });
 }
 
-template <template <typename> typename F>
+template <template <typename> typename F, bool complex>
 Result<void> run_scan(const RunCall& call) {
   const Tensor& in = call.in[0];
   if (in.size() == 0) return {};
@@ -297,11 +298,15 @@ Result<void> run_scan(const RunCall& call) {
                 normalize_axis(call.attrs.integer("axis"), in.shape().size()));
   OUTRIGGER_TRY(const Folded folded, fold(call.context, in, std::span(&axis, 1)));
   const bool reverse = call.attrs.boolean("reverse");
-  return with_type(in.dtype(), [&](auto tag) {
+  const auto run = [&](auto tag) {
     using T = typename decltype(tag)::type;
     return folded.inner == 1 ? scan_lines<F<T>, T>(call, folded, reverse)
                              : scan_columns<F<T>, T>(call, folded, reverse);
-  });
+  };
+  if constexpr (complex) {
+    if (is_complex(in.dtype())) return with_complex_type(in.dtype(), run);
+  }
+  return with_type(in.dtype(), run);
 }
 
 std::uint64_t scan_scratch(const ScratchCall& call) {
@@ -311,7 +316,7 @@ std::uint64_t scan_scratch(const ScratchCall& call) {
   const Folding x = fold_shape(from.shape, std::span(&*axis, 1));
   const std::int64_t blocks = x.inner == 1 ? (x.reduced + block_elements - 1) / block_elements
                                            : cut_rows(x.outer, x.reduced, x.inner).blocks;
-  constexpr std::int64_t accumulator_bytes = 8;
+  const std::int64_t accumulator_bytes = is_complex(from.dtype) ? 16 : 8;
   return contiguous_bytes(call.in[0], x.order) +
          (blocks > 1 ? buffer_bytes(x.outer * blocks * x.inner * accumulator_bytes) : 0);
 }
@@ -340,16 +345,18 @@ OpRow scan(std::string_view name, Result<void> (*run)(const RunCall&), std::stri
 }  // namespace
 
 void register_scan(std::vector<OpRow>& rows) {
-  rows.push_back(scan("cumulative_sum", run_scan<Sum>,
+  rows.push_back(scan("cumulative_sum", run_scan<Sum, true>,
                       "Running sums along an axis. Keeps the dtype: integers wrap around, f32 is "
                       "added up in f64."));
-  rows.push_back(scan("cumulative_product", run_scan<Product>,
+  rows.back().complex = true;
+  rows.push_back(scan("cumulative_product", run_scan<Product, true>,
                       "Running products along an axis. Keeps the dtype: integers wrap around, f32 "
                       "is multiplied in f64."));
-  rows.push_back(scan("cumulative_min", run_scan<Minimum>,
+  rows.back().complex = true;
+  rows.push_back(scan("cumulative_min", run_scan<Minimum, false>,
                       "The smallest element so far along an axis. Keeps the dtype; NaN from the "
                       "first NaN on."));
-  rows.push_back(scan("cumulative_max", run_scan<Maximum>,
+  rows.push_back(scan("cumulative_max", run_scan<Maximum, false>,
                       "The largest element so far along an axis. Keeps the dtype; NaN from the "
                       "first NaN on."));
 }

@@ -437,19 +437,6 @@ defmodule Outrigger do
     end
   end
 
-  @doc """
-  A program to be kept that is sent before its first `call/3`, without waiting. What is wrong with
-  its form, the results of that call tell.
-
-      iex> inc = Outrigger.prepare_later(MyApp.Compute, Outrigger.program(&Outrigger.Op.add(&1, 1)))
-      iex> inc |> Outrigger.call([Outrigger.tensor(MyApp.Compute, 1)]) |> Outrigger.to_number!()
-      2
-  """
-  @spec prepare_later(server, Program.t()) :: Prepared.t()
-  def prepare_later(server, %Program{} = program) do
-    Prepared.new(Server.fetch!(server), program)
-  end
-
   @doc "As `prepare/3`, but raises."
   @spec prepare!(server, Program.t(), keyword) :: Prepared.t()
   def prepare!(server, program, options \\ []), do: ok!(prepare(server, program, options))

@@ -14,6 +14,21 @@ defmodule Outrigger.Scope do
     end
   end
 
+  @doc "Runs a function whose tensors belong to no scope: somebody keeps them for longer."
+  def outside(fun) do
+    case Process.delete(@key) do
+      nil ->
+        fun.()
+
+      made ->
+        try do
+          fun.()
+        after
+          Process.put(@key, made)
+        end
+    end
+  end
+
   def run(fun) do
     outer = Process.put(@key, [])
 

@@ -47,7 +47,7 @@ defmodule Outrigger.DaemonCase do
   end
 
   @doc """
-  A function's milliseconds and result. Limits on them leave half a second to a machine that has
+  A function's milliseconds and result. Limits on them leave half a second or more to a machine that has
   other work, which still tells an answer in time from a hang.
   """
   def timed(fun) do

@@ -5,7 +5,7 @@ defmodule Outrigger.Nx.Compiler do
 
   alias Nx.Defn.{Composite, Evaluator}
   alias Nx.Tensor, as: T
-  alias Outrigger.{Prepared, Program, Server}
+  alias Outrigger.{Prepared, Program, Scope, Server}
   alias Outrigger.Nx.{Backend, Cache, DefaultServer, Expression}
 
   @options [:server, :servers, :max_concurrency, hooks: %{}, garbage_collect: false]
@@ -54,10 +54,11 @@ defmodule Outrigger.Nx.Compiler do
       end
 
     server = server(sources, options)
-    id = Cache.fetch({compiled.ref, server.counters}, fn -> Server.program_id(server) end)
+    key = {compiled.ref, server.counters}
+    prepared = Cache.fetch(key, fn -> Prepared.new(server, compiled.program) end)
     args = Enum.map(sources, &place(&1, server))
-    prepared = %Prepared{server: server, id: id, program: compiled.program}
-    results = Program.call(prepared, args, [])
+    # The connection may be another one since.
+    results = Program.call(%{prepared | server: server}, args, [])
     fill(compiled.outputs, results)
   end
 
@@ -90,8 +91,10 @@ defmodule Outrigger.Nx.Compiler do
 
   # A tensor of the expression itself: each daemon gets it once.
   defp place({:tensor, tensor}, server) do
-    key = {:tensor, server.counters, Server.epoch!(server), tensor.type, tensor.shape, tensor.data}
-    Cache.fetch(key, fn -> Backend.place({:upload, tensor}, server) end)
+    key =
+      {:tensor, server.counters, Server.epoch!(server), tensor.type, tensor.shape, tensor.data}
+
+    Cache.fetch(key, fn -> Scope.outside(fn -> Backend.place({:upload, tensor}, server) end) end)
   end
 
   defp place(source, server), do: Backend.place(source, server)

@@ -5,7 +5,7 @@ defmodule Outrigger.Nx.Eager do
 
   alias Nx.Tensor, as: T
   alias Outrigger.Nx.{Backend, Builder, Cache, Lowering}
-  alias Outrigger.{Prepared, Program, Server}
+  alias Outrigger.{Prepared, Program}
 
   # With a mutable receiver, these write into it, if the result has its type and shape.
   @in_place Lowering.Elementwise.ops() ++ [:put_slice, :indexed_add, :indexed_put, :sort]
@@ -58,7 +58,7 @@ defmodule Outrigger.Nx.Eager do
   defp execute(key, operands, server, build) do
     operands = :lists.reverse(operands)
 
-    {id, program} =
+    prepared =
       Cache.fetch({server.counters, key}, fn ->
         {values, builder} =
           Enum.map_reduce(Enum.with_index(operands), %Builder{}, fn {{_, type, shape}, at}, b ->
@@ -67,11 +67,12 @@ defmodule Outrigger.Nx.Eager do
 
         {outputs, builder} = build.(builder, values)
         {program, _sources} = Builder.program(builder, outputs)
-        {Server.program_id(server), program}
+        Prepared.new(server, program)
       end)
 
     args = for {source, _, _} <- operands, do: Backend.place(source, server)
-    Program.call(%Prepared{server: server, id: id, program: program}, args, [])
+    # The connection may be another one since.
+    Program.call(%{prepared | server: server}, args, [])
   end
 
   ## Arguments without what differs from call to call

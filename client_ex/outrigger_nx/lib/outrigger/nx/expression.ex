@@ -65,7 +65,7 @@ defmodule Outrigger.Nx.Expression do
   defp lower(:tensor, [tensor], _t, _state, {cache, b}) do
     tensor = Nx.devectorize(tensor)
     %{type: type, shape: shape} = tensor
-    binary = Nx.to_binary(tensor)
+    binary = tensor |> Nx.to_binary() |> Types.pack()
 
     {value, b} =
       if byte_size(binary) <= @inline_bytes_max do
@@ -86,7 +86,13 @@ defmodule Outrigger.Nx.Expression do
   end
 
   # A hook that nobody listens to.
-  defp lower(:io_call, [inner, {:named, name, nil}, _template, _], _t, %{hooks: hooks} = state, acc)
+  defp lower(
+         :io_call,
+         [inner, {:named, name, nil}, _template, _],
+         _t,
+         %{hooks: hooks} = state,
+         acc
+       )
        when not is_map_key(hooks, name) do
     composite(inner, state, acc)
   end

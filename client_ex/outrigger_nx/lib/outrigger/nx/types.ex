@@ -54,12 +54,28 @@ defmodule Outrigger.Nx.Types do
   end
 
   def hold(n, type) do
-    Nx.to_number(Nx.from_binary(bytes(n, type), type, backend: Nx.BinaryBackend) |> Nx.squeeze())
+    bits(n, type)
+    |> Nx.from_binary(type, backend: Nx.BinaryBackend)
+    |> Nx.squeeze()
+    |> Nx.to_number()
   end
 
-  @doc "A scalar's bytes."
-  def bytes(number, type) do
+  @doc "A scalar's bits."
+  def bits(number, type) do
     Nx.BinaryBackend.constant(%Nx.Tensor{type: type, shape: {}, names: []}, number, [])
     |> Nx.BinaryBackend.to_binary(1)
+  end
+
+  @doc "A scalar's bytes, as the wire has them."
+  def bytes(number, type), do: number |> bits(type) |> pack()
+
+  @doc "Elements of fewer than 8 bits end within a byte: zeros follow."
+  def pack(bits) when is_binary(bits), do: bits
+  def pack(bits), do: <<bits::bitstring, 0::size(8 - rem(bit_size(bits), 8))>>
+
+  @doc "The bits of `count` elements, without what follows them in the last byte."
+  def unpack(bytes, {_, size}, count) do
+    <<bits::bitstring-size(count * size), _::bitstring>> = bytes
+    bits
   end
 end
