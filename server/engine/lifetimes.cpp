@@ -55,7 +55,8 @@ class LastUses {
     for (Step& step : block.steps) {
       for (std::size_t r = 0; r < step.regions.size(); ++r) {
         // The condition of a loop leaves the carried values to the body.
-        this->block(step.regions[r], step.kind == Step::Kind::loop && r == 1);
+        this->block(step.regions[r],
+                    step.kind == Step::Kind::fold || (step.kind == Step::Kind::loop && r == 1));
       }
     }
   }
@@ -159,6 +160,9 @@ class PeakMeter {
       case Step::Kind::compute:
         if (!step.in_place) hold(step.out[0], bytes_of(step.types[0]));
         return;
+      case Step::Kind::fold:
+        fold(step);
+        return;
       case Step::Kind::loop:
         loop(step);
         return;
@@ -219,6 +223,18 @@ class PeakMeter {
     users_[slot] = 0;
   }
 
+  void fold(const Step& step) {
+    hold(step.out[0], bytes_of(step.types[0]));
+    if (step.lifted) return;
+    const StepBlock& region = step.regions[0];
+    // An element, the accumulator and the next one: scalars.
+    for (const Slot slot : region.params) hold(slot, bytes_of(plan_.types[slot]));
+    block(region);
+    result(region.outputs[0]);
+    drop(region.outputs[0]);
+    for (const Slot slot : region.params) release(slot);
+  }
+
   void branch(const Step& step) {
     for (const StepBlock& region : step.regions) {
       block(region);
@@ -239,6 +255,8 @@ std::uint64_t work_of(const StepBlock& block, const Plan& plan) {
   std::uint64_t work = 0;
   for (const Step& step : block.steps) {
     if (step.kind == Step::Kind::loop) return unbounded;
+    // Once for each element: nobody counts what that is.
+    if (step.kind == Step::Kind::fold && !step.lifted) return unbounded;
     std::uint64_t elements = 1;
     for (const TensorType& type : step.types)
       elements += static_cast<std::uint64_t>(element_count(type.shape));
@@ -247,7 +265,9 @@ std::uint64_t work_of(const StepBlock& block, const Plan& plan) {
     if (step.kind == Step::Kind::view) elements = 1;
     elements = std::min(elements, std::uint64_t{1} << 28);  // more is a lot anyway
     // A product of matrices does more than one operation for each element.
-    if (step.row->family == "dot") elements *= elements;
+    // So do windows, which may be larger than what they lie on.
+    if (step.row->family == "dot" || step.row->family == "window") elements *= elements;
+    if (step.row->name == "window_reduce") return unbounded;
     work += elements * (1 + step.pass.micro_ops.size());
     for (const StepBlock& region : step.regions) {
       const std::uint64_t inner = work_of(region, plan);

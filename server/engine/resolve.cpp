@@ -132,6 +132,7 @@ class Resolver {
                                              ops::AttrView(instruction.attrs)}));
     OUTRIGGER_CHECK(materialize_literals(operands, node));
     if (row->kind != Kind::elementwise) add_casts(node, block);
+    if (row->kind == Kind::fold) OUTRIGGER_CHECK(fold(instruction, node));
     if (node.in_place) {
       OUTRIGGER_CHECK(in_place(instruction, node));
     } else {
@@ -192,21 +193,25 @@ class Resolver {
   /// pass.
   void add_casts(Node& node, Block& block) {
     for (std::size_t i = 0; i < node.in.size(); ++i) {
-      const TensorType& type = plan_.types[node.in[i]];
-      const DType wanted = node.inferred.operands[i];
-      if (type.dtype == wanted) continue;
-      Node cast;
-      cast.row = ops::find_op("as_type");
-      cast.path = node.path;
-      cast.in = {node.in[i]};
-      cast.inferred.compute = wanted;
-      cast.inferred.operands = {wanted};
-      cast.inferred.results.push_back(TensorType{wanted, type.shape});
-      const Slot slot = new_slot(cast.inferred.results[0]);
-      cast.out = {slot};
-      block.nodes.push_back(std::move(cast));
-      node.in[i] = slot;
+      node.in[i] = cast(node.in[i], node.inferred.operands[i], node.path, block);
     }
+  }
+
+  /// The slot in a dtype: itself, or that of a cast which is added to the block.
+  Slot cast(Slot from, DType wanted, const Path& path, Block& block) {
+    const TensorType type = plan_.types[from];
+    if (type.dtype == wanted) return from;
+    Node cast;
+    cast.row = ops::find_op("as_type");
+    cast.path = path;
+    cast.in = {from};
+    cast.inferred.compute = wanted;
+    cast.inferred.operands = {wanted};
+    cast.inferred.results.push_back(TensorType{wanted, type.shape});
+    const Slot slot = new_slot(cast.inferred.results[0]);
+    cast.out = {slot};
+    block.nodes.push_back(std::move(cast));
+    return slot;
   }
 
   Result<void> results(const Instruction& instruction, Node& node) {
@@ -305,6 +310,20 @@ class Resolver {
       if (plan_.types[a[i]].shape != plan_.types[b[i]].shape) return ErrorCode::bad_shape;
     }
     return std::nullopt;
+  }
+
+  /// The region of reduce, window_reduce or map: scalars of the operands' dtypes, to one scalar.
+  Result<void> fold(const Instruction& instruction, Node& node) {
+    Slots params;
+    for (const DType dtype : node.inferred.operands) params.push_back(new_slot({dtype, {}}));
+    OUTRIGGER_TRY(Block body, region(instruction, 0, params, node.path));
+    if (body.outputs.size() != 1 || !plan_.types[body.outputs[0]].shape.empty()) {
+      return fail(body.outputs.size() != 1 ? ErrorCode::bad_program : ErrorCode::bad_shape,
+                  "the region must give one scalar, gives " + output_types(body));
+    }
+    body.outputs[0] = cast(body.outputs[0], node.inferred.results[0].dtype, node.path, body);
+    node.regions.push_back(std::move(body));
+    return {};
   }
 
   Result<void> loop(const Instruction& instruction, Node& node) {

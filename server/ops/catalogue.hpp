@@ -17,9 +17,11 @@ OUTRIGGER_EXPORT std::string_view catalogue_hash();
 /// Each family adds its rows.
 void register_binary(std::vector<OpRow>& rows);
 void register_compare(std::vector<OpRow>& rows);
+void register_conv(std::vector<OpRow>& rows);
 void register_control(std::vector<OpRow>& rows);
 void register_creation(std::vector<OpRow>& rows);
 void register_dot(std::vector<OpRow>& rows);
+void register_fold(std::vector<OpRow>& rows);
 void register_index(std::vector<OpRow>& rows);
 void register_reduce(std::vector<OpRow>& rows);
 void register_argminmax(std::vector<OpRow>& rows);
@@ -28,6 +30,9 @@ void register_select(std::vector<OpRow>& rows);
 void register_shape(std::vector<OpRow>& rows);
 void register_slice(std::vector<OpRow>& rows);
 void register_sort(std::vector<OpRow>& rows);
+void register_pad(std::vector<OpRow>& rows);
+void register_window(std::vector<OpRow>& rows);
+void register_window_scatter(std::vector<OpRow>& rows);
 void register_unary(std::vector<OpRow>& rows);
 
 }  // namespace outrigger::ops
