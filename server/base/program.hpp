@@ -1,5 +1,6 @@
 #pragma once
 
+#include <complex>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -14,7 +15,7 @@ namespace outrigger {
 using ValueId = std::uint32_t;
 
 /// A number without a dtype. Integers stay exact; "nan" and the infinities arrive as doubles.
-using Number = std::variant<std::int64_t, std::uint64_t, double>;
+using Number = std::variant<std::int64_t, std::uint64_t, double, std::complex<double>>;
 
 using Operand = std::variant<ValueId, Number>;
 

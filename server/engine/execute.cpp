@@ -324,10 +324,7 @@ class Executor {
     return view_of(tensor, tensor.type, tensor.strides, tensor.offset, false);
   }
 
-  static bool is_true(const Tensor& scalar) {
-    return with_type(scalar.dtype(),
-                     [&](auto tag) { return *scalar.as<typename decltype(tag)::type>() != 0; });
-  }
+  static bool is_true(const Tensor& scalar) { return !is_zero(scalar.dtype(), scalar.data()); }
 
   Result<void> loop(const Step& step) {
     const StepBlock& condition = step.regions[0];

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/plan.hpp"
+#include "ops/cast.hpp"
 
 namespace outrigger::engine {
 namespace {
@@ -77,6 +78,11 @@ class PassBuilder {
   }
 
  private:
+  struct Cast {
+    Pass::Register from;
+    DType dtype;
+    Pass::Register to;
+  };
   struct Known {
     Slot slot;
     Pass::Register reg;
@@ -137,22 +143,38 @@ class PassBuilder {
     const Known& known = *find(root(node.in[i]));
     const DType has = step_.pass.registers[known.reg];
     if ((node.row->boolean_operands >> i & 1) != 0) {
-      return known.boolean ? known.reg : micro_op(ops::boolean_tile(has), DType::u8, {known.reg});
+      return known.boolean ? known.reg : apply(ops::boolean_steps(has), known.reg);
     }
-    const DType wanted = node.inferred.operands[i];
-    return has == wanted ? known.reg : micro_op(ops::cast_tile(has, wanted), wanted, {known.reg});
+    return cast(known.reg, node.inferred.operands[i]);
+  }
+
+  Pass::Register apply(const ops::CastSteps& steps, Pass::Register from) {
+    for (const ops::CastStep& step : steps) from = micro_op(step.run, step.to, {from});
+    return from;
+  }
+
+  /// A register is cast to a dtype only once: small floats are widened for each of their uses.
+  Pass::Register cast(Pass::Register from, DType wanted) {
+    const DType has = step_.pass.registers[from];
+    if (has == wanted) return from;
+    for (const Cast& earlier : casts_) {
+      if (earlier.from == from && earlier.dtype == wanted) return earlier.to;
+    }
+    const Pass::Register to = apply(ops::cast_steps(has, wanted), from);
+    casts_.push_back({from, wanted, to});
+    return to;
   }
 
   void add(const Node& node) {
     std::array<Pass::Register, 3> in{};
     for (std::size_t i = 0; i < node.in.size(); ++i) in.at(i) = operand(node, i);
     Pass::Register result = in[0];
-    if (node.row->tile != nullptr) {
-      const ops::TileFn run = node.row->tile(node.inferred.compute);
-      const DType dtype = node.inferred.results[0].dtype;
+    if (const ops::TileFn run = ops::kernel_of(*node.row, node.inferred.compute)) {
+      const DType dtype = node.inferred.raw[0];
       result = node.in.size() == 1   ? micro_op(run, dtype, {in[0]})
                : node.in.size() == 2 ? micro_op(run, dtype, {in[0], in[1]})
                                      : micro_op(run, dtype, {in[0], in[1], in[2]});
+      result = cast(result, node.inferred.results[0].dtype);
     }
     result_of_last_ = result;
     const bool boolean = node.row->family == "compare" || node.row->family == "logical";
@@ -181,6 +203,7 @@ class PassBuilder {
   Step step_;
   std::vector<Known> known_;
   std::span<const Same> same_;
+  std::vector<Cast> casts_;
   Pass::Register result_of_last_ = 0;
 };
 
@@ -204,7 +227,18 @@ class Fuser {
   }
 
  private:
-  static constexpr std::size_t registers_per_node = 4;  // a result and three casts
+  /// Registers that a node may take: its result, and every step of the casts around it.
+  std::size_t registers_of(const Node& node) const {
+    std::size_t count =
+        1 + ops::cast_steps(node.inferred.raw[0], node.inferred.results[0].dtype).size();
+    for (std::size_t i = 0; i < node.in.size(); ++i) {
+      const DType has = plan_.types[node.in[i]].dtype;
+      const bool boolean = (node.row->boolean_operands >> i & 1) != 0;
+      count += boolean ? ops::boolean_steps(has).size()
+                       : ops::cast_steps(has, node.inferred.operands[i]).size();
+    }
+    return count;
+  }
 
   const Dims& shape_of(const Node& node) const { return node.inferred.results[0].shape; }
 
@@ -232,11 +266,10 @@ class Fuser {
     }
     // What is written must be a tensor by then, not a register.
     if (node.in_place && made_by_group(node.out[0])) flush(steps);
-    const std::size_t registers =
-        (group_.size() + 1) * registers_per_node + inputs_ + node.in.size();
-    if (registers > ops::pass_registers_max) flush(steps);
+    const std::size_t registers = registers_of(node) + node.in.size();
+    if (registers_ + registers > ops::pass_registers_max) flush(steps);
     group_.push_back(&node);
-    inputs_ += node.in.size();
+    registers_ += registers;
     // What comes after a write must read what was written.
     if (node.in_place) flush(steps);
   }
@@ -283,7 +316,7 @@ class Fuser {
     if (group_.empty()) return;
     add_pass(group_, steps);
     group_.clear();
-    inputs_ = 0;
+    registers_ = 0;
   }
 
   void add_pass(std::span<const Node* const> nodes, std::vector<Step>& steps) {
@@ -294,7 +327,7 @@ class Fuser {
   const Plan& plan_;
   const Uses& uses_;
   std::vector<const Node*> group_;
-  std::size_t inputs_ = 0;
+  std::size_t registers_ = 0;
 };
 
 /// Whether a region of one node with that row gives the same, up to rounding, in any order.

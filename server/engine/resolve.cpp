@@ -139,7 +139,11 @@ class Resolver {
       OUTRIGGER_CHECK(results(instruction, node));
     }
     if (row->kind == Kind::constant) OUTRIGGER_CHECK(constant_operand(instruction, node));
-    block.nodes.push_back(std::move(node));
+    if (row->kind == Kind::elementwise) {
+      block.nodes.push_back(std::move(node));
+    } else {
+      add_with_raw_results(std::move(node), block);
+    }
     return {};
   }
 
@@ -193,25 +197,51 @@ class Resolver {
   /// pass.
   void add_casts(Node& node, Block& block) {
     for (std::size_t i = 0; i < node.in.size(); ++i) {
-      node.in[i] = cast(node.in[i], node.inferred.operands[i], node.path, block);
+      node.in[i] = cast(node, node.in[i], node.inferred.operands[i], block);
     }
   }
 
   /// The slot in a dtype: itself, or that of a cast which is added to the block.
-  Slot cast(Slot from, DType wanted, const Path& path, Block& block) {
+  Slot cast(const Node& of, Slot from, DType wanted, Block& block) {
     const TensorType type = plan_.types[from];
     if (type.dtype == wanted) return from;
-    Node cast;
-    cast.row = ops::find_op("as_type");
-    cast.path = path;
-    cast.in = {from};
-    cast.inferred.compute = wanted;
-    cast.inferred.operands = {wanted};
-    cast.inferred.results.push_back(TensorType{wanted, type.shape});
+    Node cast = make_cast(of, from, TensorType{wanted, type.shape});
     const Slot slot = new_slot(cast.inferred.results[0]);
     cast.out = {slot};
     block.nodes.push_back(std::move(cast));
     return slot;
+  }
+
+  static Node make_cast(const Node& of, Slot from, const TensorType& to) {
+    Node cast;
+    cast.row = ops::find_op("as_type");
+    cast.path = of.path;
+    cast.in = {from};
+    cast.inferred.compute = to.dtype;
+    cast.inferred.operands = {to.dtype};
+    cast.inferred.results.push_back(to);
+    cast.inferred.raw = {to.dtype};
+    return cast;
+  }
+
+  /// Adds the node, and casts of the results that its kernel gives in another dtype than it
+  /// promised. What is written in place is then a temporary, and its cast writes the operand.
+  void add_with_raw_results(Node node, Block& block) {
+    std::vector<Node> casts;
+    for (std::size_t i = 0; i < node.out.size(); ++i) {
+      TensorType raw = plan_.types[node.out[i]];
+      if (node.inferred.raw[i] == raw.dtype) continue;
+      raw.dtype = node.inferred.raw[i];
+      const Slot slot = new_slot(raw);
+      Node cast = make_cast(node, slot, plan_.types[node.out[i]]);
+      cast.out = {node.out[i]};
+      cast.in_place = node.in_place;
+      node.in_place = false;
+      node.out[i] = slot;
+      casts.push_back(std::move(cast));
+    }
+    block.nodes.push_back(std::move(node));
+    for (Node& cast : casts) block.nodes.push_back(std::move(cast));
   }
 
   Result<void> results(const Instruction& instruction, Node& node) {
@@ -321,7 +351,7 @@ class Resolver {
       return fail(body.outputs.size() != 1 ? ErrorCode::bad_program : ErrorCode::bad_shape,
                   "the region must give one scalar, gives " + output_types(body));
     }
-    body.outputs[0] = cast(body.outputs[0], node.inferred.results[0].dtype, node.path, body);
+    body.outputs[0] = cast(node, body.outputs[0], node.inferred.results[0].dtype, body);
     node.regions.push_back(std::move(body));
     return {};
   }

@@ -6,6 +6,7 @@
 
 #include "files/array_file.hpp"
 #include "files/npy.hpp"
+#include "tensor/packing.hpp"
 
 namespace outrigger::engine {
 namespace {
@@ -32,6 +33,42 @@ std::vector<std::uint64_t> new_handles(const Task& task) {
   if (const auto* upload = std::get_if<wire::Upload>(&task.body)) return {upload->handle};
   if (const auto* load = std::get_if<wire::Load>(&task.body)) return {load->handle};
   return {};
+}
+
+/// Puts bytes of a tensor's data, which stand at `offset` in it, where they belong.
+void put_data(std::span<const std::uint8_t> data, std::uint64_t offset, const Tensor& tensor) {
+  if (data.empty()) return;
+  const std::uint64_t bits = bits_of(tensor.dtype());
+  if (bits >= 8) {
+    std::memcpy(tensor.data() + offset, data.data(), data.size());
+    return;
+  }
+  const auto first = static_cast<std::int64_t>(offset * 8 / bits);
+  const auto n = std::min(static_cast<std::int64_t>(data.size() * 8 / bits), tensor.size() - first);
+  unpack(tensor.dtype(), data.data(), n, tensor.as<std::uint8_t>() + first);
+}
+
+/// The reverse: `length` bytes of a tensor's data from `offset` on.
+void get_data(const Tensor& tensor, std::uint64_t offset, std::uint64_t length, std::uint8_t* to) {
+  const std::uint64_t bits = bits_of(tensor.dtype());
+  if (length == 0) return;
+  if (bits >= 8 && tensor.contiguous()) {
+    std::memcpy(to, tensor.data() + offset, length);
+    return;
+  }
+  const auto first = static_cast<std::int64_t>(offset * 8 / bits);
+  const auto last =
+      std::min(static_cast<std::int64_t>(((offset + length) * 8 + bits - 1) / bits), tensor.size());
+  // By way of aligned memory: neither the request's bounds nor the frame keep to whole elements.
+  const std::uint64_t width = size_of(tensor.dtype());
+  std::vector<Bits128> whole((static_cast<std::uint64_t>(last - first) * width + 15) / 16);
+  ops::read_elements(tensor, first, last - first, whole.data());
+  const auto* elements = reinterpret_cast<const std::uint8_t*>(whole.data());
+  if (bits < 8) {
+    pack(tensor.dtype(), elements, last - first, to);
+  } else {
+    std::memcpy(to, elements + (offset - static_cast<std::uint64_t>(first) * width), length);
+  }
 }
 
 }  // namespace
@@ -113,7 +150,7 @@ Workspace::Reply Workspace::info(std::uint64_t id, const wire::Info& request) {
   wire::TensorInfoReply reply;
   reply.dtype = name_of(tensor->dtype());
   reply.shape.assign(tensor->shape().begin(), tensor->shape().end());
-  reply.bytes = static_cast<std::uint64_t>(byte_count(tensor->type));
+  reply.bytes = static_cast<std::uint64_t>(packed_byte_count(tensor->type));
   reply.contiguous = tensor->contiguous();
   reply.shared = !tensor->unique();
   return wire::encode_tensor_info(id, reply);
@@ -158,7 +195,7 @@ Result<bool> Workspace::receive(const wire::Upload& request) {
   }
   PendingUpload& upload = found->second;
   const TensorType& type = upload.tensor.type;
-  const auto total = static_cast<std::uint64_t>(byte_count(type));
+  const auto total = static_cast<std::uint64_t>(packed_byte_count(type));
   if (parse_dtype(request.dtype) != type.dtype ||
       !std::equal(request.shape.begin(), request.shape.end(), type.shape.begin(),
                   type.shape.end())) {
@@ -170,9 +207,7 @@ Result<bool> Workspace::receive(const wire::Upload& request) {
                                           std::to_string(upload.received) + " of " +
                                           std::to_string(total) + " have arrived");
   }
-  if (!request.data.empty()) {
-    std::memcpy(upload.tensor.data() + upload.received, request.data.data(), request.data.size());
-  }
+  put_data(request.data, upload.received, upload.tensor);
   upload.received += request.data.size();
   return upload.received == total;
 }
@@ -192,7 +227,7 @@ Workspace::Reply Workspace::upload(std::uint64_t id, const wire::Upload& request
 
 Workspace::Reply Workspace::download(std::uint64_t id, const wire::Download& request) {
   OUTRIGGER_TRY(const Tensor* tensor, store_.find(request.handle));
-  const auto total = static_cast<std::uint64_t>(byte_count(tensor->type));
+  const auto total = static_cast<std::uint64_t>(packed_byte_count(tensor->type));
   if (request.offset > total || request.length > total - request.offset) {
     return fail(ErrorCode::bad_index, std::to_string(request.length) + " bytes at offset " +
                                           std::to_string(request.offset) + " are outside of " +
@@ -207,22 +242,7 @@ Workspace::Reply Workspace::download(std::uint64_t id, const wire::Download& req
                     " bytes, asked for " + std::to_string(request.length));
   }
   wire::DataFrame reply = wire::encode_data(id, request.length);
-  std::uint8_t* to = reply.frame.data() + reply.data_offset;
-  const std::uint64_t width = size_of(tensor->dtype());
-  const std::uint64_t first = request.offset / width;
-  const std::uint64_t last = (request.offset + request.length + width - 1) / width;
-  if (request.length == 0) return std::move(reply.frame);
-  if (tensor->contiguous()) {
-    std::memcpy(to, tensor->data() + request.offset, request.length);
-  } else {
-    // By way of aligned memory: neither the request's bounds nor the frame keep to whole elements.
-    std::vector<std::uint64_t> whole(((last - first) * width + 7) / 8);
-    ops::read_elements(*tensor, static_cast<std::int64_t>(first),
-                       static_cast<std::int64_t>(last - first), whole.data());
-    std::memcpy(
-        to, reinterpret_cast<const std::uint8_t*>(whole.data()) + (request.offset - first * width),
-        request.length);
-  }
+  get_data(*tensor, request.offset, request.length, reply.frame.data() + reply.data_offset);
   return std::move(reply.frame);
 }
 

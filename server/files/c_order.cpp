@@ -14,6 +14,7 @@ std::uint8_t swapped(std::uint8_t x) { return x; }
 std::uint16_t swapped(std::uint16_t x) { return __builtin_bswap16(x); }
 std::uint32_t swapped(std::uint32_t x) { return __builtin_bswap32(x); }
 std::uint64_t swapped(std::uint64_t x) { return __builtin_bswap64(x); }
+Bits128 swapped(Bits128 x) { return {swapped(x.high), swapped(x.low)}; }
 
 Dims fortran_strides(const Dims& shape) {
   Dims strides(shape.size());
@@ -70,8 +71,8 @@ void copy_to_c_order(const T* from, T* to, const Dims& shape) {
 
 }  // namespace
 
-void swap_bytes(std::span<std::byte> elements, std::size_t element_bytes) {
-  with_width(element_bytes, [&](auto tag) {
+void swap_bytes(std::span<std::byte> elements, DType dtype) {
+  with_width(is_complex(dtype) ? size_of(dtype) / 2 : size_of(dtype), [&](auto tag) {
     using T = typename decltype(tag)::type;
     auto* first = reinterpret_cast<T*>(elements.data());
     std::transform(first, first + elements.size() / sizeof(T), first,

@@ -83,7 +83,7 @@ Result<void> read_elements(Source& source, const Tensor& tensor, bool swapped) {
       return bad_file(source.name(), "ends after " + std::to_string(done + count) + " of " +
                                          std::to_string(bytes) + " bytes of data");
     }
-    if (swapped) swap_bytes(chunk, size_of(tensor.dtype()));
+    if (swapped) swap_bytes(chunk, tensor.dtype());
     done += chunk.size();
   }
   // At the end of a zip member its checksum is compared.

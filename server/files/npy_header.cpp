@@ -20,10 +20,11 @@ struct NpyType {
 
 // numpy's bool has no dtype of its own here; being last, it is never written.
 constexpr std::array npy_types{
-    NpyType{"u1", DType::u8},  NpyType{"u2", DType::u16}, NpyType{"u4", DType::u32},
-    NpyType{"u8", DType::u64}, NpyType{"i1", DType::s8},  NpyType{"i2", DType::s16},
-    NpyType{"i4", DType::s32}, NpyType{"i8", DType::s64}, NpyType{"f4", DType::f32},
-    NpyType{"f8", DType::f64}, NpyType{"b1", DType::u8}};
+    NpyType{"u1", DType::u8},    NpyType{"u2", DType::u16}, NpyType{"u4", DType::u32},
+    NpyType{"u8", DType::u64},   NpyType{"i1", DType::s8},  NpyType{"i2", DType::s16},
+    NpyType{"i4", DType::s32},   NpyType{"i8", DType::s64}, NpyType{"f2", DType::f16},
+    NpyType{"f4", DType::f32},   NpyType{"f8", DType::f64}, NpyType{"c8", DType::c64},
+    NpyType{"c16", DType::c128}, NpyType{"b1", DType::u8}};
 
 constexpr char native_order = std::endian::native == std::endian::little ? '<' : '>';
 
@@ -203,11 +204,15 @@ Result<NpyHeader> parse_npy_header(std::string_view text) {
                    entries.descr->swapped && size_of(entries.descr->dtype) > 1};
 }
 
-std::string npy_preamble(const TensorType& type) {
+Result<std::string> npy_preamble(const TensorType& type) {
   constexpr std::size_t alignment = 64;
   constexpr std::string_view magic{"\x93NUMPY\x01\x00", 8};
   const auto found = std::find_if(npy_types.begin(), npy_types.end(),
                                   [&](const NpyType& each) { return each.dtype == type.dtype; });
+  if (found == npy_types.end()) {
+    return fail(ErrorCode::bad_dtype,
+                "a .npy file cannot hold " + to_string(type) + ": NumPy has no such dtype");
+  }
   std::string header = "{'descr': '";
   header += size_of(type.dtype) == 1 ? '|' : native_order;
   header += found->name;

@@ -26,6 +26,6 @@ struct NpyHeader {
 Result<NpyHeader> parse_npy_header(std::string_view text);
 
 /// All that stands before the data of a .npy file, version 1.0, of a C-order tensor of this type.
-std::string npy_preamble(const TensorType& type);
+Result<std::string> npy_preamble(const TensorType& type);
 
 }  // namespace outrigger::files

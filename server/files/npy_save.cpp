@@ -108,7 +108,7 @@ Result<void> save_npy(const Tensor& tensor, const std::string& path) {
   assert(tensor.contiguous());
   OUTRIGGER_CHECK(check_path(path));
   OUTRIGGER_TRY(const Target target, find_target(path));
-  const std::string preamble = npy_preamble(tensor.type);
+  OUTRIGGER_TRY(const std::string preamble, npy_preamble(tensor.type));
   const std::span data(tensor.data(), static_cast<std::size_t>(byte_count(tensor.type)));
 
   TemporaryFile file(target.path);

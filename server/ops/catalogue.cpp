@@ -20,6 +20,7 @@ std::vector<OpRow> build_rows() {
   register_binary(rows);
   register_compare(rows);
   register_select(rows);
+  register_cast(rows);
   register_reduce(rows);
   register_argminmax(rows);
   register_scan(rows);
@@ -27,6 +28,7 @@ std::vector<OpRow> build_rows() {
   register_window_scatter(rows);
   register_dot(rows);
   register_conv(rows);
+  register_fft(rows);
   register_index(rows);
   register_sort(rows);
   register_fold(rows);
@@ -99,6 +101,7 @@ class JsonWriter {
     }
     out_ += "],\n      \"results\": ";
     out_ += row.kind == Kind::control ? "\"regions\"" : "1";
+    out_ += std::string(",\n      \"complex\": ") + (takes_complex(row) ? "true" : "false");
     out_ += ",\n      \"in_place\": " + (row.in_place < 0 ? "null" : std::to_string(row.in_place));
     out_ += ",\n      \"doc\": " + quote(row.doc) + "\n    }";
   }

@@ -15,12 +15,14 @@ OUTRIGGER_EXPORT std::string describe_ops_json();
 OUTRIGGER_EXPORT std::string_view catalogue_hash();
 
 /// Each family adds its rows.
+void register_cast(std::vector<OpRow>& rows);
 void register_binary(std::vector<OpRow>& rows);
 void register_compare(std::vector<OpRow>& rows);
 void register_conv(std::vector<OpRow>& rows);
 void register_control(std::vector<OpRow>& rows);
 void register_creation(std::vector<OpRow>& rows);
 void register_dot(std::vector<OpRow>& rows);
+void register_fft(std::vector<OpRow>& rows);
 void register_fold(std::vector<OpRow>& rows);
 void register_index(std::vector<OpRow>& rows);
 void register_reduce(std::vector<OpRow>& rows);

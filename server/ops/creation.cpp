@@ -3,7 +3,7 @@
 #include "ops/catalogue.hpp"
 #include "ops/op.hpp"
 #include "ops/shapes.hpp"
-#include "tensor/cast.hpp"
+#include "tensor/packing.hpp"
 
 namespace outrigger::ops {
 namespace {
@@ -25,17 +25,22 @@ Inferred only(TensorType type) {
 Result<Inferred> infer_from_binary(const InferCall& call) {
   OUTRIGGER_TRY(TensorType type, type_from_attrs(call));
   const std::size_t given = call.attrs.binary("data").size();
-  if (given != static_cast<std::size_t>(byte_count(type))) {
+  if (given != static_cast<std::size_t>(packed_byte_count(type))) {
     return fail(ErrorCode::bad_attr, to_string(type) + " needs " +
-                                         std::to_string(byte_count(type)) + " bytes of data, got " +
-                                         std::to_string(given));
+                                         std::to_string(packed_byte_count(type)) +
+                                         " bytes of data, got " + std::to_string(given));
   }
   return only(std::move(type));
 }
 
 Result<void> run_from_binary(const RunCall& call) {
   const Bytes& data = call.attrs.binary("data");
-  if (!data.empty()) std::memcpy(call.out[0].data(), data.data(), data.size());
+  const Tensor& out = call.out[0];
+  if (bits_of(out.dtype()) < 8) {
+    unpack(out.dtype(), data.data(), out.size(), out.as<std::uint8_t>());
+  } else if (!data.empty()) {
+    std::memcpy(out.data(), data.data(), data.size());
+  }
   return {};
 }
 
@@ -145,7 +150,9 @@ void register_creation(std::vector<OpRow>& rows) {
       .kind = Kind::create,
       .attrs = {type_attr,
                 shape_attr,
-                {"data", AttrType::binary, true, "", "elements in C order, little-endian"}},
+                {"data", AttrType::binary, true, "",
+                 "elements in C order, little-endian; integers below 8 bits packed"}},
+      .any_dtype = true,
       .infer = infer_from_binary,
       .run = run_from_binary,
       .doc = "A tensor from bytes. `bad_attr` if their number does not fit dtype and shape."});
@@ -155,6 +162,7 @@ void register_creation(std::vector<OpRow>& rows) {
                        .attrs = {{"value", AttrType::number, true, "", "the value of each element"},
                                  type_attr,
                                  shape_attr},
+                       .any_dtype = true,
                        .infer = infer_constant,
                        .doc = "A tensor whose elements are all the same number, cast to the dtype. "
                               "Takes memory for one element until "
@@ -183,6 +191,7 @@ void register_creation(std::vector<OpRow>& rows) {
                        .kind = Kind::elementwise,
                        .operands = {{"tensor"}, {"value"}},
                        .in_place = 0,
+                       .any_dtype = true,
                        .infer = infer_fill,
                        .tile = fill_tile,
                        .doc = "The scalar `value`, cast to the tensor's dtype, in each element of "

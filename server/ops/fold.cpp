@@ -36,7 +36,8 @@ class TileFunction {
       const Tensor& scalar = captured[i];
       with_width(size_of(scalar.dtype()), [&](auto tag) {
         using T = typename decltype(tag)::type;
-        std::fill_n(reinterpret_cast<T*>(registers_.at(i + 2)), tile_size, *scalar.as<T>());
+        auto* slot = scratch + static_cast<std::size_t>(pass.slots[i + 2]) * pass.slot_bytes;
+        std::fill_n(reinterpret_cast<T*>(slot), tile_size, *scalar.as<T>());
       });
     }
   }
@@ -423,6 +424,7 @@ void register_fold(std::vector<OpRow>& rows) {
                 {"type", AttrType::dtype, false, "",
                  "dtype of the result; by default that where the tensor and acc meet"}},
       .regions = {"fun"},
+      .any_dtype = true,
       .infer = infer_reduce,
       .doc = "Folds the elements over axes with a region, in C order from `acc` on, a scalar. The "
              "region takes an element and the accumulator, scalars of the result's dtype, and "
@@ -439,6 +441,7 @@ void register_fold(std::vector<OpRow>& rows) {
       .operands = {{"tensor"}, {"acc"}},
       .attrs = window_attrs(true),
       .regions = {"fun"},
+      .any_dtype = true,
       .infer = infer_window_reduce,
       .doc = "Folds the elements of each window with a region, as `reduce` does, in C order from "
              "`acc` on, a scalar that the padding holds too. Result: the tensor's dtype. No window "
@@ -451,6 +454,7 @@ void register_fold(std::vector<OpRow>& rows) {
       .attrs = {{"type", AttrType::dtype, false, "",
                  "dtype of the result; by default the tensor's"}},
       .regions = {"fun"},
+      .any_dtype = true,
       .infer = infer_map,
       .doc = "Applies a region to each element. It takes a scalar of the tensor's dtype and gives "
              "one, which is cast to the result's. Fast and slow regions: see `reduce`."});

@@ -7,6 +7,8 @@
 #include "ops/kernels.hpp"
 #include "ops/shapes.hpp"
 #include "ops/strided.hpp"
+#include "tensor/cast.hpp"
+#include "tensor/small_float.hpp"
 
 namespace outrigger::ops {
 namespace {
@@ -264,6 +266,18 @@ struct Accumulate {
     return static_cast<T>(old + update);
   }
 };
+template <typename F>
+struct AccumulateFloat {
+  static typename F::Bits apply(typename F::Bits old, typename F::Bits update) {
+    return narrow<F>(widen<F>(old) + widen<F>(update));
+  }
+};
+template <typename I>
+struct AccumulateInteger {
+  static typename I::Carrier apply(typename I::Carrier old, typename I::Carrier update) {
+    return I::wrap(static_cast<typename I::Carrier>(old + update));
+  }
+};
 
 /// Updates go one after the other, in the order of the indices: of equal indices the last one wins,
 /// and sums of floats do not depend on the number of threads.
@@ -328,6 +342,38 @@ Result<UpdateOperands> prepare_update(const RunCall& call) {
   return operands;
 }
 
+/// Calls f(type_tag<T>{}, how) with the dtype's type in memory and the way that its elements are
+/// added up, each sum rounded or wrapped at once.
+template <typename F>
+Result<void> with_accumulation(DType dtype, F&& f) {
+  constexpr type_tag<std::uint8_t> byte;
+  constexpr type_tag<std::int8_t> signed_byte;
+  constexpr type_tag<std::uint16_t> half;
+  switch (dtype) {
+    case DType::u2:
+      return f(byte, AccumulateInteger<U2>{});
+    case DType::u4:
+      return f(byte, AccumulateInteger<U4>{});
+    case DType::s2:
+      return f(signed_byte, AccumulateInteger<S2>{});
+    case DType::s4:
+      return f(signed_byte, AccumulateInteger<S4>{});
+    case DType::f8:
+      return f(byte, AccumulateFloat<F8>{});
+    case DType::f8_e4m3fn:
+      return f(byte, AccumulateFloat<F8E4M3FN>{});
+    case DType::f16:
+      return f(half, AccumulateFloat<F16>{});
+    case DType::bf16:
+      return f(half, AccumulateFloat<BF16>{});
+    case DType::c64:
+    case DType::c128:
+      return with_complex_type(dtype, [&](auto tag) { return f(tag, Accumulate{}); });
+    default:
+      return with_type(dtype, [&](auto tag) { return f(tag, Accumulate{}); });
+  }
+}
+
 Result<void> run_indexed_put(const RunCall& call) {
   OUTRIGGER_TRY(const UpdateOperands operands, prepare_update(call));
   return with_width(size_of(call.out[0].dtype()), [&](auto tag) {
@@ -340,9 +386,9 @@ Result<void> run_indexed_put(const RunCall& call) {
 
 Result<void> run_indexed_add(const RunCall& call) {
   OUTRIGGER_TRY(const UpdateOperands operands, prepare_update(call));
-  return with_type(call.out[0].dtype(), [&](auto tag) {
+  return with_accumulation(call.out[0].dtype(), [&](auto tag, auto how) {
     return with_index_type(operands.indices.dtype(), [&](auto index_tag) {
-      return update_typed<Accumulate, typename decltype(tag)::type,
+      return update_typed<decltype(how), typename decltype(tag)::type,
                           typename decltype(index_tag)::type>(call, operands.indices,
                                                               operands.updates, operands.axes);
     });
@@ -358,6 +404,7 @@ OpRow indexed(std::string_view name, Result<void> (*run)(const RunCall&), std::s
                           "axes that the last axis of indices speaks of, ascending; by default the "
                           "leading ones"}},
                .in_place = 0,
+               .any_dtype = true,
                .infer = infer_indexed,
                .run = run,
                .doc = doc};
@@ -374,6 +421,7 @@ void register_index(std::vector<OpRow>& rows) {
       .attrs = {{"axes", AttrType::integers, false, "",
                  "axes that the last axis of indices speaks of, ascending; by default the leading "
                  "ones"}},
+      .any_dtype = true,
       .infer = infer_gather,
       .run = run_gather,
       .doc = "Picks elements or blocks: each row of `indices` (its last axis) names a place along "
@@ -384,6 +432,7 @@ void register_index(std::vector<OpRow>& rows) {
                        .kind = Kind::compute,
                        .operands = {{"tensor"}, {"indices"}},
                        .attrs = {{"axis", AttrType::integer, false, "0", "the axis to pick along"}},
+                       .any_dtype = true,
                        .infer = infer_take,
                        .run = run_take,
                        .doc = "Picks along one axis, which the axes of `indices` replace. An index "

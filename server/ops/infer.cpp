@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <optional>
 
 #include "ops/kernels.hpp"
@@ -18,12 +19,55 @@ Result<Inferred> elementwise(const InferCall& call, DType compute, DType result)
   return inferred;
 }
 
+/// Complex numbers are allowed where the row knows them, in operands as in results.
+Result<void> check_complex(const OpRow& row, const InferCall& call, const Inferred& inferred) {
+  if (takes_complex(row) || row.kind == Kind::create) return {};
+  for (std::size_t i = 0; i < call.size(); ++i) {
+    const bool boolean = (row.boolean_operands >> i & 1) != 0;
+    if (boolean || !is_complex(call.type(i).dtype)) continue;
+    return fail(ErrorCode::bad_dtype,
+                "complex operands are not supported, got " + to_string(call.type(i)));
+  }
+  for (const TensorType& result : inferred.results) {
+    if (!is_complex(result.dtype)) continue;
+    return fail(ErrorCode::bad_dtype,
+                "complex results are not supported, asked for " + to_string(result));
+  }
+  return {};
+}
+
+/// The dtype that the row's kernels have in place of `dtype`.
+DType kernel_dtype(const OpRow& row, DType dtype) {
+  return row.any_dtype ? dtype : compute_dtype(dtype);
+}
+
+/// The dtype that they give for a result of `dtype`.
+DType raw_dtype(const OpRow& row, DType dtype) {
+  if (row.any_dtype) return dtype;
+  if (is_complex(dtype) && row.kind == Kind::create) return to_real(dtype);
+  return is_small_float(dtype) ? row.small_float_result : compute_dtype(dtype);
+}
+
 }  // namespace
+
+bool takes_complex(const OpRow& row) {
+  return row.any_dtype || row.complex || row.complex_tile != nullptr;
+}
+
+TileFn kernel_of(const OpRow& row, DType compute) {
+  if (is_complex(compute) && row.complex_tile != nullptr) return row.complex_tile(compute);
+  return row.tile == nullptr ? nullptr : row.tile(compute);
+}
 
 Result<Inferred> infer(const OpRow& row, const InferCall& call) {
   OUTRIGGER_TRY(Inferred inferred, row.infer(call));
+  OUTRIGGER_CHECK(check_complex(row, call, inferred));
+  inferred.compute = kernel_dtype(row, inferred.compute);
+  for (DType& operand : inferred.operands) operand = kernel_dtype(row, operand);
   for (const TensorType& result : inferred.results) {
-    OUTRIGGER_CHECK(check_shape(result.shape, size_of(result.dtype)));
+    inferred.raw.push_back(raw_dtype(row, result.dtype));
+    OUTRIGGER_CHECK(
+        check_shape(result.shape, std::max(size_of(result.dtype), size_of(inferred.raw.back()))));
   }
   for (std::size_t i = 0; i < call.size() && i < inferred.operands.size(); ++i) {
     OUTRIGGER_CHECK(check_shape(call.type(i).shape, size_of(inferred.operands[i])));

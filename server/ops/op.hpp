@@ -92,6 +92,9 @@ struct Inferred {
   boost::container::small_vector<DType, 4> operands;
   /// Elementwise ops: the dtype whose kernel runs.
   DType compute = DType::f32;
+  /// The dtype that the op's kernel gives for each result, which is then cast to the result's own.
+  /// Rows leave it empty: ops::infer fills it in.
+  boost::container::small_vector<DType, 1> raw;
 };
 
 /// One execution of an op. Operands have the dtypes that inference asked for.
@@ -121,12 +124,24 @@ struct OpRow {
   int in_place = -1;
   /// Elementwise: operands that are taken as true or false (a bit each), whatever their dtype.
   std::uint8_t boolean_operands = 0;
+  /// The op moves elements, or looks after small and complex dtypes itself: it gets them as they
+  /// are. Other rows never see a small dtype: ops::infer has their operands widened to
+  /// compute_dtype, and their results rounded or wrapped to the dtype that they inferred.
+  bool any_dtype = false;
+  /// `run` has kernels for c64 and c128 (elementwise: `complex_tile`). Without it, complex operands
+  /// are refused.
+  bool complex = false;
+  /// What `run` gives for a result of a small float: f64 if it accumulates there, so that the
+  /// result is rounded once.
+  DType small_float_result = DType::f32;
 
   /// Checks operands and attributes, gives the result types. Null for control ops.
   Result<Inferred> (*infer)(const InferCall& call) = nullptr;
   /// Elementwise: the kernel for a compute dtype. Null if casting the operand is all there is to
   /// do.
   TileFn (*tile)(DType compute) = nullptr;
+  /// The same for c64 and c128. Null if the op has no meaning for complex numbers.
+  TileFn (*complex_tile)(DType compute) = nullptr;
   /// View: the window. May fail only for operands whose values matter.
   Result<Tensor> (*view)(const ViewCall& call) = nullptr;
   /// Create, compute and update. For update, out[0] already holds operand 0's elements; it must
@@ -137,17 +152,21 @@ struct OpRow {
   std::string_view doc = "";
 };
 
-/// Kernels that casts and conditions need, beside the rows.
-OUTRIGGER_EXPORT TileFn cast_tile(DType from, DType to);
-/// 1 where the element is not zero (NaN is not), as u8.
-OUTRIGGER_EXPORT TileFn boolean_tile(DType from);
-
 /// The row of an op, or null.
 OUTRIGGER_EXPORT const OpRow* find_op(std::string_view name);
 OUTRIGGER_EXPORT std::span<const OpRow> all_ops();
 
-/// The row's inference, and that every size it speaks of can be counted: results, and operands in
-/// the dtypes that they are cast to. Errors: the row's, bad_shape.
+/// Whether the op takes complex operands.
+OUTRIGGER_EXPORT bool takes_complex(const OpRow& row);
+
+/// The kernel of an elementwise row for an inferred compute dtype; null if casting the operand is
+/// all there is to do.
+OUTRIGGER_EXPORT TileFn kernel_of(const OpRow& row, DType compute);
+
+/// The row's inference, brought to dtypes that its kernels are written for (see OpRow::any_dtype).
+/// Every size that it speaks of can be counted: results, and operands in the dtypes that they are
+/// cast to. Errors: the row's, bad_dtype for complex operands of an op that has no meaning for
+/// them, bad_shape.
 OUTRIGGER_EXPORT Result<Inferred> infer(const OpRow& row, const InferCall& call);
 
 /// Checks names, presence and types of the attributes. Errors: bad_attr.

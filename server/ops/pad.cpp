@@ -156,6 +156,7 @@ void register_pad(std::vector<OpRow>& rows) {
       .operands = {{"tensor"}, {"pad_value"}},
       .attrs = {{"padding_config", AttrType::integers, false, "",
                  "low, high and interior padding of each axis, one after the other; by default 0"}},
+      .any_dtype = true,
       .infer = infer_pad,
       .run = run_pad,
       .doc = "The tensor with `pad_value`, a scalar, around it, and `interior` times between "
@@ -167,6 +168,7 @@ void register_pad(std::vector<OpRow>& rows) {
       .kind = Kind::compute,
       .operands = {{"tensors", true}},
       .attrs = {{"axis", AttrType::integer, false, "0", "the new axis"}},
+      .any_dtype = true,
       .infer = infer_stack,
       .run = run_stack,
       .doc = "Puts tensors of one shape (`bad_shape`) beside each other along a new axis. They "

@@ -1,19 +1,9 @@
-#include <limits>
-
 #include "ops/catalogue.hpp"
 #include "ops/kernels.hpp"
 #include "ops/shapes.hpp"
-#include "tensor/cast.hpp"
 
 namespace outrigger::ops {
 namespace {
-
-struct NotZero {
-  template <typename T>
-  static bool apply(T a) {
-    return a != 0;
-  }
-};
 
 template <typename T>
 void select_kernel(void* out, const void* const* in, std::int64_t n) {
@@ -76,55 +66,7 @@ Result<Inferred> infer_clip(const InferCall& call) {
   return infer_same(call);
 }
 
-/// Whether a tile can be cast through a machine conversion: all elements inside of `Limit`'s range.
-template <typename Limit, typename From>
-bool all_within(const From* a, std::int64_t n) {
-  // Half the range: its bounds are exact in every float.
-  constexpr From bound = static_cast<From>(std::numeric_limits<Limit>::max() / 2 + 1);
-  int outside = 0;
-  for (std::int64_t i = 0; i < n; ++i)
-    outside |= static_cast<int>(!(a[i] > -bound && a[i] < bound));
-  return outside == 0;
-}
-
-template <typename To, typename From>
-void cast_kernel(void* out, const void* const* in, std::int64_t n) {
-  auto* r = static_cast<To*>(out);
-  const auto* a = static_cast<const From*>(in[0]);
-  if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {
-    using Middle = std::conditional_t<sizeof(To) <= 4, std::int32_t, std::int64_t>;
-    if (all_within<Middle>(a, n)) {
-      OUTRIGGER_INDEPENDENT
-      for (std::int64_t i = 0; i < n; ++i) r[i] = static_cast<To>(static_cast<Middle>(a[i]));
-    } else {
-      for (std::int64_t i = 0; i < n; ++i) r[i] = cast_element<To>(a[i]);
-    }
-  } else {
-    OUTRIGGER_INDEPENDENT
-    for (std::int64_t i = 0; i < n; ++i) r[i] = static_cast<To>(a[i]);
-  }
-}
-
-Result<Inferred> infer_as_type(const InferCall& call) {
-  const DType to = call.attrs.dtype("type");
-  Inferred inferred;
-  inferred.compute = to;
-  inferred.operands = {to};
-  inferred.results.push_back(TensorType{to, call.type(0).shape});
-  return inferred;
-}
-
 }  // namespace
-
-TileFn cast_tile(DType from, DType to) {
-  return with_type(from, [to](auto from_tag) -> TileFn {
-    return with_type(to, [](auto to_tag) -> TileFn {
-      return &cast_kernel<typename decltype(to_tag)::type, typename decltype(from_tag)::type>;
-    });
-  });
-}
-
-TileFn boolean_tile(DType from) { return unary_tile<NotZero, std::uint8_t>(from); }
 
 void register_select(std::vector<OpRow>& rows) {
   rows.push_back(OpRow{.name = "select",
@@ -133,6 +75,7 @@ void register_select(std::vector<OpRow>& rows) {
                        .operands = {{"pred"}, {"on_true"}, {"on_false"}},
                        .in_place = 1,
                        .boolean_operands = 0b001,
+                       .any_dtype = true,
                        .infer = infer_select,
                        .tile = select_tile,
                        .doc = "Element-wise `on_true` where `pred` is not zero, else `on_false`. "
@@ -148,16 +91,6 @@ void register_select(std::vector<OpRow>& rows) {
       .tile = clip_tile,
       .doc = "Element-wise: not below the scalar `min`, not above the scalar `max`. All three "
              "meet in one dtype. NaN stays NaN."});
-  rows.push_back(OpRow{.name = "as_type",
-                       .family = "select",
-                       .kind = Kind::elementwise,
-                       .operands = {{"tensor"}},
-                       .attrs = {{"type", AttrType::dtype, true, "", "the new dtype"}},
-                       .infer = infer_as_type,
-                       .doc =
-                           "Casts each element. Floats to integers truncate and then wrap around "
-                           "modulo 2^bits; NaN gives 0, the "
-                           "infinities the largest and smallest integer. Integers wrap around."});
 }
 
 }  // namespace outrigger::ops

@@ -207,6 +207,7 @@ OpRow view(std::string_view name, std::vector<AttrSpec> attrs,
                .operands = {{"tensor"}},
                .attrs = std::move(attrs),
                .in_place = 0,
+               .any_dtype = true,
                .infer = infer,
                .view = make,
                .doc = doc};

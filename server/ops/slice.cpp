@@ -170,6 +170,7 @@ void register_slice(std::vector<OpRow>& rows) {
                                  {"strides", AttrType::integers, false, "1",
                                   "take each n-th element of the window"}},
                        .in_place = 0,
+                       .any_dtype = true,
                        .infer = infer_slice,
                        .view = view_slice,
                        .doc = "A window: from `starts` (an integer scalar for each axis) `lengths` "
@@ -181,6 +182,7 @@ void register_slice(std::vector<OpRow>& rows) {
       .kind = Kind::update,
       .operands = {{"tensor"}, {"slice"}, {"starts", true}},
       .in_place = 0,
+      .any_dtype = true,
       .infer = infer_put_slice,
       .run = run_put_slice,
       .doc = "The tensor with the window at `starts` (an integer scalar for each axis) replaced by "
@@ -191,6 +193,7 @@ void register_slice(std::vector<OpRow>& rows) {
                        .kind = Kind::compute,
                        .operands = {{"tensors", true}},
                        .attrs = {{"axis", AttrType::integer, false, "0", "the axis to join along"}},
+                       .any_dtype = true,
                        .infer = infer_concatenate,
                        .run = run_concatenate,
                        .doc = "Joins tensors along an axis; the other axes must be equal "

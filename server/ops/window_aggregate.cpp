@@ -1,6 +1,6 @@
 #include <algorithm>
 #include <bit>
-#include <cstring>
+#include <type_traits>
 #include <utility>
 
 #include "ops/catalogue.hpp"
@@ -106,12 +106,13 @@ Blocks choose_blocks(const Windows& windows) {
   return blocks;
 }
 
-template <typename R, typename T>
+/// Out is T, or f64 where the result is to be rounded to a smaller float afterwards.
+template <typename R, typename T, typename Out>
 class WindowKernel {
  public:
   using A = typename R::Accumulator;
 
-  WindowKernel(const Space& space, const T* in, T* out)
+  WindowKernel(const Space& space, const T* in, Out* out)
       : space_(space),
         blocks_(choose_blocks(space.windows)),
         in_(in),
@@ -119,8 +120,6 @@ class WindowKernel {
         out_strides_(contiguous_strides(space.windows.out)) {
     for (std::size_t axis = 0; axis < rank(); ++axis) {
       tiles_.push_back((space.windows.out[axis] + blocks_.tile[axis] - 1) / blocks_.tile[axis]);
-      chunks_.push_back((space.windows.window[axis] + blocks_.chunk[axis] - 1) /
-                        blocks_.chunk[axis]);
     }
   }
 
@@ -134,15 +133,30 @@ class WindowKernel {
       first[axis] = index % tiles_[axis] * blocks_.tile[axis];
       tile[axis] = std::min(blocks_.tile[axis], space_.windows.out[axis] - first[axis]);
     }
-    const std::int64_t chunks = element_count(chunks_);
+    Dims inside_from(rank());
+    Dims inside(rank());
+    Dims chunk_count(rank());
+    bool all_padding = false;
+    for (std::size_t axis = 0; axis < rank(); ++axis) {
+      inside[axis] = clip(axis, first[axis], tile[axis], inside_from[axis]);
+      chunk_count[axis] = (inside[axis] + blocks_.chunk[axis] - 1) / blocks_.chunk[axis];
+      all_padding = all_padding || inside[axis] == 0;
+    }
     A* total = scratch + 2 * scratch_elements;
+    if (all_padding) {
+      std::fill_n(total, element_count(tile), R::identity);
+      store(first, tile, total);
+      return;
+    }
+    const std::int64_t chunks = element_count(chunk_count);
     for (std::int64_t c = 0; c < chunks; ++c) {
-      Dims from(rank());
+      Dims from = inside_from;
       Dims chunk(rank());
       std::int64_t rest = c;
-      for (std::size_t axis = rank(); axis-- > 0; rest /= chunks_[axis]) {
-        from[axis] = rest % chunks_[axis] * blocks_.chunk[axis];
-        chunk[axis] = std::min(blocks_.chunk[axis], space_.windows.window[axis] - from[axis]);
+      for (std::size_t axis = rank(); axis-- > 0; rest /= chunk_count[axis]) {
+        const std::int64_t skipped = rest % chunk_count[axis] * blocks_.chunk[axis];
+        from[axis] += skipped;
+        chunk[axis] = std::min(blocks_.chunk[axis], inside[axis] - skipped);
       }
       const A* part = reduce(first, tile, from, chunk, scratch, scratch + scratch_elements);
       if (chunks == 1) {
@@ -159,6 +173,21 @@ class WindowKernel {
 
  private:
   std::size_t rank() const { return space_.dims.size(); }
+
+  /// How many elements of the windows [first, first + count) along an axis are outside of the
+  /// padding for at least one of them; they begin at `from`. A window may be far larger than what
+  /// it lies on.
+  std::int64_t clip(std::size_t axis, std::int64_t first, std::int64_t count,
+                    std::int64_t& from) const {
+    const Windows& windows = space_.windows;
+    const std::int64_t dilation = windows.dilations[axis];
+    const std::int64_t before = -windows.position(axis, first + count - 1, 0);
+    const std::int64_t end = space_.dims[axis] - windows.position(axis, first, 0);
+    from = before <= 0 ? 0 : std::min((before + dilation - 1) / dilation, windows.window[axis]);
+    const std::int64_t to =
+        end <= 0 ? 0 : std::min((end + dilation - 1) / dilation, windows.window[axis]);
+    return std::max<std::int64_t>(0, to - from);
+  }
 
   /// Elements [from, from + chunk) of the windows [first, first + tile), reduced.
   const A* reduce(const Dims& first, const Dims& tile, const Dims& from, const Dims& chunk, A* a,
@@ -286,23 +315,22 @@ class WindowKernel {
     const std::int64_t row = tile[last];
     const std::int64_t rows = element_count(tile) / row;
     for (std::int64_t r = 0; r < rows; ++r, from += row) {
-      T* to = out_ + first[last];
+      Out* to = out_ + first[last];
       std::int64_t rest = r;
       for (std::size_t axis = last; axis-- > 0; rest /= tile[axis]) {
         to += (first[axis] + rest % tile[axis]) * out_strides_[axis];
       }
       OUTRIGGER_INDEPENDENT
-      for (std::int64_t i = 0; i < row; ++i) to[i] = static_cast<T>(from[i]);
+      for (std::int64_t i = 0; i < row; ++i) to[i] = static_cast<Out>(from[i]);
     }
   }
 
   const Space& space_;
   Blocks blocks_;
   const T* in_;
-  T* out_;
+  Out* out_;
   Dims out_strides_;
   Dims tiles_;
-  Dims chunks_;
 };
 
 Result<Inferred> infer_window(const InferCall& call) {
@@ -314,38 +342,46 @@ Result<Inferred> infer_window(const InferCall& call) {
   return inferred;
 }
 
+template <typename R, typename T, typename Out>
+Result<void> run_kernel(const RunCall& call, const Space& space) {
+  using Kernel = WindowKernel<R, T, Out>;
+  using A = typename Kernel::A;
+  const Kernel kernel(space, call.in[0].as<T>(), call.out[0].as<Out>());
+  constexpr std::int64_t per_thread = scratch_buffers * scratch_elements;
+  OUTRIGGER_TRY(
+      const BufferPtr scratch,
+      call.context.memory.allocate(static_cast<std::size_t>(per_thread) *
+                                   static_cast<std::size_t>(call.context.threads) * sizeof(A)));
+  auto* base = reinterpret_cast<A*>(scratch->data());
+  return parallel_ranges(call.context, kernel.tasks(), 1, call.out[0].size() + call.in[0].size(),
+                         [&](int thread, std::int64_t begin, std::int64_t end) {
+                           for (std::int64_t task = begin; task < end; ++task)
+                             kernel.task(task, base + thread * per_thread);
+                         });
+}
+
 template <template <typename> typename R>
 Result<void> run_window(const RunCall& call) {
   const Tensor& x = call.in[0];
   OUTRIGGER_TRY(const Windows windows, windows_of(x.shape(), call.attrs));
   const Space space = merged_space(windows, x);
-  const std::int64_t outputs = element_count(windows.out);
-  if (outputs == 0) return {};
   return with_type(x.dtype(), [&](auto tag) -> Result<void> {
     using T = typename decltype(tag)::type;
-    using Kernel = WindowKernel<R<T>, T>;
-    using A = typename Kernel::A;
-    const Kernel kernel(space, x.as<T>(), call.out[0].as<T>());
-    constexpr std::int64_t per_thread = scratch_buffers * scratch_elements;
-    OUTRIGGER_TRY(
-        const BufferPtr scratch,
-        call.context.memory.allocate(static_cast<std::size_t>(per_thread) *
-                                     static_cast<std::size_t>(call.context.threads) * sizeof(A)));
-    auto* base = reinterpret_cast<A*>(scratch->data());
-    return parallel_ranges(call.context, kernel.tasks(), 1, outputs + x.size(),
-                           [&](int thread, std::int64_t begin, std::int64_t end) {
-                             for (std::int64_t task = begin; task < end; ++task)
-                               kernel.task(task, base + thread * per_thread);
-                           });
+    if constexpr (std::is_same_v<T, float> && !std::is_same_v<typename R<T>::Accumulator, T>) {
+      if (call.out[0].dtype() == DType::f64) return run_kernel<R<T>, T, double>(call, space);
+    }
+    return run_kernel<R<T>, T, T>(call, space);
   });
 }
 
-OpRow window_row(std::string_view name, Result<void> (*run)(const RunCall&), std::string_view doc) {
+OpRow window_row(std::string_view name, Result<void> (*run)(const RunCall&),
+                 DType small_float_result, std::string_view doc) {
   return OpRow{.name = name,
                .family = "window",
                .kind = Kind::compute,
                .operands = {{"tensor"}},
                .attrs = window_attrs(true),
+               .small_float_result = small_float_result,
                .infer = infer_window,
                .run = run,
                .doc = doc};
@@ -355,22 +391,22 @@ OpRow window_row(std::string_view name, Result<void> (*run)(const RunCall&), std
 
 void register_window(std::vector<OpRow>& rows) {
   rows.push_back(window_row(
-      "window_sum", run_window<Sum>,
+      "window_sum", run_window<Sum>, DType::f64,
       "Sum over each window; padding counts as 0. The dtype stays: integers wrap around, floats "
       "are "
       "added up in f64 and rounded once. Axes are reduced one after the other, each by doubling; "
       "the order does not depend on the number of threads. No window fits: `bad_shape`."));
   rows.push_back(
-      window_row("window_product", run_window<Product>,
+      window_row("window_product", run_window<Product>, DType::f64,
                  "Product over each window; padding counts as 1. The dtype stays: integers wrap "
                  "around, floats "
                  "are multiplied in f64 and rounded once. No window fits: `bad_shape`."));
   rows.push_back(window_row(
-      "window_max", run_window<Maximum>,
+      "window_max", run_window<Maximum>, DType::f32,
       "Largest element of each window; NaN if there is one. Padding counts as -infinity or the "
       "smallest integer. No window fits: `bad_shape`."));
   rows.push_back(window_row(
-      "window_min", run_window<Minimum>,
+      "window_min", run_window<Minimum>, DType::f32,
       "Smallest element of each window; NaN if there is one. Padding counts as infinity or the "
       "largest integer. No window fits: `bad_shape`."));
 }

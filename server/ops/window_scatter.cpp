@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstring>
 
+#include "ops/cast.hpp"
 #include "ops/catalogue.hpp"
 #include "ops/kernels.hpp"
 #include "ops/windows.hpp"
@@ -15,6 +17,9 @@ constexpr std::int64_t selected_tile = 512;
 /// Output elements of one task, about: a task looks again at the windows of its neighbours that
 /// reach into its part.
 constexpr std::int64_t task_elements = std::int64_t{1} << 14;
+
+/// Elements of a window between two looks at the interrupt.
+constexpr std::int64_t taps_between_checks = 1 << 10;
 
 struct GreaterEqual {
   template <typename T>
@@ -55,6 +60,9 @@ struct Compared {
   const Windows& windows;
   const Tensor& x;
   const void* padding;
+  /// Windows may be far larger than the operand, in its padding: they look at the interrupt.
+  const Interrupt& interrupt;
+  std::atomic<bool>& stopped;
 };
 
 /// Finds the best element of windows (row…, row[last] + i), i < n, beside each other along the last
@@ -77,6 +85,10 @@ void select(const Compared& compared, const Dims& row, std::int64_t n, std::int6
   std::array<T, selected_tile> best;
   std::fill_n(taps, n, std::int64_t{0});
   for (std::int64_t tap = 0; tap < count; ++tap) {
+    if (tap % taps_between_checks == taps_between_checks - 1 && compared.interrupt.raised()) {
+      compared.stopped.store(true, std::memory_order_relaxed);
+      return;
+    }
     std::int64_t rest = tap / windows.window[last];
     std::int64_t offset = 0;
     bool inside = true;
@@ -180,6 +192,7 @@ void scatter_part(const Compared& compared, SelectFn select, const Parts& parts,
     const S* from = source.as<S>();
     for (std::size_t axis = 0; axis < last; ++axis) from += row[axis] * source.strides[axis];
     for (std::int64_t at = 0; at < row_length; at += selected_tile) {
+      if (compared.stopped.load(std::memory_order_relaxed)) return;
       const std::int64_t n = std::min(selected_tile, row_length - at);
       row[last] = first[last] + at;
       select(compared, row, n, taps.data());
@@ -200,6 +213,11 @@ void scatter_part(const Compared& compared, SelectFn select, const Parts& parts,
   }
 }
 
+/// Elements that are compared; enough to know whether threads are worth it.
+std::int64_t scatter_work(const Windows& windows) {
+  return element_count(windows.out) * std::min<std::int64_t>(windows.taps(), 1 << 20);
+}
+
 template <typename F>
 Result<void> run_window_scatter(const RunCall& call) {
   const Tensor& out = call.out[0];
@@ -218,22 +236,24 @@ Result<void> run_window_scatter(const RunCall& call) {
   }
   alignas(16) std::array<std::byte, 16> padding;
   std::memcpy(padding.data(), init.data(), size_of(init.dtype()));
-  if (init.dtype() != x.dtype()) {
-    const std::array<const void*, 3> from{init.data(), nullptr, nullptr};
-    cast_tile(init.dtype(), x.dtype())(padding.data(), from.data(), 1);
+  for (const CastStep& step : cast_steps(init.dtype(), x.dtype())) {
+    const std::array<const void*, 3> from{padding.data(), nullptr, nullptr};
+    step.run(padding.data(), from.data(), 1);
   }
-  const Compared compared{windows, x, padding.data()};
+  std::atomic<bool> stopped{false};
+  const Compared compared{windows, x, padding.data(), call.context.interrupt, stopped};
   const SelectFn select = select_fn<F>(x.dtype());
   const Parts parts = choose_parts(windows, x.shape());
-  return with_type(out.dtype(), [&](auto tag) {
+  OUTRIGGER_CHECK(with_type(out.dtype(), [&](auto tag) {
     using S = typename decltype(tag)::type;
-    return parallel_ranges(call.context, parts.outer * parts.per_outer, 1,
-                           source.size() * windows.taps(),
+    return parallel_ranges(call.context, parts.outer * parts.per_outer, 1, scatter_work(windows),
                            [&](int, std::int64_t begin, std::int64_t end) {
                              for (std::int64_t task = begin; task < end; ++task)
                                scatter_part<S>(compared, select, parts, source, out.as<S>(), task);
                            });
-  });
+  }));
+  if (stopped.load()) return tl::make_unexpected(call.context.interrupt.error());
+  return {};
 }
 
 OpRow scatter_row(std::string_view name, Result<void> (*run)(const RunCall&),

@@ -27,4 +27,34 @@ To cast_element(From x) {
   }
 }
 
+/// An integer narrower than a byte, which a byte carries.
+template <typename Carrier_, int bits_>
+struct SmallInteger {
+  using Carrier = Carrier_;
+  static constexpr int unused = 8 - bits_;
+  static constexpr bool is_signed = std::is_signed_v<Carrier>;
+  static constexpr Carrier max = std::numeric_limits<Carrier>::max() >> unused;
+  static constexpr Carrier min = std::numeric_limits<Carrier>::min() >> unused;
+
+  /// Keeps the low bits, and extends the sign.
+  static Carrier wrap(Carrier x) {
+    return static_cast<Carrier>(static_cast<Carrier>(static_cast<std::uint8_t>(x) << unused) >>
+                                unused);
+  }
+};
+
+using U2 = SmallInteger<std::uint8_t, 2>;
+using U4 = SmallInteger<std::uint8_t, 4>;
+using S2 = SmallInteger<std::int8_t, 2>;
+using S4 = SmallInteger<std::int8_t, 4>;
+
+/// cast_element to a small integer.
+template <typename I, typename From>
+typename I::Carrier cast_small(From x) {
+  if constexpr (std::is_floating_point_v<From>) {
+    if (std::isinf(x)) return x > 0 ? I::max : I::min;
+  }
+  return I::wrap(cast_element<typename I::Carrier>(x));
+}
+
 }  // namespace outrigger

@@ -18,7 +18,7 @@ std::optional<Number> integer_of(Value value) {
   return static_cast<std::int64_t>(value.natural());
 }
 
-std::optional<Number> number_of(Value value) {
+std::optional<Number> real_of(Value value) {
   if (value.is(Kind::real)) return value.real();
   if (!value.is(Kind::string)) return integer_of(value);
   constexpr double infinity = std::numeric_limits<double>::infinity();
@@ -26,6 +26,30 @@ std::optional<Number> number_of(Value value) {
   if (value.string() == "infinity") return infinity;
   if (value.string() == "neg_infinity") return -infinity;
   return std::nullopt;
+}
+
+double as_double(const Number& real) {
+  if (const auto* integer = std::get_if<std::int64_t>(&real)) return static_cast<double>(*integer);
+  if (const auto* natural = std::get_if<std::uint64_t>(&real)) return static_cast<double>(*natural);
+  return std::get<double>(real);
+}
+
+/// {"re": real, "im": real}: exactly these keys.
+std::optional<Number> complex_of(Value map) {
+  std::optional<Number> re;
+  std::optional<Number> im;
+  for (const auto [key, value] : map.entries()) {
+    auto& part = key == "re" ? re : im;
+    if ((key != "re" && key != "im") || part) return std::nullopt;
+    part = real_of(value);
+    if (!part) return std::nullopt;
+  }
+  if (!re || !im) return std::nullopt;
+  return std::complex<double>{as_double(*re), as_double(*im)};
+}
+
+std::optional<Number> number_of(Value value) {
+  return value.is(Kind::map) ? complex_of(value) : real_of(value);
 }
 
 std::optional<AttrValue> integers_of(Value array) {
@@ -53,8 +77,10 @@ std::optional<AttrValue> attr_of(Value value) {
       return Bytes(value.binary().begin(), value.binary().end());
     case Kind::array:
       return integers_of(value);
-    case Kind::nil:
     case Kind::map:
+      if (const auto complex = complex_of(value)) return *complex;
+      return std::nullopt;
+    case Kind::nil:
       return std::nullopt;
   }
   return std::nullopt;
@@ -135,8 +161,10 @@ class ProgramReader {
     const Value* value = literal.find("number");
     if (value == nullptr) return fields.mistyped("in", expected, item);
     if (const auto number = number_of(*value)) return *number;
-    return literal.mistyped("number", R"(an integer, a float, "nan", "infinity" or "neg_infinity")",
-                            *value);
+    return literal.mistyped(
+        "number",
+        R"(an integer, a float, "nan", "infinity", "neg_infinity" or a map of "re" and "im")",
+        *value);
   }
 
   static Result<void> operands(const Fields& fields, Instruction& out) {

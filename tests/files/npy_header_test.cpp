@@ -132,7 +132,7 @@ TEST(NpyHeader, PreambleIsAlignedAndReadsBack) {
   const TensorType types[] = {
       {DType::f32, {}}, {DType::u8, {7}}, {DType::s64, {3, 0, 5}}, {DType::f64, Dims(16, 1)}};
   for (const TensorType& type : types) {
-    const std::string preamble = npy_preamble(type);
+    const std::string preamble = *npy_preamble(type);
     EXPECT_EQ(preamble.size() % 64, 0U);
     EXPECT_EQ(preamble.back(), '\n');
     EXPECT_TRUE(preamble.starts_with(std::string_view("\x93NUMPY\x01\x00", 8)));

@@ -139,9 +139,9 @@ TEST(CatalogueTest, EveryTileKernelExistsForItsComputeDtypes) {
       const std::vector<InferOperand> operands(row.operands.size(),
                                                InferOperand{TensorType{dtype, {}}});
       const Attrs none;
-      const auto inferred = row.infer(InferCall{operands, AttrView(none)});
+      const auto inferred = infer(row, InferCall{operands, AttrView(none)});
       if (!inferred) continue;
-      EXPECT_NE(row.tile(inferred->compute), nullptr) << row.name << " of " << name_of(dtype);
+      EXPECT_NE(kernel_of(row, inferred->compute), nullptr) << row.name << " of " << name_of(dtype);
     }
   }
 }

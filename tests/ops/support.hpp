@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include "ops/cast.hpp"
 #include "ops/context.hpp"
 #include "ops/op.hpp"
 #include "ops/pass.hpp"
@@ -17,7 +18,7 @@ namespace outrigger::ops::test {
 
 template <typename T>
 constexpr DType dtype_of() {
-  for (const DType dtype : all_dtypes) {
+  for (const DType dtype : kernel_dtypes) {
     if (with_type(dtype, [](auto tag) { return std::is_same_v<typename decltype(tag)::type, T>; }))
       return dtype;
   }
@@ -91,7 +92,9 @@ class PassMaker {
     return add(find_op(op)->tile(compute), result.value_or(compute), in);
   }
   Pass::Register cast(Pass::Register from, DType to) {
-    return add(cast_tile(pass_.registers[from], to), to, {from});
+    for (const CastStep& step : cast_steps(pass_.registers[from], to))
+      from = add(step.run, step.to, {from});
+    return from;
   }
   Pass done(std::vector<Pass::Register> stores) {
     pass_.stores = std::move(stores);

@@ -68,7 +68,19 @@ void write_number(Writer& out, const Number& number) {
                                                  : "neg_infinity"));
     return;
   }
-  std::visit([&](auto value) { out.value(value); }, number);
+  if (const auto* complex = std::get_if<std::complex<double>>(&number)) {
+    out.map(2);
+    out.key("re");
+    write_number(out, complex->real());
+    out.key("im");
+    write_number(out, complex->imag());
+    return;
+  }
+  std::visit(
+      [&](auto value) {
+        if constexpr (std::is_arithmetic_v<decltype(value)>) out.value(value);
+      },
+      number);
 }
 
 void write_attr(Writer& out, const AttrValue& attr) {
