@@ -174,8 +174,8 @@ class PassBuilder {
       result = node.in.size() == 1   ? micro_op(run, dtype, {in[0]})
                : node.in.size() == 2 ? micro_op(run, dtype, {in[0], in[1]})
                                      : micro_op(run, dtype, {in[0], in[1], in[2]});
-      result = cast(result, node.inferred.results[0].dtype);
     }
+    result = cast(result, node.inferred.results[0].dtype);
     result_of_last_ = result;
     const bool boolean = node.row->family == "compare" || node.row->family == "logical";
     if (!node.in_place) known_.push_back({node.out[0], result, boolean});

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "ops/catalogue.hpp"
+#include "ops/complex_math.hpp"
 #include "ops/kernels.hpp"
 #include "ops/vector_math.hpp"
 
@@ -23,7 +24,7 @@ struct Subtract {
 struct Multiply {
   template <typename T>
   static T apply(T a, T b) {
-    return static_cast<T>(a * b);
+    return times(a, b);
   }
 };
 struct Divide {
@@ -143,7 +144,7 @@ TileFn atan2_tile(DType compute) {
 }
 
 OpRow binary(std::string_view name, Result<Inferred> (*infer)(const InferCall&),
-             TileFn (*tile)(DType), std::string_view doc) {
+             TileFn (*tile)(DType), std::string_view doc, TileFn (*complex_tile)(DType) = nullptr) {
   return OpRow{.name = name,
                .family = "binary",
                .kind = Kind::elementwise,
@@ -151,6 +152,7 @@ OpRow binary(std::string_view name, Result<Inferred> (*infer)(const InferCall&),
                .in_place = 0,
                .infer = infer,
                .tile = tile,
+               .complex_tile = complex_tile,
                .doc = doc};
 }
 
@@ -159,16 +161,20 @@ OpRow binary(std::string_view name, Result<Inferred> (*infer)(const InferCall&),
 void register_binary(std::vector<OpRow>& rows) {
   rows.push_back(
       binary("add", infer_same, binary_tile<Add>,
-             "Element-wise sum. Operands broadcast and meet in one dtype; integers wrap around."));
+             "Element-wise sum. Operands broadcast and meet in one dtype; integers wrap around.",
+             complex_binary_tile<Add>));
   rows.push_back(binary(
       "subtract", infer_same, binary_tile<Subtract>,
-      "Element-wise difference. Operands broadcast and meet in one dtype; integers wrap around."));
+      "Element-wise difference. Operands broadcast and meet in one dtype; integers wrap around.",
+      complex_binary_tile<Subtract>));
   rows.push_back(binary(
       "multiply", infer_same, binary_tile<Multiply>,
-      "Element-wise product. Operands broadcast and meet in one dtype; integers wrap around."));
+      "Element-wise product. Operands broadcast and meet in one dtype; integers wrap around.",
+      complex_binary_tile<Multiply>));
   rows.push_back(binary(
       "divide", infer_floating, divide_tile,
-      "Element-wise division. Always floating: integers become f32. By zero: an infinity or NaN."));
+      "Element-wise division. Always floating: integers become f32. By zero: an infinity or NaN.",
+      complex_divide_tile));
   rows.push_back(binary("quotient", infer_integer, integer_binary_tile<Quotient>,
                         "Element-wise integer division towards zero. Integers only (`bad_dtype`). "
                         "By zero: all bits set, as in XLA."));
@@ -177,7 +183,9 @@ void register_binary(std::vector<OpRow>& rows) {
                         "`fmod`). Integers by zero: the left operand, as in XLA."));
   rows.push_back(binary("pow", infer_same, pow_tile,
                         "Element-wise power. Integers wrap around; with a negative exponent 1 and "
-                        "-1 keep their powers and others give 0. Floats: at most 1 ulp (SLEEF)."));
+                        "-1 keep their powers and others give 0. Floats: at most 1 ulp (SLEEF). "
+                        "Complex: 0 to any power but 0 gives 0.",
+                        complex_pow_tile));
   rows.push_back(binary("min", infer_same, binary_tile<Min>,
                         "Element-wise smaller operand; NaN if either is NaN."));
   rows.push_back(binary("max", infer_same, binary_tile<Max>,

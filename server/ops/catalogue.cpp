@@ -21,6 +21,7 @@ std::vector<OpRow> build_rows() {
   register_compare(rows);
   register_select(rows);
   register_cast(rows);
+  register_complex(rows);
   register_reduce(rows);
   register_argminmax(rows);
   register_scan(rows);

@@ -18,6 +18,7 @@ OUTRIGGER_EXPORT std::string_view catalogue_hash();
 void register_cast(std::vector<OpRow>& rows);
 void register_binary(std::vector<OpRow>& rows);
 void register_compare(std::vector<OpRow>& rows);
+void register_complex(std::vector<OpRow>& rows);
 void register_conv(std::vector<OpRow>& rows);
 void register_control(std::vector<OpRow>& rows);
 void register_creation(std::vector<OpRow>& rows);

@@ -1,4 +1,5 @@
 #include "ops/catalogue.hpp"
+#include "ops/complex_math.hpp"
 #include "ops/kernels.hpp"
 
 namespace outrigger::ops {
@@ -61,7 +62,8 @@ TileFn logical_tile(DType) {
 }
 TileFn logical_not_tile(DType) { return &unary_kernel<LogicalNot, std::uint8_t, std::uint8_t>; }
 
-OpRow compare(std::string_view name, TileFn (*tile)(DType), std::string_view doc) {
+OpRow compare(std::string_view name, TileFn (*tile)(DType), std::string_view doc,
+              TileFn (*complex_tile)(DType) = nullptr) {
   return OpRow{.name = name,
                .family = "compare",
                .kind = Kind::elementwise,
@@ -69,6 +71,7 @@ OpRow compare(std::string_view name, TileFn (*tile)(DType), std::string_view doc
                .in_place = 0,
                .infer = infer_predicate,
                .tile = tile,
+               .complex_tile = complex_tile,
                .doc = doc};
 }
 
@@ -85,9 +88,11 @@ OpRow logical(std::string_view name, TileFn (*tile)(DType), std::string_view doc
 void register_compare(std::vector<OpRow>& rows) {
   rows.push_back(compare("equal", binary_tile<Equal, std::uint8_t>,
                          "Element-wise equality as u8 0 or 1, compared in the dtype that the "
-                         "operands meet in. NaN equals nothing."));
+                         "operands meet in. NaN equals nothing.",
+                         complex_binary_tile<Equal, std::uint8_t>));
   rows.push_back(compare("not_equal", binary_tile<NotEqual, std::uint8_t>,
-                         "Element-wise inequality as u8 0 or 1. NaN differs from everything."));
+                         "Element-wise inequality as u8 0 or 1. NaN differs from everything.",
+                         complex_binary_tile<NotEqual, std::uint8_t>));
   rows.push_back(compare("greater", binary_tile<Greater, std::uint8_t>,
                          "Element-wise left > right as u8 0 or 1; 0 with NaN."));
   rows.push_back(compare("less", binary_tile<Less, std::uint8_t>,

@@ -46,6 +46,11 @@ Result<void> run_from_binary(const RunCall& call) {
 
 Result<Inferred> infer_constant(const InferCall& call) {
   OUTRIGGER_TRY(TensorType type, type_from_attrs(call));
+  if (std::holds_alternative<std::complex<double>>(call.attrs.number("value")) &&
+      !is_complex(type.dtype)) {
+    return fail(ErrorCode::bad_dtype, "a complex value needs the dtype c64 or c128, got " +
+                                          std::string(name_of(type.dtype)));
+  }
   return only(std::move(type));
 }
 

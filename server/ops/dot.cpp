@@ -5,6 +5,7 @@
 #include <Eigen/Core>
 
 #include "ops/catalogue.hpp"
+#include "ops/complex_math.hpp"
 #include "ops/kernels.hpp"
 #include "ops/shapes.hpp"
 
@@ -104,7 +105,7 @@ constexpr std::int64_t panel_rows = 256;
 /// vectorise as well, rows of B are added up.
 template <typename T>
 void multiply_panel(const T* a, const T* b, T* c, std::int64_t m, std::int64_t k, std::int64_t n) {
-  if constexpr (std::is_floating_point_v<T>) {
+  if constexpr (std::is_floating_point_v<T> || is_complex_v<T>) {
     using Matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
     Eigen::Map<Matrix>(c, m, n).noalias() =
         Eigen::Map<const Matrix>(a, m, k) * Eigen::Map<const Matrix>(b, k, n);
@@ -143,7 +144,7 @@ Result<void> run_dot(const RunCall& call) {
   if (batch * m * n == 0) return {};
 
   const std::int64_t panels = (m + panel_rows - 1) / panel_rows;
-  return with_type(call.out[0].dtype(), [&](auto tag) {
+  const auto multiply = [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* a = left.as<T>();
     const T* b = right.as<T>();
@@ -158,7 +159,9 @@ Result<void> run_dot(const RunCall& call) {
                            std::min(panel_rows, m - row), k, n);
           }
         });
-  });
+  };
+  const DType dtype = call.out[0].dtype();
+  return is_complex(dtype) ? with_complex_type(dtype, multiply) : with_type(dtype, multiply);
 }
 
 }  // namespace
@@ -176,6 +179,7 @@ void register_dot(std::vector<OpRow>& rows) {
                       {"right_axes", integers, false, "",
                        "contracted axes of the right operand; by default its last but one"},
                       {"right_batch_axes", integers, false, "", "batch axes of the right operand"}},
+            .complex = true,
             .infer = infer_dot,
             .run = run_dot,
             .doc = "Sum of products over the contracted axes. Shape: batch axes, then the other "

@@ -7,18 +7,6 @@
 namespace outrigger::ops {
 namespace {
 
-Result<Inferred> elementwise(const InferCall& call, DType compute, DType result) {
-  Dims shape;
-  for (const InferOperand& operand : call.in) {
-    OUTRIGGER_TRY(shape, broadcast_shapes(shape, operand.type.shape));
-  }
-  Inferred inferred;
-  inferred.compute = compute;
-  inferred.operands.assign(call.size(), compute);
-  inferred.results.push_back(TensorType{result, std::move(shape)});
-  return inferred;
-}
-
 /// Complex numbers are allowed where the row knows them, in operands as in results.
 Result<void> check_complex(const OpRow& row, const InferCall& call, const Inferred& inferred) {
   if (takes_complex(row) || row.kind == Kind::create) return {};
@@ -88,14 +76,31 @@ DType merged_dtype(std::span<const InferOperand> operands) {
   return merged.value_or(DType::f32);
 }
 
+Result<Inferred> infer_elementwise(const InferCall& call, DType compute, DType result) {
+  Dims shape;
+  for (const InferOperand& operand : call.in) {
+    OUTRIGGER_TRY(shape, broadcast_shapes(shape, operand.type.shape));
+  }
+  Inferred inferred;
+  inferred.compute = compute;
+  inferred.operands.assign(call.size(), compute);
+  inferred.results.push_back(TensorType{result, std::move(shape)});
+  return inferred;
+}
+
 Result<Inferred> infer_same(const InferCall& call) {
   const DType dtype = merged_dtype(call.in);
-  return elementwise(call, dtype, dtype);
+  return infer_elementwise(call, dtype, dtype);
 }
 
 Result<Inferred> infer_floating(const InferCall& call) {
   const DType dtype = to_floating(merged_dtype(call.in));
-  return elementwise(call, dtype, dtype);
+  return infer_elementwise(call, dtype, dtype);
+}
+
+Result<Inferred> infer_magnitude(const InferCall& call) {
+  const DType dtype = merged_dtype(call.in);
+  return infer_elementwise(call, dtype, is_complex(dtype) ? to_real(dtype) : dtype);
 }
 
 Result<Inferred> infer_integer(const InferCall& call) {
@@ -104,15 +109,15 @@ Result<Inferred> infer_integer(const InferCall& call) {
     return fail(ErrorCode::bad_dtype,
                 "operands must be integers, got " + std::string(name_of(dtype)));
   }
-  return elementwise(call, dtype, dtype);
+  return infer_elementwise(call, dtype, dtype);
 }
 
 Result<Inferred> infer_predicate(const InferCall& call) {
-  return elementwise(call, merged_dtype(call.in), DType::u8);
+  return infer_elementwise(call, merged_dtype(call.in), DType::u8);
 }
 
 Result<Inferred> infer_logical(const InferCall& call) {
-  return elementwise(call, DType::u8, DType::u8);
+  return infer_elementwise(call, DType::u8, DType::u8);
 }
 
 }  // namespace outrigger::ops

@@ -78,10 +78,14 @@ TileFn integer_binary_tile(DType compute) {
 
 /// Inference for the usual elementwise rows: operands broadcast together and meet in one dtype.
 
+/// Operands are cast to `compute`.
+Result<Inferred> infer_elementwise(const InferCall& call, DType compute, DType result);
 /// Result and compute dtype: the merged dtype.
 Result<Inferred> infer_same(const InferCall& call);
 /// Integers become f32 first.
 Result<Inferred> infer_floating(const InferCall& call);
+/// Complex numbers give a real one, as their magnitude does.
+Result<Inferred> infer_magnitude(const InferCall& call);
 /// Errors with bad_dtype for floats.
 Result<Inferred> infer_integer(const InferCall& call);
 /// Compares in the merged dtype, gives u8.

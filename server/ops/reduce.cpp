@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "ops/catalogue.hpp"
+#include "ops/complex_math.hpp"
 #include "ops/op.hpp"
 #include "ops/reducers.hpp"
 #include "ops/reduction.hpp"
@@ -15,14 +16,14 @@ template <typename T>
 struct All {
   using Accumulator = std::uint8_t;
   static constexpr std::uint8_t identity = 1;
-  static std::uint8_t lift(T x) { return x != 0 ? 1 : 0; }
+  static std::uint8_t lift(T x) { return x != T{0} ? 1 : 0; }
   static std::uint8_t combine(std::uint8_t a, std::uint8_t b) { return a & b; }
 };
 template <typename T>
 struct Any {
   using Accumulator = std::uint8_t;
   static constexpr std::uint8_t identity = 0;
-  static std::uint8_t lift(T x) { return x != 0 ? 1 : 0; }
+  static std::uint8_t lift(T x) { return x != T{0} ? 1 : 0; }
   static std::uint8_t combine(std::uint8_t a, std::uint8_t b) { return a | b; }
 };
 
@@ -121,22 +122,38 @@ Result<void> reduce_middle(const RunCall& call, const Folded& x, Out* out) {
 template <template <typename> typename R, typename OutOf>
 Result<void> run_reduction(const RunCall& call, OutOf) {
   OUTRIGGER_TRY(const Folded folded, fold(call.context, call.in[0], call.attrs));
-  return with_type(call.in[0].dtype(), [&](auto tag) {
+  const auto run = [&](auto tag) {
     using T = typename decltype(tag)::type;
     using Out = typename OutOf::template type<T>;
+    if constexpr (OutOf::wide && std::is_same_v<Out, float>) {
+      // Sums of small floats: they are rounded only once they are narrowed.
+      if (call.out[0].dtype() == DType::f64)
+        return reduce_middle<R<T>, T, double>(call, folded, call.out[0].as<double>());
+    }
     return reduce_middle<R<T>, T, Out>(call, folded, call.out[0].as<Out>());
-  });
+  };
+  if constexpr (OutOf::complex) {
+    if (is_complex(call.in[0].dtype())) return with_complex_type(call.in[0].dtype(), run);
+  }
+  return with_type(call.in[0].dtype(), run);
 }
 
 struct AggregateType {
+  static constexpr bool complex = true;
+  static constexpr bool wide = true;
   template <typename T>
-  using type = std::conditional_t<std::is_floating_point_v<T>, T, SumAccumulator<T>>;
+  using type =
+      std::conditional_t<std::is_floating_point_v<T> || is_complex_v<T>, T, SumAccumulator<T>>;
 };
 struct SameType {
+  static constexpr bool complex = false;
+  static constexpr bool wide = false;
   template <typename T>
   using type = T;
 };
 struct PredicateType {
+  static constexpr bool complex = true;
+  static constexpr bool wide = false;
   template <typename T>
   using type = std::uint8_t;
 };
@@ -170,6 +187,8 @@ OpRow reduction(std::string_view name, Result<Inferred> (*infer)(const InferCall
       .operands = {{"tensor"}},
       .attrs = {{"axes", AttrType::integers, false, "", "axes to reduce; by default all"},
                 {"keep_axes", AttrType::boolean, false, "false", "keep reduced axes with size 1"}},
+      .complex = infer != infer_extremum,
+      .small_float_result = infer == infer_aggregate ? DType::f64 : DType::f32,
       .infer = infer,
       .run = run,
       .doc = doc};

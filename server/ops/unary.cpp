@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "ops/catalogue.hpp"
+#include "ops/complex_math.hpp"
 #include "ops/kernels.hpp"
 #include "ops/vector_math.hpp"
 
@@ -128,7 +129,7 @@ TileFn sqrt_tile(DType compute) {
 }
 
 OpRow unary(std::string_view name, Result<Inferred> (*infer)(const InferCall&),
-            TileFn (*tile)(DType), std::string_view doc) {
+            TileFn (*tile)(DType), std::string_view doc, TileFn (*complex_tile)(DType) = nullptr) {
   return OpRow{.name = name,
                .family = "unary",
                .kind = Kind::elementwise,
@@ -136,6 +137,7 @@ OpRow unary(std::string_view name, Result<Inferred> (*infer)(const InferCall&),
                .in_place = 0,
                .infer = infer,
                .tile = tile,
+               .complex_tile = complex_tile,
                .doc = doc};
 }
 
@@ -144,10 +146,13 @@ OpRow unary(std::string_view name, Result<Inferred> (*infer)(const InferCall&),
 void register_unary(std::vector<OpRow>& rows) {
   rows.push_back(
       unary("negate", infer_same, unary_tile<Negate>,
-            "Element-wise negation. Keeps the dtype; integers wrap around, unsigned ones too."));
+            "Element-wise negation. Keeps the dtype; integers wrap around, unsigned ones too.",
+            complex_unary_tile<Negate>));
   rows.push_back(unary(
-      "abs", infer_same, unary_tile<Abs>,
-      "Element-wise absolute value. Keeps the dtype; the smallest signed integer stays itself."));
+      "abs", infer_magnitude, unary_tile<Abs>,
+      "Element-wise absolute value. Keeps the dtype, but f32 of c64 and f64 of c128; the smallest "
+      "signed integer stays itself.",
+      complex_abs_tile));
   rows.push_back(
       unary("sign", infer_same, unary_tile<Sign>,
             "Element-wise sign: -1, 0 or 1. Keeps the dtype; zeros and NaN stay what they are."));
@@ -164,21 +169,26 @@ void register_unary(std::vector<OpRow>& rows) {
                        "Element-wise complement of all bits. Integers only (`bad_dtype`)."));
   rows.push_back(
       unary("sqrt", infer_floating, sqrt_tile,
-            "Element-wise square root, correctly rounded. Integers become f32; NaN below zero."));
+            "Element-wise square root, correctly rounded. Integers become f32; NaN below zero.",
+            complex_sqrt_tile));
   rows.push_back(unary("exp", infer_floating, exp_tile,
-                       "Element-wise e^x. Integers become f32. At most 1 ulp (SLEEF)."));
+                       "Element-wise e^x. Integers become f32. At most 1 ulp (SLEEF).",
+                       complex_exp_tile));
   rows.push_back(unary("log", infer_floating, log_tile,
                        "Element-wise natural logarithm. Integers become f32; -infinity at 0, NaN "
-                       "below. At most 1 ulp (SLEEF)."));
-  rows.push_back(
-      unary("sin", infer_floating, sin_tile,
-            "Element-wise sine of radians. Integers become f32. At most 1 ulp (SLEEF)."));
+                       "below. At most 1 ulp (SLEEF).",
+                       complex_log_tile));
+  rows.push_back(unary("sin", infer_floating, sin_tile,
+                       "Element-wise sine of radians. Integers become f32. At most 1 ulp (SLEEF).",
+                       complex_sin_tile));
   rows.push_back(
       unary("cos", infer_floating, cos_tile,
-            "Element-wise cosine of radians. Integers become f32. At most 1 ulp (SLEEF)."));
+            "Element-wise cosine of radians. Integers become f32. At most 1 ulp (SLEEF).",
+            complex_cos_tile));
   rows.push_back(unary("tanh", infer_floating, tanh_tile,
                        "Element-wise hyperbolic tangent. Integers become f32. f32: 2 ulp (after "
-                       "Cephes), f64: 1 ulp (SLEEF)."));
+                       "Cephes), f64: 1 ulp (SLEEF).",
+                       complex_tanh_tile));
 }
 
 }  // namespace outrigger::ops

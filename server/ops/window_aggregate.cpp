@@ -360,28 +360,42 @@ Result<void> run_kernel(const RunCall& call, const Space& space) {
                          });
 }
 
+/// The order of the elements decides: complex numbers have none.
 template <template <typename> typename R>
-Result<void> run_window(const RunCall& call) {
+Result<void> run_extremum(const RunCall& call) {
   const Tensor& x = call.in[0];
   OUTRIGGER_TRY(const Windows windows, windows_of(x.shape(), call.attrs));
   const Space space = merged_space(windows, x);
-  return with_type(x.dtype(), [&](auto tag) -> Result<void> {
+  return with_type(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
-    if constexpr (std::is_same_v<T, float> && !std::is_same_v<typename R<T>::Accumulator, T>) {
-      if (call.out[0].dtype() == DType::f64) return run_kernel<R<T>, T, double>(call, space);
-    }
     return run_kernel<R<T>, T, T>(call, space);
   });
 }
 
-OpRow window_row(std::string_view name, Result<void> (*run)(const RunCall&),
-                 DType small_float_result, std::string_view doc) {
+template <template <typename> typename R>
+Result<void> run_aggregate(const RunCall& call) {
+  const Tensor& x = call.in[0];
+  OUTRIGGER_TRY(const Windows windows, windows_of(x.shape(), call.attrs));
+  const Space space = merged_space(windows, x);
+  const auto run = [&](auto tag) -> Result<void> {
+    using T = typename decltype(tag)::type;
+    if constexpr (std::is_same_v<T, float>) {
+      if (call.out[0].dtype() == DType::f64) return run_kernel<R<T>, T, double>(call, space);
+    }
+    return run_kernel<R<T>, T, T>(call, space);
+  };
+  return is_complex(x.dtype()) ? with_complex_type(x.dtype(), run) : with_type(x.dtype(), run);
+}
+
+OpRow window_row(std::string_view name, Result<void> (*run)(const RunCall&), bool aggregate,
+                 std::string_view doc) {
   return OpRow{.name = name,
                .family = "window",
                .kind = Kind::compute,
                .operands = {{"tensor"}},
                .attrs = window_attrs(true),
-               .small_float_result = small_float_result,
+               .complex = aggregate,
+               .small_float_result = aggregate ? DType::f64 : DType::f32,
                .infer = infer_window,
                .run = run,
                .doc = doc};
@@ -391,22 +405,22 @@ OpRow window_row(std::string_view name, Result<void> (*run)(const RunCall&),
 
 void register_window(std::vector<OpRow>& rows) {
   rows.push_back(window_row(
-      "window_sum", run_window<Sum>, DType::f64,
+      "window_sum", run_aggregate<Sum>, true,
       "Sum over each window; padding counts as 0. The dtype stays: integers wrap around, floats "
       "are "
       "added up in f64 and rounded once. Axes are reduced one after the other, each by doubling; "
       "the order does not depend on the number of threads. No window fits: `bad_shape`."));
   rows.push_back(
-      window_row("window_product", run_window<Product>, DType::f64,
+      window_row("window_product", run_aggregate<Product>, true,
                  "Product over each window; padding counts as 1. The dtype stays: integers wrap "
                  "around, floats "
                  "are multiplied in f64 and rounded once. No window fits: `bad_shape`."));
   rows.push_back(window_row(
-      "window_max", run_window<Maximum>, DType::f32,
+      "window_max", run_extremum<Maximum>, false,
       "Largest element of each window; NaN if there is one. Padding counts as -infinity or the "
       "smallest integer. No window fits: `bad_shape`."));
   rows.push_back(window_row(
-      "window_min", run_window<Minimum>, DType::f32,
+      "window_min", run_extremum<Minimum>, false,
       "Smallest element of each window; NaN if there is one. Padding counts as infinity or the "
       "largest integer. No window fits: `bad_shape`."));
 }

@@ -6,6 +6,8 @@ from reference import Tensor
 
 
 def wire_number(x):
+    if isinstance(x, complex):
+        return {"re": wire_number(x.real), "im": wire_number(x.imag)}
     if isinstance(x, float):
         if math.isnan(x):
             return "nan"

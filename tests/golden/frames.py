@@ -62,6 +62,16 @@ ATTRS = {
     "outputs": [1],
 }
 
+COMPLEX = {
+    "params": [0],
+    "body": [
+        {"op": "constant", "out": [1],
+         "attrs": {"value": {"re": 0.5, "im": "infinity"}, "type": "c64", "shape": [2]}},
+        {"op": "multiply", "in": [1, {"number": {"re": 0, "im": -1}}], "out": [2]},
+    ],
+    "outputs": [2],
+}
+
 LIMITS = {
     "frame_bytes_max": 1048576,
     "requests_window": 4096,
@@ -101,6 +111,11 @@ REQUESTS = [
       "deadline_ms": 5000}),
     ("run_attrs", "Every type of attribute, a literal that is not finite, an in-place op.",
      {"id": 14, "do": "run", "program": ATTRS, "args": [7], "results": [14]}),
+    ("run_complex", "Complex numbers, as a literal and as an attribute.",
+     {"id": 22, "do": "run", "program": COMPLEX, "args": [7], "results": [16]}),
+    ("upload_packed", "Three elements of four bits: the last half byte is zero.",
+     {"id": 23, "do": "upload", "handle": 17, "dtype": "u4", "shape": [3], "offset": 0,
+      "data": b"\x12\x30"}),
     ("prepare", "", {"id": 15, "do": "prepare", "program_id": 1, "program": PROGRAM}),
     ("call", "", {"id": 16, "do": "call", "program_id": 1, "args": [7, 8], "results": [15]}),
     ("call_deadline", "",
@@ -213,6 +228,12 @@ BAD = [
     ("instruction_unknown_key", "bad_request", "", program({"op": "add", "inputs": []})),
     ("value_id_too_large", "bad_request", "", program({"op": "add", "out": [2**31]})),
     ("literal_string", "bad_request", "", program({"op": "add", "in": [{"number": "1"}]})),
+    ("literal_complex_half", "bad_request", "A complex number has both parts.",
+     program({"op": "add", "in": [{"number": {"re": 1}}]})),
+    ("literal_complex_nested", "bad_request", "The parts of a complex number are real.",
+     program({"op": "add", "in": [{"number": {"re": 1, "im": {"re": 1, "im": 1}}}]})),
+    ("attr_map", "bad_attr", "",
+     program({"op": "constant", "attrs": {"value": {"re": 1, "im": 2, "phase": 3}}})),
     ("attr_nil", "bad_attr", "", program({"op": "sum", "attrs": {"axes": None}})),
     ("attr_floats", "bad_attr", "", program({"op": "sum", "attrs": {"axes": [0.5]}})),
     ("attr_twice", "bad_attr", "",

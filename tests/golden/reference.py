@@ -3,9 +3,11 @@
 Nothing here knows the C++ code. Integers are exact Python ints that wrap when they are stored;
 floats are float64 numbers that round once when they are stored as f32. Transcendental functions
 are computed in the 80-bit long double and rounded once, so that the expected value is within half
-an ulp of the truth (but for rare double rounding).
+an ulp of the truth (but for rare double rounding). Floats narrower than f32 are found in a sorted
+list of all that their format has.
 """
 
+import bisect
 import itertools
 import math
 import zlib
@@ -15,19 +17,79 @@ import numpy as np
 INTS = ["u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64"]
 FLOATS = ["f32", "f64"]
 DTYPES = INTS + FLOATS
-NUMPY = {"u8": "<u1", "u16": "<u2", "u32": "<u4", "u64": "<u8", "s8": "<i1", "s16": "<i2",
+SMALL_INTS = ["u2", "u4", "s2", "s4"]
+SMALL_FLOATS = ["f8", "f8_e4m3fn", "f16", "bf16"]
+COMPLEX = ["c64", "c128"]
+NUMPY = {"c64": "<c8", "c128": "<c16", "u8": "<u1", "u16": "<u2", "u32": "<u4", "u64": "<u8", "s8": "<i1", "s16": "<i2",
          "s32": "<i4", "s64": "<i8", "f32": "<f4", "f64": "<f8"}
 NAN, INF = float("nan"), float("inf")
 
 np.seterr(all="ignore")
 
 
+class Format:
+    """A small float: bits of exponent and mantissa; `fn` has no infinities and only one NaN."""
+
+    def __init__(self, exponent, mantissa, fn):
+        self.width = 1 + exponent + mantissa
+        self.fn = fn
+        bias = 2 ** (exponent - 1) - 1
+        self.finite = []
+        for pattern in range(2 ** (self.width - 1)):
+            e, m = pattern >> mantissa, pattern & (2 ** mantissa - 1)
+            if (e, m) == (2 ** exponent - 1, 2 ** mantissa - 1) if fn else e == 2 ** exponent - 1:
+                break
+            implicit = 2 ** mantissa if e > 0 else 0
+            self.finite.append(math.ldexp(implicit + m, max(e, 1) - bias - mantissa))
+        self.infinity = len(self.finite) - (1 if fn else 0)
+        self.nan = 2 ** (self.width - 1) - 1 if fn else self.infinity + 2 ** (mantissa - 1)
+
+    def encode(self, x):
+        """The nearest number's bits, of two equally near ones the even one."""
+        sign = (1 if math.copysign(1, x) < 0 else 0) << (self.width - 1)
+        x = abs(x)
+        if x != x:
+            return self.nan
+        top = self.finite[-1]
+        # What would be the next number rounds to infinity, or to the largest one.
+        over = top + (top - self.finite[-2])
+        if x > top:
+            beyond = x == INF or 2 * x >= top + over
+            return sign | (self.infinity if beyond or self.fn else len(self.finite) - 1)
+        high = bisect.bisect_left(self.finite, x)
+        low = high if self.finite[high] == x else high - 1
+        # Exact: all of these are floats of few bits, or of the given one.
+        below = x - self.finite[low]
+        above = self.finite[high] - x
+        nearer_high = above < below or (above == below and high % 2 == 0)
+        return sign | (high if nearer_high else low)
+
+    def decode(self, pattern):
+        magnitude = pattern & (2 ** (self.width - 1) - 1)
+        sign = -1.0 if pattern >> (self.width - 1) else 1.0
+        if magnitude < len(self.finite):
+            return sign * self.finite[magnitude]
+        return sign * INF if not self.fn and magnitude == self.infinity else NAN
+
+
+FORMATS = {"f8": Format(5, 2, False), "f8_e4m3fn": Format(4, 3, True), "f16": Format(5, 10, False),
+           "bf16": Format(8, 7, False)}
+
+
 def bits(dtype):
-    return int(dtype[1:])
+    return FORMATS[dtype].width if dtype in FORMATS else int(dtype[1:])
+
+
+def kind(dtype):
+    return dtype if dtype == "f8_e4m3fn" else dtype.rstrip("0123456789")
 
 
 def is_float(dtype):
-    return dtype[0] == "f"
+    return dtype in FORMATS or dtype[0] == "f"
+
+
+def is_complex(dtype):
+    return dtype[0] == "c"
 
 
 def is_signed(dtype):
@@ -48,6 +110,10 @@ def wrap(dtype, value):
 
 def store(dtype, value):
     """What a tensor of dtype holds after value was written: wraps, or rounds once."""
+    if is_complex(dtype):
+        return complex(np.complex64(value)) if dtype == "c64" else complex(value)
+    if dtype in FORMATS:
+        return FORMATS[dtype].decode(FORMATS[dtype].encode(float(value)))
     if is_float(dtype):
         return float(np.float32(value)) if dtype == "f32" else float(value)
     assert not isinstance(value, float), value
@@ -67,8 +133,19 @@ class Tensor:
         assert len(self.values) == size_of(self.shape), (self.shape, len(self.values))
 
     def wire(self):
-        data = np.array(self.values, dtype=NUMPY[self.dtype]).tobytes()
-        return {"dtype": self.dtype, "shape": list(self.shape), "data": data}
+        return {"dtype": self.dtype, "shape": list(self.shape), "data": self.data()}
+
+    def data(self):
+        """C order, little endian; integers below 8 bits from a byte's highest bits on."""
+        if self.dtype in FORMATS:
+            form = FORMATS[self.dtype]
+            return b"".join(form.encode(x).to_bytes(form.width // 8, "little") for x in self.values)
+        n = bits(self.dtype)
+        if n >= 8:
+            return np.array(self.values, dtype=NUMPY[self.dtype]).tobytes()
+        text = "".join(format(x & (1 << n) - 1, f"0{n}b") for x in self.values)
+        text += "0" * (-len(text) % 8)
+        return bytes(int(text[i:i + 8], 2) for i in range(0, len(text), 8))
 
     def array(self):
         """The values as a numpy array of Python objects, for index games."""
@@ -85,20 +162,29 @@ def from_array(dtype, array):
 
 
 def merge(a, b):
-    if a[0] == b[0]:
-        return a[0] + str(max(bits(a), bits(b)))
-    low, high = sorted([a, b], key=lambda t: "usf".index(t[0]))
+    if kind(a) == kind(b):
+        return a if bits(a) >= bits(b) else b
+    order = {"u": 0, "s": 1, "bf": 2, "f": 3, "f8_e4m3fn": 3, "c": 4}
+    low, high = (a, b) if order[kind(a)] < order[kind(b)] else (b, a)
     if high[0] == "s":
         return "s" + str(max(min(bits(low) * 2, 64), bits(high)))
-    return high
+    return "c128" if is_complex(high) and low == "f64" else high
 
 
 def merge_number(dtype, number):
     """The dtype of an operation between a tensor of dtype and a literal."""
-    if is_float(dtype):
+    if isinstance(number, complex):
+        return merge(dtype, "c64")
+    if dtype == "f8_e4m3fn":
+        return "f32"
+    if is_float(dtype) or is_complex(dtype):
         return dtype
     if isinstance(number, float):
         return "f32"
+    if 0 <= number <= 1:
+        return dtype
+    if -2 <= number < 0:
+        return dtype if is_signed(dtype) else "s" + str(min(bits(dtype) * 2, 64))
     if dtype[0] == "u" and number >= 0:
         need = next(n for n in (8, 16, 32, 64) if number < (1 << n))
         return "u" + str(max(need, bits(dtype)))
@@ -109,6 +195,8 @@ def merge_number(dtype, number):
 
 
 def infer(number):
+    if isinstance(number, complex):
+        return "c64"
     return "f32" if isinstance(number, float) else "s32"
 
 
@@ -124,11 +212,16 @@ def type_of(x, y):
 
 
 def to_floating(dtype):
-    return dtype if is_float(dtype) else "f32"
+    return dtype if is_float(dtype) or is_complex(dtype) else "f32"
+
+
+def compute(dtype):
+    """What an operation on dtype is computed with before it is stored."""
+    return "f32" if dtype in FORMATS else dtype
 
 
 def to_aggregate(dtype):
-    if is_float(dtype):
+    if is_float(dtype) or is_complex(dtype):
         return dtype
     if dtype in ("u64", "s64"):
         return "s64"
@@ -207,6 +300,16 @@ def binary_float(op, x, y):
     raise KeyError(op)
 
 
+def binary_complex(op, x, y):
+    if op == "add": return x + y
+    if op == "subtract": return x - y
+    if op == "multiply":
+        return complex(x.real * y.real - x.imag * y.imag, x.real * y.imag + x.imag * y.real)
+    if op == "divide": return complex(np.clongdouble(x) / np.clongdouble(y))
+    if op == "pow": return complex(np.power(np.clongdouble(x), np.clongdouble(y)))
+    raise KeyError(op)
+
+
 FLOATING_BINARY = {"divide", "atan2"}
 INTEGER_BINARY = {"quotient", "bitwise_and", "bitwise_or", "bitwise_xor", "left_shift",
                   "right_shift"}
@@ -236,8 +339,12 @@ def zip_operands(x, y):
     shape = broadcast_shapes(xs, ys)
     # A literal takes the result's dtype before it is used: 0.1 beside f32 is 0.1 rounded to f32.
     dtype = type_of(x, y)
-    xv = broadcast_values(x, shape) if isinstance(x, Tensor) else [store(dtype, x)] * size_of(shape)
-    yv = broadcast_values(y, shape) if isinstance(y, Tensor) else [store(dtype, y)] * size_of(shape)
+    def values(v):
+        if isinstance(v, Tensor):
+            return broadcast_values(v, shape)
+        return [store(compute(dtype), v)] * size_of(shape)
+
+    xv, yv = values(x), values(y)
     return shape, list(zip(xv, yv))
 
 
@@ -248,6 +355,8 @@ def binary(op, x, y):
     dtype = type_of(x, y)
     if op in FLOATING_BINARY:
         dtype = to_floating(dtype)
+    if is_complex(dtype):
+        return Tensor(dtype, shape, [binary_complex(op, complex(a), complex(b)) for a, b in pairs])
     if is_float(dtype):
         return Tensor(dtype, shape, [binary_float(op, a, b) for a, b in pairs])
     return Tensor(dtype, shape, [binary_int(op, a, b, dtype) for a, b in pairs])
@@ -274,10 +383,16 @@ def unary(op, t):
     if op in LONG_DOUBLE_UNARY:
         dtype = to_floating(dtype)
         f = lambda x: long_double(LONG_DOUBLE_UNARY[op], x)
+        if is_complex(t.dtype):
+            f = lambda x: complex(LONG_DOUBLE_UNARY[op](np.clongdouble(x)))
     elif op == "sqrt":
         dtype, f = to_floating(dtype), lambda x: np.sqrt(np.float64(x))
+        if is_complex(t.dtype):
+            f = lambda x: complex(np.sqrt(np.clongdouble(x)))
     elif op == "negate": f = lambda x: -x
-    elif op == "abs": f = abs
+    elif op == "abs":
+        dtype = {"c64": "f32", "c128": "f64"}.get(dtype, dtype)
+        f = abs
     elif op == "sign": f = sign
     elif op in ("floor", "ceil", "round"):
         whole = {"floor": np.floor, "ceil": np.ceil, "round": round_away}[op]
@@ -290,7 +405,9 @@ def unary(op, t):
 
 def cast(dtype, x):
     """as_type of one element: floats truncate, then wrap; NaN is 0; infinities are the limits."""
-    if is_float(dtype) or not isinstance(x, float):
+    if isinstance(x, complex) and not is_complex(dtype):
+        x = x.real
+    if is_float(dtype) or is_complex(dtype) or not isinstance(x, float):
         return x
     if math.isnan(x):
         return 0
@@ -307,6 +424,14 @@ def as_type(t, dtype):
 
 
 def specials(dtype):
+    if is_complex(dtype):
+        return [complex(a, b) for a, b in [(0, 0), (-0.0, 1), (1, -2), (3, 0.5), (-4, -0.25),
+                                           (INF, 1), (1, -INF), (NAN, 2)]]
+    if dtype in FORMATS:
+        form = FORMATS[dtype]
+        top, tiny = form.finite[-1], form.finite[1]
+        some = [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, -7.0, NAN, top, -top, tiny, -tiny, 0.1875]
+        return some + ([] if form.fn else [INF, -INF])
     if is_float(dtype):
         tiny = float(np.finfo(NUMPY[dtype]).tiny)
         denormal = float(np.nextafter(np.array(0, NUMPY[dtype]), np.array(1, NUMPY[dtype])))
@@ -341,6 +466,8 @@ class Random:
     def wide(self, dtype, shape):
         """Any bit pattern for integers; normally distributed floats."""
         n = size_of(shape)
+        if is_complex(dtype):
+            return Tensor(dtype, shape, [complex(*self.rng.standard_normal(2)) for _ in range(n)])
         if is_float(dtype):
             return Tensor(dtype, shape, [float(x) for x in self.rng.standard_normal(n) * 4])
         return Tensor(dtype, shape, [int.from_bytes(self.rng.bytes(8), "little") for _ in range(n)])

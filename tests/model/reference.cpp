@@ -486,7 +486,7 @@ std::int64_t cell_of(const std::string& dtype, std::int64_t number) {
 
 Data to_data(const Value& value) {
   Data data{value.type.dtype, value.type.shape, {}};
-  const std::size_t bytes = element_bytes(data.dtype);
+  const std::size_t bytes = data_bytes(data.dtype, {});
   data.bytes.resize(bytes * value.size());
   for (std::size_t i = 0; i < value.size(); ++i) {
     const std::int64_t cell = value.get(i);

@@ -87,8 +87,7 @@ Data Client::download(std::uint64_t handle) {
 Data Client::download(std::uint64_t handle, const std::string& dtype,
                       const std::vector<std::int64_t>& shape) {
   Data data{dtype, shape, {}};
-  std::size_t left = element_bytes(dtype);
-  for (const std::int64_t size : shape) left *= static_cast<std::size_t>(size);
+  std::size_t left = data_bytes(dtype, shape);
   do {
     const std::size_t count = std::min(chunk_bytes, left);
     const std::uint64_t id = new_id();

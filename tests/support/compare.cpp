@@ -7,8 +7,25 @@
 #include <sstream>
 #include <type_traits>
 
+#include "tensor/packing.hpp"
+#include "tensor/small_float.hpp"
+
 namespace outrigger::test {
 namespace {
+
+/// An element of a float narrower than f32.
+template <typename F>
+struct Small {
+  typename F::Bits bits;
+  explicit operator double() const { return widen<F>(bits); }
+};
+
+template <typename T>
+struct is_small : std::false_type {};
+template <typename F>
+struct is_small<Small<F>> : std::true_type {};
+template <typename T>
+inline constexpr bool is_real = std::is_floating_point_v<T> || is_small<T>::value;
 
 template <typename T>
 T element(const Data& data, std::size_t i) {
@@ -20,7 +37,10 @@ T element(const Data& data, std::size_t i) {
 /// Floats as integers in the order of their values, +0 and -0 both 0.
 template <typename T>
 std::int64_t rank_of(T value) {
-  using Int = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+  using Int = std::conditional_t<
+      sizeof(T) == 1, std::int8_t,
+      std::conditional_t<sizeof(T) == 2, std::int16_t,
+                         std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>>>;
   const auto bits = std::bit_cast<Int>(value);
   const auto magnitude = static_cast<std::int64_t>(bits & std::numeric_limits<Int>::max());
   return bits < 0 ? -magnitude : magnitude;
@@ -36,16 +56,16 @@ std::uint64_t ulps_between(T a, T b) {
 
 template <typename T>
 bool same(T expected, T actual, const Tolerance& tolerance) {
-  if constexpr (std::is_floating_point_v<T>) {
-    if (std::isnan(expected) || std::isnan(actual))
-      return std::isnan(expected) && std::isnan(actual);
+  if constexpr (is_real<T>) {
+    const auto want = static_cast<double>(expected);
+    const auto got = static_cast<double>(actual);
+    if (std::isnan(want) || std::isnan(got)) return std::isnan(want) && std::isnan(got);
     if (std::memcmp(&expected, &actual, sizeof(T)) == 0) return true;
-    if (std::isinf(expected) || std::isinf(actual)) {
+    if (std::isinf(want) || std::isinf(got)) {
       return tolerance.ulp > 0 && ulps_between(expected, actual) <= tolerance.ulp;
     }
     if (tolerance.ulp > 0 && ulps_between(expected, actual) <= tolerance.ulp) return true;
-    return std::abs(static_cast<double>(expected) - static_cast<double>(actual)) <= tolerance.abs &&
-           tolerance.abs > 0;
+    return std::abs(want - got) <= tolerance.abs && tolerance.abs > 0;
   } else {
     return expected == actual;
   }
@@ -53,9 +73,10 @@ bool same(T expected, T actual, const Tolerance& tolerance) {
 
 template <typename T>
 void write(std::ostream& out, T value) {
-  if constexpr (std::is_floating_point_v<T>) {
-    out.precision(std::numeric_limits<T>::max_digits10);
-    out << value;
+  if constexpr (is_real<T>) {
+    out.precision(
+        std::numeric_limits<std::conditional_t<sizeof(T) == 8, double, float>>::max_digits10);
+    out << static_cast<double>(value);
   } else {
     out << +value;
   }
@@ -74,6 +95,28 @@ void with_dtype(const std::string& dtype, F&& f) {
   if (dtype == "s64") return f(std::int64_t{});
   if (dtype == "f32") return f(float{});
   if (dtype == "f64") return f(double{});
+  if (dtype == "f8") return f(Small<F8>{});
+  if (dtype == "f8_e4m3fn") return f(Small<F8E4M3FN>{});
+  if (dtype == "f16") return f(Small<F16>{});
+  if (dtype == "bf16") return f(Small<BF16>{});
+}
+
+/// The same elements in a dtype that with_dtype knows: the parts of complex numbers along one more
+/// axis, integers below 8 bits in a byte each.
+Data plain(const Data& data) {
+  const auto dtype = parse_dtype(data.dtype);
+  if (!dtype) return data;
+  Data made = data;
+  if (is_complex(*dtype)) {
+    made.dtype = name_of(to_real(*dtype));
+    made.shape.push_back(2);
+  } else if (bits_of(*dtype) < 8) {
+    made.dtype = name_of(compute_dtype(*dtype));
+    made.bytes.resize(static_cast<std::size_t>(element_count(data.shape)));
+    unpack(*dtype, data.bytes.data(), static_cast<std::int64_t>(made.bytes.size()),
+           made.bytes.data());
+  }
+  return made;
 }
 
 std::string position(std::size_t i, const std::vector<std::int64_t>& shape) {
@@ -101,8 +144,9 @@ std::optional<std::string> compare(const Data& expected, const Data& actual,
     write(text, want);
     text << ", got ";
     write(text, got);
-    if constexpr (std::is_floating_point_v<T>) {
-      if (!std::isnan(want) && !std::isnan(got)) text << " (" << ulps_between(want, got) << " ulp)";
+    if constexpr (is_real<T>) {
+      if (!std::isnan(static_cast<double>(want)) && !std::isnan(static_cast<double>(got)))
+        text << " (" << ulps_between(want, got) << " ulp)";
     }
   }
   if (wrong == 0) return std::nullopt;
@@ -112,10 +156,11 @@ std::optional<std::string> compare(const Data& expected, const Data& actual,
 
 }  // namespace
 
-std::size_t element_bytes(const std::string& dtype) {
-  std::size_t bytes = 0;
-  with_dtype(dtype, [&](auto value) { bytes = sizeof(value); });
-  return bytes;
+std::size_t data_bytes(const std::string& dtype, const std::vector<std::int64_t>& shape) {
+  const auto parsed = parse_dtype(dtype);
+  if (!parsed) return 0;
+  const TensorType type{*parsed, Dims(shape.begin(), shape.end())};
+  return static_cast<std::size_t>(packed_byte_count(type));
 }
 
 std::string type_text(const std::string& dtype, const std::vector<std::int64_t>& shape) {
@@ -124,9 +169,10 @@ std::string type_text(const std::string& dtype, const std::vector<std::int64_t>&
   return text;
 }
 
-std::string value_text(const Data& data, std::size_t count_max) {
+std::string value_text(const Data& given, std::size_t count_max) {
+  const Data data = plain(given);
   std::ostringstream text;
-  text << type_text(data.dtype, data.shape) << " {";
+  text << type_text(given.dtype, given.shape) << " {";
   with_dtype(data.dtype, [&]<typename T>(T) {
     const std::size_t count = data.bytes.size() / sizeof(T);
     for (std::size_t i = 0; i < count && i < count_max; ++i) {
@@ -150,8 +196,9 @@ std::optional<std::string> difference(const Data& expected, const Data& actual,
            std::to_string(actual.bytes.size());
   }
   std::optional<std::string> result = "unknown dtype " + expected.dtype;
-  with_dtype(expected.dtype,
-             [&]<typename T>(T) { result = compare<T>(expected, actual, tolerance); });
+  const Data want = plain(expected);
+  const Data got = plain(actual);
+  with_dtype(want.dtype, [&]<typename T>(T) { result = compare<T>(want, got, tolerance); });
   return result;
 }
 

@@ -22,8 +22,8 @@ struct Tolerance {
   double abs = 0;  ///< a difference that is fine whatever the ulps
 };
 
-/// Bytes of one element; 0 for an unknown dtype.
-std::size_t element_bytes(const std::string& dtype);
+/// Bytes of a tensor on the wire; 0 for an unknown dtype.
+std::size_t data_bytes(const std::string& dtype, const std::vector<std::int64_t>& shape);
 
 /// "f32[2][3]"
 std::string type_text(const std::string& dtype, const std::vector<std::int64_t>& shape);

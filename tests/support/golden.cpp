@@ -45,6 +45,18 @@ Number number_of(const Object& object) {
       const double infinity = std::numeric_limits<double>::infinity();
       return text == "infinity" ? infinity : -infinity;
     }
+    case msgpack::type::MAP: {
+      const auto part = [&](std::string_view key) {
+        return std::visit(
+            [](auto number) {
+              if constexpr (std::is_arithmetic_v<decltype(number)>)
+                return static_cast<double>(number);
+              return 0.0;
+            },
+            number_of(at(object, key)));
+      };
+      return std::complex<double>{part("re"), part("im")};
+    }
     default:
       return object.as<double>();
   }

@@ -238,12 +238,13 @@ defmodule Outrigger do
   @doc """
   The elements as a nested list; a scalar gives the number.
 
-  Floats that Elixir cannot hold are `:nan`, `:infinity` and `:neg_infinity`.
+  Floats that Elixir cannot hold are `:nan`, `:infinity` and `:neg_infinity`. A complex number is
+  `{re, im}`.
   """
   @spec to_list(Tensor.t(), keyword) :: {:ok, Data.nested()} | error
   def to_list(%Tensor{} = tensor, options \\ []) do
     with {:ok, data, type, shape} <- download(tensor, :all, options) do
-      {:ok, Data.nest(Data.decode(data, type), shape)}
+      {:ok, Data.nest(Data.elements(data, type, Dtype.count(shape)), shape)}
     end
   end
 
@@ -259,8 +260,8 @@ defmodule Outrigger do
   """
   @spec to_flat_list(Tensor.t(), keyword) :: {:ok, [Data.number_like()]} | error
   def to_flat_list(%Tensor{} = tensor, options \\ []) do
-    with {:ok, data, type, _shape} <- download(tensor, :all, options) do
-      {:ok, Data.decode(data, type)}
+    with {:ok, data, type, shape} <- download(tensor, :all, options) do
+      {:ok, Data.elements(data, type, Dtype.count(shape))}
     end
   end
 
@@ -269,7 +270,7 @@ defmodule Outrigger do
   def to_flat_list!(tensor, options \\ []), do: ok!(to_flat_list(tensor, options))
 
   @doc """
-  The elements' bytes: C order, little-endian.
+  The elements' bytes: C order, little-endian; integers below 8 bits are packed.
 
       iex> Outrigger.tensor(MyApp.Compute, [1, 2], type: :u8) |> Outrigger.to_binary()
       {:ok, <<1, 2>>}
@@ -292,7 +293,7 @@ defmodule Outrigger do
   @spec to_number(Tensor.t(), keyword) :: {:ok, Data.number_like()} | error
   def to_number(%Tensor{} = tensor, options \\ []) do
     with {:ok, data, type, shape} <- download(tensor, 2, options) do
-      case Data.decode(data, type) do
+      case Data.elements(data, type, min(2, Dtype.count(shape))) do
         [number] ->
           {:ok, number}
 
@@ -314,8 +315,8 @@ defmodule Outrigger do
   """
   @spec peek(Tensor.t(), pos_integer, keyword) :: {:ok, [Data.number_like()]} | error
   def peek(%Tensor{} = tensor, count, options \\ []) when is_integer(count) and count > 0 do
-    with {:ok, data, type, _shape} <- download(tensor, count, options) do
-      {:ok, Data.decode(data, type)}
+    with {:ok, data, type, shape} <- download(tensor, count, options) do
+      {:ok, Data.elements(data, type, min(count, Dtype.count(shape)))}
     end
   end
 

@@ -7,7 +7,7 @@ defmodule Outrigger.Catalogue do
   an op means.
   """
 
-  alias Outrigger.{Dtype, JSON, Signature, Trace}
+  alias Outrigger.{Data, Dtype, JSON, Signature, Trace}
 
   @candidates [
     System.get_env("OUTRIGGER_OPS_JSON"),
@@ -85,8 +85,14 @@ defmodule Outrigger.Catalogue do
   end
 
   defp encode!(:shape, shape, _, _), do: Tuple.to_list(Dtype.shape!(shape))
-  defp encode!(:number, n, _, _) when is_number(n), do: n
-  defp encode!(:number, n, _, _) when n in [:nan, :infinity, :neg_infinity], do: n
+
+  defp encode!(:number, n, op, key) do
+    case Data.literal(n) do
+      {:ok, literal} -> literal
+      :error -> bad(:number, n, op, key)
+    end
+  end
+
   defp encode!(:bool, b, _, _) when is_boolean(b), do: b
   defp encode!(:string, s, _, _) when is_binary(s), do: s
 

@@ -2,29 +2,43 @@ defmodule Outrigger.Data do
   @moduledoc """
   Elements between Elixir terms and bytes. Pure.
 
-  Bytes are in C order (last axis fastest), each element little-endian.
+  Bytes are in C order (last axis fastest), each element little-endian. Integers below 8 bits are
+  packed as in a bitstring, the first element in a byte's highest bits; the last byte is filled up
+  with zeros. A complex number is the tuple `{re, im}` in Elixir (a `Complex` struct is taken, too)
+  and its two parts in bytes.
   """
 
-  alias Outrigger.Dtype
+  alias Outrigger.{Dtype, Elements}
   import Bitwise
 
   @typedoc "An element; floats that Elixir cannot hold are atoms."
-  @type number_like :: number | :nan | :infinity | :neg_infinity
+  @type real_like :: number | :nan | :infinity | :neg_infinity
+  @type number_like :: real_like | {real_like, real_like} | struct
   @type nested :: number_like | [nested]
 
   @doc """
   Type and shape of a number or nested list, as Nx infers them: `:s32` for integers, `:f32` as
-  soon as there is a float. Raises `ArgumentError` if the lists are ragged.
+  soon as there is a float, `:c64` as soon as there is a complex number. Raises `ArgumentError` if
+  the lists are ragged.
 
       iex> Outrigger.Data.infer([[1, 2, 3], [4, 5, 6.5]])
       {:f32, {2, 3}}
+      iex> Outrigger.Data.infer([1, {0, 1}])
+      {:c64, {2}}
   """
   @spec infer(nested) :: {Dtype.t(), Dtype.shape()}
   def infer(term), do: {infer_type(term), shape(term)}
 
   defp infer_type(term) do
-    if integers?(term), do: :s32, else: :f32
+    cond do
+      integers?(term) -> :s32
+      complex?(term) -> :c64
+      true -> :f32
+    end
   end
+
+  defp complex?(list) when is_list(list), do: Enum.any?(list, &complex?/1)
+  defp complex?(x), do: is_tuple(x) or is_struct(x)
 
   defp integers?([x | rest]) when is_integer(x), do: integers?(rest)
   defp integers?([list | rest]) when is_list(list), do: integers?(list) and integers?(rest)
@@ -76,8 +90,18 @@ defmodule Outrigger.Data do
       <<1, 2>>
       iex> IO.iodata_to_binary(Outrigger.Data.encode([:infinity], :f32))
       <<0, 0, 128, 127>>
+      iex> Outrigger.Data.encode([1, 2, 3], :u4)
+      <<0x12, 0x30>>
   """
   @spec encode(nested, Dtype.t()) :: iodata
+  for type <- Dtype.all(), not Dtype.plain?(type) do
+    # Elements share bytes across rows.
+    def encode(list, unquote(type)) when is_list(list),
+      do: Elements.encode(List.flatten(list), unquote(type))
+
+    def encode(number, unquote(type)), do: Elements.encode([number], unquote(type))
+  end
+
   def encode([first | _] = list, type) when is_list(first),
     do: for(l <- list, do: encode(l, type))
 
@@ -129,7 +153,7 @@ defmodule Outrigger.Data do
     |> Enum.reduce(&quote(do: unquote(&2) and unquote(&1)))
   end
 
-  for type <- Dtype.all() do
+  for type <- Dtype.all(), Dtype.plain?(type) do
     {guard, spec} =
       case Atom.to_string(type) do
         "f" <> bits ->
@@ -162,8 +186,14 @@ defmodule Outrigger.Data do
       [1, -1]
       iex> Outrigger.Data.decode(<<0, 0, 192, 127>>, :f32)
       [:nan]
+      iex> Outrigger.Data.decode(<<0, 0, 128, 63, 0, 0, 0, 192>>, :c64)
+      [{1.0, -2.0}]
   """
   @spec decode(binary, Dtype.t()) :: [number_like]
+  for type <- Dtype.all(), not Dtype.plain?(type) do
+    def decode(binary, unquote(type)), do: Elements.decode(binary, unquote(type))
+  end
+
   def decode(binary, type) do
     group = @unroll * Dtype.bytes(type)
     whole = div(byte_size(binary), group) * group
@@ -172,6 +202,18 @@ defmodule Outrigger.Data do
     with_room(div(byte_size(binary), Dtype.bytes(type)), type, fn ->
       unpack(binary, whole - group, type, unpack_few(rest, type))
     end)
+  end
+
+  @doc """
+  The first `count` elements of a binary: what its last byte was filled up with is left out.
+
+      iex> Outrigger.Data.elements(<<0x12, 0x30>>, :u4, 3)
+      [1, 2, 3]
+  """
+  @spec elements(binary, Dtype.t(), non_neg_integer) :: [number_like]
+  def elements(binary, type, count) do
+    list = decode(binary, type)
+    if Dtype.bits(type) < 8, do: Enum.take(list, count), else: list
   end
 
   # A heap that grows to hundreds of megabytes is copied again and again on its way, which takes
@@ -197,7 +239,7 @@ defmodule Outrigger.Data do
   end
 
   # Eight elements at a time, from the last to the first: needs neither stack nor reversal.
-  for type <- Dtype.all() do
+  for type <- Dtype.all(), Dtype.plain?(type) do
     bytes = Dtype.bytes(type)
     bits = quote(do: little - size(unquote(8 * bytes)))
 
@@ -243,6 +285,30 @@ defmodule Outrigger.Data do
   defp non_finite(0, 0, :of), do: :infinity
   defp non_finite(0, 1, :of), do: :neg_infinity
   defp non_finite(_, _, :of), do: :nan
+
+  @doc """
+  A number as the protocol has it, or `:error`: complex ones are maps.
+
+      iex> Outrigger.Data.literal({0, 1.5})
+      {:ok, %{"re" => 0, "im" => 1.5}}
+      iex> Outrigger.Data.literal("1")
+      :error
+  """
+  @spec literal(term) :: {:ok, real_like | map} | :error
+  def literal(number) when is_number(number), do: {:ok, number}
+  def literal(atom) when atom in [:nan, :infinity, :neg_infinity], do: {:ok, atom}
+  def literal(%{__struct__: Complex, re: re, im: im}), do: literal({re, im})
+
+  def literal({re, im}) do
+    with {:ok, re} when not is_map(re) <- literal(re),
+         {:ok, im} when not is_map(im) <- literal(im) do
+      {:ok, %{"re" => re, "im" => im}}
+    else
+      _ -> :error
+    end
+  end
+
+  def literal(_other), do: :error
 
   @doc """
   Nests a flat list by a shape; the scalar shape gives the element.

@@ -1,33 +1,70 @@
 defmodule Outrigger.Dtype do
   @moduledoc """
-  Element types: `:u8`, `:u16`, `:u32`, `:u64`, `:s8`, `:s16`, `:s32`, `:s64`, `:f32`, `:f64`.
+  Element types, in Nx's naming:
+
+  | | |
+  |---|---|
+  | unsigned integers | `:u2`, `:u4`, `:u8`, `:u16`, `:u32`, `:u64` |
+  | signed integers | `:s2`, `:s4`, `:s8`, `:s16`, `:s32`, `:s64` |
+  | floats | `:f8` (E5M2), `:f8_e4m3fn`, `:f16`, `:bf16`, `:f32`, `:f64` |
+  | complex numbers | `:c64`, `:c128` |
 
   Wherever a type is asked for, Nx's `{:f, 32}` form is taken, too.
   """
 
-  @types [:u8, :u16, :u32, :u64, :s8, :s16, :s32, :s64, :f32, :f64]
-  @by_name Map.new(@types, &{Atom.to_string(&1), &1})
-  @bits %{
+  @bits [
+    u2: 2,
+    u4: 4,
     u8: 8,
     u16: 16,
     u32: 32,
     u64: 64,
+    s2: 2,
+    s4: 4,
     s8: 8,
     s16: 16,
     s32: 32,
     s64: 64,
+    f8: 8,
+    f8_e4m3fn: 8,
+    f16: 16,
+    bf16: 16,
     f32: 32,
-    f64: 64
-  }
+    f64: 64,
+    c64: 64,
+    c128: 128
+  ]
+  @types Keyword.keys(@bits)
+  @by_name Map.new(@types, &{Atom.to_string(&1), &1})
 
-  @type t :: :u8 | :u16 | :u32 | :u64 | :s8 | :s16 | :s32 | :s64 | :f32 | :f64
-  @type accepted :: t | {:u | :s | :f, pos_integer}
+  @type t ::
+          :u2
+          | :u4
+          | :u8
+          | :u16
+          | :u32
+          | :u64
+          | :s2
+          | :s4
+          | :s8
+          | :s16
+          | :s32
+          | :s64
+          | :f8
+          | :f8_e4m3fn
+          | :f16
+          | :bf16
+          | :f32
+          | :f64
+          | :c64
+          | :c128
+  @type accepted :: t | {:u | :s | :f | :f8_e4m3fn | :bf | :c, pos_integer}
   @type shape :: tuple
 
   @doc """
   All types.
 
-      iex> :f32 in Outrigger.Dtype.all()
+      iex> :bf16 in Outrigger.Dtype.all()
       true
   """
   @spec all() :: [t]
@@ -38,11 +75,14 @@ defmodule Outrigger.Dtype do
 
       iex> Outrigger.Dtype.normalize!({:f, 32})
       :f32
+      iex> Outrigger.Dtype.normalize!({:f8_e4m3fn, 8})
+      :f8_e4m3fn
   """
   @spec normalize!(accepted) :: t
   def normalize!(type) when type in @types, do: type
+  def normalize!({:f8_e4m3fn, 8}), do: :f8_e4m3fn
 
-  def normalize!({kind, bits} = type) when kind in [:u, :s, :f] and is_integer(bits) do
+  def normalize!({kind, bits} = type) when kind in [:u, :s, :f, :bf, :c] and is_integer(bits) do
     case parse("#{kind}#{bits}") do
       {:ok, type} -> type
       :error -> unknown(type)
@@ -61,13 +101,24 @@ defmodule Outrigger.Dtype do
   def parse(_name), do: :error
 
   @doc """
-  Bytes of one element.
+  Bits of one element in a binary.
+
+      iex> Outrigger.Dtype.bits(:u4)
+      4
+  """
+  @spec bits(t) :: pos_integer
+  for {type, bits} <- @bits, do: def(bits(unquote(type)), do: unquote(bits))
+
+  @doc """
+  Bytes of one element, of types that have whole ones.
 
       iex> Outrigger.Dtype.bytes(:f64)
       8
   """
   @spec bytes(t) :: pos_integer
-  for {type, bits} <- @bits, do: def(bytes(unquote(type)), do: unquote(div(bits, 8)))
+  for {type, bits} <- @bits,
+      bits >= 8,
+      do: def(bytes(unquote(type)), do: unquote(div(bits, 8)))
 
   @doc """
   Elements of a shape.
@@ -81,11 +132,27 @@ defmodule Outrigger.Dtype do
   def count({m, n}), do: m * n
   def count(shape), do: Tuple.product(shape)
 
-  @doc false
-  def byte_size(type, shape), do: bytes(type) * count(shape)
+  @doc """
+  Bytes of `count` elements, packed as they are in a binary.
+
+      iex> Outrigger.Dtype.bytes_of(:u2, 5)
+      2
+  """
+  @spec bytes_of(t, non_neg_integer) :: non_neg_integer
+  def bytes_of(type, count), do: div(bits(type) * count + 7, 8)
 
   @doc false
-  def float?(type), do: type in [:f32, :f64]
+  def byte_size(type, shape), do: bytes_of(type, count(shape))
+
+  @doc false
+  def float?(type), do: type in [:f8, :f8_e4m3fn, :f16, :bf16, :f32, :f64]
+
+  @doc false
+  def complex?(type), do: type in [:c64, :c128]
+
+  @doc false
+  # Types whose elements Elixir's binaries have a form for.
+  def plain?(type), do: type in [:u8, :u16, :u32, :u64, :s8, :s16, :s32, :s64, :f32, :f64]
 
   @doc false
   # A shape as a tuple, from a tuple or a list.

@@ -9,8 +9,8 @@ defmodule Outrigger.Op do
     * on values, inside of `Outrigger.program/1`: the op becomes an instruction. A tensor that is
       used there becomes a hidden argument of the program.
 
-  Operands may be numbers, `:nan`, `:infinity` and `:neg_infinity`; beside a tensor they take its
-  type as in Nx. The functions without operands (`iota`, `eye`, `constant`, `from_binary`) take a
+  Operands may be numbers, `:nan`, `:infinity` and `:neg_infinity`, and complex numbers as `{re, im}`;
+  beside a tensor they take its type as in Nx. The functions without operands (`iota`, `eye`, `constant`, `from_binary`) take a
   server first when they are used outside of a program.
 
       iex> t = Outrigger.tensor(MyApp.Compute, [1.0, 4.0, 9.0])

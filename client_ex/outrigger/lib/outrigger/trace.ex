@@ -23,7 +23,7 @@ defmodule Outrigger.Trace do
   # The builder that programs are traced with, in the process dictionary, and the one door through
   # which each op goes: into the builder if there is one, otherwise to the daemon at once.
 
-  alias Outrigger.{Program, Server, Tensor, Value}
+  alias Outrigger.{Data, Program, Server, Tensor, Value}
   require Server
 
   @key {__MODULE__, :builder}
@@ -115,6 +115,9 @@ defmodule Outrigger.Trace do
   end
 
   # Before OTP 27, 0.0 and -0.0 match each other.
+  defp zero?({:number, %{"re" => re, "im" => im}}),
+    do: zero?({:number, re}) or zero?({:number, im})
+
   defp zero?({:number, number}), do: is_float(number) and number == 0.0
   defp zero?(_id), do: false
 
@@ -135,10 +138,6 @@ defmodule Outrigger.Trace do
     Program.build(params, [instruction], outputs, template, [])
   end
 
-  defp literal(_name, number) when is_number(number), do: {:number, number}
-
-  defp literal(_name, atom) when atom in [:nan, :infinity, :neg_infinity], do: {:number, atom}
-
   defp literal(name, %Value{}) do
     raise ArgumentError,
           "Op.#{name} got a value of a program that is not being built here; " <>
@@ -146,8 +145,14 @@ defmodule Outrigger.Trace do
   end
 
   defp literal(name, other) do
-    raise ArgumentError,
-          "Op.#{name} takes tensors, values of the program and numbers, got: #{inspect(other)}"
+    case Data.literal(other) do
+      {:ok, number} ->
+        {:number, number}
+
+      :error ->
+        raise ArgumentError,
+              "Op.#{name} takes tensors, values of the program and numbers, got: #{inspect(other)}"
+    end
   end
 
   ## Traced

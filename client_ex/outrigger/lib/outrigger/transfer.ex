@@ -88,7 +88,7 @@ defmodule Outrigger.Transfer do
     until = until(timeout)
 
     with {:ok, {type, shape}} <- Tensor.await(tensor, timeout),
-         bytes = Dtype.bytes(type) * min(count, Dtype.count(shape)),
+         bytes = Dtype.bytes_of(type, min(count, Dtype.count(shape))),
          {:ok, data} <- read(server, tensor, bytes, until),
          :ok <- write_error(tensor) do
       {:ok, data, type, shape}

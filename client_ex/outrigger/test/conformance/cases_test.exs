@@ -140,8 +140,12 @@ defmodule Outrigger.Conformance.CasesTest do
 
   defp compare_data(data, data, _type, _case), do: nil
 
-  defp compare_data(data, golden, type, a_case) when type in [:f32, :f64] do
-    bits = Dtype.bytes(type) * 8
+  defp compare_data(data, golden, :c64, a_case), do: compare_data(data, golden, :f32, a_case)
+  defp compare_data(data, golden, :c128, a_case), do: compare_data(data, golden, :f64, a_case)
+
+  defp compare_data(data, golden, type, a_case)
+       when type in [:f8, :f8_e4m3fn, :f16, :bf16, :f32, :f64] do
+    bits = Dtype.bits(type)
     got = for <<x::little-size(bits) <- data>>, do: x
     expected = for <<x::little-size(bits) <- golden>>, do: x
 
@@ -149,8 +153,8 @@ defmodule Outrigger.Conformance.CasesTest do
     |> Enum.zip()
     |> Enum.with_index()
     |> Enum.find_value(fn {{x, y}, at} ->
-      unless close?(x, y, bits, a_case["ulp"] || 0, a_case["abs"]) do
-        "element #{at} is #{show(x, bits)}, expected #{show(y, bits)}"
+      unless close?(x, y, type, a_case["ulp"] || 0, a_case["abs"]) do
+        "element #{at} is #{float(x, type)}, expected #{float(y, type)}"
       end
     end)
   end
@@ -159,39 +163,30 @@ defmodule Outrigger.Conformance.CasesTest do
     "#{inspect(data, limit: 20)}, expected #{inspect(golden, limit: 20)}"
   end
 
-  defp close?(x, x, _bits, _ulp, _abs), do: true
+  defp close?(x, x, _type, _ulp, _abs), do: true
 
-  defp close?(x, y, bits, ulp, abs) do
-    case {nan?(x, bits), nan?(y, bits)} do
-      {true, true} -> true
-      {false, false} -> near?(x, y, bits, ulp, abs)
-      _ -> false
+  defp close?(x, y, type, ulp, abs) do
+    case {float(x, type), float(y, type)} do
+      {:nan, :nan} ->
+        true
+
+      {a, b} when a == :nan or b == :nan ->
+        false
+
+      {a, b} ->
+        ((ulp > 0 or abs != nil) and ulps(x, y, type) <= ulp) or (abs != nil and near?(a, b, abs))
     end
   end
 
-  defp near?(x, y, bits, ulp, abs) do
-    exact? = ulp == 0 and abs == nil
+  defp near?(a, b, abs), do: is_float(a) and is_float(b) and abs(a - b) <= abs
 
-    (not exact? and abs(place(x, bits) - place(y, bits)) <= ulp) or
-      (abs != nil and finite?(x, bits) and finite?(y, bits) and
-         abs(float(x, bits) - float(y, bits)) <= abs)
-  end
-
-  defp magnitude(x, bits), do: x &&& (1 <<< (bits - 1)) - 1
-  defp infinity(32), do: 0x7F800000
-  defp infinity(64), do: 0x7FF0000000000000
-  defp nan?(x, bits), do: magnitude(x, bits) > infinity(bits)
-  defp finite?(x, bits), do: magnitude(x, bits) < infinity(bits)
+  defp ulps(x, y, type), do: abs(place(x, Dtype.bits(type)) - place(y, Dtype.bits(type)))
 
   # Floats in a row: neighbours differ by 1.
   defp place(x, bits) do
-    if x >>> (bits - 1) == 1, do: -magnitude(x, bits), else: magnitude(x, bits)
+    magnitude = x &&& (1 <<< (bits - 1)) - 1
+    if x >>> (bits - 1) == 1, do: -magnitude, else: magnitude
   end
 
-  defp float(x, bits) do
-    <<float::float-size(bits)>> = <<x::size(bits)>>
-    float
-  end
-
-  defp show(x, bits), do: if(finite?(x, bits), do: float(x, bits), else: inspect(x, base: :hex))
+  defp float(x, type), do: hd(Outrigger.Data.decode(<<x::little-size(Dtype.bits(type))>>, type))
 end

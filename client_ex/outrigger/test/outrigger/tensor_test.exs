@@ -17,17 +17,45 @@ defmodule Outrigger.TensorTest do
   end
 
   test "every type that the daemon has" do
-    data = :binary.copy(<<0, 0, 0, 0, 0, 0, 0, 0>>, 3)
+    data = :binary.copy(<<0x12, 0x34, 0x56, 0x38>>, 12)
 
-    for type <- Dtype.all(), rem(byte_size(data), Dtype.bytes(type)) == 0 do
-      count = div(byte_size(data), Dtype.bytes(type))
+    for type <- Dtype.all(), rem(bit_size(data), Dtype.bits(type)) == 0 do
+      count = div(bit_size(data), Dtype.bits(type))
       tensor = Outrigger.from_binary(@server, data, type, {count})
-
-      case Outrigger.to_binary(tensor) do
-        {:ok, ^data} -> :ok
-        {:error, %Error{code: :bad_dtype}} -> refute type in [:u8, :s32, :s64, :f32, :f64]
-      end
+      assert {:ok, ^data} = Outrigger.to_binary(tensor)
     end
+  end
+
+  test "lists of every type there and back" do
+    for type <- Dtype.all() do
+      values = if type in [:u2, :s2], do: [0, 1, 1, 0, 1], else: [0, 1, 3, 2, 1]
+
+      values =
+        cond do
+          Dtype.float?(type) -> Enum.map(values, &(&1 / 2))
+          Dtype.complex?(type) -> Enum.map(values, &{&1 / 2, &1 * -1.0})
+          true -> values
+        end
+
+      tensor = Outrigger.tensor(@server, [values, values], type: type)
+      assert Outrigger.to_list!(tensor) == [values, values]
+      assert Outrigger.peek!(tensor, 3) == Enum.take(values, 3)
+
+      assert Outrigger.to_list!(Op.reverse(tensor, axes: [1])) ==
+               List.duplicate(Enum.reverse(values), 2)
+    end
+  end
+
+  test "complex numbers as operands, attributes and results" do
+    z = Outrigger.tensor(@server, [{1.0, 2.0}, {0.0, -1.0}])
+    assert Outrigger.type!(z) == :c64
+    assert Outrigger.to_list!(Op.multiply(z, {0, 1})) == [{-2.0, 1.0}, {1.0, 0.0}]
+    assert Outrigger.to_list!(Op.imag(z)) == [2.0, -1.0]
+    assert Outrigger.to_number!(Op.sum(z)) == {1.0, 1.0}
+    i = Op.constant(@server, {0, 1}, :c128, {2})
+    assert Outrigger.to_list!(i) == [{0.0, 1.0}, {0.0, 1.0}]
+    assert {:error, %Error{code: :bad_dtype, message: text}} = Outrigger.to_list(Op.less(z, 1))
+    assert text =~ "c64[2]"
   end
 
   test "sizes around the chunks'" do
