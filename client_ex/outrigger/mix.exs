@@ -17,7 +17,8 @@ defmodule Outrigger.MixProject do
       package: [
         licenses: ["Apache-2.0"],
         links: %{"GitHub" => @source_url},
-        files: ~w(lib mix.exs README.md .formatter.exs priv/ops.json)
+        # In the folder that `./run package` assembles: the daemon's sources come along.
+        files: ~w(lib native priv/ops.json mix.exs .formatter.exs README.md CHANGELOG.md LICENSE)
       ],
       deps: []
     ]

@@ -8,7 +8,8 @@ namespace outrigger {
 struct Limits {
   // Wire, checked before memory is taken.
   std::uint32_t frame_bytes_max = 1U << 20;
-  std::uint32_t depth_max = 32;
+  /// A region costs four levels; the clauses of a long cond are regions inside each other.
+  std::uint32_t depth_max = 256;
   /// A frame of n bytes may hold nodes_base + n / nodes_bytes msgpack values, so that the
   /// decoder's 16-byte nodes take at most 4 × frame + 64 KiB.
   std::uint32_t nodes_base = 4096;

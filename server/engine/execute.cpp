@@ -118,21 +118,14 @@ class Executor {
     }
   }
 
-  /// Whether output `o` of a pass may take the memory of input `donor`: not if another output is
-  /// written there, or stores that input as it is.
-  bool can_donate(const Step& step, std::size_t donor, std::size_t o) const {
-    for (std::size_t other = 0; other < step.out.size(); ++other) {
-      if (other != o && step.pass.stores[other] == donor) return false;
-      if (other >= step.fresh_outputs && step.out[other] == step.in[donor]) return false;
-    }
-    return can_take(step, donor, step.types[o]);
-  }
+  /// Nobody else sees the memory: known only when it runs.
+  static bool is_free(const Tensor& tensor) { return tensor.unique() && tensor.contiguous(); }
 
   /// A dying operand of the right form whose memory the result may take.
   bool can_take(const Step& step, std::size_t position, const TensorType& result) const {
     const Tensor& tensor = frame_[step.in[position]];
     return dies(step, position) && size_of(tensor.dtype()) == size_of(result.dtype) &&
-           tensor.shape() == result.shape && tensor.unique() && tensor.contiguous();
+           tensor.shape() == result.shape && is_free(tensor);
   }
 
   Result<void> pass(const Step& step) {
@@ -145,9 +138,13 @@ class Executor {
         out.push_back(frame_[step.out[o]]);
         continue;
       }
+      const auto donates = [&](std::size_t donor) {
+        const Tensor& tensor = frame_[step.in[donor]];
+        return (taken >> donor & 1) == 0 && may_donate(step, donor, tensor.type, o) &&
+               is_free(tensor);
+      };
       std::size_t donor = 0;
-      while (donor < step.in.size() && ((taken >> donor & 1) != 0 || !can_donate(step, donor, o)))
-        ++donor;
+      while (donor < step.in.size() && !donates(donor)) ++donor;
       if (donor < step.in.size()) {
         taken |= std::uint64_t{1} << donor;
         out.push_back(frame_[step.in[donor]]);
@@ -187,11 +184,15 @@ class Executor {
   }
 
   Result<void> compute(const Step& step) {
-    OUTRIGGER_TRY(const Tensor out, allocate_tensor(context_.memory, step.types[0]));
+    Tensors out;
+    for (const TensorType& type : step.types) {
+      OUTRIGGER_TRY(Tensor fresh, allocate_tensor(context_.memory, type));
+      out.push_back(std::move(fresh));
+    }
     const Tensors in = operands(step);
     OUTRIGGER_CHECK(
-        step.row->run(ops::RunCall{context_, span_of(in), std::span(&out, 1), attrs_of(step)}));
-    frame_[step.out[0]] = out;
+        step.row->run(ops::RunCall{context_, span_of(in), span_of(out), attrs_of(step)}));
+    for (std::size_t o = 0; o < out.size(); ++o) frame_[step.out[o]] = std::move(out[o]);
     return {};
   }
 

@@ -8,13 +8,22 @@ namespace outrigger::engine {
 
 Result<std::shared_ptr<const Plan>> make_plan(Memory& memory,
                                               std::shared_ptr<const Program> program,
-                                              std::span<const TensorType> arguments) {
+                                              std::span<const TensorType> arguments, int threads) {
   auto plan = std::make_shared<Plan>();
   OUTRIGGER_TRY(const Block block, resolve(memory, *program, arguments, *plan));
   plan->program = std::move(program);
   plan->main = fuse(block, *plan);
-  find_lifetimes(*plan);
+  find_lifetimes(*plan, threads);
   return std::shared_ptr<const Plan>(std::move(plan));
+}
+
+bool may_donate(const Step& step, std::size_t donor, const TensorType& type, std::size_t o) {
+  for (std::size_t other = 0; other < step.out.size(); ++other) {
+    if (other != o && step.pass.stores[other] == donor) return false;
+    if (other >= step.fresh_outputs && step.out[other] == step.in[donor]) return false;
+  }
+  return donor < 64 && (step.dies >> donor & 1) != 0 && type.shape == step.types[o].shape &&
+         size_of(type.dtype) == size_of(step.types[o].dtype);
 }
 
 Result<void> check_counts(const ops::OpRow& row, const Instruction& instruction) {
@@ -33,9 +42,11 @@ Result<void> check_counts(const ops::OpRow& row, const Instruction& instruction)
                                             " regions, got " +
                                             std::to_string(instruction.regions.size()));
   }
-  if (row.kind != ops::Kind::control && instruction.out.size() != 1) {
+  const auto results = static_cast<std::size_t>(row.results);
+  if (row.kind != ops::Kind::control && instruction.out.size() != results) {
     return fail(ErrorCode::bad_program,
-                "gives 1 result, but `out` names " + std::to_string(instruction.out.size()));
+                "gives " + std::to_string(results) + (results == 1 ? " result" : " results") +
+                    ", but `out` names " + std::to_string(instruction.out.size()));
   }
   if (instruction.in_place && row.in_place < 0) {
     return fail(ErrorCode::bad_program, "has no in-place form");
@@ -48,22 +59,24 @@ namespace {
 /// Checks what does not depend on types, with the ids that are visible at each point.
 class FormChecker {
  public:
-  Result<void> region(const Region& region, const Path& path) {
+  Result<void> region(const Region& region) {
     const std::size_t scope = scope_.size();
     for (const ValueId id : region.params) OUTRIGGER_CHECK(define(id));
     for (std::size_t i = 0; i < region.body.size(); ++i) {
-      Path here = path;
-      here.push_back(static_cast<std::uint32_t>(i));
+      path_.push_back(static_cast<std::uint32_t>(i));
+      const std::size_t depth = path_.size();
       const Instruction& instruction = region.body[i];
-      if (auto checked = this->instruction(instruction, here); !checked) {
+      if (auto checked = this->instruction(instruction); !checked) {
         Error error = std::move(checked).error();
         if (error.op.empty()) {
           error.op = instruction.op;
-          error.path = here;
+          path_.resize(depth);  // A region's own mistake is its instruction's.
+          error.path = path_;
           error.text = instruction.op + ": " + error.text;
         }
         return tl::make_unexpected(std::move(error));
       }
+      path_.pop_back();
     }
     for (const ValueId id : region.outputs) OUTRIGGER_CHECK(use(id));
     while (scope_.size() > scope) {
@@ -74,7 +87,7 @@ class FormChecker {
   }
 
  private:
-  Result<void> instruction(const Instruction& instruction, const Path& path) {
+  Result<void> instruction(const Instruction& instruction) {
     const ops::OpRow* row = ops::find_op(instruction.op);
     if (row == nullptr) return fail(ErrorCode::unknown_op, "there is no such op");
     OUTRIGGER_CHECK(ops::check_attrs(*row, instruction.attrs));
@@ -83,9 +96,9 @@ class FormChecker {
       if (const auto* id = std::get_if<ValueId>(&operand)) OUTRIGGER_CHECK(use(*id));
     }
     for (std::size_t r = 0; r < instruction.regions.size(); ++r) {
-      Path inner = path;
-      inner.push_back(static_cast<std::uint32_t>(r));
-      OUTRIGGER_CHECK(region(instruction.regions[r], inner));
+      path_.push_back(static_cast<std::uint32_t>(r));
+      OUTRIGGER_CHECK(region(instruction.regions[r]));
+      path_.pop_back();
     }
     for (const ValueId id : instruction.out) OUTRIGGER_CHECK(define(id));
     return {};
@@ -105,10 +118,11 @@ class FormChecker {
 
   std::unordered_set<ValueId> known_;
   std::vector<ValueId> scope_;
+  Path path_;  ///< of what is being checked; left as it is by the first error
 };
 
 }  // namespace
 
-Result<void> check_program(const Program& program) { return FormChecker().region(program, {}); }
+Result<void> check_program(const Program& program) { return FormChecker().region(program); }
 
 }  // namespace outrigger::engine

@@ -10,6 +10,7 @@
 
 #include "base/error.hpp"
 #include "base/program.hpp"
+#include "engine/peak.hpp"
 #include "ops/fold.hpp"
 #include "ops/op.hpp"
 #include "ops/pass.hpp"
@@ -80,6 +81,11 @@ inline std::size_t fresh_outputs(const Step& step) {
   return step.in_place && step.kind != Step::Kind::view ? 0 : step.out.size();
 }
 
+/// Whether output `o` of a pass may take the memory of input `donor` as far as the plan knows: the
+/// input dies and has the output's form, and no other output is written there or stores that input
+/// as it is.
+bool may_donate(const Step& step, std::size_t donor, const TensorType& type, std::size_t o);
+
 struct StepBlock {
   Slots params;
   std::vector<Step> steps;
@@ -98,19 +104,20 @@ struct Plan {
   std::vector<TensorType> types;
   std::vector<std::pair<Slot, Tensor>> constants;
   StepBlock main;
-  /// Bytes that running it may take on top of its arguments, at most.
-  std::uint64_t peak_bytes = 0;
+  /// What running it may take, whatever the arguments' layout.
+  Peak peak;
   /// Element operations, at most; the largest number if a loop is in it.
   std::uint64_t work = 0;
   /// Keeps the instructions' attributes alive.
   std::shared_ptr<const Program> program;
 };
 
-/// Checks the program wholly against the types of its arguments and plans it. Nothing is executed.
+/// Checks the program wholly against the types of its arguments and plans it for a team of
+/// `threads`. Nothing is executed.
 /// Errors: every code of PROTOCOL.md that speaks of programs, with path and op.
 Result<std::shared_ptr<const Plan>> make_plan(Memory& memory,
                                               std::shared_ptr<const Program> program,
-                                              std::span<const TensorType> arguments);
+                                              std::span<const TensorType> arguments, int threads);
 
 /// The form of a program that does not depend on types: ids, regions, op names, attributes.
 Result<void> check_program(const Program& program);
@@ -131,6 +138,6 @@ std::optional<ops::Lifted> lift(const Block& region, const Plan& plan, Slots& ca
 /// Groups elementwise nodes into passes.
 StepBlock fuse(const Block& block, const Plan& plan);
 /// Finds last uses, the peak of memory and the amount of work.
-void find_lifetimes(Plan& plan);
+void find_lifetimes(Plan& plan, int threads);
 
 }  // namespace outrigger::engine

@@ -6,7 +6,12 @@
 namespace outrigger::engine {
 
 Result<void> Programs::prepare(std::uint64_t id, Program program) {
-  OUTRIGGER_CHECK(check_program(program));
+  if (const auto checked = check_program(program); !checked) {
+    // A refused program replaces nothing, and takes no other one's place.
+    refusals_.emplace_front(id, checked.error());
+    if (refusals_.size() > refusals_max) refusals_.pop_back();
+    return checked;
+  }
   forget(id);
   if (index_.size() >= limits_.programs_max) forget(by_use_.back().id);
   by_use_.push_front(Prepared{id, std::make_shared<const Program>(std::move(program)), {}});
@@ -15,6 +20,7 @@ Result<void> Programs::prepare(std::uint64_t id, Program program) {
 }
 
 void Programs::forget(std::uint64_t id) {
+  refusals_.remove_if([&](const auto& refusal) { return refusal.first == id; });
   const auto found = index_.find(id);
   if (found == index_.end()) return;
   by_use_.erase(found->second);
@@ -24,12 +30,16 @@ void Programs::forget(std::uint64_t id) {
 void Programs::clear() {
   index_.clear();
   by_use_.clear();
+  refusals_.clear();
 }
 
 Result<std::shared_ptr<const Plan>> Programs::plan(std::uint64_t id,
                                                    std::span<const TensorType> arguments) {
   const auto found = index_.find(id);
   if (found == index_.end()) {
+    for (const auto& [refused, error] : refusals_) {
+      if (refused == id) return tl::make_unexpected(error);
+    }
     return fail(ErrorCode::unknown_program,
                 "there is no prepared program " + std::to_string(id) + ": prepare it (again)");
   }
@@ -44,7 +54,7 @@ Result<std::shared_ptr<const Plan>> Programs::plan(std::uint64_t id,
     std::rotate(plans.begin(), known, known + 1);
     return plans.front();
   }
-  OUTRIGGER_TRY(auto plan, make_plan(memory_, found->second->program, arguments));
+  OUTRIGGER_TRY(auto plan, make_plan(memory_, found->second->program, arguments, threads_));
   if (plans.size() >= limits_.plans_per_program_max) plans.pop_back();
   plans.insert(plans.begin(), plan);
   return plan;

@@ -24,7 +24,7 @@ std::uint64_t bytes_of(const wire::Request& request,
 
 QueuedSession::QueuedSession(Engine& engine, std::shared_ptr<Outbox> outbox)
     : engine_(engine),
-      workspace_(engine_.memory(), engine_.options().limits),
+      workspace_(engine_.memory(), engine_.options().limits, engine_.options().threads),
       outbox_(std::move(outbox)) {}
 
 void QueuedSession::submit(wire::Request request, std::shared_ptr<const wire::Frame> frame) {

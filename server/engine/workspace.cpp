@@ -1,6 +1,7 @@
 #include "engine/workspace.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <cstring>
 #include <string>
 
@@ -281,7 +282,7 @@ Result<std::shared_ptr<const Plan>> Workspace::plan_for(wire::Run& request) {
   if (request.program_id) return programs_.plan(*request.program_id, arguments);
   if (!request.program) return fail(ErrorCode::internal, "the program is gone");
   // Kept whole: the engine thread may have to plan again what was too large for the I/O thread.
-  return make_plan(memory_, std::make_shared<const Program>(*request.program), arguments);
+  return make_plan(memory_, std::make_shared<const Program>(*request.program), arguments, threads_);
 }
 
 /// As the store does, but what is being uploaded counts too.
@@ -303,18 +304,42 @@ Result<void> Workspace::check_new_handles(const std::vector<std::uint64_t>& hand
 }
 
 Result<void> Workspace::check_memory(const wire::Run& request, const Plan& plan) {
-  std::uint64_t needed = plan.peak_bytes;
-  for (std::size_t i = 0; i < request.args.size(); ++i) {
-    if (!plan.written[i]) continue;
-    const Tensor& tensor = **store_.find(request.args[i]);
-    if (repeats_elements(tensor))
-      needed += static_cast<std::uint64_t>(byte_count(tensor.type));
-    else if (request.atomic || !tensor.storage->buffer->unique())
-      needed += tensor.storage->buffer->bytes();
-  }
+  std::uint64_t needed = bytes_needed(request, plan, plan.peak);
+  if (memory_.fits(needed)) return {};
+  // The plan assumes the worst layout of the arguments; it may be better.
+  needed = bytes_needed(request, plan, find_peak(plan, layouts(request), threads_));
   if (memory_.fits(needed)) return {};
   return fail(ErrorCode::out_of_memory,
               "the program would exceed the memory limit: " + memory_.describe_excess(needed));
+}
+
+std::uint64_t Workspace::bytes_needed(const wire::Run& request, const Plan& plan,
+                                      const Peak& peak) {
+  std::uint64_t needed = peak.bytes;
+  for (std::size_t i = 0; i < request.args.size(); ++i) {
+    if (!plan.written[i]) continue;
+    const Tensor& tensor = **store_.find(request.args[i]);
+    const bool repeats = repeats_elements(tensor);
+    const std::size_t bytes = repeats ? static_cast<std::size_t>(byte_count(tensor.type))
+                                      : tensor.storage->buffer->bytes();
+    const bool shared = request.atomic || (!repeats && !tensor.storage->buffer->unique());
+    std::uint64_t copies = peak.argument_copies[i] + (repeats ? 1U : 0U) + (shared ? 1U : 0U);
+    for (; copies > 0; --copies) needed = saturating_add(needed, Memory::capacity_of(bytes));
+  }
+  return needed;
+}
+
+std::vector<ArgumentLayout> Workspace::layouts(const wire::Run& request) {
+  std::vector<ArgumentLayout> layouts;
+  for (const std::uint64_t handle : request.args) {
+    const Tensor& tensor = **store_.find(handle);
+    const auto holders =
+        std::count_if(request.args.begin(), request.args.end(), [&](std::uint64_t other) {
+          return (**store_.find(other)).storage->buffer == tensor.storage->buffer;
+        });
+    layouts.push_back({tensor.contiguous(), holders == 1});
+  }
+  return layouts;
 }
 
 /// A tensor that repeats elements (a constant, a broadcast) gets memory for each before it is
@@ -339,6 +364,12 @@ Workspace::Reply Workspace::run(std::uint64_t id, const wire::Run& request, ops:
   }
   OUTRIGGER_CHECK(check_new_handles(request.results));
   OUTRIGGER_CHECK(check_memory(request, plan));
+#ifndef NDEBUG
+  const std::uint64_t before = memory_.used();
+  const std::uint64_t most =
+      bytes_needed(request, plan, find_peak(plan, layouts(request), threads_));
+  memory_.reset_watermark();
+#endif
   OUTRIGGER_CHECK(make_arguments_dense(request, plan, context));
   boost::container::small_vector<Tensor, 4> arguments;
   for (const std::uint64_t handle : request.args) arguments.push_back(**store_.find(handle));
@@ -350,6 +381,7 @@ Workspace::Reply Workspace::run(std::uint64_t id, const wire::Run& request, ops:
       undo.emplace_back(argument.storage, argument.storage->buffer);
   }
   Outcome outcome = execute(context, plan, std::span(arguments.data(), arguments.size()));
+  assert(memory_.watermark() - before <= most && "a program took more memory than was planned");
   if (outcome.error) {
     for (auto& [storage, buffer] : undo) storage->buffer = buffer;
     for (std::size_t i = 0; i < request.args.size() && !request.atomic; ++i) {

@@ -30,8 +30,12 @@ struct Task {
 /// one that holds the engine's lock.
 class Workspace {
  public:
-  Workspace(Memory& memory, const Limits& limits)
-      : memory_(memory), limits_(limits), store_(limits), programs_(memory, limits) {}
+  Workspace(Memory& memory, const Limits& limits, int threads)
+      : memory_(memory),
+        limits_(limits),
+        threads_(threads),
+        store_(limits),
+        programs_(memory, limits, threads) {}
 
   /// Carries out the request and gives the reply's frame. With `only_small`, does nothing and gives
   /// nothing if that could take more than some microseconds.
@@ -68,12 +72,15 @@ class Workspace {
   Result<void> check_new(std::uint64_t handle, std::size_t count) const;
   Result<void> check_new_handles(const std::vector<std::uint64_t>& handles) const;
   Result<void> check_memory(const wire::Run& request, const Plan& plan);
+  std::uint64_t bytes_needed(const wire::Run& request, const Plan& plan, const Peak& peak);
+  std::vector<ArgumentLayout> layouts(const wire::Run& request);
   Result<void> make_arguments_dense(const wire::Run& request, const Plan& plan,
                                     ops::Context& context);
   wire::ResultType describe(std::uint64_t handle);
 
   Memory& memory_;
   const Limits& limits_;
+  const int threads_;
   Store store_;
   Programs programs_;
   std::unordered_map<std::uint64_t, PendingUpload> uploads_;

@@ -3,6 +3,7 @@
 
 #include "ops/catalogue.hpp"
 #include "ops/reduction.hpp"
+#include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
 #include "tensor/cast.hpp"
 
@@ -106,6 +107,21 @@ Result<void> run_extremum(const RunCall& call) {
   });
 }
 
+std::uint64_t extremum_scratch(const ScratchCall& call) {
+  const TensorType& from = *call.in[0].type;
+  Dims axes = all_axes(from.shape.size());
+  if (call.attrs.has("axis")) {
+    const auto axis = normalize_axis(call.attrs.integer("axis"), from.shape.size());
+    if (!axis) return 0;
+    axes.assign(1, *axis);
+  }
+  const Folding folding = fold_shape(from.shape, axes);
+  const std::int64_t chunks = (folding.reduced + chunk_elements - 1) / chunk_elements;
+  const auto partials = folding.outer * folding.inner * chunks *
+                        static_cast<std::int64_t>(sizeof(Extremum<std::int64_t>));
+  return contiguous_bytes(call.in[0], folding.order) + buffer_bytes(partials);
+}
+
 Result<Inferred> infer_extremum(const InferCall& call) {
   const TensorType& from = call.type(0);
   const std::string_view tie_break = call.attrs.string("tie_break", "low");
@@ -152,6 +168,7 @@ OpRow extremum(std::string_view name, Result<void> (*run)(const RunCall&), std::
                 {"type", AttrType::dtype, false, "s32", "dtype of the indices, s32 or s64"}},
       .infer = infer_extremum,
       .run = run,
+      .scratch = extremum_scratch,
       .doc = doc};
 }
 

@@ -16,7 +16,8 @@ namespace {
 template <typename Limit, typename From>
 bool all_within(const From* a, std::int64_t n) {
   // Half the range: its bounds are exact in every float.
-  constexpr From bound = static_cast<From>(std::numeric_limits<Limit>::max() / 2 + 1);
+  constexpr From bound =
+      static_cast<From>(std::uint64_t{1} << (std::numeric_limits<Limit>::digits - 1));
   int outside = 0;
   for (std::int64_t i = 0; i < n; ++i)
     outside |= static_cast<int>(!(a[i] > -bound && a[i] < bound));

@@ -17,6 +17,8 @@ std::vector<OpRow> build_rows() {
   register_slice(rows);
   register_pad(rows);
   register_unary(rows);
+  register_math(rows);
+  register_bits(rows);
   register_binary(rows);
   register_compare(rows);
   register_select(rows);
@@ -31,7 +33,9 @@ std::vector<OpRow> build_rows() {
   register_conv(rows);
   register_fft(rows);
   register_index(rows);
+  register_take(rows);
   register_sort(rows);
+  register_top_k(rows);
   register_fold(rows);
   register_control(rows);
   return rows;
@@ -101,7 +105,7 @@ class JsonWriter {
       out_ += (i == 0 ? "" : ", ") + quote(row.regions[i]);
     }
     out_ += "],\n      \"results\": ";
-    out_ += row.kind == Kind::control ? "\"regions\"" : "1";
+    out_ += row.kind == Kind::control ? "\"regions\"" : std::to_string(row.results);
     out_ += std::string(",\n      \"complex\": ") + (takes_complex(row) ? "true" : "false");
     out_ += ",\n      \"in_place\": " + (row.in_place < 0 ? "null" : std::to_string(row.in_place));
     out_ += ",\n      \"doc\": " + quote(row.doc) + "\n    }";

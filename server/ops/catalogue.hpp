@@ -17,6 +17,7 @@ OUTRIGGER_EXPORT std::string_view catalogue_hash();
 /// Each family adds its rows.
 void register_cast(std::vector<OpRow>& rows);
 void register_binary(std::vector<OpRow>& rows);
+void register_bits(std::vector<OpRow>& rows);
 void register_compare(std::vector<OpRow>& rows);
 void register_complex(std::vector<OpRow>& rows);
 void register_conv(std::vector<OpRow>& rows);
@@ -26,6 +27,7 @@ void register_dot(std::vector<OpRow>& rows);
 void register_fft(std::vector<OpRow>& rows);
 void register_fold(std::vector<OpRow>& rows);
 void register_index(std::vector<OpRow>& rows);
+void register_math(std::vector<OpRow>& rows);
 void register_reduce(std::vector<OpRow>& rows);
 void register_argminmax(std::vector<OpRow>& rows);
 void register_scan(std::vector<OpRow>& rows);
@@ -36,6 +38,8 @@ void register_sort(std::vector<OpRow>& rows);
 void register_pad(std::vector<OpRow>& rows);
 void register_window(std::vector<OpRow>& rows);
 void register_window_scatter(std::vector<OpRow>& rows);
+void register_take(std::vector<OpRow>& rows);
+void register_top_k(std::vector<OpRow>& rows);
 void register_unary(std::vector<OpRow>& rows);
 
 }  // namespace outrigger::ops

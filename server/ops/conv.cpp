@@ -9,6 +9,7 @@
 #include "ops/catalogue.hpp"
 #include "ops/conv_kernel.hpp"
 #include "ops/kernels.hpp"
+#include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
 #include "ops/windows.hpp"
 
@@ -87,11 +88,11 @@ Result<Convolution> convolution_of(const Dims& input_shape, const Dims& kernel_s
   const std::size_t space = rank - 2;
   Windows windows;
   windows.window = Dims(kernel.begin() + 2, kernel.end());
-  OUTRIGGER_TRY(windows.strides, per_axis(attrs, "strides", space, 1, 1));
-  OUTRIGGER_TRY(windows.dilations, per_axis(attrs, "kernel_dilation", space, 1, 1));
-  OUTRIGGER_TRY(conv.input_dilation, per_axis(attrs, "input_dilation", space, 1, 1));
-  OUTRIGGER_TRY(const Dims padding, per_axis(attrs, "padding", space, 2, 0));
-  split_padding(padding, windows.low, windows.high);
+  OUTRIGGER_TRY(windows.strides, per_axis(attrs, "strides", space, 1));
+  OUTRIGGER_TRY(windows.dilations, per_axis(attrs, "kernel_dilation", space, 1));
+  OUTRIGGER_TRY(conv.input_dilation, per_axis(attrs, "input_dilation", space, 1));
+  OUTRIGGER_TRY(windows.low, per_axis(attrs, "padding_low", space, 0));
+  OUTRIGGER_TRY(windows.high, per_axis(attrs, "padding_high", space, 0));
   Dims dilated;
   for (std::size_t axis = 0; axis < space; ++axis) {
     const std::int64_t dim = input[axis + 2];
@@ -139,10 +140,14 @@ class ConvKernel {
  public:
   using Panel = ConvPanel<T>;
 
-  ConvKernel(const Convolution& conv, const Tensor& input, const Tensor& kernel, const Tensor& out)
-      : conv_(conv), input_(input), out_(out), space_(conv.windows.out.size()) {
-    features_ = kernel.shape()[1];
-    filters_ = kernel.shape()[0] / (conv.feature_groups * conv.batch_groups);
+  /// `input` and `out` have the axes that the convolution works on.
+  ConvKernel(const Convolution& conv, const Tensor& input, std::int64_t features, const Tensor& out)
+      : conv_(conv),
+        input_(input),
+        out_(out),
+        space_(conv.windows.out.size()),
+        features_(features) {
+    filters_ = conv.out[1] / (conv.feature_groups * conv.batch_groups);
     depth_ = features_ * conv.windows.taps();
     positions_ = element_count(conv.windows.out);
     // A tile's sums stay in the L2 cache together with its panels.
@@ -152,6 +157,10 @@ class ConvKernel {
     filter_blocks_ = (filters_ + Panel::height - 1) / Panel::height;
   }
 
+  std::uint64_t scratch_bytes(int threads) const {
+    constexpr auto width = static_cast<std::int64_t>(sizeof(T));
+    return buffer_bytes(packed_size() * width) + buffer_bytes(scratch_size() * width * threads);
+  }
   std::int64_t groups() const { return conv_.feature_groups * conv_.batch_groups; }
   std::int64_t tasks() const { return conv_.out[0] * groups() * tiles_; }
   std::int64_t work() const { return element_count(conv_.out) * std::max<std::int64_t>(1, depth_); }
@@ -352,7 +361,7 @@ class ConvKernel {
 template <typename T>
 Result<void> convolve(Context& context, const Convolution& conv, const Tensor& input,
                       const Tensor& weights, const Tensor& out) {
-  const ConvKernel<T> kernel(conv, input, weights, out);
+  const ConvKernel<T> kernel(conv, input, weights.shape()[1], out);
   const auto threads = static_cast<std::size_t>(context.threads);
   const auto packed_bytes = static_cast<std::size_t>(kernel.packed_size()) * sizeof(T);
   const auto scratch_bytes = static_cast<std::size_t>(kernel.scratch_size()) * sizeof(T);
@@ -382,6 +391,17 @@ Result<void> run_conv(const RunCall& call) {
   return convolve<double>(call.context, conv, input, kernel, out);
 }
 
+std::uint64_t conv_scratch(const ScratchCall& call) {
+  const auto conv = convolution_of(call.in[0].type->shape, call.in[1].type->shape, call.attrs);
+  if (!conv) return 0;
+  const std::int64_t features =
+      call.in[1].type->shape[static_cast<std::size_t>(conv->kernel_order[1])];
+  const Tensor none{};
+  if (call.out[0].dtype == DType::f32)
+    return ConvKernel<float>(*conv, none, features, none).scratch_bytes(call.threads);
+  return ConvKernel<double>(*conv, none, features, none).scratch_bytes(call.threads);
+}
+
 }  // namespace
 
 void register_conv(std::vector<OpRow>& rows) {
@@ -391,28 +411,29 @@ void register_conv(std::vector<OpRow>& rows) {
       .family = "dot",
       .kind = Kind::compute,
       .operands = {{"tensor"}, {"kernel"}},
-      .attrs = {{"strides", ints, false, "",
-                 "step from window to window along each axis of space; "
-                 "by default 1"},
-                {"padding", ints, false, "",
-                 "low and high padding of each axis of space, one after the other, after the "
-                 "input's dilation; by default 0. May be negative"},
-                {"input_dilation", ints, false, "",
-                 "distance of the input's elements; by default 1"},
-                {"kernel_dilation", ints, false, "",
-                 "distance of the kernel's elements; by default 1"},
-                {"feature_group_size", AttrType::integer, false, "1",
-                 "groups of features that are convolved apart"},
-                {"batch_group_size", AttrType::integer, false, "1",
-                 "groups of the batch that are convolved with a part of the filters each"},
-                {"input_permutation", ints, false, "",
-                 "the tensor's axes in the order batch, feature, space…"},
-                {"kernel_permutation", ints, false, "",
-                 "the kernel's axes in the order output feature, input feature, space…"},
-                {"output_permutation", ints, false, "",
-                 "the result's axes in the order batch, feature, space…"}},
+      .attrs =
+          {{"strides", ints, false, "",
+            "step from window to window along each axis of space; "
+            "by default 1"},
+           {"padding_low", ints, false, "",
+            "padding before each axis of space, after the input's dilation; by default 0. "
+            "Negative padding cuts off"},
+           {"padding_high", ints, false, "", "padding behind each axis of space; by default 0"},
+           {"input_dilation", ints, false, "", "distance of the input's elements; by default 1"},
+           {"kernel_dilation", ints, false, "", "distance of the kernel's elements; by default 1"},
+           {"feature_group_size", AttrType::integer, false, "1",
+            "groups of features that are convolved apart"},
+           {"batch_group_size", AttrType::integer, false, "1",
+            "groups of the batch that are convolved with a part of the filters each"},
+           {"input_permutation", ints, false, "",
+            "the tensor's axes in the order batch, feature, space…"},
+           {"kernel_permutation", ints, false, "",
+            "the kernel's axes in the order output feature, input feature, space…"},
+           {"output_permutation", ints, false, "",
+            "the result's axes in the order batch, feature, space…"}},
       .infer = infer_conv,
       .run = run_conv,
+      .scratch = conv_scratch,
       .doc =
           "Convolution of a tensor [batch][feature][space…] with a kernel [output feature][input "
           "feature][space…], as in machine learning: the kernel is not reversed. Any number of "

@@ -7,6 +7,7 @@
 #include "ops/catalogue.hpp"
 #include "ops/complex_math.hpp"
 #include "ops/kernels.hpp"
+#include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
 
 namespace outrigger::ops {
@@ -122,6 +123,33 @@ void multiply_panel(const T* a, const T* b, T* c, std::int64_t m, std::int64_t k
   }
 }
 
+/// Batch, free, contracted axes.
+Dims left_order(std::size_t rank, const Axes& axes) {
+  Dims order = axes.left_batch;
+  const Dims free = free_axes(rank, axes.left, axes.left_batch);
+  order.append(free.begin(), free.end());
+  order.append(axes.left.begin(), axes.left.end());
+  return order;
+}
+
+/// Batch, contracted, free axes.
+Dims right_order(std::size_t rank, const Axes& axes) {
+  Dims order = axes.right_batch;
+  const Dims free = free_axes(rank, axes.right, axes.right_batch);
+  order.append(axes.right.begin(), axes.right.end());
+  order.append(free.begin(), free.end());
+  return order;
+}
+
+std::uint64_t dot_scratch(const ScratchCall& call) {
+  const std::array<InferOperand, 2> operands{InferOperand{*call.in[0].type},
+                                             InferOperand{*call.in[1].type}};
+  const auto axes = dot_axes(InferCall{operands, call.attrs});
+  if (!axes) return 0;
+  return contiguous_bytes(call.in[0], left_order(call.in[0].type->shape.size(), *axes)) +
+         contiguous_bytes(call.in[1], right_order(call.in[1].type->shape.size(), *axes));
+}
+
 Result<void> run_dot(const RunCall& call) {
   const std::array<InferOperand, 2> operands{InferOperand{call.in[0].type},
                                              InferOperand{call.in[1].type}};
@@ -133,14 +161,10 @@ Result<void> run_dot(const RunCall& call) {
   const std::int64_t k = count_along(call.in[0].shape(), axes.left);
   const std::int64_t n = count_along(call.in[1].shape(), right_free);
 
-  Dims left_order = axes.left_batch;
-  left_order.append(left_free.begin(), left_free.end());
-  left_order.append(axes.left.begin(), axes.left.end());
-  Dims right_order = axes.right_batch;
-  right_order.append(axes.right.begin(), axes.right.end());
-  right_order.append(right_free.begin(), right_free.end());
-  OUTRIGGER_TRY(const Tensor left, to_contiguous(call.context, permute(call.in[0], left_order)));
-  OUTRIGGER_TRY(const Tensor right, to_contiguous(call.context, permute(call.in[1], right_order)));
+  const Tensor ordered_left = permute(call.in[0], left_order(call.in[0].shape().size(), axes));
+  const Tensor ordered_right = permute(call.in[1], right_order(call.in[1].shape().size(), axes));
+  OUTRIGGER_TRY(const Tensor left, to_contiguous(call.context, ordered_left));
+  OUTRIGGER_TRY(const Tensor right, to_contiguous(call.context, ordered_right));
   if (batch * m * n == 0) return {};
 
   const std::int64_t panels = (m + panel_rows - 1) / panel_rows;
@@ -182,6 +206,7 @@ void register_dot(std::vector<OpRow>& rows) {
             .complex = true,
             .infer = infer_dot,
             .run = run_dot,
+            .scratch = dot_scratch,
             .doc = "Sum of products over the contracted axes. Shape: batch axes, then the other "
                    "axes of the left, then those of the right. "
                    "Operands meet in one dtype, which the result keeps; integers wrap around. "

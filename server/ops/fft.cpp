@@ -10,6 +10,7 @@
 
 #include "ops/catalogue.hpp"
 #include "ops/kernels.hpp"
+#include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
 
 namespace outrigger::ops {
@@ -131,14 +132,8 @@ class Mover {
   Sequences to_;
 };
 
-/// Kept from call to call by nobody: a plan costs about what a transform does.
-Result<std::unique_ptr<const FourierPlan>> make_plan(Context& context, std::int64_t n) {
-  // The roots are counted against the budget, too, before they are taken.
-  const auto bytes = static_cast<std::uint64_t>(n) * 16 * 12;
-  if (!context.memory.fits(bytes)) {
-    return fail(ErrorCode::out_of_memory, "the roots of a transform of " + std::to_string(n) +
-                                              " points: " + context.memory.describe_excess(bytes));
-  }
+Result<std::unique_ptr<const FourierPlan>> make_plan(std::int64_t n) {
+  // The planner has counted its bytes against the budget; the system may have fewer.
   try {
     return std::make_unique<const FourierPlan>(n);
   } catch (const std::bad_alloc&) {
@@ -147,17 +142,27 @@ Result<std::unique_ptr<const FourierPlan>> make_plan(Context& context, std::int6
   }
 }
 
+std::int64_t batch_of(std::int64_t n) {
+  return std::clamp<std::int64_t>(task_numbers / n, 1, batch_max);
+}
+
+/// Bytes of the planes of all threads.
+std::uint64_t planes_bytes(std::int64_t n, std::int64_t sequences, int threads) {
+  const std::int64_t batch = batch_of(n);
+  const std::int64_t plane = n * batch + FourierPlan::scratch_size(n, batch);
+  return static_cast<std::uint64_t>(2 * plane) * sizeof(double) *
+         static_cast<std::uint64_t>(sequences > batch ? threads : 1);
+}
+
 template <typename T>
 Result<void> transform(Context& context, const Along& along, const FourierPlan& plan,
                        const Tensor& in, const Tensor& out) {
   const Mover<T> mover(along, in, out);
   const std::int64_t n = along.length;
-  const std::int64_t batch = std::clamp<std::int64_t>(task_numbers / n, 1, batch_max);
+  const std::int64_t batch = batch_of(n);
   const std::int64_t plane = n * batch + plan.scratch_size(batch);
-  const auto workers = static_cast<std::size_t>(mover.sequences() > batch ? context.threads : 1);
-  OUTRIGGER_TRY(
-      const BufferPtr scratch,
-      context.memory.allocate(static_cast<std::size_t>(2 * plane) * sizeof(double) * workers));
+  OUTRIGGER_TRY(const BufferPtr scratch,
+                context.memory.allocate(planes_bytes(n, mover.sequences(), context.threads)));
   auto* planes = reinterpret_cast<double*>(scratch->data());
   return parallel_ranges(context, mover.sequences(), batch, mover.sequences() * n * 8,
                          [&](int thread, std::int64_t begin, std::int64_t end) {
@@ -173,7 +178,7 @@ Result<void> transform(Context& context, const Along& along, const FourierPlan& 
 Result<void> transform_axis(Context& context, const Along& along, const Tensor& in,
                             const Tensor& out) {
   if (out.size() == 0) return {};
-  OUTRIGGER_TRY(const auto plan, make_plan(context, along.length));
+  OUTRIGGER_TRY(const auto plan, make_plan(along.length));
   const bool wide = to_real(out.dtype()) == DType::f64;
   return wide ? transform<double>(context, along, *plan, in, out)
               : transform<float>(context, along, *plan, in, out);
@@ -232,6 +237,18 @@ Result<Inferred> infer_fft(const InferCall& call) {
   return inferred;
 }
 
+std::uint64_t along_scratch(const Along& along, const TensorType& out, int threads) {
+  const std::int64_t points = out.shape[along.axis];
+  const std::int64_t sequences = points == 0 ? 0 : element_count(out.shape) / points;
+  return FourierPlan::bytes(along.length) + planes_bytes(along.length, sequences, threads);
+}
+
+template <Direction kind>
+std::uint64_t fft_scratch(const ScratchCall& call) {
+  const auto along = along_of<kind>(*call.in[0].type, call.attrs);
+  return along ? along_scratch(*along, call.out[0], call.threads) : 0;
+}
+
 template <Direction kind>
 Result<void> run_fft(const RunCall& call) {
   OUTRIGGER_TRY(const Along along, along_of<kind>(call.in[0].type, call.attrs));
@@ -286,6 +303,17 @@ Result<Inferred> infer_fft2(const InferCall& call) {
 }
 
 template <Direction kind>
+std::uint64_t fft2_scratch(const ScratchCall& call) {
+  const auto both = along_both<kind>(*call.in[0].type, call.attrs);
+  if (!both) return 0;
+  TensorType between = *call.in[0].type;
+  between.shape[(*both)[0].axis] = (*both)[0].length;
+  const std::uint64_t middle = between.shape == call.out[0].shape ? 0 : copy_bytes(between);
+  return middle + std::max(along_scratch((*both)[0], between, call.threads),
+                           along_scratch((*both)[1], call.out[0], call.threads));
+}
+
+template <Direction kind>
 Result<void> run_fft2(const RunCall& call) {
   OUTRIGGER_TRY(const auto both, along_both<kind>(call.in[0].type, call.attrs));
   if (call.out[0].size() == 0) return {};
@@ -307,7 +335,8 @@ AttrSpec eps_attr() {
 }
 
 OpRow fft_row(std::string_view name, Result<Inferred> (*infer)(const InferCall&),
-              Result<void> (*run)(const RunCall&), std::string_view doc) {
+              Result<void> (*run)(const RunCall&), std::uint64_t (*scratch)(const ScratchCall&),
+              std::string_view doc) {
   return OpRow{.name = name,
                .family = "fft",
                .kind = Kind::compute,
@@ -319,12 +348,14 @@ OpRow fft_row(std::string_view name, Result<Inferred> (*infer)(const InferCall&)
                .any_dtype = true,
                .infer = infer,
                .run = run,
+               .scratch = scratch,
                .doc = doc};
 }
 
 OpRow fft2_row(std::string_view name, Result<Inferred> (*infer)(const InferCall&),
-               Result<void> (*run)(const RunCall&), std::string_view doc) {
-  OpRow row = fft_row(name, infer, run, doc);
+               Result<void> (*run)(const RunCall&), std::uint64_t (*scratch)(const ScratchCall&),
+               std::string_view doc) {
+  OpRow row = fft_row(name, infer, run, scratch, doc);
   row.attrs = {
       {"axes", AttrType::integers, false, "", "the two axes to transform; by default the last two"},
       {"lengths", AttrType::integers, false, "",
@@ -338,23 +369,29 @@ OpRow fft2_row(std::string_view name, Result<Inferred> (*infer)(const InferCall&
 void register_fft(std::vector<OpRow>& rows) {
   rows.push_back(fft_row(
       "fft", infer_fft<Direction::forward>, run_fft<Direction::forward>,
+      fft_scratch<Direction::forward>,
       "Discrete Fourier transform along an axis: `y[k] = sum(x[j] * exp(-2 * pi * i * j * k / "
       "n))`, "
       "of any length. c128 of f64 and c128, else c64; computed in f64. Stockham's algorithm for "
       "lengths with prime factors up to 13, Bluestein's for others."));
   rows.push_back(fft_row("ifft", infer_fft<Direction::inverse>, run_fft<Direction::inverse>,
+                         fft_scratch<Direction::inverse>,
                          "The inverse of `fft`, divided by the number of points."));
   rows.push_back(
       fft_row("rfft", infer_fft<Direction::real_forward>, run_fft<Direction::real_forward>,
+              fft_scratch<Direction::real_forward>,
               "`fft` of a real tensor (`bad_dtype`): the first `div(length, 2) + 1` points, which "
               "the others mirror."));
   rows.push_back(fft_row(
       "irfft", infer_fft<Direction::real_inverse>, run_fft<Direction::real_inverse>,
+      fft_scratch<Direction::real_inverse>,
       "The inverse of `rfft`: a real tensor with `length` points, by default `2 * (n - 1)`. Uses "
       "the first `div(length, 2) + 1` elements of the axis; what is missing counts as 0."));
   rows.push_back(fft2_row("fft2", infer_fft2<Direction::forward>, run_fft2<Direction::forward>,
+                          fft2_scratch<Direction::forward>,
                           "`fft` along two axes, the second first."));
   rows.push_back(fft2_row("ifft2", infer_fft2<Direction::inverse>, run_fft2<Direction::inverse>,
+                          fft2_scratch<Direction::inverse>,
                           "`ifft` along two axes, the second first."));
 }
 

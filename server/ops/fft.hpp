@@ -24,13 +24,17 @@ struct Planes {
 /// only. Immutable; threads share it.
 class FourierPlan {
  public:
-  /// n ≥ 1. Takes memory for about n roots, Bluestein's for some 8 n.
+  /// n ≥ 1.
   explicit FourierPlan(std::int64_t n);
+
+  /// Bytes that making and keeping a plan takes, at most, and what scratch_size() would be.
+  static std::uint64_t bytes(std::int64_t n);
+  static std::int64_t scratch_size(std::int64_t n, std::int64_t batch);
 
   std::int64_t length() const { return n_; }
 
   /// Numbers that each plane of the scratch needs for `batch` transforms.
-  std::int64_t scratch_size(std::int64_t batch) const;
+  std::int64_t scratch_size(std::int64_t batch) const { return scratch_size(n_, batch); }
 
   /// Transforms `batch` sequences at once, forward (e^(−2πi jk/n)) and in place: element k of
   /// sequence b is data[k × batch + b]. Several beside each other fill the vector unit.

@@ -28,6 +28,13 @@ bool is_smooth(std::int64_t n) {
   return true;
 }
 
+/// Points of the convolution that Bluestein's algorithm makes of n.
+std::int64_t convolution_length(std::int64_t n) {
+  std::int64_t m = 1;
+  while (m < 2 * n - 1) m *= 2;
+  return m;
+}
+
 struct Number {
   double re;
   double im;
@@ -178,8 +185,7 @@ FourierPlan::FourierPlan(std::int64_t n) : n_(n) {
     add_stages();
     return;
   }
-  std::int64_t m = 1;
-  while (m < 2 * n - 1) m *= 2;
+  const std::int64_t m = convolution_length(n);
   inner_ = std::make_unique<FourierPlan>(m);
   std::vector<double> planes(static_cast<std::size_t>(4 * m));
   const Planes data{planes.data(), planes.data() + m};
@@ -207,9 +213,17 @@ void FourierPlan::add_stages() {
   }
 }
 
-std::int64_t FourierPlan::scratch_size(std::int64_t batch) const {
-  if (inner_ == nullptr) return n_ * batch;
-  return inner_->length() * batch + inner_->scratch_size(batch);
+std::uint64_t FourierPlan::bytes(std::int64_t n) {
+  // Vectors that grow hold up to three times their size for a moment.
+  constexpr std::uint64_t root_bytes = 3 * sizeof(std::complex<double>);
+  if (is_smooth(n)) return static_cast<std::uint64_t>(2 * n) * root_bytes;
+  const std::int64_t m = convolution_length(n);
+  return bytes(m) + static_cast<std::uint64_t>(n + m) * root_bytes +
+         static_cast<std::uint64_t>(4 * m) * sizeof(double);
+}
+
+std::int64_t FourierPlan::scratch_size(std::int64_t n, std::int64_t batch) {
+  return (is_smooth(n) ? n : 2 * convolution_length(n)) * batch;
 }
 
 void FourierPlan::transform(Planes data, std::int64_t batch, Planes scratch) const {

@@ -8,6 +8,7 @@
 #include "ops/catalogue.hpp"
 #include "ops/kernels.hpp"
 #include "ops/reduction.hpp"
+#include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
 #include "ops/strided.hpp"
 
@@ -19,6 +20,8 @@ constexpr std::int64_t taps_between_checks = 1 << 10;
 /// Lanes of an associative fold with few results, and elements that make one partial result.
 constexpr std::int64_t fold_lanes = tile_size;
 constexpr std::int64_t fold_block = std::int64_t{1} << 16;
+/// Fewer results than this do not fill a tile well.
+constexpr std::int64_t fold_few = 64;
 
 /// A lifted region bound to one thread's scratch: calls it on tiles.
 class TileFunction {
@@ -203,9 +206,6 @@ class Fold {
   }
 
  private:
-  /// Fewer results than this do not fill a tile well.
-  static constexpr std::int64_t fold_few = 64;
-
   Desk desk(int thread) const {
     return Desk(region_.pass, captured_,
                 scratch_ + Desk::bytes(region_.pass) * static_cast<std::size_t>(thread));
@@ -411,6 +411,16 @@ Result<void> run_fold(Context& context, const Lifted& region, const Windows& win
                       const Tensor& x, const Tensor& init, std::span<const Tensor> captured,
                       const Tensor& out) {
   return Fold(context, region, windows, x, init, captured, out).run();
+}
+
+std::uint64_t fold_scratch(const Lifted& region, const Windows& windows, int threads) {
+  const auto desks = static_cast<std::int64_t>(Desk::bytes(region.pass)) * threads;
+  const std::int64_t outputs = std::min(element_count(windows.out), fold_few);
+  // At most one partial result for each block of each of a few results.
+  const std::int64_t partials =
+      region.associative ? outputs * (windows.taps() / fold_block + 1) : 0;
+  const auto width = static_cast<std::int64_t>(size_of(region.pass.registers[0]));
+  return buffer_bytes(desks) + buffer_bytes(partials * width);
 }
 
 void register_fold(std::vector<OpRow>& rows) {

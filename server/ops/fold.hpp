@@ -33,4 +33,8 @@ OUTRIGGER_EXPORT Result<void> run_fold(Context& context, const Lifted& region,
                                        const Windows& windows, const Tensor& x, const Tensor& init,
                                        std::span<const Tensor> captured, const Tensor& out);
 
+/// Bytes of the temporaries that run_fold takes, at most.
+OUTRIGGER_EXPORT std::uint64_t fold_scratch(const Lifted& region, const Windows& windows,
+                                            int threads);
+
 }  // namespace outrigger::ops

@@ -1,10 +1,11 @@
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstring>
 
 #include "ops/catalogue.hpp"
+#include "ops/indices.hpp"
 #include "ops/kernels.hpp"
+#include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
 #include "ops/strided.hpp"
 #include "tensor/cast.hpp"
@@ -12,21 +13,6 @@
 
 namespace outrigger::ops {
 namespace {
-
-/// Indices stay s32 or s64; other integers become s64.
-Result<DType> index_dtype(const TensorType& indices) {
-  if (!is_integer(indices.dtype)) {
-    return fail(ErrorCode::bad_dtype, "indices must be integers, got " + to_string(indices));
-  }
-  return indices.dtype == DType::s32 ? DType::s32 : DType::s64;
-}
-
-/// Calls f(type_tag<Index>{}) for the dtype of prepared indices.
-template <typename F>
-decltype(auto) with_index_type(DType dtype, F&& f) {
-  if (dtype == DType::s32) return f(type_tag<std::int32_t>{});
-  return f(type_tag<std::int64_t>{});
-}
 
 /// The axes that the last axis of `indices` speaks of: the attribute, or as many leading ones as it
 /// is long.
@@ -73,42 +59,6 @@ Blocks blocks_of(const Tensor& tensor, std::span<const std::int64_t> axes) {
     (indexed ? blocks.strides : blocks.inner_strides).push_back(tensor.strides[axis]);
   }
   return blocks;
-}
-
-/// Checks every index before anything is written. Errors: bad_index.
-template <typename Index>
-Result<void> check_indices(const RunCall& call, const Index* indices, std::int64_t rows,
-                           const Dims& sizes, std::span<const std::int64_t> axes) {
-  const auto depth = static_cast<std::int64_t>(sizes.size());
-  std::atomic<bool> outside{false};
-  OUTRIGGER_CHECK(parallel_ranges(call.context, rows, std::int64_t{1} << 16, rows * depth / 32,
-                                  [&](int, std::int64_t begin, std::int64_t end) {
-                                    bool bad = false;
-                                    if (depth == 1) {
-                                      const std::int64_t size = sizes[0];
-                                      for (std::int64_t row = begin; row < end; ++row)
-                                        bad |= indices[row] < 0 || indices[row] >= size;
-                                    } else {
-                                      for (std::int64_t row = begin; row < end; ++row) {
-                                        for (std::int64_t k = 0; k < depth; ++k) {
-                                          const Index index = indices[row * depth + k];
-                                          bad |= index < 0 ||
-                                                 index >= sizes[static_cast<std::size_t>(k)];
-                                        }
-                                      }
-                                    }
-                                    if (bad) outside.store(true, std::memory_order_relaxed);
-                                  }));
-  if (!outside.load()) return {};
-  for (std::int64_t i = 0; i < rows * depth; ++i) {
-    const auto k = static_cast<std::size_t>(i % depth);
-    if (indices[i] >= 0 && indices[i] < sizes[k]) continue;
-    return fail(ErrorCode::bad_index,
-                "index " + std::to_string(indices[i]) + " in row " + std::to_string(i / depth) +
-                    " of the indices is out of bounds for axis " + std::to_string(axes[k]) +
-                    " of size " + std::to_string(sizes[k]));
-  }
-  return {};
 }
 
 template <typename Index>
@@ -174,56 +124,6 @@ Result<void> run_gather(const RunCall& call) {
     return with_index_type(indices.dtype(), [&](auto index_tag) {
       return gather_typed<typename decltype(tag)::type, typename decltype(index_tag)::type>(
           call, indices, axes);
-    });
-  });
-}
-
-Result<Inferred> infer_take(const InferCall& call) {
-  OUTRIGGER_TRY(const DType index, index_dtype(call.type(1)));
-  const TensorType& from = call.type(0);
-  OUTRIGGER_TRY(const std::int64_t named,
-                normalize_axis(call.attrs.integer("axis"), from.shape.size()));
-  TensorType result{from.dtype, Dims(from.shape.begin(), from.shape.begin() + named)};
-  result.shape.append(call.type(1).shape.begin(), call.type(1).shape.end());
-  result.shape.append(from.shape.begin() + named + 1, from.shape.end());
-  OUTRIGGER_CHECK(check_shape(result.shape, size_of(result.dtype)));
-  Inferred inferred;
-  inferred.operands = {from.dtype, index};
-  inferred.results.push_back(std::move(result));
-  return inferred;
-}
-
-template <typename T, typename Index>
-Result<void> take_typed(const RunCall& call, const Tensor& from, const Tensor& indices,
-                        std::int64_t axis) {
-  const auto at = static_cast<std::size_t>(axis);
-  const std::int64_t dim = from.shape()[at];
-  const std::int64_t inner = element_count(std::span(from.shape()).subspan(at + 1));
-  const std::int64_t count = indices.size();
-  const auto* index = indices.as<Index>();
-  OUTRIGGER_CHECK(check_indices(call, index, count, Dims{dim}, std::span(&axis, 1)));
-  if (inner == 0) return {};
-  const T* base = from.as<T>();
-  T* out = call.out[0].as<T>();
-  const std::int64_t tasks = element_count(std::span(from.shape()).first(at)) * count;
-  return parallel_ranges(call.context, tasks, std::max<std::int64_t>(1, 65536 / inner),
-                         tasks * inner, [&](int, std::int64_t begin, std::int64_t end) {
-                           for (std::int64_t task = begin; task < end; ++task) {
-                             const T* x = base + (task / count * dim + index[task % count]) * inner;
-                             std::copy_n(x, inner, out + task * inner);
-                           }
-                         });
-}
-
-Result<void> run_take(const RunCall& call) {
-  OUTRIGGER_TRY(const std::int64_t axis,
-                normalize_axis(call.attrs.integer("axis"), call.in[0].shape().size()));
-  OUTRIGGER_TRY(const Tensor from, to_contiguous(call.context, call.in[0]));
-  OUTRIGGER_TRY(const Tensor indices, to_contiguous(call.context, call.in[1]));
-  return with_width(size_of(from.dtype()), [&](auto tag) {
-    return with_index_type(indices.dtype(), [&](auto index_tag) {
-      return take_typed<typename decltype(tag)::type, typename decltype(index_tag)::type>(
-          call, from, indices, axis);
     });
   });
 }
@@ -407,6 +307,7 @@ OpRow indexed(std::string_view name, Result<void> (*run)(const RunCall&), std::s
                .any_dtype = true,
                .infer = infer_indexed,
                .run = run,
+               .scratch = contiguous_operands<1, 2>,
                .doc = doc};
 }
 
@@ -424,19 +325,10 @@ void register_index(std::vector<OpRow>& rows) {
       .any_dtype = true,
       .infer = infer_gather,
       .run = run_gather,
+      .scratch = contiguous_operands<1>,
       .doc = "Picks elements or blocks: each row of `indices` (its last axis) names a place along "
              "`axes`. Shape: indices without their "
              "last axis, then the axes not named. An index outside of its axis: `bad_index`."});
-  rows.push_back(OpRow{.name = "take",
-                       .family = "index",
-                       .kind = Kind::compute,
-                       .operands = {{"tensor"}, {"indices"}},
-                       .attrs = {{"axis", AttrType::integer, false, "0", "the axis to pick along"}},
-                       .any_dtype = true,
-                       .infer = infer_take,
-                       .run = run_take,
-                       .doc = "Picks along one axis, which the axes of `indices` replace. An index "
-                              "outside of the axis: `bad_index`."});
   rows.push_back(indexed("indexed_put", run_indexed_put,
                          "The tensor with `updates` put at the places that the rows of `indices` "
                          "name; of equal places the last update stays. "

@@ -105,6 +105,22 @@ struct RunCall {
   AttrView attrs;
 };
 
+/// An operand as the planner knows it.
+struct ScratchOperand {
+  const TensorType* type = nullptr;
+  /// Known to be in C order.
+  bool plain = false;
+  /// May lie in the memory that the op writes.
+  bool overlaps = false;
+};
+
+struct ScratchCall {
+  std::span<const ScratchOperand> in;
+  std::span<const TensorType> out;
+  AttrView attrs;
+  int threads = 1;
+};
+
 struct ViewCall {
   std::span<const Tensor> in;
   AttrView attrs;
@@ -120,6 +136,8 @@ struct OpRow {
   std::vector<OperandSpec> operands = {};
   std::vector<AttrSpec> attrs = {};
   std::vector<std::string_view> regions = {};
+  /// Number of results; control ops give what their regions give.
+  int results = 1;
   /// Position of the operand that the in-place form writes; -1: no such form.
   int in_place = -1;
   /// Elementwise: operands that are taken as true or false (a bit each), whatever their dtype.
@@ -137,6 +155,9 @@ struct OpRow {
 
   /// Checks operands and attributes, gives the result types. Null for control ops.
   Result<Inferred> (*infer)(const InferCall& call) = nullptr;
+  /// View: elements keep their order, so that a view of memory in C order is in C order.
+  bool keeps_order = false;
+
   /// Elementwise: the kernel for a compute dtype. Null if casting the operand is all there is to
   /// do.
   TileFn (*tile)(DType compute) = nullptr;
@@ -147,6 +168,9 @@ struct OpRow {
   /// Create, compute and update. For update, out[0] already holds operand 0's elements; it must
   /// not be written before every check has passed.
   Result<void> (*run)(const RunCall& call) = nullptr;
+  /// Bytes of the temporaries that `run` takes beside its results, at most. Null: none. The planner
+  /// counts them against the budget before anything runs.
+  std::uint64_t (*scratch)(const ScratchCall& call) = nullptr;
 
   /// Markdown: shapes, dtypes, errors, source.
   std::string_view doc = "";

@@ -10,6 +10,18 @@
 namespace outrigger::ops {
 namespace {
 
+struct Padding {
+  Dims low, high, interior;
+};
+
+Result<Padding> padding_of(const AttrView& attrs, std::size_t rank) {
+  Padding padding;
+  OUTRIGGER_TRY(padding.low, per_axis(attrs, "low", rank, 0));
+  OUTRIGGER_TRY(padding.high, per_axis(attrs, "high", rank, 0));
+  OUTRIGGER_TRY(padding.interior, per_axis(attrs, "interior", rank, 0));
+  return padding;
+}
+
 Result<Inferred> infer_pad(const InferCall& call) {
   const TensorType& from = call.type(0);
   if (!call.type(1).shape.empty()) {
@@ -17,12 +29,12 @@ Result<Inferred> infer_pad(const InferCall& call) {
                 "the padding value must be a scalar, got " + to_string(call.type(1)));
   }
   const std::size_t rank = from.shape.size();
-  OUTRIGGER_TRY(const Dims config, per_axis(call.attrs, "padding_config", rank, 3, 0));
+  OUTRIGGER_TRY(const Padding padding, padding_of(call.attrs, rank));
   TensorType result{merged_dtype(call.in), {}};
   for (std::size_t axis = 0; axis < rank; ++axis) {
-    const std::int64_t low = config[3 * axis];
-    const std::int64_t high = config[3 * axis + 1];
-    const std::int64_t interior = config[3 * axis + 2];
+    const std::int64_t low = padding.low[axis];
+    const std::int64_t high = padding.high[axis];
+    const std::int64_t interior = padding.interior[axis];
     if (interior < 0) {
       return fail(ErrorCode::bad_attr, "interior padding must not be negative, got " +
                                            std::to_string(interior) + " for axis " +
@@ -58,14 +70,14 @@ Result<void> run_pad(const RunCall& call) {
   const Tensor& value = call.in[1];
   const Tensor& out = call.out[0];
   const std::size_t rank = out.shape().size();
-  OUTRIGGER_TRY(const Dims config, per_axis(call.attrs, "padding_config", rank, 3, 0));
+  OUTRIGGER_TRY(const Padding padding, padding_of(call.attrs, rank));
   // What is left of the operand: elements [from_first, from_first + kept) of each axis, put
   // `step` apart from out_first on.
   Dims kept, from_first, out_first, step;
   bool gaps = false;
   for (std::size_t axis = 0; axis < rank; ++axis) {
-    const std::int64_t low = config[3 * axis];
-    const std::int64_t apart = config[3 * axis + 2] + 1;
+    const std::int64_t low = padding.low[axis];
+    const std::int64_t apart = padding.interior[axis] + 1;
     const std::int64_t skipped = low < 0 ? (-low + apart - 1) / apart : 0;
     const std::int64_t at = low + skipped * apart;
     const std::int64_t room = out.shape()[axis] - at;
@@ -154,8 +166,11 @@ void register_pad(std::vector<OpRow>& rows) {
       .family = "slice",
       .kind = Kind::compute,
       .operands = {{"tensor"}, {"pad_value"}},
-      .attrs = {{"padding_config", AttrType::integers, false, "",
-                 "low, high and interior padding of each axis, one after the other; by default 0"}},
+      .attrs = {{"low", AttrType::integers, false, "",
+                 "padding before each axis; by default 0. Negative padding cuts off"},
+                {"high", AttrType::integers, false, "", "padding behind each axis; by default 0"},
+                {"interior", AttrType::integers, false, "",
+                 "padding between neighbours along each axis; by default 0"}},
       .any_dtype = true,
       .infer = infer_pad,
       .run = run_pad,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <memory>
 
 #include <boost/container/small_vector.hpp>
 
@@ -253,10 +254,11 @@ Result<void> run_pass(Context& context, const Pass& pass, std::span<const Tensor
   }
   const Run run(pass, std::span(inputs.data(), inputs.size()), out);
   const std::size_t per_thread = run.scratch_bytes();
-  const std::size_t needed = per_thread * static_cast<std::size_t>(context.threads) + 64;
-  if (context.scratch.size() < needed) context.scratch.resize(needed);
-  auto* scratch = reinterpret_cast<std::byte*>(
-      (reinterpret_cast<std::uintptr_t>(context.scratch.data()) + 63) / 64 * 64);
+  const std::size_t needed = per_thread * static_cast<std::size_t>(context.threads);
+  if (context.scratch.size() < needed + 64) context.scratch.resize(needed + 64);
+  void* unaligned = context.scratch.data();
+  std::size_t space = context.scratch.size();
+  auto* scratch = static_cast<std::byte*>(std::align(64, needed, unaligned, space));
 
   // Uniform inputs are splatted once per thread, which is known by its first chunk.
   boost::container::small_vector<std::array<std::byte*, pass_registers_max>, 2> registers(
@@ -275,23 +277,6 @@ Result<void> run_pass(Context& context, const Pass& pass, std::span<const Tensor
   };
   const auto work = n * static_cast<std::int64_t>(1 + pass.micro_ops.size());
   return parallel_ranges(context, n, tile_size * tiles_per_chunk, work, body);
-}
-
-Result<void> copy_tensor(Context& context, const Tensor& from, const Tensor& to) {
-  Pass pass;
-  pass.space = to.shape();
-  pass.inputs = 1;
-  pass.registers = {from.dtype()};
-  pass.stores = {0};
-  pass.finish();
-  return run_pass(context, pass, std::span(&from, 1), std::span(&to, 1));
-}
-
-Result<Tensor> to_contiguous(Context& context, const Tensor& from) {
-  if (from.contiguous()) return from;
-  OUTRIGGER_TRY(Tensor copy, allocate_tensor(context.memory, from.type));
-  OUTRIGGER_CHECK(copy_tensor(context, from, copy));
-  return copy;
 }
 
 void read_elements(const Tensor& from, std::int64_t begin, std::int64_t n, void* bytes) {

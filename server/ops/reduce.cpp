@@ -7,6 +7,7 @@
 #include "ops/op.hpp"
 #include "ops/reducers.hpp"
 #include "ops/reduction.hpp"
+#include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
 
 namespace outrigger::ops {
@@ -58,6 +59,14 @@ void reduce_columns(const T* x, std::int64_t rows, std::int64_t stride, std::int
   }
 }
 
+std::int64_t column_width(std::int64_t inner) { return std::min(inner, column_tile); }
+std::int64_t block_rows(std::int64_t width) {
+  return std::max<std::int64_t>(1, block_elements / width);
+}
+std::int64_t block_count(std::int64_t reduced, std::int64_t width) {
+  return std::max<std::int64_t>(1, (reduced + block_rows(width) - 1) / block_rows(width));
+}
+
 /// Reduces the middle axis of a [outer][reduced][inner] array. Work is cut into blocks of about
 /// block_elements; partial results of a column are combined in order.
 template <typename R, typename T, typename Out>
@@ -67,11 +76,10 @@ Result<void> reduce_middle(const RunCall& call, const Folded& x, Out* out) {
   if (outputs == 0) return {};
   const T* base = x.tensor.as<T>();
   const bool runs = x.inner == 1;
-  const std::int64_t width = runs ? 1 : std::min(x.inner, column_tile);
+  const std::int64_t width = column_width(x.inner);
   const std::int64_t column_tiles = (x.inner + width - 1) / width;
-  const std::int64_t rows_per_block = std::max<std::int64_t>(1, block_elements / width);
-  const std::int64_t blocks =
-      std::max<std::int64_t>(1, (x.reduced + rows_per_block - 1) / rows_per_block);
+  const std::int64_t rows_per_block = block_rows(width);
+  const std::int64_t blocks = block_count(x.reduced, width);
   OUTRIGGER_TRY(const BufferPtr partials,
                 call.context.memory.allocate(
                     static_cast<std::size_t>(blocks > 1 ? outputs * blocks : 0) * sizeof(A)));
@@ -138,6 +146,20 @@ Result<void> run_reduction(const RunCall& call, OutOf) {
   return with_type(call.in[0].dtype(), run);
 }
 
+/// Partial results, if there is more than one block, and the operand in C order.
+std::uint64_t reduction_scratch(const ScratchCall& call) {
+  const Dims& shape = call.in[0].type->shape;
+  const auto axes = reduced_axes(shape.size(), call.attrs);
+  if (!axes) return 0;
+  const Folding folding = fold_shape(shape, *axes);
+  const std::int64_t outputs = folding.outer * folding.inner;
+  const std::int64_t blocks =
+      outputs == 0 ? 1 : block_count(folding.reduced, column_width(folding.inner));
+  constexpr std::int64_t accumulator_bytes = 8;
+  return contiguous_bytes(call.in[0], folding.order) +
+         (blocks > 1 ? buffer_bytes(outputs * blocks * accumulator_bytes) : 0);
+}
+
 struct AggregateType {
   static constexpr bool complex = true;
   static constexpr bool wide = true;
@@ -191,6 +213,7 @@ OpRow reduction(std::string_view name, Result<Inferred> (*infer)(const InferCall
       .small_float_result = infer == infer_aggregate ? DType::f64 : DType::f32,
       .infer = infer,
       .run = run,
+      .scratch = reduction_scratch,
       .doc = doc};
 }
 
@@ -206,35 +229,36 @@ Result<Folded> fold(Context& context, const Tensor& tensor, const AttrView& attr
   return fold(context, tensor, axes);
 }
 
-Result<Folded> fold(Context& context, const Tensor& tensor, std::span<const std::int64_t> axes) {
-  const std::size_t rank = tensor.shape().size();
+Folding fold_shape(std::span<const std::int64_t> shape, std::span<const std::int64_t> axes) {
+  const std::size_t rank = shape.size();
   const auto reduced = [&](std::size_t axis) {
     return contains(axes, static_cast<std::int64_t>(axis));
   };
-  Folded folded;
+  Folding folding;
   // The pattern kept… reduced… kept… folds as it is; any other is brought to kept… reduced… first.
   std::size_t axis = 0;
-  for (; axis < rank && !reduced(axis); ++axis) folded.outer *= tensor.shape()[axis];
-  for (; axis < rank && (reduced(axis) || tensor.shape()[axis] == 1); ++axis)
-    folded.reduced *= tensor.shape()[axis];
-  for (; axis < rank && !reduced(axis); ++axis) folded.inner *= tensor.shape()[axis];
+  for (; axis < rank && !reduced(axis); ++axis) folding.outer *= shape[axis];
+  for (; axis < rank && (reduced(axis) || shape[axis] == 1); ++axis) folding.reduced *= shape[axis];
+  for (; axis < rank && !reduced(axis); ++axis) folding.inner *= shape[axis];
   if (axis == rank) {
-    OUTRIGGER_TRY(folded.tensor, to_contiguous(context, tensor));
-    return folded;
+    folding.order = all_axes(rank);
+    return folding;
   }
-  Dims order;
-  folded = Folded{};
-  for (axis = 0; axis < rank; ++axis) {
-    if (reduced(axis)) continue;
-    order.push_back(static_cast<std::int64_t>(axis));
-    folded.outer *= tensor.shape()[axis];
+  folding = Folding{};
+  for (const bool wanted : {false, true}) {
+    for (axis = 0; axis < rank; ++axis) {
+      if (reduced(axis) != wanted) continue;
+      folding.order.push_back(static_cast<std::int64_t>(axis));
+      (wanted ? folding.reduced : folding.outer) *= shape[axis];
+    }
   }
-  for (axis = 0; axis < rank; ++axis) {
-    if (!reduced(axis)) continue;
-    order.push_back(static_cast<std::int64_t>(axis));
-    folded.reduced *= tensor.shape()[axis];
-  }
-  OUTRIGGER_TRY(folded.tensor, to_contiguous(context, permute(tensor, order)));
+  return folding;
+}
+
+Result<Folded> fold(Context& context, const Tensor& tensor, std::span<const std::int64_t> axes) {
+  const Folding folding = fold_shape(tensor.shape(), axes);
+  Folded folded{{}, folding.outer, folding.reduced, folding.inner};
+  OUTRIGGER_TRY(folded.tensor, to_contiguous(context, permute(tensor, folding.order)));
   return folded;
 }
 

@@ -216,16 +216,20 @@ OpRow view(std::string_view name, std::vector<AttrSpec> attrs,
 }  // namespace
 
 void register_shape(std::vector<OpRow>& rows) {
-  rows.push_back(
+  OpRow reshape =
       view("reshape", {{"shape", AttrType::shape, true, "", "the new shape"}}, infer_reshape,
            view_reshape,
            "The same elements in C order under another shape with as many elements (`bad_shape`). "
            "A view; "
-           "of a strided tensor possibly a copy, and then its mutable view is refused."));
-  rows.push_back(
+           "of a strided tensor possibly a copy, and then its mutable view is refused.");
+  reshape.keeps_order = true;
+  rows.push_back(std::move(reshape));
+  OpRow squeeze =
       view("squeeze",
            {{"axes", AttrType::integers, false, "", "axes to drop; by default all of size 1"}},
-           infer_squeeze, view_reshape, "Drops axes of size 1. A view."));
+           infer_squeeze, view_reshape, "Drops axes of size 1. A view.");
+  squeeze.keeps_order = true;
+  rows.push_back(std::move(squeeze));
   rows.push_back(view("transpose",
                       {{"axes", AttrType::integers, false, "",
                         "the operand's axes in their new order; by default reversed"}},

@@ -3,6 +3,7 @@
 
 #include "ops/catalogue.hpp"
 #include "ops/kernels.hpp"
+#include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
 
 namespace outrigger::ops {
@@ -185,6 +186,7 @@ void register_slice(std::vector<OpRow>& rows) {
       .any_dtype = true,
       .infer = infer_put_slice,
       .run = run_put_slice,
+      .scratch = [](const ScratchCall& call) { return apart_bytes(call.in[1]); },
       .doc = "The tensor with the window at `starts` (an integer scalar for each axis) replaced by "
              "`slice`. Starts are "
              "moved so that it fits, as in Nx. Both meet in one dtype. Touches only the window."});

@@ -1,125 +1,20 @@
 #include <algorithm>
-#include <bit>
-#include <cmath>
 #include <limits>
 
 #include "ops/catalogue.hpp"
-#include "ops/op.hpp"
+#include "ops/key_sort.hpp"
+#include "ops/keys.hpp"
+#include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
 
 namespace outrigger::ops {
 namespace {
 
-template <typename T>
-using KeyOf = std::conditional_t<
-    sizeof(T) == 1, std::uint8_t,
-    std::conditional_t<sizeof(T) == 2, std::uint16_t,
-                       std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>>>;
+/// Elements that are converted at a time.
+constexpr std::int64_t chunk_elements = std::int64_t{1} << 16;
 
-/// An unsigned integer that sorts as the element does; every NaN is the largest.
-template <typename T>
-KeyOf<T> to_key(T x) {
-  using K = KeyOf<T>;
-  constexpr K sign = K{1} << (sizeof(K) * 8 - 1);
-  if constexpr (std::is_floating_point_v<T>) {
-    if (x != x) return std::numeric_limits<K>::max();
-    const K bits = std::bit_cast<K>(x);
-    return (bits & sign) != 0 ? static_cast<K>(~bits) : static_cast<K>(bits | sign);
-  } else if constexpr (std::is_signed_v<T>) {
-    return static_cast<K>(static_cast<K>(x) ^ sign);
-  } else {
-    return x;
-  }
-}
-
-/// Both zeros are equal to argsort.
-template <typename T>
-T one_zero(T x) {
-  return x == 0 ? T{0} : x;
-}
-
-template <typename T>
-T from_key(KeyOf<T> key) {
-  using K = KeyOf<T>;
-  constexpr K sign = K{1} << (sizeof(K) * 8 - 1);
-  if constexpr (std::is_floating_point_v<T>) {
-    if (key == std::numeric_limits<K>::max()) return std::numeric_limits<T>::quiet_NaN();
-    return std::bit_cast<T>((key & sign) != 0 ? static_cast<K>(key ^ sign) : static_cast<K>(~key));
-  } else if constexpr (std::is_signed_v<T>) {
-    return static_cast<T>(key ^ sign);
-  } else {
-    return key;
-  }
-}
-
-/// What argsort sorts: equal keys stay in the order of their indices, so it is always stable.
-template <typename K>
-struct Entry {
-  K key;
-  std::int64_t index;
-  friend bool operator<(const Entry& a, const Entry& b) {
-    return a.key < b.key || (a.key == b.key && a.index < b.index);
-  }
-};
-
-constexpr std::int64_t run_elements = std::int64_t{1} << 16;
-
-/// Sorts n items: runs of a fixed length first, then pairs of runs are merged, all in parallel.
-template <typename V>
-Result<void> sort_items(const RunCall& call, V* items, V* spare, std::int64_t n) {
-  OUTRIGGER_CHECK(parallel_ranges(
-      call.context, n, run_elements, n * 16,
-      [&](int, std::int64_t begin, std::int64_t end) { std::sort(items + begin, items + end); }));
-  V* from = items;
-  V* to = spare;
-  for (std::int64_t length = run_elements; length < n; length *= 2) {
-    OUTRIGGER_CHECK(parallel_ranges(
-        call.context, n, 2 * length, n * 4, [&](int, std::int64_t begin, std::int64_t end) {
-          const std::int64_t middle = std::min(begin + length, end);
-          std::merge(from + begin, from + middle, from + middle, from + end, to + begin);
-        }));
-    std::swap(from, to);
-  }
-  if (from != items) std::copy_n(from, n, items);
-  return {};
-}
-
-/// Sorts each line of the tensor along the axis: pack(elements → items), sort, unpack(items →
-/// results).
-template <typename V, typename T, typename Out, typename Pack, typename Unpack>
-Result<void> sort_lines(const RunCall& call, const Tensor& in, const Tensor& out, Pack pack,
-                        Unpack unpack) {
-  const std::int64_t n = in.shape().back();
-  const std::int64_t lines = n == 0 ? 0 : in.size() / n;
-  const bool wide = n > run_elements;
-  const std::int64_t lines_at_once =
-      wide ? 1 : std::max<std::int64_t>(1, run_elements / std::max<std::int64_t>(1, n));
-  const auto threads = static_cast<std::size_t>(call.context.threads);
-  const std::size_t items_bytes = static_cast<std::size_t>(n) * sizeof(V);
-  OUTRIGGER_TRY(const BufferPtr buffer,
-                call.context.memory.allocate(items_bytes * (wide ? 2 : threads)));
-  auto* items = reinterpret_cast<V*>(buffer->data());
-  const T* from = in.as<T>();
-  Out* to = out.as<Out>();
-  if (wide) {
-    for (std::int64_t line = 0; line < lines; ++line) {
-      for (std::int64_t i = 0; i < n; ++i) items[i] = pack(from[line * n + i], i);
-      OUTRIGGER_CHECK(sort_items(call, items, items + n, n));
-      for (std::int64_t i = 0; i < n; ++i) to[line * n + i] = unpack(items[i]);
-    }
-    return {};
-  }
-  return parallel_ranges(call.context, lines, lines_at_once, lines * n * 16,
-                         [&](int thread, std::int64_t begin, std::int64_t end) {
-                           V* mine = items + thread * n;
-                           for (std::int64_t line = begin; line < end; ++line) {
-                             for (std::int64_t i = 0; i < n; ++i)
-                               mine[i] = pack(from[line * n + i], i);
-                             std::sort(mine, mine + n);
-                             for (std::int64_t i = 0; i < n; ++i)
-                               to[line * n + i] = unpack(mine[i]);
-                           }
-                         });
+std::int64_t lines_at_once(std::int64_t length) {
+  return std::max<std::int64_t>(1, chunk_elements / std::max<std::int64_t>(1, length));
 }
 
 /// A tensor with the sorted axis last.
@@ -130,16 +25,21 @@ struct Sortable {
   bool copy_back = false;
 };
 
-Result<Sortable> make_sortable(const RunCall& call, const Tensor& from) {
-  const Tensor& out = call.out[0];
-  const std::size_t rank = from.shape().size();
-  Sortable sortable;
-  OUTRIGGER_TRY(const std::int64_t axis, normalize_axis(call.attrs.integer("axis"), rank));
+/// All axes, the sorted one last.
+Result<Dims> sorted_last(const AttrView& attrs, std::size_t rank) {
+  OUTRIGGER_TRY(const std::int64_t axis, normalize_axis(attrs.integer("axis"), rank));
   Dims order;
   for (const std::int64_t other : all_axes(rank)) {
     if (other != axis) order.push_back(other);
   }
   order.push_back(axis);
+  return order;
+}
+
+Result<Sortable> make_sortable(const RunCall& call, const Tensor& from) {
+  const Tensor& out = call.out[0];
+  Sortable sortable;
+  OUTRIGGER_TRY(const Dims order, sorted_last(call.attrs, from.shape().size()));
   OUTRIGGER_TRY(sortable.in, to_contiguous(call.context, permute(from, order)));
   sortable.result = permute(out, order);
   sortable.out = sortable.result;
@@ -157,58 +57,158 @@ Result<void> finish(const RunCall& call, const Sortable& sortable) {
 
 bool descending(const AttrView& attrs) { return attrs.string("direction", "asc") == "desc"; }
 
+/// Sorts lines whose keys have type K. They are sorted where the result belongs; only long lines,
+/// which are dealt out to the threads, take as much memory again.
+template <typename K>
+Result<void> sort_lines(const RunCall& call, const Sortable& sortable, bool down) {
+  const Keys keys = keys_of(sortable.in.dtype());
+  const std::int64_t n = sortable.in.shape().back();
+  const std::int64_t lines = n == 0 ? 0 : sortable.in.size() / n;
+  const auto* from = sortable.in.as<K>();
+  auto* to = sortable.out.as<K>();
+  if (!sorts_in_parts(call.context.threads, n)) {
+    return parallel_ranges(call.context, lines, lines_at_once(n), lines * n * 16,
+                           [&](int, std::int64_t begin, std::int64_t end) {
+                             keys.encode(from + begin * n, to + begin * n, (end - begin) * n, down);
+                             for (std::int64_t line = begin; line < end; ++line)
+                               sort_keys(to + line * n, n);
+                             keys.decode(to + begin * n, to + begin * n, (end - begin) * n, down);
+                           });
+  }
+  OUTRIGGER_TRY(const BufferPtr buffer,
+                call.context.memory.allocate(static_cast<std::size_t>(n) * sizeof(K)));
+  auto* spare = reinterpret_cast<K*>(buffer->data());
+  for (std::int64_t line = 0; line < lines; ++line) {
+    OUTRIGGER_CHECK(parallel_ranges(
+        call.context, n, chunk_elements, n, [&](int, std::int64_t begin, std::int64_t end) {
+          keys.encode(from + line * n + begin, spare + begin, end - begin, down);
+        }));
+    OUTRIGGER_CHECK(sort_keys_in_parts<K>(call.context, spare, to + line * n, n));
+    OUTRIGGER_CHECK(parallel_ranges(
+        call.context, n, chunk_elements, n, [&](int, std::int64_t begin, std::int64_t end) {
+          keys.decode(to + line * n + begin, to + line * n + begin, end - begin, down);
+        }));
+  }
+  return {};
+}
+
 Result<void> run_sort(const RunCall& call) {
   OUTRIGGER_TRY(const Sortable sortable, make_sortable(call, call.out[0]));
-  const bool down = descending(call.attrs);
-  OUTRIGGER_CHECK(with_type(sortable.in.dtype(), [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    using K = KeyOf<T>;
-    const K flip = down ? std::numeric_limits<K>::max() : K{0};
-    return sort_lines<K, T, T>(
-        call, sortable.in, sortable.out,
-        [flip](T x, std::int64_t) { return static_cast<K>(to_key(x) ^ flip); },
-        [flip](K key) { return from_key<T>(static_cast<K>(key ^ flip)); });
+  OUTRIGGER_CHECK(with_width(size_of(sortable.in.dtype()), [&](auto tag) -> Result<void> {
+    using K = typename decltype(tag)::type;
+    if constexpr (std::is_integral_v<K>)
+      return sort_lines<K>(call, sortable, descending(call.attrs));
+    else
+      return fail(ErrorCode::bad_dtype, "complex numbers have no order");
   }));
   return finish(call, sortable);
 }
 
-template <typename Out>
-Result<void> argsort_into(const RunCall& call, const Sortable& sortable) {
-  const bool down = descending(call.attrs);
-  // Keys of equal width share the code.
-  return with_type(sortable.in.dtype(), [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    using K = KeyOf<T>;
-    const K flip = down ? std::numeric_limits<K>::max() : K{0};
-    if constexpr (sizeof(K) <= 4) {
-      // Key and index in one integer, while the index fits.
-      if (sortable.in.shape().back() <= std::numeric_limits<std::uint32_t>::max()) {
-        return sort_lines<std::uint64_t, T, Out>(
-            call, sortable.in, sortable.out,
-            [flip](T x, std::int64_t i) {
-              return std::uint64_t{static_cast<K>(to_key(one_zero(x)) ^ flip)} << 32 |
-                     static_cast<std::uint64_t>(i);
-            },
-            [](std::uint64_t item) { return static_cast<Out>(item & 0xffffffff); });
-      }
-    }
-    return sort_lines<Entry<K>, T, Out>(
-        call, sortable.in, sortable.out,
-        [flip](T x, std::int64_t i) {
-          return Entry<K>{static_cast<K>(to_key(one_zero(x)) ^ flip), i};
-        },
-        [](const Entry<K>& entry) { return static_cast<Out>(entry.index); });
-  });
+std::uint64_t index_of_item(std::uint64_t item) { return item & 0xffffffffU; }
+std::uint64_t index_of_item(const WideKey& item) { return item.lo; }
+
+template <typename Item>
+void store_indices(const Item* items, const Tensor& out, std::int64_t at, std::int64_t n) {
+  const auto store = [&](auto* to) {
+    for (std::int64_t i = 0; i < n; ++i)
+      to[i] = static_cast<std::remove_reference_t<decltype(*to)>>(index_of_item(items[i]));
+  };
+  if (out.dtype() == DType::s64)
+    store(out.as<std::int64_t>() + at);
+  else
+    store(out.as<std::int32_t>() + at);
+}
+
+/// Sorts (key, index) items of each line: equal elements keep their order.
+template <typename Item>
+Result<void> argsort_lines(const RunCall& call, const Tensor& in, const Tensor& out, bool down) {
+  const Keys keys = keys_of(in.dtype());
+  const auto width = static_cast<std::int64_t>(size_of(in.dtype()));
+  const std::int64_t n = in.shape().back();
+  const std::int64_t lines = n == 0 ? 0 : in.size() / n;
+  const std::byte* from = in.data();
+  const auto make_items = [&](std::int64_t line, std::int64_t begin, std::int64_t end,
+                              Item* items) {
+    const std::byte* elements = from + (line * n + begin) * width;
+    if constexpr (std::is_same_v<Item, WideKey>)
+      keys.wide_items(elements, items + begin, begin, end - begin, down);
+    else
+      keys.narrow_items(elements, items + begin, begin, end - begin, down);
+  };
+  const bool in_parts = sorts_in_parts(call.context.threads, n);
+  const std::int64_t buffers = in_parts ? 2 : call.context.threads;
+  OUTRIGGER_TRY(const BufferPtr buffer,
+                call.context.memory.allocate(static_cast<std::size_t>(buffers * n) * sizeof(Item)));
+  auto* items = reinterpret_cast<Item*>(buffer->data());
+  if (!in_parts) {
+    return parallel_ranges(call.context, lines, lines_at_once(n), lines * n * 16,
+                           [&](int thread, std::int64_t begin, std::int64_t end) {
+                             Item* mine = items + thread * n;
+                             for (std::int64_t line = begin; line < end; ++line) {
+                               make_items(line, 0, n, mine);
+                               sort_keys(mine, n);
+                               store_indices(mine, out, line * n, n);
+                             }
+                           });
+  }
+  for (std::int64_t line = 0; line < lines; ++line) {
+    OUTRIGGER_CHECK(parallel_ranges(
+        call.context, n, chunk_elements, n,
+        [&](int, std::int64_t begin, std::int64_t end) { make_items(line, begin, end, items); }));
+    OUTRIGGER_CHECK(sort_keys_in_parts<Item>(call.context, items, items + n, n));
+    OUTRIGGER_CHECK(parallel_ranges(
+        call.context, n, chunk_elements, n, [&](int, std::int64_t begin, std::int64_t end) {
+          store_indices(items + n + begin, out, line * n + begin, end - begin);
+        }));
+  }
+  return {};
+}
+
+/// Whether key and index fit into 64 bits.
+bool narrow_items(DType dtype, std::int64_t n) {
+  return size_of(dtype) <= 4 && n <= std::numeric_limits<std::uint32_t>::max();
+}
+
+Result<void> argsort_into(const RunCall& call, const Tensor& in, const Tensor& out, bool down) {
+  return narrow_items(in.dtype(), in.shape().back())
+             ? argsort_lines<std::uint64_t>(call, in, out, down)
+             : argsort_lines<WideKey>(call, in, out, down);
 }
 
 Result<void> run_argsort(const RunCall& call) {
   OUTRIGGER_TRY(const Sortable sortable, make_sortable(call, call.in[0]));
-  if (call.out[0].dtype() == DType::s64) {
-    OUTRIGGER_CHECK(argsort_into<std::int64_t>(call, sortable));
-  } else {
-    OUTRIGGER_CHECK(argsort_into<std::int32_t>(call, sortable));
-  }
+  OUTRIGGER_CHECK(argsort_into(call, sortable.in, sortable.out, descending(call.attrs)));
   return finish(call, sortable);
+}
+
+/// Operand and result with the sorted axis last if it is not, and `items_bytes` of a line's length.
+std::uint64_t sort_scratch(const ScratchCall& call, bool result_plain,
+                           std::uint64_t (*items_bytes)(const ScratchCall&, std::int64_t)) {
+  const Dims& shape = call.in[0].type->shape;
+  const auto order = sorted_last(call.attrs, shape.size());
+  if (!order) return 0;
+  const std::int64_t n = shape[static_cast<std::size_t>(order->back())];
+  const ScratchOperand result{call.out.data(), result_plain};
+  return contiguous_bytes(call.in[0], *order) + contiguous_bytes(result, *order) +
+         items_bytes(call, n);
+}
+
+std::uint64_t sorted_scratch(const ScratchCall& call) {
+  // It works in the target, which is operand 0.
+  return sort_scratch(call, call.in[0].plain, [](const ScratchCall& sort, std::int64_t n) {
+    const auto width = static_cast<std::int64_t>(size_of(sort.in[0].type->dtype));
+    return sorts_in_parts(sort.threads, n) ? buffer_bytes(n * width) + parts_scratch(n)
+                                           : std::uint64_t{0};
+  });
+}
+
+std::uint64_t argsort_scratch(const ScratchCall& call) {
+  return sort_scratch(call, true, [](const ScratchCall& sort, std::int64_t n) {
+    const bool narrow = narrow_items(sort.in[0].type->dtype, n);
+    const auto bytes = static_cast<std::int64_t>(narrow ? sizeof(std::uint64_t) : sizeof(WideKey));
+    return sorts_in_parts(sort.threads, n) ? buffer_bytes(2 * n * bytes) + parts_scratch(n)
+                                           : buffer_bytes(sort.threads * n * bytes);
+  });
 }
 
 Result<Inferred> infer_sort(const InferCall& call, DType result) {
@@ -244,28 +244,35 @@ const AttrSpec direction_attr{"direction", AttrType::string, false, "asc", "\"as
 }  // namespace
 
 void register_sort(std::vector<OpRow>& rows) {
-  rows.push_back(OpRow{.name = "sort",
-                       .family = "sort",
-                       .kind = Kind::update,
-                       .operands = {{"tensor"}},
-                       .attrs = {axis_attr, direction_attr},
-                       .in_place = 0,
-                       .infer = infer_sorted,
-                       .run = run_sort,
-                       .doc = "Sorts along an axis. NaN counts as the largest value."});
-  rows.push_back(OpRow{
-      .name = "argsort",
-      .family = "sort",
-      .kind = Kind::compute,
-      .operands = {{"tensor"}},
-      .attrs = {axis_attr,
-                direction_attr,
-                {"stable", AttrType::boolean, false, "false",
-                 "equal elements keep their order; they always do here"},
-                {"type", AttrType::dtype, false, "s32", "dtype of the indices, s32 or s64"}},
-      .infer = infer_argsort,
-      .run = run_argsort,
-      .doc = "Indices that would sort along an axis, stably. NaN counts as the largest value."});
+  rows.push_back(
+      OpRow{.name = "sort",
+            .family = "sort",
+            .kind = Kind::update,
+            .operands = {{"tensor"}},
+            .attrs = {axis_attr, direction_attr},
+            .in_place = 0,
+            .infer = infer_sorted,
+            .run = run_sort,
+            .scratch = sorted_scratch,
+            .doc = "Sorts along an axis. NaN counts as the largest value. A line of 2^16 elements "
+                   "or more takes as much memory again while it is sorted. Source: Highway's "
+                   "vqsort (Wassenberg et al., 2022) on keys."});
+  rows.push_back(
+      OpRow{.name = "argsort",
+            .family = "sort",
+            .kind = Kind::compute,
+            .operands = {{"tensor"}},
+            .attrs = {axis_attr,
+                      direction_attr,
+                      {"stable", AttrType::boolean, false, "false",
+                       "equal elements keep their order; they always do here"},
+                      {"type", AttrType::dtype, false, "s32", "dtype of the indices, s32 or s64"}},
+            .infer = infer_argsort,
+            .run = run_argsort,
+            .scratch = argsort_scratch,
+            .doc = "Indices that would sort along an axis, stably. NaN counts as the largest "
+                   "value, both zeros are equal. A line of n elements takes 8 n bytes while it is "
+                   "sorted, 16 n for dtypes of 64 bits, twice that from 2^16 elements on."});
 }
 
 }  // namespace outrigger::ops

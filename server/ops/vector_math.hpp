@@ -21,7 +21,9 @@ struct F64 {
   using Vector = __m512d;
 };
 #define OUTRIGGER_SLEEF_F32(name) Sleef_##name##f16_u10avx512f
+#define OUTRIGGER_SLEEF_F32_U15(name) Sleef_##name##f16_u15avx512f
 #define OUTRIGGER_SLEEF_F64(name) Sleef_##name##d8_u10avx512f
+#define OUTRIGGER_SLEEF_F64_U15(name) Sleef_##name##d8_u15avx512f
 #elif defined(__AVX2__) && defined(__FMA__)
 struct F32 {
   using Element = float;
@@ -32,7 +34,9 @@ struct F64 {
   using Vector = __m256d;
 };
 #define OUTRIGGER_SLEEF_F32(name) Sleef_##name##f8_u10avx2
+#define OUTRIGGER_SLEEF_F32_U15(name) Sleef_##name##f8_u15avx2
 #define OUTRIGGER_SLEEF_F64(name) Sleef_##name##d4_u10avx2
+#define OUTRIGGER_SLEEF_F64_U15(name) Sleef_##name##d4_u15avx2
 #else
 struct F32 {
   using Element = float;
@@ -43,7 +47,9 @@ struct F64 {
   using Vector = __m128d;
 };
 #define OUTRIGGER_SLEEF_F32(name) Sleef_##name##f4_u10sse4
+#define OUTRIGGER_SLEEF_F32_U15(name) Sleef_##name##f4_u15sse4
 #define OUTRIGGER_SLEEF_F64(name) Sleef_##name##d2_u10sse4
+#define OUTRIGGER_SLEEF_F64_U15(name) Sleef_##name##d2_u15sse4
 #endif
 
 /// Applies a function on vectors to a tile. The last, partial vector is padded, so that an

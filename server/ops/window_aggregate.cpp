@@ -6,6 +6,7 @@
 #include "ops/catalogue.hpp"
 #include "ops/kernels.hpp"
 #include "ops/reducers.hpp"
+#include "ops/scratch.hpp"
 #include "ops/windows.hpp"
 
 // Windows are boxes, and every reducer here is associative: a box is reduced axis by axis, and
@@ -387,6 +388,12 @@ Result<void> run_aggregate(const RunCall& call) {
   return is_complex(x.dtype()) ? with_complex_type(x.dtype(), run) : with_type(x.dtype(), run);
 }
 
+/// Accumulators are no wider than f64, or c128.
+std::uint64_t window_scratch(const ScratchCall& call) {
+  const std::int64_t width = is_complex(call.out[0].dtype) ? 16 : 8;
+  return buffer_bytes(scratch_buffers * scratch_elements * width * call.threads);
+}
+
 OpRow window_row(std::string_view name, Result<void> (*run)(const RunCall&), bool aggregate,
                  std::string_view doc) {
   return OpRow{.name = name,
@@ -398,6 +405,7 @@ OpRow window_row(std::string_view name, Result<void> (*run)(const RunCall&), boo
                .small_float_result = aggregate ? DType::f64 : DType::f32,
                .infer = infer_window,
                .run = run,
+               .scratch = window_scratch,
                .doc = doc};
 }
 

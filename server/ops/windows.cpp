@@ -37,21 +37,15 @@ Result<std::int64_t> windows_along(const Windows& windows, std::size_t axis, std
 }  // namespace
 
 Result<Dims> per_axis(const AttrView& attrs, std::string_view name, std::size_t count,
-                      std::size_t each, std::int64_t otherwise) {
-  if (!attrs.has(name)) return Dims(count * each, otherwise);
+                      std::int64_t otherwise) {
+  if (!attrs.has(name)) return Dims(count, otherwise);
   const auto values = attrs.integers(name);
-  if (values.size() != count * each) {
-    return fail(ErrorCode::bad_attr, std::string(name) + " needs " + std::to_string(count * each) +
-                                         " entries, has " + std::to_string(values.size()));
+  if (values.size() != count) {
+    return fail(ErrorCode::bad_attr, std::string(name) + " needs an entry for each of " +
+                                         std::to_string(count) + " axes, has " +
+                                         std::to_string(values.size()));
   }
   return Dims(values.begin(), values.end());
-}
-
-void split_padding(std::span<const std::int64_t> padding, Dims& low, Dims& high) {
-  for (std::size_t i = 0; i < padding.size(); i += 2) {
-    low.push_back(padding[i]);
-    high.push_back(padding[i + 1]);
-  }
 }
 
 Result<Windows> fit_windows(Windows windows, std::span<const std::int64_t> shape) {
@@ -68,20 +62,21 @@ Result<Windows> fit_windows(Windows windows, std::span<const std::int64_t> shape
 Result<Windows> windows_of(std::span<const std::int64_t> shape, const AttrView& attrs) {
   const std::size_t rank = shape.size();
   Windows windows;
-  OUTRIGGER_TRY(windows.window, per_axis(attrs, "window_dimensions", rank, 1, 1));
-  OUTRIGGER_TRY(windows.strides, per_axis(attrs, "strides", rank, 1, 1));
-  OUTRIGGER_TRY(windows.dilations, per_axis(attrs, "window_dilations", rank, 1, 1));
-  OUTRIGGER_TRY(const Dims padding, per_axis(attrs, "padding", rank, 2, 0));
-  split_padding(padding, windows.low, windows.high);
+  OUTRIGGER_TRY(windows.window, per_axis(attrs, "window", rank, 1));
+  OUTRIGGER_TRY(windows.strides, per_axis(attrs, "strides", rank, 1));
+  OUTRIGGER_TRY(windows.dilations, per_axis(attrs, "window_dilations", rank, 1));
+  OUTRIGGER_TRY(windows.low, per_axis(attrs, "padding_low", rank, 0));
+  OUTRIGGER_TRY(windows.high, per_axis(attrs, "padding_high", rank, 0));
   return fit_windows(std::move(windows), shape);
 }
 
 std::vector<AttrSpec> window_attrs(bool dilations) {
   std::vector<AttrSpec> attrs{
-      {"window_dimensions", AttrType::shape, true, "", "size of the window along each axis"},
+      {"window", AttrType::shape, true, "", "size of the window along each axis"},
       {"strides", AttrType::integers, false, "", "step from window to window; by default 1"},
-      {"padding", AttrType::integers, false, "",
-       "low and high padding of each axis, one after the other; by default 0. May be negative"}};
+      {"padding_low", AttrType::integers, false, "",
+       "padding before each axis; by default 0. Negative padding cuts off"},
+      {"padding_high", AttrType::integers, false, "", "padding behind each axis; by default 0"}};
   if (dilations) {
     attrs.push_back({"window_dilations", AttrType::integers, false, "",
                      "step from element to element of a window; by default 1"});

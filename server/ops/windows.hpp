@@ -29,17 +29,14 @@ struct Windows {
 /// window fits.
 Result<Windows> fit_windows(Windows windows, std::span<const std::int64_t> shape);
 
-/// The windows that the attributes window_dimensions, strides, padding (low and high of each axis)
-/// and window_dilations speak of. Errors: bad_attr, bad_shape.
+/// The windows that the attributes window, strides, padding_low, padding_high and window_dilations
+/// speak of. Errors: bad_attr, bad_shape.
 Result<Windows> windows_of(std::span<const std::int64_t> shape, const AttrView& attrs);
 
-/// An attribute with `each` entries for each of `count` axes; `otherwise` everywhere if it is
-/// absent. Errors: bad_attr.
+/// An attribute with an entry for each of `count` axes; `otherwise` everywhere if it is absent.
+/// Errors: bad_attr.
 Result<Dims> per_axis(const AttrView& attrs, std::string_view name, std::size_t count,
-                      std::size_t each, std::int64_t otherwise);
-
-/// low, high, low, high, … as two lists.
-void split_padding(std::span<const std::int64_t> padding, Dims& low, Dims& high);
+                      std::int64_t otherwise);
 
 /// The attributes of windows_of, for rows. `dilations`: window_dilations is one of them.
 std::vector<AttrSpec> window_attrs(bool dilations);

@@ -67,8 +67,10 @@ bool Memory::reserve(std::size_t capacity) {
 
 void Memory::note_peak() {
   const std::uint64_t now = used();
-  std::uint64_t peak = peak_.load(std::memory_order_relaxed);
-  while (peak < now && !peak_.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
+  for (auto* mark : {&peak_, &watermark_}) {
+    std::uint64_t peak = mark->load(std::memory_order_relaxed);
+    while (peak < now && !mark->compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
+    }
   }
 }
 
@@ -110,9 +112,9 @@ std::byte* Memory::map_large(std::size_t capacity) {
   auto* start = static_cast<std::byte*>(mapped);
   if (!huge) return start;
   // Cut the mapping to a huge page boundary, so that the kernel can use huge pages for all of it.
-  auto* aligned =
-      reinterpret_cast<std::byte*>(round_up(reinterpret_cast<std::size_t>(start), huge_page));
-  const auto before = static_cast<std::size_t>(aligned - start);
+  const auto address = reinterpret_cast<std::size_t>(start);
+  const std::size_t before = round_up(address, huge_page) - address;
+  std::byte* aligned = start + before;
   if (before > 0) ::munmap(start, before);
   if (slack > before) ::munmap(aligned + capacity, slack - before);
   ::madvise(aligned, capacity, MADV_HUGEPAGE);

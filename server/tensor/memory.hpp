@@ -77,6 +77,9 @@ class Memory {
   std::uint64_t limit() const { return limit_; }
   std::uint64_t used() const { return used_.load(std::memory_order_relaxed); }
   std::uint64_t peak() const { return peak_.load(std::memory_order_relaxed); }
+  /// The most that was used since reset_watermark().
+  std::uint64_t watermark() const { return watermark_.load(std::memory_order_relaxed); }
+  void reset_watermark() { watermark_.store(used(), std::memory_order_relaxed); }
   std::uint64_t pooled() const { return pooled_.load(std::memory_order_relaxed); }
 
  private:
@@ -90,6 +93,7 @@ class Memory {
   const std::uint64_t limit_;
   std::atomic<std::uint64_t> used_{0};
   std::atomic<std::uint64_t> peak_{0};
+  std::atomic<std::uint64_t> watermark_{0};
   std::atomic<std::uint64_t> pooled_{0};
   std::mutex mutex_;
   std::multimap<std::size_t, std::byte*> pool_;

@@ -71,19 +71,20 @@ Result<Tensor> allocate_tensor(Memory& memory, TensorType type) {
   return Tensor{std::move(type), std::move(strides), 0, std::move(storage)};
 }
 
-Tensor view_of(const Tensor& base, TensorType type, Dims strides, std::int64_t offset,
+Tensor view_of(const Tensor& base, TensorType type, const Dims& strides, std::int64_t offset,
                bool mutable_view) {
   StoragePtr storage = base.storage;
   if (!mutable_view) {
     storage = StoragePtr(new Storage);
     storage->buffer = base.storage->buffer;
   }
-  return Tensor{std::move(type), std::move(strides), offset, std::move(storage)};
+  return Tensor{std::move(type), strides, offset, std::move(storage)};
 }
 
 bool overlap_differently(const Tensor& a, const Tensor& b) {
   if (a.storage->buffer != b.storage->buffer) return false;
-  const bool same = a.offset == b.offset && a.type == b.type && a.strides == b.strides;
+  const bool same = a.offset == b.offset && a.strides == b.strides && a.shape() == b.shape() &&
+                    size_of(a.dtype()) == size_of(b.dtype());
   return !same;
 }
 

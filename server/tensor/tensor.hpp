@@ -84,7 +84,7 @@ Result<Tensor> allocate_tensor(Memory& memory, TensorType type);
 
 /// The same elements under another type and layout, as a value (a Storage of its own) or, if
 /// `mutable_view`, as a window onto the same Storage.
-Tensor view_of(const Tensor& base, TensorType type, Dims strides, std::int64_t offset,
+Tensor view_of(const Tensor& base, TensorType type, const Dims& strides, std::int64_t offset,
                bool mutable_view);
 
 /// True if the two windows may touch the same bytes and are not element by element the same.

@@ -66,14 +66,15 @@ class Runner {
   }
 
   Result<std::shared_ptr<const Plan>> plan(Program program,
-                                           const std::vector<Tensor>& arguments = {}) {
+                                           const std::vector<Tensor>& arguments = {},
+                                           int threads = 1) {
     std::vector<TensorType> types;
     for (const Tensor& tensor : arguments) types.push_back(tensor.type);
-    return make_plan(memory, std::make_shared<const Program>(std::move(program)), types);
+    return make_plan(memory, std::make_shared<const Program>(std::move(program)), types, threads);
   }
 
   Outcome run(Program program, const std::vector<Tensor>& arguments = {}, int threads = 1) {
-    const auto planned = plan(std::move(program), arguments);
+    const auto planned = plan(std::move(program), arguments, threads);
     if (!planned) {
       Outcome outcome;
       outcome.error = planned.error();

@@ -105,9 +105,10 @@ TEST_F(EngineTest, PlanningALongProgramDoesNotHoldTheIoThread) {
   const auto started = std::chrono::steady_clock::now();
   const std::uint64_t id = caller.run_later(program, {1}, {});
   const auto took = std::chrono::steady_clock::now() - started;
-  EXPECT_LT(took, Milliseconds(100))
-      << std::chrono::duration_cast<Milliseconds>(took).count() << " ms";
   EXPECT_TRUE(caller.outbox->wait(id).ok());
+  const auto answered = std::chrono::steady_clock::now() - started;
+  EXPECT_LT(took, answered / 2) << std::chrono::duration_cast<Milliseconds>(took).count()
+                                << " ms for submit()";
 }
 
 }  // namespace

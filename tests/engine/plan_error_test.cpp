@@ -212,12 +212,22 @@ TEST(PlanErrorTest, EachMistakeHasItsCodeOpAndPlace) {
 
 TEST(PlanErrorTest, ThePathOfAnOutputOfARegionIsTheInstructions) {
   Runner runner;
-  const auto plan =
-      runner.plan({{0}, {branch(v(0), {1}, Region{{}, {}, {77}}, Region{{}, {}, {0}})}, {1}},
-                  {runner.empty(s32, {})});
+  const Program program{{0}, {branch(v(0), {1}, Region{{}, {}, {77}}, Region{{}, {}, {0}})}, {1}};
+  const auto plan = runner.plan(program, {runner.empty(s32, {})});
   ASSERT_FALSE(plan);
   EXPECT_EQ(plan.error().code, ErrorCode::bad_program);
   EXPECT_EQ(plan.error().path, Path{0});
+  EXPECT_EQ(check_program(program).error().path, Path{0});
+}
+
+TEST(PlanErrorTest, ThePathOfAnInstructionOfARegionGoesThroughTheRegion) {
+  // The second region, after a first one that is right.
+  const Region wrong{{}, {op("negate", {v(0)}, 2), op("no_such", {v(2)}, 3)}, {3}};
+  const Program program{{0},
+                        {op("negate", {v(0)}, 1),
+                         branch(v(0), {4}, Region{{}, {op("negate", {v(0)}, 2)}, {2}}, wrong)},
+                        {4}};
+  EXPECT_EQ(check_program(program).error().path, (Path{1, 1, 1}));
 }
 
 TEST(PlanErrorTest, CheckProgramFindsWhatNeedsNoTypes) {

@@ -199,7 +199,6 @@ TEST_F(BudgetTest, WhatExceedsItIsRefusedWithSizesAndNothingIsDone) {
             "out_of_memory");
 }
 
-#ifdef OUTRIGGER_KNOWN_GAPS
 TEST_F(BudgetTest, NothingIsDoneEvenIfATemporaryIsWhatExceedsIt) {
   // 3 MiB argument; a sort by columns needs two temporaries of 3 MiB beside its result.
   const Program make{{}, {iota(0, "s32", {768, 1024})}, {0}};
@@ -215,7 +214,6 @@ TEST_F(BudgetTest, NothingIsDoneEvenIfATemporaryIsWhatExceedsIt) {
       << "PROTOCOL: out_of_memory: nothing done";
   EXPECT_EQ(caller_.download<std::int32_t>(2, 1), Ints{1});
 }
-#endif
 
 TEST_F(BudgetTest, WhatIsReleasedCanBeUsedAgain) {
   const Program make{{}, {iota(0, "s32", {1 << 20})}, {0}};

@@ -98,7 +98,7 @@ class ProgramsTest : public testing::Test {
   }
   Memory memory_;
   Limits limits_;
-  Programs programs_{memory_, limits_};
+  Programs programs_{memory_, limits_, 1};
   const Program increment_{{0}, {op("add", {v(0), number(1)}, 1)}, {1}};
 };
 
@@ -119,6 +119,13 @@ TEST_F(ProgramsTest, PreparingAgainReplaces) {
   EXPECT_EQ((*programs_.plan(1, std::array{TensorType{s32, {}}}))->results.size(), 2U);
   EXPECT_FALSE(programs_.prepare(1, Program{{}, {op("no_such", {}, 0)}, {}}));
   EXPECT_TRUE(known(1)) << "a refused program replaces nothing";
+}
+
+TEST_F(ProgramsTest, CallsOfARefusedProgramTellWhy) {
+  EXPECT_FALSE(programs_.prepare(1, Program{{}, {op("no_such", {}, 0)}, {0}}));
+  EXPECT_EQ(programs_.plan(1, {}).error().code, ErrorCode::unknown_op);
+  ASSERT_TRUE(programs_.prepare(1, increment_));
+  EXPECT_TRUE(known(1));
 }
 
 TEST_F(ProgramsTest, PlansAreKeptByArgumentTypes) {

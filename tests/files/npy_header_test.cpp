@@ -82,8 +82,8 @@ std::vector<Bad> malformed() {
       {open + "(1,", "a non-negative integer"},
       {"{'descr': '<f8', 'fortran_order': 0, 'shape': (1,)}", "True or False"},
       {"{'descr': '<f8', 'fortran_order': Falsehood, 'shape': (1,)}", "a comma or '}'"},
-      {"{'descr': '<f2'" + shaped, "the dtype \"<f2\"; supported are u1 u2 u4 u8"},
-      {"{'descr': '<c16'" + shaped, "\"<c16\""},
+      {"{'descr': '<f16'" + shaped, "the dtype \"<f16\"; supported are u1 u2 u4 u8"},
+      {"{'descr': '<c32'" + shaped, "\"<c32\""},
       {"{'descr': '|O'" + shaped, "\"|O\""},
       {"{'descr': '<U5'" + shaped, "\"<U5\""},
       {"{'descr': '<M8[ns]'" + shaped, "\"<M8[ns]\""},
@@ -128,9 +128,19 @@ TEST(NpyHeader, EveryChangedByteIsReadOrRefused) {
   }
 }
 
+TEST(NpyHeader, NumpyHasNoNameForSomeDtypes) {
+  for (const DType dtype : {DType::u2, DType::s4, DType::f8, DType::f8_e4m3fn, DType::bf16}) {
+    const auto preamble = npy_preamble({dtype, {3}});
+    ASSERT_FALSE(preamble);
+    EXPECT_EQ(preamble.error().code, ErrorCode::bad_dtype);
+    EXPECT_TRUE(contains(preamble.error().text, std::string(name_of(dtype)) + "[3]"));
+  }
+}
+
 TEST(NpyHeader, PreambleIsAlignedAndReadsBack) {
-  const TensorType types[] = {
-      {DType::f32, {}}, {DType::u8, {7}}, {DType::s64, {3, 0, 5}}, {DType::f64, Dims(16, 1)}};
+  const TensorType types[] = {{DType::f32, {}},          {DType::u8, {7}},  {DType::s64, {3, 0, 5}},
+                              {DType::f64, Dims(16, 1)}, {DType::f16, {2}}, {DType::c64, {1}},
+                              {DType::c128, {}}};
   for (const TensorType& type : types) {
     const std::string preamble = *npy_preamble(type);
     EXPECT_EQ(preamble.size() % 64, 0U);

@@ -1,5 +1,6 @@
 #include "files/npy.hpp"
 
+#include <complex>
 #include <numeric>
 
 #include "files/npy_header.hpp"
@@ -37,6 +38,27 @@ TEST(LoadNpy, ReadsEveryDtypeInBothByteOrders) {
         EXPECT_EQ(values<T>(*tensor), expected) << codes[i] << order;
       });
     }
+  }
+}
+
+TEST(LoadNpy, ReadsHalvesAndComplexNumbersInBothByteOrders) {
+  for (const char* order : {"_little.npy", "_big.npy"}) {
+    Memory memory;
+    const auto half = load_npy(memory, data_path(std::string("f2") + order));
+    ASSERT_EQ(outcome(half), "f16[2][3]");
+    EXPECT_EQ(values<std::uint16_t>(*half),
+              (std::vector<std::uint16_t>{0x3c00, 0xc100, 0x0001, 0x7bff, 0x7c00, 0x8000}))
+        << order;
+    const auto single = load_npy(memory, data_path(std::string("c8") + order));
+    ASSERT_EQ(outcome(single), "c64[2]");
+    EXPECT_EQ(values<std::complex<float>>(*single),
+              (std::vector<std::complex<float>>{{1, -2.5F}, {0, 1e30F}}))
+        << order;
+    const auto pair = load_npy(memory, data_path(std::string("c16") + order));
+    ASSERT_EQ(outcome(pair), "c128[2]");
+    EXPECT_EQ(values<std::complex<double>>(*pair),
+              (std::vector<std::complex<double>>{{1, -2.5}, {0, 1e300}}))
+        << order;
   }
 }
 
@@ -122,7 +144,7 @@ std::vector<Bad> malformed() {
       {npy_bytes("{'descr': '<f8', 'fortran_order': True, 'shape': (4294967296, 4294967296)}",
                  "abcdefgh"),
        "too large"},
-      {npy_bytes("{'descr': '<f2', 'fortran_order': False, 'shape': (1,)}", "ab"), "\"<f2\""},
+      {npy_bytes("{'descr': '<f3', 'fortran_order': False, 'shape': (1,)}", "ab"), "\"<f3\""},
       {good.substr(0, good.size() - 4), "cut short"},
   };
 }
@@ -153,7 +175,8 @@ TEST(LoadNpy, EveryTruncationIsRefusedWithoutTakingMemory) {
 
 TEST(LoadNpy, NamesUnsupportedDtypes) {
   Memory memory;
-  EXPECT_TRUE(contains(outcome(load_npy(memory, data_path("half.npy"))), "the dtype \"<f2\""));
+  EXPECT_TRUE(
+      contains(outcome(load_npy(memory, data_path("longdouble.npy"))), "the dtype \"<f16\""));
   EXPECT_TRUE(contains(outcome(load_npy(memory, data_path("object.npy"))), "the dtype \"|O\""));
   EXPECT_TRUE(contains(outcome(load_npy(memory, data_path("fields.npy"))), "[('größe', '<f4')"));
   EXPECT_EQ(memory.peak(), 0U);

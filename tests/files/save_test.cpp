@@ -46,10 +46,20 @@ TEST(SaveNpy, ReadsBackEveryDtypeAndShape) {
   EXPECT_EQ(folder.entries(), 1U);
 }
 
+TEST(SaveNpy, LeavesNoFileOfADtypeThatNumpyLacks) {
+  const Folder folder;
+  Memory memory;
+  const auto tensor = allocate_tensor(memory, {DType::bf16, {4}});
+  ASSERT_TRUE(tensor);
+  const std::string got = save_outcome(*tensor, folder.path("x.npy"));
+  EXPECT_TRUE(got.starts_with("bad_dtype: ") && contains(got, "bf16[4]")) << got;
+  EXPECT_EQ(folder.entries(), 0U);
+}
+
 TEST(SaveNpy, WritesTheVeryBytesOfNumpy) {
   const Folder folder;
-  for (const char* name :
-       {"f8_little.npy", "u1_little.npy", "i2_little.npy", "scalar.npy", "empty.npy"}) {
+  for (const char* name : {"f8_little.npy", "f2_little.npy", "c16_little.npy", "u1_little.npy",
+                           "i2_little.npy", "scalar.npy", "empty.npy"}) {
     Memory memory;
     const auto tensor = load_npy(memory, data_path(name));
     ASSERT_TRUE(tensor);

@@ -17,10 +17,18 @@ unhex() {
   printf '%b' "$(sed 's/../\\x&/g' <<<"$digits")"
 }
 
-# Seeds: each golden frame, as payload and as stream for the decoder, and after each mode byte for the session.
+# Seeds: each golden frame, as payload and as stream for the decoder; as stream and as choices for the
+# session. Each file of the tests.
 seed_corpus() {
   local fuzzer=$1 corpus=$2 file name
   mkdir -p "$corpus"
+  if [[ $fuzzer == files_fuzz ]]; then
+    for file in "$root"/tests/files/data/*.np[yz]; do
+      { printf '\000'; cat "$file"; } >"$corpus/$(basename "$file")"
+      { printf '\001'; cat "$file"; } >"$corpus/member_$(basename "$file")"
+    done
+    return
+  fi
   for file in "$root"/protocol/golden/frames/*/*.hex; do
     name=$(basename "$(dirname "$file")")_$(basename "$file" .hex)
     if [[ $fuzzer == decoder_fuzz ]]; then
@@ -28,12 +36,13 @@ seed_corpus() {
       { printf '\377'; unhex "$file"; } >"$corpus/stream_$name"
     else
       { printf '\001'; unhex "$file"; } >"$corpus/greeted_$name"
+      { printf '\002'; unhex "$file"; } >"$corpus/choices_$name"
     fi
   done
 }
 
 failed=0
-for fuzzer in decoder_fuzz session_fuzz; do
+for fuzzer in decoder_fuzz files_fuzz session_fuzz; do
   binary=$build/tests/fuzz/$fuzzer
   corpus=$work/$fuzzer.corpus
   seed_corpus "$fuzzer" "$corpus"

@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -81,6 +82,39 @@ const std::shared_ptr<engine::Engine>& the_engine() {
   return *made;
 }
 
+/// Where the sessions' files are: a path that the input made up becomes one of a few in here.
+class Files {
+ public:
+  std::string path_for(const std::string& path) {
+    used_ = true;
+    return folder() + "/" + std::to_string(path.size() % 4) + ".npy";
+  }
+  /// No input sees the files of another.
+  void clear() {
+    if (!used_) return;
+    for (const auto& entry : std::filesystem::directory_iterator(folder()))
+      std::filesystem::remove(entry);
+    used_ = false;
+  }
+
+ private:
+  static const std::string& folder() {
+    static const std::string made = [] {
+      std::string name = std::filesystem::temp_directory_path() / "session_fuzz.XXXXXX";
+      if (::mkdtemp(name.data()) == nullptr) fail("no folder for files");
+      return name;
+    }();
+    static const int at_end = std::atexit([] {
+      std::error_code ignored;
+      std::filesystem::remove_all(folder(), ignored);
+    });
+    static_cast<void>(at_end);
+    return made;
+  }
+
+  bool used_ = false;
+};
+
 /// One session, with an account of what it owes.
 class Client {
  public:
@@ -89,9 +123,10 @@ class Client {
   bool finished() const { return session_->finished(); }
 
   void submit(wire::Request request, std::shared_ptr<const wire::Frame> frame) {
-    if (std::holds_alternative<wire::Load>(request.body) ||
-        std::holds_alternative<wire::Save>(request.body))
-      return;
+    if (auto* load = std::get_if<wire::Load>(&request.body))
+      load->path = files_.path_for(load->path);
+    if (auto* save = std::get_if<wire::Save>(&request.body))
+      save->path = files_.path_for(save->path);
     if (auto* run = std::get_if<wire::Run>(&request.body))
       run->deadline_ms = std::min(run->deadline_ms.value_or(run_ms), run_ms);
     said_bye_ = said_bye_ || std::holds_alternative<wire::Bye>(request.body);
@@ -124,6 +159,7 @@ class Client {
       if (std::chrono::steady_clock::now() > until) fail("memory in use after close");
       std::this_thread::sleep_for(std::chrono::microseconds(20));
     }
+    files_.clear();
   }
 
  private:
@@ -132,6 +168,7 @@ class Client {
     ++count_;
   }
 
+  Files files_;
   std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>();
   std::shared_ptr<engine::Session> session_;
   std::map<std::uint64_t, int> owed_;
@@ -178,6 +215,8 @@ class Requests {
   std::uint64_t handle() {
     return choices_.once_in(64) ? choices_.byte() : 1 + choices_.below(last_handle_);
   }
+
+  std::string some_path() { return std::string(choices_.below(4), '/'); }
 
   void create() {
     constexpr std::array<std::int64_t, 6> dims{3, 4, 1, 2, 12, 0};
@@ -245,6 +284,12 @@ class Requests {
         client_.submit(std::move(run));
         break;
       }
+      case 8:
+        client_.submit(wire::Save{handle(), some_path()});
+        break;
+      case 9:
+        client_.submit(wire::Load{fresh(), some_path(), std::nullopt});
+        break;
       default:
         last_run_ = client_.submit(around_program());
     }

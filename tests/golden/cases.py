@@ -34,11 +34,15 @@ def _finish(case, out, error, ulp, abs_, in_place):
 
 
 def op_case(name, op, inputs, out=None, attrs=None, error=None, ulp=0, abs=None, in_place=False,
-            regions=None):
+            regions=None, results=1):
     """One instruction. `out` is a Tensor or a list of them."""
     case = {"name": name, "op": op, "attrs": attrs or {}, "in": [wire_operand(x) for x in inputs]}
     if regions is not None:
         case["regions"] = regions
+    if isinstance(out, list):
+        results = len(out)
+    if results != 1:
+        case["results"] = results
     return _finish(case, out, error, ulp, abs, in_place)
 
 

@@ -8,6 +8,7 @@ list of all that their format has.
 """
 
 import bisect
+import decimal
 import itertools
 import math
 import zlib
@@ -374,8 +375,75 @@ def sign(x):
     return -1 if x < 0 else 1 if x > 0 else x
 
 
-LONG_DOUBLE_UNARY = {"exp": np.exp, "log": np.log, "sin": np.sin, "cos": np.cos,
-                     "tanh": np.tanh}
+def decimal_erfc(x):
+    """erfc of a Decimal by the series of erf, with digits enough for what cancels."""
+    with decimal.localcontext() as context:
+        context.prec = 60 + int(x * x)
+        term = total = +x
+        n = 0
+        while abs(term) > decimal.Decimal(10) ** -context.prec:
+            n += 1
+            term = -term * x * x / n
+            total += term / (2 * n + 1)
+        return 1 - 2 * total / decimal_pi(context.prec).sqrt()
+
+
+def decimal_pi(digits):
+    """Machin's formula."""
+    def arctan_inverse(n):
+        power = total = decimal.Decimal(1) / n
+        k = 1
+        while abs(power) > decimal.Decimal(10) ** -(digits + 5):
+            power = -power / (n * n)
+            k += 2
+            total += power / k
+        return total
+    with decimal.localcontext() as context:
+        context.prec = digits + 10
+        return 4 * (4 * arctan_inverse(5) - arctan_inverse(239))
+
+
+def erfc(x):
+    if x != x:
+        return NAN
+    if abs(x) > 28:
+        return 0.0 if x > 0 else 2.0
+    return float(decimal_erfc(decimal.Decimal(x)))
+
+
+def erf(x):
+    if x != x or x == 0 or abs(x) > 28:
+        return x if x != x or x == 0 else math.copysign(1.0, x)
+    if abs(x) < 1e-10:
+        return float(np.longdouble(x) * 2 / np.sqrt(np.longdouble(decimal_pi(30).__str__())))
+    return float(1 - decimal_erfc(decimal.Decimal(x)))
+
+
+def erf_inv(x):
+    if x == 0 or x != x or abs(x) > 1:
+        return x if x == 0 else NAN
+    if abs(x) == 1:
+        return math.copysign(INF, x)
+    with decimal.localcontext() as context:
+        context.prec = 60
+        target, slope = 1 - abs(decimal.Decimal(x)), 2 / decimal_pi(60).sqrt()
+        y = abs(decimal.Decimal(x)) / slope
+        # Newton's method from below, where erf is concave.
+        for _ in range(200):
+            step = (decimal_erfc(y) - target) / (slope * (-y * y).exp())
+            y += step
+            if abs(step) <= y * decimal.Decimal(10) ** -30:
+                break
+        return math.copysign(float(y), x)
+
+
+LONG_DOUBLE_UNARY = {
+    "exp": np.exp, "log": np.log, "sin": np.sin, "cos": np.cos, "tanh": np.tanh,
+    "expm1": np.expm1, "log1p": np.log1p, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos,
+    "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh, "asinh": np.arcsinh, "acosh": np.arccosh,
+    "atanh": np.arctanh, "cbrt": np.cbrt, "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "rsqrt": lambda x: 1 / np.sqrt(x)}
+DECIMAL_UNARY = {"erf": erf, "erfc": erfc, "erf_inv": erf_inv}
 
 
 def unary(op, t):
@@ -385,6 +453,8 @@ def unary(op, t):
         f = lambda x: long_double(LONG_DOUBLE_UNARY[op], x)
         if is_complex(t.dtype):
             f = lambda x: complex(LONG_DOUBLE_UNARY[op](np.clongdouble(x)))
+    elif op in DECIMAL_UNARY:
+        dtype, f = to_floating(dtype), lambda x: DECIMAL_UNARY[op](float(x))
     elif op == "sqrt":
         dtype, f = to_floating(dtype), lambda x: np.sqrt(np.float64(x))
         if is_complex(t.dtype):
@@ -399,6 +469,11 @@ def unary(op, t):
         f = (lambda x: float(whole(x))) if is_float(dtype) else (lambda x: x)
     elif op == "bitwise_not": f = lambda x: ~x
     elif op == "logical_not": dtype, f = "u8", lambda x: int(x == 0)
+    elif op == "is_nan": dtype, f = "u8", lambda x: int(x != x)
+    elif op == "is_infinity": dtype, f = "u8", lambda x: int(abs(x) == INF)
+    elif op == "population_count": f = lambda x: bin(x & (2 ** bits(t.dtype) - 1)).count("1")
+    elif op == "count_leading_zeros":
+        f = lambda x: bits(t.dtype) - (x & (2 ** bits(t.dtype) - 1)).bit_length()
     else: raise KeyError(op)
     return Tensor(dtype, t.shape, [f(x) for x in t.values])
 
@@ -418,6 +493,11 @@ def cast(dtype, x):
 
 def as_type(t, dtype):
     return Tensor(dtype, t.shape, [cast(dtype, x) for x in t.values])
+
+
+def bitcast(t, dtype):
+    raw = np.array(t.values, dtype=NUMPY[t.dtype])
+    return Tensor(dtype, t.shape, raw.view(NUMPY[dtype]).tolist())
 
 
 # Test values

@@ -12,9 +12,11 @@ namespace {
 
 using Sizes = std::vector<std::int64_t>;
 
-Attrs windows(const Sizes& window, const Sizes& padding = {}, const Sizes& strides = {}) {
-  Attrs attrs{{"window_dimensions", AttrValue{window}}};
-  if (!padding.empty()) attrs.emplace_back("padding", AttrValue{padding});
+Attrs windows(const Sizes& window, const Sizes& low = {}, const Sizes& high = {},
+              const Sizes& strides = {}) {
+  Attrs attrs{{"window", AttrValue{window}}};
+  if (!low.empty()) attrs.emplace_back("padding_low", AttrValue{low});
+  if (!high.empty()) attrs.emplace_back("padding_high", AttrValue{high});
   if (!strides.empty()) attrs.emplace_back("strides", AttrValue{strides});
   return attrs;
 }
@@ -30,7 +32,7 @@ TEST(Window, FarLargerThanTheOperand) {
   Lab lab;
   const Tensor x = lab.tensor<std::int32_t>({3}, {4, 9, 2});
   constexpr std::int64_t far = std::int64_t{1} << 40;
-  const Attrs attrs = windows({far}, {far, far}, {far / 2});
+  const Attrs attrs = windows({far}, {far}, {far}, {far / 2});
   const auto sum = lab.run("window_sum", {x}, attrs);
   ASSERT_TRUE(sum);
   EXPECT_EQ(values<std::int32_t>(*sum), (std::vector<std::int32_t>{0, 15, 15}));
@@ -50,7 +52,7 @@ TEST(Window, ScatterOverHugePaddingCanBeCancelled) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     lab.interrupt.cancel();
   });
-  const auto done = lab.run("window_scatter_max", {x, source, init}, windows({far}, {far - 1, 0}));
+  const auto done = lab.run("window_scatter_max", {x, source, init}, windows({far}, {far - 1}));
   canceller.join();
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().code, ErrorCode::cancelled);
@@ -70,7 +72,7 @@ TEST(Window, SameBitsForAnyNumberOfThreads) {
   };
   const std::vector<Case> cases{{"window_sum", {x}, windows({10, 10})},
                                 {"window_product", {x}, windows({3, 2})},
-                                {"window_max", {x}, windows({50, 1}, {25, 24, 0, 0})},
+                                {"window_max", {x}, windows({50, 1}, {25, 0}, {24, 0})},
                                 {"window_scatter_max", {x, source, zero}, windows({10, 10})},
                                 {"conv", {image, kernel}, {}}};
   for (const Case& one : cases) {

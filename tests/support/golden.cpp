@@ -137,10 +137,12 @@ void wrap_instruction(const Object& object, Case& out) {
     instruction.in.push_back(id);
     out.args.push_back(data_of(operand));
   }
-  const auto result = static_cast<ValueId>(out.args.size());
-  instruction.out = {result};
+  const Object* results = find(object, "results");
+  const auto count = results == nullptr ? std::size_t{1} : results->as<std::size_t>();
+  for (std::size_t i = 0; i < count; ++i)
+    instruction.out.push_back(static_cast<ValueId>(out.args.size() + i));
   out.op = instruction.op;
-  out.program.outputs = {result};
+  out.program.outputs = instruction.out;
   out.program.body.push_back(std::move(instruction));
 }
 

@@ -161,8 +161,8 @@ TEST(ProgramReader, ReadsNonFiniteLiterals) {
   EXPECT_EQ(literal_of(decode_literal("infinity")), std::numeric_limits<double>::infinity());
   EXPECT_EQ(literal_of(decode_literal("neg_infinity")), -std::numeric_limits<double>::infinity());
   EXPECT_EQ(decode_literal("Infinity").error().error.text,
-            R"(literal: key "number" must be an integer, a float, "nan", "infinity" or )"
-            R"("neg_infinity", got a string)");
+            R"(literal: key "number" must be an integer, a float, "nan", "infinity", )"
+            R"("neg_infinity" or a map of "re" and "im", got a string)");
 }
 
 TEST(ProgramReader, ReadsBareInstructions) {

@@ -59,6 +59,7 @@ defmodule Outrigger do
     Options,
     Prepared,
     Program,
+    Scope,
     Server,
     Tensor,
     Trace,
@@ -141,7 +142,8 @@ defmodule Outrigger do
       if options[:type], do: Dtype.normalize!(options[:type]), else: elem(Data.infer(value), 0)
 
     shape = Data.shape(value)
-    data = IO.iodata_to_binary(Data.encode(value, type))
+    flat? = is_list(value) and tuple_size(shape) == 1
+    data = if flat?, do: value, else: IO.iodata_to_binary(Data.encode(value, type))
     Transfer.upload(Server.fetch!(server), data, type, shape)
   end
 
@@ -243,8 +245,8 @@ defmodule Outrigger do
   """
   @spec to_list(Tensor.t(), keyword) :: {:ok, Data.nested()} | error
   def to_list(%Tensor{} = tensor, options \\ []) do
-    with {:ok, data, type, shape} <- download(tensor, :all, options) do
-      {:ok, Data.nest(Data.elements(data, type, Dtype.count(shape)), shape)}
+    with {:ok, list, _type, shape} <- download_list(tensor, :all, options) do
+      {:ok, Data.nest(list, shape)}
     end
   end
 
@@ -260,8 +262,8 @@ defmodule Outrigger do
   """
   @spec to_flat_list(Tensor.t(), keyword) :: {:ok, [Data.number_like()]} | error
   def to_flat_list(%Tensor{} = tensor, options \\ []) do
-    with {:ok, data, type, shape} <- download(tensor, :all, options) do
-      {:ok, Data.elements(data, type, Dtype.count(shape))}
+    with {:ok, list, _type, _shape} <- download_list(tensor, :all, options) do
+      {:ok, list}
     end
   end
 
@@ -270,14 +272,18 @@ defmodule Outrigger do
   def to_flat_list!(tensor, options \\ []), do: ok!(to_flat_list(tensor, options))
 
   @doc """
-  The elements' bytes: C order, little-endian; integers below 8 bits are packed.
+  The elements' bytes: C order, little-endian; integers below 8 bits are
+  packed. With `:limit`, only of the first so many elements.
 
       iex> Outrigger.tensor(MyApp.Compute, [1, 2], type: :u8) |> Outrigger.to_binary()
       {:ok, <<1, 2>>}
+      iex> Outrigger.iota(MyApp.Compute, {1000}, type: :u8) |> Outrigger.to_binary(limit: 2)
+      {:ok, <<0, 1>>}
   """
   @spec to_binary(Tensor.t(), keyword) :: {:ok, binary} | error
   def to_binary(%Tensor{} = tensor, options \\ []) do
-    with {:ok, data, _type, _shape} <- download(tensor, :all, options), do: {:ok, data}
+    {limit, options} = Keyword.pop(options, :limit, :all)
+    with {:ok, data, _type, _shape} <- download(tensor, limit, options), do: {:ok, data}
   end
 
   @doc "As `to_binary/2`, but raises."
@@ -292,8 +298,8 @@ defmodule Outrigger do
   """
   @spec to_number(Tensor.t(), keyword) :: {:ok, Data.number_like()} | error
   def to_number(%Tensor{} = tensor, options \\ []) do
-    with {:ok, data, type, shape} <- download(tensor, 2, options) do
-      case Data.elements(data, type, min(2, Dtype.count(shape))) do
+    with {:ok, list, type, shape} <- download_list(tensor, 2, options) do
+      case list do
         [number] ->
           {:ok, number}
 
@@ -315,8 +321,8 @@ defmodule Outrigger do
   """
   @spec peek(Tensor.t(), pos_integer, keyword) :: {:ok, [Data.number_like()]} | error
   def peek(%Tensor{} = tensor, count, options \\ []) when is_integer(count) and count > 0 do
-    with {:ok, data, type, shape} <- download(tensor, count, options) do
-      {:ok, Data.elements(data, type, min(count, Dtype.count(shape)))}
+    with {:ok, list, _type, _shape} <- download_list(tensor, count, options) do
+      {:ok, list}
     end
   end
 
@@ -420,7 +426,7 @@ defmodule Outrigger do
   @spec prepare(server, Program.t(), keyword) :: {:ok, Prepared.t()} | error
   def prepare(server, %Program{} = program, options \\ []) do
     server = Server.fetch!(server)
-    prepared = %Prepared{server: server, id: Server.program_id(server), program: program}
+    prepared = Prepared.new(server, program)
     deadline = deadline(server, options)
 
     with {:ok, _epoch} <- Server.ready(server),
@@ -540,42 +546,9 @@ defmodule Outrigger do
   """
   @spec scope(server, (() -> result)) :: result when result: term
   def scope(server, fun) when is_function(fun, 0) do
-    server = Server.fetch!(server)
-    key = {Outrigger, :scope}
-    outer = Process.put(key, [])
-
-    try do
-      result = fun.()
-      keep = held(result, MapSet.new())
-      {kept, dropped} = Enum.split_with(Process.get(key), fn {_, _, handle} -> handle in keep end)
-      free(server, dropped)
-      # What leaves this scope is the outer one's business.
-      if outer, do: Process.put(key, kept ++ outer), else: Process.delete(key)
-      result
-    catch
-      kind, reason ->
-        free(server, Process.get(key))
-        if outer, do: Process.put(key, outer), else: Process.delete(key)
-        :erlang.raise(kind, reason, __STACKTRACE__)
-    end
+    Server.fetch!(server)
+    Scope.run(fun)
   end
-
-  defp free(_server, made) do
-    for {{server, epoch}, handles} <-
-          Enum.group_by(made, fn {s, e, _} -> {s, e} end, &elem(&1, 2)),
-        Server.epoch(server) == epoch do
-      send(server.connection, {:release, handles})
-    end
-  end
-
-  defp held(%Tensor{handle: handle}, acc), do: MapSet.put(acc, handle)
-
-  defp held(%{} = map, acc),
-    do: Enum.reduce(Map.to_list(Map.delete(map, :__struct__)), acc, &held/2)
-
-  defp held([head | tail], acc), do: held(tail, held(head, acc))
-  defp held(tuple, acc) when is_tuple(tuple), do: held(Tuple.to_list(tuple), acc)
-  defp held(_other, acc), do: acc
 
   @doc """
   Frees what nobody holds now, and does not wait for the next poll. The calling process collects
@@ -658,6 +631,10 @@ defmodule Outrigger do
 
   defp download(tensor, count, options) do
     Transfer.download(tensor, count, deadline(tensor.server, options))
+  end
+
+  defp download_list(tensor, count, options) do
+    Transfer.download_list(tensor, count, deadline(tensor.server, options))
   end
 
   defp deadline(server, options) do

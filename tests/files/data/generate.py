@@ -51,6 +51,14 @@ def main():
         for order, word in (("<", "little"), (">", "big")):
             array = (grid * 37 + 1).astype(order + code)
             (HERE / f"{code}_{word}.npy").write_bytes(npy(array))
+    others = {
+        "f2": np.array([[1, -2.5, 2.0 ** -24], [65504, np.inf, -0.0]], "f2"),
+        "c8": np.array([1 - 2.5j, 1e30j], "c8"),
+        "c16": np.array([1 - 2.5j, 1e300j], "c16"),
+    }
+    for code, array in others.items():
+        for order, word in (("<", "little"), (">", "big")):
+            (HERE / f"{code}_{word}.npy").write_bytes(npy(array.astype(order + code)))
     cube = np.arange(24, dtype="<i4").reshape(2, 3, 4)
     files = {
         "bool": npy(np.array([True, False, True])),
@@ -60,7 +68,7 @@ def main():
         "fortran_big_endian": npy(np.asfortranarray(cube).astype(">i4", order="F")),
         "version2": npy(cube, (2, 0)),
         "version3": npy(cube, (3, 0)),
-        "half": npy(np.zeros(2, "<f2")),
+        "longdouble": npy(np.zeros(2, "<f16")),
         "fields": npy(np.zeros(2, [("größe", "<f4"), ("y", "<i8")]), (3, 0)),
         "object": npy(np.array([None], object)),
     }

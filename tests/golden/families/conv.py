@@ -44,8 +44,11 @@ def conv(x, k, strides=None, padding=None, input_dilation=None, kernel_dilation=
 
 
 def attrs_of(**options):
-    names = {"feature_groups": "feature_group_size", "batch_groups": "batch_group_size"}
-    return {names.get(k, k): [n for pair in v for n in pair] if k == "padding" else v for k, v in options.items()}
+    attrs = {"feature_group_size" if k == "feature_groups" else "batch_group_size" if k == "batch_groups" else k: v
+             for k, v in options.items() if k != "padding"}
+    if "padding" in options:
+        attrs |= {"padding_low": [lo for lo, _ in options["padding"]], "padding_high": [hi for _, hi in options["padding"]]}
+    return attrs
 
 
 CASES = [((1, 1, 3), (1, 1, 2), {}), ((2, 3), (4, 3), {}), ((2, 3, 7), (4, 3, 3), {}), ((2, 3, 5, 6), (4, 3, 2, 3), {}),
@@ -95,7 +98,7 @@ def cases():
             ("input dilation zero", [x, k], {"feature_group_size": 2, "input_dilation": [0]}, "bad_shape"),
             ("input dilation huge", [x, k], {"feature_group_size": 2, "input_dilation": [2 ** 62]}, "bad_shape"),
             ("kernel too large", [x, k], {"feature_group_size": 2, "kernel_dilation": [5]}, "bad_shape"),
-            ("padding", [x, k], {"feature_group_size": 2, "padding": [1]}, "bad_attr"),
+            ("padding", [x, k], {"feature_group_size": 2, "padding_low": [1, 1]}, "bad_attr"),
             ("permutation", [x, k], {"feature_group_size": 2, "input_permutation": [0, 1]}, "bad_axis"),
             ("permutation twice", [x, k], {"feature_group_size": 2, "kernel_permutation": [0, 1, 1]}, "bad_axis"),
             ("permutation range", [x, k], {"feature_group_size": 2, "output_permutation": [0, 1, 3]}, "bad_axis")]:

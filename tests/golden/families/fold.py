@@ -132,8 +132,8 @@ def error_cases():
     yield bad("two outputs", top.done(top.op("reduce", *top.params, regions=[inner.done(*inner.params)])), [t, s], "bad_program")
     top = Region(2)
     yield bad("no region", top.done(top.op("reduce", *top.params)), [t, s], "bad_program")
-    yield bad("window", program("window_reduce", one("add"), {"window_dimensions": [4]}), [t, s], "bad_shape")
-    yield bad("window acc", program("window_reduce", one("add"), {"window_dimensions": [1]}), [t, t], "bad_shape")
+    yield bad("window", program("window_reduce", one("add"), {"window": [4]}), [t, s], "bad_shape")
+    yield bad("window acc", program("window_reduce", one("add"), {"window": [1]}), [t, t], "bad_shape")
 
 
 def window_reduce(t, start, f, *config):

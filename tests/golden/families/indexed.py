@@ -97,6 +97,28 @@ def take_cases():
         yield op_case(f"take/index dtype/{dtype}", "take", [t, i], take(t, i))
 
 
+def take_along_axis_cases():
+    for shape, axis, count in [((5,), 0, 3), ((3, 4), 0, 5), ((3, 4), 1, 2), ((2, 3, 4), -2, 1),
+                               ((2, 3, 4), 2, 4), ((2, 1, 3, 2), 1, 3), ((3, 4), 1, 0), ((0, 3), 1, 2)]:
+        picked = list(shape)
+        picked[axis] = count
+        for dtype in SOME + ["u16"]:
+            rnd = Random(f"take_along_axis {shape}{axis}")
+            t = source(dtype, shape)
+            i = Tensor("s32", picked, rnd.ints(0, shape[axis] - 1, size_of(picked)))
+            out = np.take_along_axis(t.array(), i.array().astype(int), axis)
+            yield op_case(f"take_along_axis/{dtype}/{shape}{axis}{count}", "take_along_axis",
+                          [t, i], from_array(dtype, out), {"axis": axis})
+    t = source("f32", (3, 4))
+    for name, i, error in [("rank", Tensor("s32", (3,), [0, 1, 2]), "bad_shape"),
+                           ("shape", Tensor("s32", (2, 4), [0] * 8), "bad_shape"),
+                           ("dtype", Tensor("f32", (3, 4), [0] * 12), "bad_dtype"),
+                           ("index", Tensor("s32", (3, 1), [0, 4, 0]), "bad_index"),
+                           ("negative", Tensor("s32", (3, 1), [0, -1, 0]), "bad_index")]:
+        yield op_case(f"take_along_axis/error/{name}", "take_along_axis", [t, i],
+                      attrs={"axis": 1}, error=error)
+
+
 def indexed_cases():
     table = [((5,), (3, 1), (3,), None), ((3, 4), (4, 2), (4,), None), ((3, 4), (2, 1), (2, 4), None),
              ((3, 4), (2, 1), (2, 3), [1]), ((2, 3, 4), (3, 2), (3, 3), [0, 2]),
@@ -135,4 +157,5 @@ def indexed_cases():
 def cases():
     yield from gather_cases()
     yield from take_cases()
+    yield from take_along_axis_cases()
     yield from indexed_cases()

@@ -1,5 +1,6 @@
 """Reductions, argmax/argmin and cumulative_sum."""
 
+import itertools
 import math
 
 import numpy as np
@@ -157,31 +158,52 @@ def arg_cases():
         yield op_case(f"{op}/long", op, [t], arg(op, t))
 
 
-def cumulative_sum(t, axis=0, reverse=False):
+COMBINE = {"cumulative_sum": lambda a, b: a + b, "cumulative_product": lambda a, b: a * b,
+           "cumulative_min": lambda a, b: a if a != a or a < b else b,
+           "cumulative_max": lambda a, b: a if a != a or a > b else b}
+
+
+def cumulative(op, t, axis=0, reverse=False):
     axis %= len(t.shape)
-    array = t.array()
-    flip = (lambda a: np.flip(a, axis)) if reverse else (lambda a: a)
-    return from_array(t.dtype, flip(np.add.accumulate(flip(array), axis))) if array.size else t
+    moved = np.moveaxis(t.array(), axis, -1).copy()
+    for at in np.ndindex(*moved.shape[:-1]):
+        line = list(moved[at])
+        line = line[::-1] if reverse else line
+        line = list(itertools.accumulate(line, COMBINE[op]))
+        moved[at] = line[::-1] if reverse else line
+    return from_array(t.dtype, np.moveaxis(moved, -1, axis))
 
 
 def cumulative_cases():
-    for dtype in DTYPES:
-        for shape, axis in [((6,), None), ((2, 3), None), ((2, 3), 1), ((3, 2, 2), -2), ((0,), 0),
-                            ((2, 1, 3, 1, 2), 4), ((1,), 0), ((3, 0), 0)]:
+    for op in COMBINE:
+        for dtype in DTYPES:
+            for shape, axis in [((6,), None), ((2, 3), None), ((2, 3), 1), ((3, 2, 2), -2),
+                                ((0,), 0), ((2, 1, 3, 1, 2), 4), ((1,), 0), ((3, 0), 0),
+                                ((4, 3, 5), 1)]:
+                for reverse in (False, True):
+                    t = Random(f"cumulative {dtype} {shape}").small(dtype, shape)
+                    attrs = ({} if axis is None else {"axis": axis}) | \
+                        ({"reverse": True} if reverse else {})
+                    yield op_case(f"{op}/{dtype}/{shape}{axis}{reverse}", op, [t],
+                                  cumulative(op, t, axis or 0, reverse), attrs)
+            if not is_float(dtype):
+                # The dtype stays, and wraps: Nx's cumulative ops do not aggregate.
+                t = Tensor(dtype, (9,), specials(dtype)[:9])
+                yield op_case(f"{op}/wrap/{dtype}", op, [t], cumulative(op, t))
+                # Longer than the blocks that a scan is cut into, and as rows of columns.
+                for shape, axis in [((20011,), 0), ((2, 9000), 1), ((9000, 3), 0)]:
+                    t = Random(f"{op} {dtype} {shape}").wide(dtype, shape)
+                    if dtype == "u8" and op in ("cumulative_sum", "cumulative_max"):
+                        yield op_case(f"{op}/long/{dtype}/{shape}", op, [t],
+                                      cumulative(op, t, axis, True), {"axis": axis, "reverse": True})
+        for dtype in FLOATS:
+            t = Tensor(dtype, (5,), [1, 2, INF, 1, -INF])
+            yield op_case(f"{op}/special/{dtype}", op, [t], cumulative(op, t))
+            t = Tensor(dtype, (6,), [3, -1, 5, NAN, 1, 7])
             for reverse in (False, True):
-                t = Random(f"cumulative {dtype} {shape}").small(dtype, shape)
-                attrs = ({} if axis is None else {"axis": axis}) | \
-                    ({"reverse": True} if reverse else {})
-                yield op_case(f"cumulative_sum/{dtype}/{shape}{axis}{reverse}", "cumulative_sum",
-                              [t], cumulative_sum(t, axis or 0, reverse), attrs)
-        if not is_float(dtype):
-            # The dtype stays, and wraps: Nx's cumulative_sum does not aggregate.
-            t = Tensor(dtype, (9,), specials(dtype)[:9])
-            yield op_case(f"cumulative_sum/wrap/{dtype}", "cumulative_sum", [t],
-                          cumulative_sum(t))
+                yield op_case(f"{op}/nan/{dtype}{reverse}", op, [t],
+                              cumulative(op, t, 0, reverse), {"reverse": reverse})
     for dtype in FLOATS:
-        t = Tensor(dtype, (5,), [1, 2, INF, 1, -INF])
-        yield op_case(f"cumulative_sum/special/{dtype}", "cumulative_sum", [t], cumulative_sum(t))
         t = Random(f"cumulative long {dtype}").wide(dtype, (1000,))
         scale = sum(abs(v) for v in t.values) * 2.0 ** (-24 if dtype == "f32" else -53)
         exact = Tensor(dtype, t.shape, [math.fsum(t.values[:i + 1]) for i in range(1000)])

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from cases import op_case
-from reference import DTYPES, FLOATS, INF, NAN, Random, Tensor, specials
+from reference import DTYPES, FLOATS, INF, NAN, Random, Tensor, from_array, specials
 
 
 def compare(x, y):
@@ -46,7 +46,34 @@ def attrs_of(axis, direction, **more):
         ({} if direction == "asc" else {"direction": direction}) | more
 
 
+def top_k(t, k):
+    indices = argsort(t, -1, "desc").array()[..., :k]
+    values = np.take_along_axis(t.array(), indices.astype(int), -1)
+    return [from_array(t.dtype, values), from_array("s32", indices)]
+
+
+def top_k_cases():
+    for dtype in DTYPES:
+        for shape, k in [((8,), 1), ((8,), 8), ((3, 5), 2), ((2, 3, 4), 4), ((0, 4), 2)]:
+            t = Random(f"top_k {dtype} {shape}").small(dtype, shape)
+            yield op_case(f"top_k/{dtype}/{shape}{k}", "top_k", [t], top_k(t, k), {"k": k})
+        t = Random(f"top_k long {dtype}").wide(dtype, (2, 3000))
+        yield op_case(f"top_k/long/{dtype}", "top_k", [t], top_k(t, 17), {"k": 17})
+    for dtype in FLOATS:
+        t = Tensor(dtype, (8,), [1, NAN, 0.0, INF, -INF, -0.0, NAN, 0.0])
+        yield op_case(f"top_k/special/{dtype}", "top_k", [t], top_k(t, 8), {"k": 8})
+    t = Random("top_k default").small("s32", (6,))
+    yield op_case("top_k/default", "top_k", [t], top_k(t, 1))
+    yield op_case("top_k/error/k", "top_k", [t], attrs={"k": 7}, error="bad_shape",
+                  results=2)
+    yield op_case("top_k/error/zero", "top_k", [t], attrs={"k": 0}, error="bad_attr",
+                  results=2)
+    yield op_case("top_k/error/scalar", "top_k", [Tensor("s32", (), [1])], error="bad_shape",
+                  results=2)
+
+
 def cases():
+    yield from top_k_cases()
     shapes = [((8,), None), ((3, 4), None), ((3, 4), 1), ((3, 4), -2), ((2, 3, 4), 1), ((1,), 0),
               ((0,), 0), ((2, 0), 1), ((2, 0), 0), ((2, 1, 4, 1, 3), 2)]
     for dtype in DTYPES:

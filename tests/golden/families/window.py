@@ -28,9 +28,9 @@ LARGE = [((20, 30), (11, 17), None, None, None), ((200,), (100,), None, [(50, 49
 
 
 def attrs_of(window, strides, padding, dilations):
-    attrs = {"window_dimensions": list(window)}
+    attrs = {"window": list(window)}
     if strides is not None: attrs["strides"] = strides
-    if padding is not None: attrs["padding"] = [n for pair in padding for n in pair]
+    if padding is not None: attrs |= {"padding_low": [lo for lo, _ in padding], "padding_high": [hi for _, hi in padding]}
     if dilations is not None: attrs["window_dilations"] = dilations
     return attrs
 
@@ -92,35 +92,35 @@ def aggregate_cases():
             t = Tensor(dtype, (8,), [1, NAN, 2, 3, INF, -INF, 4, 5])
             expected = window(op, t, (2,), None, None, None) if op in OPS[2:] else None
             if expected:
-                yield op_case(f"{op}/special/{dtype}", op, [t], expected, {"window_dimensions": [2]})
+                yield op_case(f"{op}/special/{dtype}", op, [t], expected, {"window": [2]})
     for dtype in FLOATS:
         t = Tensor(dtype, (6,), [1, INF, 2, -INF, 3, NAN])
         yield op_case(f"window_sum/special/{dtype}", "window_sum", [t],
-                      Tensor(dtype, (5,), [INF, INF, -INF, -INF, NAN]), {"window_dimensions": [2]})
+                      Tensor(dtype, (5,), [INF, INF, -INF, -INF, NAN]), {"window": [2]})
         t = Random(f"window sum {dtype}").wide(dtype, (37, 29))
         yield op_case(f"window_sum/random/{dtype}", "window_sum", [t],
-                      window("window_sum", t, (9, 5), None, None, None), {"window_dimensions": [9, 5]},
+                      window("window_sum", t, (9, 5), None, None, None), {"window": [9, 5]},
                       ulp=1, abs=1e-5 if dtype == "f32" else 1e-13)
     # Rounded once: two halves of an ulp count.
     t = Tensor("f32", (3,), [1.0, 2.0 ** -24, 2.0 ** -24])
     yield op_case("window_sum/rounds once", "window_sum", [t], Tensor("f32", (1,), [1 + 2.0 ** -23]),
-                  {"window_dimensions": [3]})
+                  {"window": [3]})
     for name, shape, attrs, code in [
-            ("too large", (3, 4), {"window_dimensions": [4, 1]}, "bad_shape"),
-            ("dilated too large", (5,), {"window_dimensions": [3], "window_dilations": [3]}, "bad_shape"),
-            ("cut off", (5,), {"window_dimensions": [2], "padding": [-2, -2]}, "bad_shape"),
-            ("window zero", (3,), {"window_dimensions": [0]}, "bad_shape"),
-            ("window negative", (3,), {"window_dimensions": [-1]}, "bad_shape"),
-            ("stride zero", (3,), {"window_dimensions": [1], "strides": [0]}, "bad_shape"),
-            ("dilation zero", (3,), {"window_dimensions": [1], "window_dilations": [0]}, "bad_shape"),
-            ("rank", (3, 4), {"window_dimensions": [2]}, "bad_attr"),
-            ("strides", (3,), {"window_dimensions": [2], "strides": [1, 1]}, "bad_attr"),
-            ("padding", (3,), {"window_dimensions": [2], "padding": [1]}, "bad_attr"),
-            ("padding huge", (3,), {"window_dimensions": [1], "padding": [2 ** 62, 2 ** 62]}, "bad_shape"),
-            ("padding most", (3,), {"window_dimensions": [1], "padding": [2 ** 63 - 1, 2 ** 63 - 1]}, "bad_shape"),
-            ("padding least", (3,), {"window_dimensions": [1], "padding": [-2 ** 63, 2 ** 63 - 1]}, "bad_shape"),
-            ("window huge", (3,), {"window_dimensions": [2 ** 62], "window_dilations": [2 ** 62]}, "bad_shape"),
-            ("empty", (0,), {"window_dimensions": [1]}, "bad_shape"),
+            ("too large", (3, 4), {"window": [4, 1]}, "bad_shape"),
+            ("dilated too large", (5,), {"window": [3], "window_dilations": [3]}, "bad_shape"),
+            ("cut off", (5,), {"window": [2], "padding_low": [-2], "padding_high": [-2]}, "bad_shape"),
+            ("window zero", (3,), {"window": [0]}, "bad_shape"),
+            ("window negative", (3,), {"window": [-1]}, "bad_shape"),
+            ("stride zero", (3,), {"window": [1], "strides": [0]}, "bad_shape"),
+            ("dilation zero", (3,), {"window": [1], "window_dilations": [0]}, "bad_shape"),
+            ("rank", (3, 4), {"window": [2]}, "bad_attr"),
+            ("strides", (3,), {"window": [2], "strides": [1, 1]}, "bad_attr"),
+            ("padding", (3,), {"window": [2], "padding_low": [1, 1]}, "bad_attr"),
+            ("padding huge", (3,), {"window": [1], "padding_low": [2 ** 62], "padding_high": [2 ** 62]}, "bad_shape"),
+            ("padding most", (3,), {"window": [1], "padding_low": [2 ** 63 - 1], "padding_high": [2 ** 63 - 1]}, "bad_shape"),
+            ("padding least", (3,), {"window": [1], "padding_low": [-2 ** 63], "padding_high": [2 ** 63 - 1]}, "bad_shape"),
+            ("window huge", (3,), {"window": [2 ** 62], "window_dilations": [2 ** 62]}, "bad_shape"),
+            ("empty", (0,), {"window": [1]}, "bad_shape"),
             ("no window", (3,), {}, "bad_attr")]:
         for op in ("window_sum", "window_max"):
             yield op_case(f"{op}/bad/{name}", op, [Random("bad").small("f32", shape)], None, attrs, error=code)
@@ -158,7 +158,7 @@ def scatter_cases():
             t, source = Random(f"{op} mixed").small(types[0], (4, 6), 0, 5), Random("mixed").small(types[1], (2, 3), 0, 9)
             init = Tensor(types[2], (), [1])
             yield op_case(f"{op}/mixed/{types}", op, [t, source, init], scatter(op, t, source, init, ((2, 2), [2, 2], None)),
-                          {"window_dimensions": [2, 2], "strides": [2, 2]})
+                          {"window": [2, 2], "strides": [2, 2]})
         for i, (shape, config) in enumerate([((30, 700), ((2, 3), None, None)), ((3, 40, 30), ((1, 4, 4), [1, 3, 2], [(0, 0), (2, 1), (1, 1)])),
                                              ((18000,), ((5,), [7], None)), ((700, 5), ((20, 2), [7, 1], [(10, 10), (0, 1)]))]):
             t = Random(f"{op} long {i}").small("s8", shape, -50, 50)
@@ -169,13 +169,13 @@ def scatter_cases():
         t = Tensor("f32", (6,), [NAN, 1, 2, NAN, NAN, 5])
         source = Tensor("f32", (3,), [10, 20, 30])
         yield op_case(f"{op}/nan", op, [t, source, Tensor("f32", (), [0])],
-                      scatter(op, t, source, Tensor("f32", (), [0]), ((2,), [2], None)), {"window_dimensions": [2], "strides": [2]})
+                      scatter(op, t, source, Tensor("f32", (), [0]), ((2,), [2], None)), {"window": [2], "strides": [2]})
         yield op_case(f"{op}/bad/source", op, [t, Tensor("f32", (2,), [1, 2]), 0], None,
-                      {"window_dimensions": [2], "strides": [2]}, error="bad_shape")
+                      {"window": [2], "strides": [2]}, error="bad_shape")
         yield op_case(f"{op}/bad/init", op, [t, source, source], None,
-                      {"window_dimensions": [2], "strides": [2]}, error="bad_shape")
+                      {"window": [2], "strides": [2]}, error="bad_shape")
         yield op_case(f"{op}/bad/dilations", op, [t, source, 0], None,
-                      {"window_dimensions": [2], "window_dilations": [2]}, error="bad_attr")
+                      {"window": [2], "window_dilations": [2]}, error="bad_attr")
 
 
 def pad(t, value, config):
@@ -198,20 +198,22 @@ def pad_cases():
                           ((2, 3, 2, 2, 2), [(0, 1, 0), (1, 0, 0), (0, 0, 0), (2, 0, 0), (0, 1, 0)]), ((2, 3), [(-2, 0, 0), (1, 1, 0)]), ((20, 30), [(3, 5, 0), (7, 2, 0)])]:
         for dtype in DTYPES if len(shape) < 3 else ("f32", "u8"):
             t = Random(f"pad {dtype} {shape}").small(dtype, shape, 0, 100)
-            attrs = {"padding_config": [n for axis in config for n in axis]} if config else {}
+            attrs = {name: [axis[i] for axis in config] for i, name in enumerate(("low", "high", "interior"))} if config else {}
             yield op_case(f"pad/{dtype}/{shape}{config}", "pad", [t, Tensor(dtype, (), [7])], from_array(dtype, pad(t, 7, config)), attrs)
     t = Tensor("u8", (2,), [1, 2])
-    one = {"padding_config": [1, 0, 0]}
+    one = {"low": [1]}
     yield op_case("pad/literal", "pad", [t, 3], Tensor("u8", (3,), [3, 1, 2]), one)
     yield op_case("pad/float literal", "pad", [t, 0.5], Tensor("f32", (3,), [0.5, 1, 2]), one)
     yield op_case("pad/mixed", "pad", [t, Tensor("s16", (), [-300])], Tensor("s16", (3,), [-300, 1, 2]), one)
     yield op_case("pad/nan", "pad", [Tensor("f32", (2,), [1, 2]), NAN], Tensor("f32", (3,), [NAN, 1, 2]), one)
     for name, inputs, config, code in [
             ("value", [t, t], [1, 1, 0], "bad_shape"), ("interior", [t, 0], [1, 1, -1], "bad_attr"),
-            ("entries", [t, 0], [1, 1], "bad_attr"), ("negative", [t, 0], [-2, -1, 0], "bad_shape"),
+            ("negative", [t, 0], [-2, -1, 0], "bad_shape"),
             ("huge", [t, 0], [2 ** 63 - 1, 2 ** 63 - 1, 0], "bad_shape"), ("large", [t, 0], [2 ** 62, 2 ** 62 - 3, 0], "bad_shape"),
             ("least", [t, 0], [-2 ** 63, -2 ** 63, 0], "bad_shape"), ("interior huge", [t, 0], [0, 0, 2 ** 63 - 1], "bad_shape")]:
-        yield op_case(f"pad/bad/{name}", "pad", inputs, None, {"padding_config": config}, error=code)
+        yield op_case(f"pad/bad/{name}", "pad", inputs, None, dict(zip(("low", "high", "interior"), [[n] for n in config])), error=code)
+    for name in ("low", "high", "interior"):
+        yield op_case(f"pad/bad/entries of {name}", "pad", [t, 0], None, {name: [1, 1]}, error="bad_attr")
 
 
 def stack_cases():

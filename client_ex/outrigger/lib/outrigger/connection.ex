@@ -81,8 +81,7 @@ defmodule Outrigger.Connection do
       meta: shared.meta,
       direct: shared.direct,
       leases: server.leases,
-      name: options.name,
-      room_below: max(div(options.queue_max, 2), 1)
+      name: options.name
     }
 
     Server.put_epoch(shared.counters, 0)
@@ -234,20 +233,24 @@ defmodule Outrigger.Connection do
   defp parse(state, data) do
     with {:ok, payloads, rest} <- Protocol.frames(data, state.frame_max),
          {:ok, state} <- replies(payloads, state) do
-      needed =
-        case rest do
-          <<size::32, _::binary>> -> size + 4
-          _ -> 4
-        end
-
-      state = %{state | buffer: rest, buffered: byte_size(rest), needed: needed}
-      # A reply may be a long one's small neighbour: do not keep the whole buffer for it.
-      %{state | traffic: Traffic.flush(state.traffic)}
+      flush(keep(state, rest))
     else
       {:error, text} ->
         abort(state, %ConnectionError{reason: :protocol, detail: text})
     end
   end
+
+  # An update copies the whole state: not for nothing.
+  defp flush(%{traffic: %{out_bytes: 0}} = state), do: state
+  defp flush(state), do: %{state | traffic: Traffic.flush(state.traffic)}
+
+  defp keep(%{buffered: 0} = state, <<>>), do: state
+  defp keep(state, <<>>), do: %{state | buffer: [], buffered: 0, needed: 4}
+
+  defp keep(state, <<size::32, _::binary>> = rest),
+    do: %{state | buffer: rest, buffered: byte_size(rest), needed: size + 4}
+
+  defp keep(state, rest), do: %{state | buffer: rest, buffered: byte_size(rest), needed: 4}
 
   defp replies([_ | _] = payloads, %{status: :ready} = state) do
     with %Traffic{} = traffic <- ready_replies(payloads, state.traffic),
@@ -310,14 +313,18 @@ defmodule Outrigger.Connection do
       state.traffic
       | port: state.port,
         epoch: epoch,
-        windows: {limits["requests_window"], limits["bytes_window"]},
-        programs_max: max(limits["programs_max"], 1),
-        memory_limit: limit,
-        poll_bytes: if(limit > 0, do: div(limit, 16), else: 64 * 1024 * 1024)
+        limits: %{
+          requests_window: limits["requests_window"],
+          bytes_window: limits["bytes_window"],
+          programs_max: max(limits["programs_max"], 1),
+          room_below: max(div(options.queue_max, 2), 1),
+          memory: limit,
+          poll_bytes: if(limit > 0, do: div(limit, 16), else: 64 * 1024 * 1024)
+        }
     }
 
     Server.put_frame_max(state.server.counters, limits["frame_bytes_max"])
-    :ets.insert(state.server.meta, {:port, epoch, state.port})
+    Server.offer_port(state.server.meta, epoch, state.port)
     Server.put_epoch(state.server.counters, epoch)
     for ref <- state.ready, do: Outcome.answer(ref, {:ok, epoch})
 

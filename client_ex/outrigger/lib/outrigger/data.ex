@@ -11,6 +11,9 @@ defmodule Outrigger.Data do
   alias Outrigger.{Dtype, Elements}
   import Bitwise
 
+  # More elements than any list has.
+  @no_limit 1 <<< 59
+
   @typedoc "An element; floats that Elixir cannot hold are atoms."
   @type real_like :: number | :nan | :infinity | :neg_infinity
   @type number_like :: real_like | {real_like, real_like} | struct
@@ -108,12 +111,33 @@ defmodule Outrigger.Data do
   def encode(list, type) when is_list(list), do: encode_flat(list, type)
   def encode(number, type), do: encode_flat([number], type)
 
+  defp encode_flat(list, type) do
+    {data, []} = encode_some(list, type, @no_limit)
+    data
+  end
+
+  @doc """
+  The bytes of the first `count` elements of a flat list, and the rest of it.
+
+      iex> Outrigger.Data.encode_some([1, 2, 3], :u8, 2)
+      {<<1, 2>>, [3]}
+  """
+  @spec encode_some([number_like], Dtype.t(), non_neg_integer) :: {binary, [number_like]}
+  for type <- Dtype.all(), not Dtype.plain?(type) do
+    def encode_some(list, unquote(type), count) do
+      {some, rest} = Enum.split(list, count)
+      {Elements.encode(some, unquote(type)), rest}
+    end
+  end
+
   # Packing eight elements at a time is much faster than a comprehension. If it fails, somebody
   # must be told of which element.
-  defp encode_flat(list, type) do
-    pack(list, <<>>, type)
+  def encode_some(list, type, count) do
+    pack(list, <<>>, type, count)
   rescue
-    ArgumentError -> Enum.map(list, &encode_one(&1, type))
+    ArgumentError ->
+      {some, rest} = Enum.split(list, count)
+      {for(x <- some, into: <<>>, do: encode_one(x, type)), rest}
   end
 
   defp encode_one(atom, type) when atom in [:nan, :infinity, :neg_infinity] do
@@ -130,7 +154,8 @@ defmodule Outrigger.Data do
 
   defp encode_one(number, type)
        when is_integer(number) or (is_float(number) and type in [:f32, :f64]) do
-    pack([number], <<>>, type)
+    {data, []} = pack([number], <<>>, type, 1)
+    data
   rescue
     ArgumentError -> no_element(number, type)
   end
@@ -163,21 +188,22 @@ defmodule Outrigger.Data do
           {:is_integer, quote(do: little - integer - size(unquote(String.to_integer(bits))))}
       end
 
-    defp pack([unquote_splicing(@elements) | rest], acc, unquote(type))
-         when unquote(all.(@elements, guard)) do
-      pack(rest, <<acc::binary, unquote_splicing(segments.(@elements, spec))>>, unquote(type))
+    defp pack([unquote_splicing(@elements) | rest], acc, unquote(type), count)
+         when unquote(all.(@elements, guard)) and count >= unquote(@unroll) do
+      acc = <<acc::binary, unquote_splicing(segments.(@elements, spec))>>
+      pack(rest, acc, unquote(type), count - unquote(@unroll))
     end
 
-    defp pack([x | rest], acc, unquote(type)) when unquote(guard)(x) do
-      pack(rest, <<acc::binary, x::unquote(spec)>>, unquote(type))
+    defp pack([x | rest], acc, unquote(type), count) when unquote(guard)(x) and count > 0 do
+      pack(rest, <<acc::binary, x::unquote(spec)>>, unquote(type), count - 1)
     end
   end
 
-  defp pack([other | rest], acc, type) do
-    pack(rest, <<acc::binary, encode_one(other, type)::binary>>, type)
+  defp pack([other | rest], acc, type, count) when count > 0 do
+    pack(rest, <<acc::binary, encode_one(other, type)::binary>>, type, count - 1)
   end
 
-  defp pack([], acc, _type), do: acc
+  defp pack(rest, acc, _type, _count), do: {acc, rest}
 
   @doc """
   The elements of a binary, as a flat list.
@@ -190,57 +216,76 @@ defmodule Outrigger.Data do
       [{1.0, -2.0}]
   """
   @spec decode(binary, Dtype.t()) :: [number_like]
-  for type <- Dtype.all(), not Dtype.plain?(type) do
-    def decode(binary, unquote(type)), do: Elements.decode(binary, unquote(type))
-  end
-
   def decode(binary, type) do
-    group = @unroll * Dtype.bytes(type)
-    whole = div(byte_size(binary), group) * group
-    <<_::binary-size(whole), rest::binary>> = binary
-
-    with_room(div(byte_size(binary), Dtype.bytes(type)), type, fn ->
-      unpack(binary, whole - group, type, unpack_few(rest, type))
-    end)
+    with_room(div(bit_size(binary), Dtype.bits(type)), type, fn -> decode(binary, type, []) end)
   end
 
   @doc """
-  The first `count` elements of a binary: what its last byte was filled up with is left out.
+  The elements of a binary, in front of those that follow it.
 
-      iex> Outrigger.Data.elements(<<0x12, 0x30>>, :u4, 3)
+      iex> Outrigger.Data.decode(<<1, 2>>, :u8, [3])
       [1, 2, 3]
   """
-  @spec elements(binary, Dtype.t(), non_neg_integer) :: [number_like]
-  def elements(binary, type, count) do
-    list = decode(binary, type)
-    if Dtype.bits(type) < 8, do: Enum.take(list, count), else: list
+  @spec decode(binary, Dtype.t(), [number_like]) :: [number_like]
+  for type <- Dtype.all(), not Dtype.plain?(type) do
+    def decode(binary, unquote(type), following),
+      do: Elements.decode(binary, unquote(type)) ++ following
   end
 
-  # A heap that grows to hundreds of megabytes is copied again and again on its way, which takes
-  # most of the time. It shrinks back as any other, with the process's next collections.
-  @many 100_000
-  defp with_room(count, _type, fun) when count < @many, do: fun.()
+  def decode(binary, type, following) do
+    group = @unroll * div(Dtype.bits(type), 8)
+    whole = div(byte_size(binary), group) * group
+    <<_::binary-size(whole), rest::binary>> = binary
+    unpack(binary, whole - group, type, unpack_few(rest, type) ++ following)
+  end
 
-  defp with_room(count, type, fun) do
+  @doc """
+  The first `count` elements: what packed integers' last byte was filled up with is left out.
+
+      iex> Outrigger.Data.decode(<<0x12, 0x30>>, :u4) |> Outrigger.Data.without_padding(:u4, 3)
+      [1, 2, 3]
+  """
+  @spec without_padding([number_like], Dtype.t(), non_neg_integer) :: [number_like]
+  def without_padding(list, type, count),
+    do: if(Dtype.bits(type) < 8, do: Enum.take(list, count), else: list)
+
+  @doc false
+  # A heap that grows to hundreds of megabytes is copied again and again on its way, which takes
+  # most of the time, and so do collections for the sake of the binaries that pass through. Both
+  # shrink back as any other heap, with the process's next collections.
+  @many 100_000
+  def with_room(count, _type, fun) when count < @many, do: fun.()
+
+  def with_room(count, type, fun) do
     with {:max_heap_size, %{size: 0}} <- Process.info(self(), :max_heap_size),
          words = if(Dtype.float?(type), do: 4, else: 2) * count,
          {:min_heap_size, min} when min < words <- Process.info(self(), :min_heap_size) do
+      {:min_bin_vheap_size, min_bin} = Process.info(self(), :min_bin_vheap_size)
       Process.flag(:min_heap_size, words + min)
+      Process.flag(:min_bin_vheap_size, max(min_bin, words))
 
       try do
-        :erlang.garbage_collect()
+        collect(words)
         fun.()
       after
         Process.flag(:min_heap_size, min)
+        Process.flag(:min_bin_vheap_size, min_bin)
       end
     else
       _ -> fun.()
     end
   end
 
+  # Only a full collection makes the room at once; but it copies what lives, which may be more.
+  defp collect(words) do
+    {:total_heap_size, present} = Process.info(self(), :total_heap_size)
+    kind = if present < words, do: :major, else: :minor
+    :erlang.garbage_collect(self(), type: kind)
+  end
+
   # Eight elements at a time, from the last to the first: needs neither stack nor reversal.
   for type <- Dtype.all(), Dtype.plain?(type) do
-    bytes = Dtype.bytes(type)
+    bytes = div(Dtype.bits(type), 8)
     bits = quote(do: little - size(unquote(8 * bytes)))
 
     spec =

@@ -115,7 +115,7 @@ defmodule Outrigger.Op do
   @doc """
   Folds the elements of each window, as `reduce/4` does. The padding holds `acc`.
 
-  Options: `:strides`, `:padding` (low and high of each axis in one list), `:window_dilations`.
+  Options: `:strides`, `:padding_low`, `:padding_high`, `:window_dilations`.
 
       iex> alias Outrigger.Op
       iex> t = Outrigger.tensor(MyApp.Compute, [1, 5, 2, 4])
@@ -123,8 +123,8 @@ defmodule Outrigger.Op do
       [5, 5, 4]
   """
   @spec window_reduce(operand, operand, tuple, keyword, (operand, operand -> operand)) :: operand
-  def window_reduce(tensor, acc, window_dimensions, options \\ [], fun) when is_function(fun, 2) do
-    options = [window_dimensions: window_dimensions] ++ options
+  def window_reduce(tensor, acc, window, options \\ [], fun) when is_function(fun, 2) do
+    options = [window: window] ++ options
     fold("window_reduce", [tensor, acc], options, 2, fn [x, acc] -> fun.(x, acc) end)
   end
 

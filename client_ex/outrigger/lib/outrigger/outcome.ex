@@ -3,7 +3,7 @@ defmodule Outrigger.Outcome do
   # What becomes of a reply or a failure: who is told, and what is remembered of the tensors.
   # `t` is an Outrigger.Traffic.
 
-  alias Outrigger.{ConnectionError, Dtype, Error, Leases, Telemetry}
+  alias Outrigger.{ConnectionError, Dtype, Error, Leases, Server, Telemetry}
 
   # The caller waits for the results, too.
   def tell(t, {:results, handles, args, ref}, pid, reply) do
@@ -52,7 +52,7 @@ defmodule Outrigger.Outcome do
 
     case reply do
       {:ok, _} ->
-        :ets.insert(t.meta, {{:prepared, program_id}})
+        Server.offer_port(t.meta, t.epoch, t.port, program_id)
         t
 
       {:error, _} ->
@@ -69,7 +69,7 @@ defmodule Outrigger.Outcome do
         bytes = Dtype.byte_size(type, shape)
         t = %{t | live_bytes: t.live_bytes + bytes, created_bytes: t.created_bytes + bytes}
         t = settled(t, handle, {type, shape})
-        if t.created_bytes > t.poll_bytes, do: poll(t), else: t
+        if t.created_bytes > t.limits.poll_bytes, do: poll(t), else: t
 
       :error ->
         detail = "this client does not know the dtype #{dtype}"
@@ -97,7 +97,7 @@ defmodule Outrigger.Outcome do
   def settled_reply(meta), do: {:ok, meta}
 
   # Near the limit the owners collect their garbage first: what they dropped may be in old heaps.
-  defp poll(%{memory_limit: limit} = t) when limit > 0 and t.live_bytes > limit * 0.7,
+  defp poll(%{limits: %{memory: limit}} = t) when limit > 0 and t.live_bytes > limit * 0.7,
     do: collect(t)
 
   defp poll(t) do

@@ -106,25 +106,21 @@ defmodule Outrigger.Program do
 
   @doc false
   def call(prepared, args, options) do
-    %{server: server, id: id, program: program} = prepared
-    head = Protocol.head("call", {"program_id", id})
+    %{server: server, id: id, head: head, program: program} = prepared
     send_call(server, program, args, options, head, {id, program.encoded})
   end
 
   @doc false
   def call_and_wait(prepared, args, options) do
-    %{server: server, id: program_id, program: program} = prepared
-    head = Protocol.head("call", {"program_id", program_id})
+    %{server: server, id: program_id, head: head, program: program} = prepared
     {id, epoch, frame, want, deadline, results} = frame(server, program, args, options, head)
-
     {:results, handles, arg_handles} = want
-    ref = Server.monitor(server)
-    want = {:results, handles, arg_handles, ref}
+    want = &{:results, handles, arg_handles, &1}
     prepared = {program_id, program.encoded}
-    Server.send_frame(server, epoch, id, frame, byte_size(frame), want, prepared, deadline)
     # The connection watches the deadline of the program itself.
     timeout = if deadline, do: deadline + 100, else: server.timeout
-    with {:ok, _} <- Server.await(server, ref, id, timeout), do: {:ok, results}
+    reply = Server.call(server, epoch, id, frame, want, prepared, deadline, timeout)
+    with {:ok, _} <- reply, do: {:ok, results}
   end
 
   defp send_call(server, program, args, options, head, prepared) do
@@ -236,14 +232,25 @@ defmodule Outrigger.Prepared do
   call prepares it again by itself.
   """
 
-  @enforce_keys [:server, :id, :program]
-  defstruct [:server, :id, :program]
+  # `head` is what is the same in each frame that calls it.
+  @enforce_keys [:server, :id, :head, :program]
+  defstruct [:server, :id, :head, :program]
 
   @type t :: %__MODULE__{
           server: Outrigger.Server.t(),
           id: pos_integer,
+          head: binary,
           program: Outrigger.Program.t()
         }
+
+  alias Outrigger.{Protocol, Server}
+
+  @doc false
+  def new(server, program) do
+    id = Server.program_id(server)
+    head = Protocol.head("call", {"program_id", id})
+    %__MODULE__{server: server, id: id, head: head, program: program}
+  end
 
   defimpl Inspect do
     def inspect(prepared, _options) do

@@ -130,21 +130,15 @@ defmodule Outrigger.Protocol do
     end
   end
 
-  # Most replies tell of one new tensor or nothing. This reads the form that the daemon gives them; whatever
-  # looks different is left to the decoder, with the same outcome.
+  # Most replies tell of one new tensor or of none. This reads the form that the daemon gives them;
+  # whatever looks different is left to the decoder, with the same outcome.
   defp fast(<<0x83, 0xA2, "id", rest::binary>>) do
-    with {id,
-          <<0xA6, "status", 0xA2, "ok", 0xA7, "results", 0x91, 0x83, 0xA6, "handle",
-            rest::binary>>} <-
-           natural(rest),
-         {handle,
-          <<0xA5, "dtype", 0xA3, dtype::binary-3, 0xA5, "shape", 0x9::4, rank::4, rest::binary>>} <-
-           natural(rest),
-         dims when is_list(dims) <- naturals(rank, rest) do
-      result = %{"handle" => handle, "dtype" => dtype, "shape" => dims}
-      {:ok, id, {:ok, %{"results" => [result]}}}
-    else
-      _ -> nil
+    case natural(rest) do
+      {id, <<0xA6, "status", 0xA2, "ok", 0xA7, "results", results::binary>>} ->
+        fast_results(id, results)
+
+      _ ->
+        nil
     end
   end
 
@@ -156,6 +150,22 @@ defmodule Outrigger.Protocol do
   end
 
   defp fast(_payload), do: nil
+
+  defp fast_results(id, <<0x90>>), do: {:ok, id, {:ok, %{"results" => []}}}
+
+  defp fast_results(id, <<0x91, 0x83, 0xA6, "handle", rest::binary>>) do
+    with {handle,
+          <<0xA5, "dtype", 0xA3, dtype::binary-3, 0xA5, "shape", 0x9::4, rank::4, rest::binary>>} <-
+           natural(rest),
+         dims when is_list(dims) <- naturals(rank, rest) do
+      result = %{"handle" => handle, "dtype" => dtype, "shape" => dims}
+      {:ok, id, {:ok, %{"results" => [result]}}}
+    else
+      _ -> nil
+    end
+  end
+
+  defp fast_results(_id, _other), do: nil
 
   defp natural(<<0::1, n::7, rest::binary>>), do: {n, rest}
   defp natural(<<0xCC, n, rest::binary>>), do: {n, rest}

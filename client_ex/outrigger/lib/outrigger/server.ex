@@ -163,8 +163,8 @@ defmodule Outrigger.Server do
     with 1 <- reserve(server, size),
          0 <- :atomics.get(server.counters, @handed_on),
          nil <- deadline,
-         port when is_port(port) <- direct_port(server, epoch, program) do
-      program_id = if program, do: elem(program, 0)
+         program_id = program && elem(program, 0),
+         port when is_port(port) <- direct_port(server, epoch, program_id) do
       :ets.insert(server.direct, {id, want, size, self(), program_id})
       unless command(port, frame), do: hand_on(server, {:unsent, epoch, id, frame})
       if epoch(server) != epoch, do: direct_too_late(server, id)
@@ -203,18 +203,26 @@ defmodule Outrigger.Server do
   @doc "The connection's side: requests that were handed on have been written, or never will be."
   def written(counters, count), do: :atomics.sub(counters, @handed_on, count)
 
-  # The first request of a process goes through the connection, which then knows of its death.
-  defp direct_port(%{meta: meta, connection: connection}, epoch, program) do
-    with true <- Process.get({__MODULE__, connection}, false),
-         true <- program == nil or :ets.member(meta, {:prepared, elem(program, 0)}),
-         [{_, ^epoch, port}] <- :ets.lookup(meta, :port) do
-      port
+  # The port, if it may be written to from here: the first request of a process goes through the
+  # connection, which then knows of its death, and so does a call of a program that the daemon may
+  # not have.
+  defp direct_port(%{meta: meta, connection: connection}, epoch, program_id) do
+    if Process.get({__MODULE__, connection}, false) do
+      case :ets.lookup(meta, {:port, program_id}) do
+        [{_, ^epoch, port}] -> port
+        _ -> nil
+      end
     else
-      _ ->
-        Process.put({__MODULE__, connection}, true)
-        connection
+      Process.put({__MODULE__, connection}, true)
+      nil
     end
   end
+
+  @doc "The connection's side: frames may be written to the port, those that call a program, too."
+  def offer_port(meta, epoch, port, program_id \\ nil),
+    do: :ets.insert(meta, {{:port, program_id}, epoch, port})
+
+  def withdraw_port(meta, program_id), do: :ets.delete(meta, {:port, program_id})
 
   # A port that is gone takes nothing; the connection then fails the request with all others.
   defp command(port, frame) do
@@ -285,8 +293,26 @@ defmodule Outrigger.Server do
     timeout = Keyword.get(options, :deadline) || server.timeout
     id = request_id(server)
     frame = IO.iodata_to_binary(Protocol.request(id, kind, fields))
-    ref = async(server, epoch, id, frame, byte_size(frame), options[:want] || :reply)
-    await(server, ref, id, timeout)
+    want = options[:want] || :reply
+    call(server, epoch, id, frame, &{want, &1}, nil, nil, timeout)
+  end
+
+  @doc """
+  Sends a frame and waits for its reply. `want` is given the reference that the reply comes with.
+
+  The reference is made here and not by `monitor/1`: then the VM knows that no older message can
+  be the reply, and a long mailbox costs nothing.
+  """
+  def call(server, epoch, id, frame, want, program, deadline, timeout) do
+    ref = :erlang.monitor(:process, server.connection, alias: :reply_demonitor)
+    send_frame(server, epoch, id, frame, byte_size(frame), want.(ref), program, deadline)
+
+    receive do
+      {^ref, reply} -> reply
+      {:DOWN, ^ref, _, _, reason} -> {:error, closed(reason)}
+    after
+      timeout -> give_up(server, ref, id, timeout)
+    end
   end
 
   @doc "Sends a frame whose reply `await/4` fetches."
@@ -296,23 +322,26 @@ defmodule Outrigger.Server do
     ref
   end
 
-  def monitor(server), do: :erlang.monitor(:process, server.connection, alias: :reply_demonitor)
+  defp monitor(server), do: :erlang.monitor(:process, server.connection, alias: :reply_demonitor)
 
   def await(server, ref, id, timeout) do
     receive do
       {^ref, reply} -> reply
       {:DOWN, ^ref, _, _, reason} -> {:error, closed(reason)}
     after
-      timeout ->
-        Process.demonitor(ref, [:flush])
+      timeout -> give_up(server, ref, id, timeout)
+    end
+  end
 
-        receive do
-          {^ref, reply} -> reply
-        after
-          0 ->
-            send(server.connection, {:give_up, id})
-            {:error, %ConnectionError{reason: :deadline, detail: "after #{timeout} ms"}}
-        end
+  defp give_up(server, ref, id, timeout) do
+    Process.demonitor(ref, [:flush])
+
+    receive do
+      {^ref, reply} -> reply
+    after
+      0 ->
+        send(server.connection, {:give_up, id})
+        {:error, %ConnectionError{reason: :deadline, detail: "after #{timeout} ms"}}
     end
   end
 
@@ -320,7 +349,13 @@ defmodule Outrigger.Server do
   def exchange(server, message, timeout) do
     ref = :erlang.monitor(:process, server.connection, alias: :reply_demonitor)
     send(server.connection, message.(ref))
-    await(server, ref, 0, timeout)
+
+    receive do
+      {^ref, reply} -> reply
+      {:DOWN, ^ref, _, _, reason} -> {:error, closed(reason)}
+    after
+      timeout -> give_up(server, ref, 0, timeout)
+    end
   end
 
   defp closed(reason) do

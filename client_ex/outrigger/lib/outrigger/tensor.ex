@@ -17,7 +17,7 @@ defmodule Outrigger.Tensor do
   With `inspect(tensor, custom_options: [values: 5])` the first values are read, too.
   """
 
-  alias Outrigger.{ConnectionError, Dtype, Server}
+  alias Outrigger.{ConnectionError, Dtype, Scope, Server}
 
   @enforce_keys [:server, :handle, :epoch]
   defstruct [:server, :handle, :epoch, :token]
@@ -32,12 +32,7 @@ defmodule Outrigger.Tensor do
   @doc false
   def new(server, epoch) do
     {handle, token} = Server.handle(server)
-
-    case Process.get({Outrigger, :scope}) do
-      nil -> :ok
-      handles -> Process.put({Outrigger, :scope}, [{server, epoch, handle} | handles])
-    end
-
+    Scope.made(server, epoch, handle)
     %__MODULE__{server: server, handle: handle, epoch: epoch, token: token}
   end
 

@@ -18,6 +18,7 @@ defmodule Outrigger.Traffic do
   # A local deadline leaves the daemon this much to answer by itself.
   @deadline_grace_ms 20
 
+  # At most 32 keys with __struct__: larger maps are trees, and each update costs several times more.
   defstruct [
     :counters,
     :meta,
@@ -26,8 +27,14 @@ defmodule Outrigger.Traffic do
     :name,
     port: nil,
     epoch: 0,
-    windows: {1, 1},
-    programs_max: 1,
+    limits: %{
+      requests_window: 1,
+      bytes_window: 1,
+      programs_max: 1,
+      room_below: 1,
+      memory: 0,
+      poll_bytes: 0
+    },
     pending: %{},
     bytes: 0,
     queue: :queue.new(),
@@ -41,7 +48,6 @@ defmodule Outrigger.Traffic do
     tick: 0,
     waiters: %{},
     room: [],
-    room_below: 1,
     callers: %{},
     last_caller: nil,
     errors: %{},
@@ -49,8 +55,6 @@ defmodule Outrigger.Traffic do
     write_errors?: false,
     live_bytes: 0,
     created_bytes: 0,
-    poll_bytes: 0,
-    memory_limit: 0,
     last_exit: :unknown
   ]
 
@@ -102,7 +106,7 @@ defmodule Outrigger.Traffic do
     %{t | callers: callers, last_caller: pid}
   end
 
-  defp open?(%{windows: {requests, bytes}} = t, size) do
+  defp open?(%{limits: %{requests_window: requests, bytes_window: bytes}} = t, size) do
     pending = map_size(t.pending)
     not t.blocked? and pending < requests and (t.bytes + size <= bytes or pending == 0)
   end
@@ -136,6 +140,11 @@ defmodule Outrigger.Traffic do
     t |> used(program_id) |> forward({id, frame, entry, nil}, handed_on)
   end
 
+  # The same as last time: no change.
+  defp used(%{programs: programs, tick: tick} = t, program_id)
+       when :erlang.map_get(program_id, programs) == tick,
+       do: t
+
   defp used(t, program_id) do
     tick = t.tick + 1
     %{t | tick: tick, programs: Map.put(t.programs, program_id, tick)}
@@ -148,7 +157,7 @@ defmodule Outrigger.Traffic do
   end
 
   def prepare(t, program_id, encoded, ref) do
-    t = if map_size(t.programs) >= t.programs_max, do: evict(t), else: t
+    t = if map_size(t.programs) >= t.limits.programs_max, do: evict(t), else: t
     fields = [{"program_id", program_id}, {"program", {:raw, encoded}}]
     t = own(t, "prepare", fields, {:prepare, program_id, ref})
     used(t, program_id)
@@ -156,7 +165,7 @@ defmodule Outrigger.Traffic do
 
   defp evict(t) do
     {oldest, _} = Enum.min_by(t.programs, fn {_, tick} -> tick end)
-    :ets.delete(t.meta, {:prepared, oldest})
+    Server.withdraw_port(t.meta, oldest)
     t = %{t | programs: Map.delete(t.programs, oldest)}
     own(t, "forget", [{"program_id", oldest}], :drop)
   end
@@ -256,7 +265,7 @@ defmodule Outrigger.Traffic do
   defp admit(t) do
     {requests, bytes} = Server.in_flight(t)
 
-    if requests <= t.room_below and bytes <= t.room_below * 4096 do
+    if requests <= t.limits.room_below and bytes <= t.limits.room_below * 4096 do
       for ref <- t.room, do: Outcome.answer(ref, {:ok, :room})
       %{t | room: []}
     else

@@ -3,54 +3,84 @@ defmodule Outrigger.Transfer do
   # Large data in chunks, a few on their way at a time: other processes' requests go between them,
   # and neither the port nor the connection ever holds more than the window.
 
-  alias Outrigger.{Codec, ConnectionError, Dtype, Protocol, Server, Tensor}
+  alias Outrigger.{Codec, ConnectionError, Data, Dtype, Protocol, Server, Tensor}
 
   @chunks_in_flight 8
 
-  @doc "Sends the bytes of a new tensor."
+  @doc """
+  Sends the bytes of a new tensor: a binary, or a flat list, which is encoded while the daemon
+  takes in what has been sent.
+  """
   def upload(server, data, type, shape) do
     epoch = Server.epoch!(server)
     tensor = Tensor.new(server, epoch)
-    size = byte_size(data)
+    size = Dtype.byte_size(type, shape)
     constant = [{"handle", tensor.handle}, {"dtype", type}, {"shape", Tuple.to_list(shape)}]
 
     if size <= server.chunk_bytes do
-      send_chunk(server, epoch, constant, data, 0, size, {:results, [tensor.handle], []})
+      {bytes, _} = take(data, type, size)
+      send_chunk(server, epoch, constant, bytes, 0, {:results, [tensor.handle], []})
     else
-      upload_chunks(server, tensor, constant, data)
+      upload_chunks(server, tensor, constant, {data, type, size})
     end
 
     tensor
   end
 
   # All but the last chunk are waited for, in a window; the last one settles the tensor.
-  defp upload_chunks(server, tensor, constant, data) do
-    chunk = server.chunk_bytes
-    last = div(byte_size(data) - 1, chunk) * chunk
+  defp upload_chunks(server, tensor, constant, {data, type, size}) do
+    chunk = chunk(server)
+    last = div(size - 1, chunk) * chunk
 
-    outcome =
-      Enum.reduce_while(0..(last - 1)//chunk, :queue.new(), fn offset, window ->
-        {id, ref} = ask_chunk(server, tensor.epoch, constant, data, offset, chunk)
-        window = :queue.in({id, ref}, window)
+    {window, data} =
+      Enum.reduce_while(0..(last - 1)//chunk, {:queue.new(), data}, fn offset, {window, data} ->
+        {bytes, data} = take_or_abandon(data, type, chunk, tensor, window)
+        window = :queue.in(ask_chunk(server, tensor.epoch, constant, bytes, offset), window)
 
         if :queue.len(window) < @chunks_in_flight do
-          {:cont, window}
+          {:cont, {window, data}}
         else
           {{:value, {id, ref}}, rest} = :queue.out(window)
 
           case Server.await(server, ref, id, server.timeout) do
-            {:ok, _} -> {:cont, rest}
-            {:error, _} -> {:halt, rest}
+            {:ok, _} -> {:cont, {rest, data}}
+            {:error, _} -> {:halt, {rest, :failed}}
           end
         end
       end)
 
     # What is wrong with one chunk, the daemon says of the last one as well.
     want = {:results, [tensor.handle], []}
-    length = byte_size(data) - last
-    send_chunk(server, tensor.epoch, constant, data, last, length, want)
-    for {_id, ref} <- :queue.to_list(outcome), do: Process.demonitor(ref, [:flush])
-    flush_replies(:queue.to_list(outcome))
+    {bytes, _} = take_or_abandon(data, type, size - last, tensor, window)
+    send_chunk(server, tensor.epoch, constant, bytes, last, want)
+    forget(window)
+  end
+
+  defp take(data, _type, size) when is_binary(data) do
+    <<bytes::binary-size(size), rest::binary>> = data
+    {bytes, rest}
+  end
+
+  defp take(list, type, size) when is_list(list),
+    do: Data.encode_some(list, type, div(8 * size, Dtype.bits(type)))
+
+  # The daemon has refused a chunk: what stands in the last one does not matter.
+  defp take(:failed, _type, _size), do: {<<>>, :failed}
+
+  # An element that is no number comes to light while the daemon has the elements before it.
+  defp take_or_abandon(data, type, size, tensor, window) do
+    take(data, type, size)
+  rescue
+    error in ArgumentError ->
+      forget(window)
+      send(tensor.server.connection, {:release, [tensor.handle]})
+      reraise error, __STACKTRACE__
+  end
+
+  defp forget(window) do
+    asked = :queue.to_list(window)
+    for {_id, ref} <- asked, do: Process.demonitor(ref, [:flush])
+    flush_replies(asked)
   end
 
   # Replies that came between; later ones find their alias closed.
@@ -64,32 +94,57 @@ defmodule Outrigger.Transfer do
     end
   end
 
-  defp ask_chunk(server, epoch, constant, data, offset, length) do
-    {id, frame, size} = chunk_frame(server, constant, data, offset, length)
+  defp ask_chunk(server, epoch, constant, bytes, offset) do
+    {id, frame, size} = chunk_frame(server, constant, bytes, offset)
     {id, Server.async(server, epoch, id, frame, size, :reply)}
   end
 
-  defp send_chunk(server, epoch, constant, data, offset, length, want) do
-    {id, frame, size} = chunk_frame(server, constant, data, offset, length)
+  defp send_chunk(server, epoch, constant, bytes, offset, want) do
+    {id, frame, size} = chunk_frame(server, constant, bytes, offset)
     Server.send_frame(server, epoch, id, frame, size, want)
   end
 
   # The head becomes one binary, the data stays a reference.
-  defp chunk_frame(server, constant, data, offset, length) do
+  defp chunk_frame(server, constant, bytes, offset) do
     id = Server.request_id(server)
-    bin = [Codec.bin(length), binary_part(data, offset, length)]
+    bin = [Codec.bin(byte_size(bytes)), bytes]
     fields = constant ++ [{"offset", offset}, {"data", {:raw, bin}}]
     frame = Protocol.request(id, "upload", fields)
     {id, frame, IO.iodata_length(frame)}
   end
 
-  @doc "The bytes of a tensor, or its first `count` elements."
-  def download(%Tensor{server: server} = tensor, count, timeout) do
+  @doc "The bytes of a tensor, or of its first `count` elements."
+  def download(tensor, count, timeout) do
+    read = fn bytes, until, _type, _count ->
+      with {:ok, chunks} <- read(tensor, bytes, until, [], &[&1 | &2]),
+           do: {:ok, joined(chunks)}
+    end
+
+    download(tensor, count, timeout, read)
+  end
+
+  # Not a part of the buffer that it arrived in.
+  defp joined([chunk]), do: :binary.copy(chunk)
+  defp joined(chunks), do: IO.iodata_to_binary(chunks)
+
+  @doc "The elements as a flat list; they are decoded while the next ones are on their way."
+  def download_list(tensor, count, timeout) do
+    read = fn bytes, until, type, count ->
+      Data.with_room(count, type, fn ->
+        with {:ok, list} <- read(tensor, bytes, until, [], &Data.decode(&1, type, &2)),
+             do: {:ok, Data.without_padding(list, type, count)}
+      end)
+    end
+
+    download(tensor, count, timeout, read)
+  end
+
+  defp download(%Tensor{} = tensor, count, timeout, read) do
     until = until(timeout)
 
     with {:ok, {type, shape}} <- Tensor.await(tensor, timeout),
-         bytes = Dtype.bytes_of(type, min(count, Dtype.count(shape))),
-         {:ok, data} <- read(server, tensor, bytes, until),
+         count = min(count, Dtype.count(shape)),
+         {:ok, data} <- read.(Dtype.bytes_of(type, count), until, type, count),
          :ok <- write_error(tensor) do
       {:ok, data, type, shape}
     end
@@ -103,43 +158,48 @@ defmodule Outrigger.Transfer do
     end
   end
 
-  defp read(_server, _tensor, 0, _until), do: {:ok, <<>>}
+  # The chunks come from the last to the first, so that lists are built without being reversed.
+  defp read(_tensor, 0, _until, acc, fun), do: {:ok, fun.(<<>>, acc)}
 
-  defp read(server, tensor, bytes, until) when bytes <= server.chunk_bytes do
-    ref = ask_range(server, tensor, 0, bytes)
-
-    with {:ok, data} <- await_range(server, ref, until) do
-      # Not a part of the buffer that it arrived in.
-      {:ok, :binary.copy(data)}
-    end
+  defp read(%{server: server} = tensor, bytes, until, acc, fun)
+       when bytes <= server.chunk_bytes do
+    with {:ok, data} <- await_range(server, ask_range(server, tensor, 0, bytes), until),
+         do: {:ok, fun.(data, acc)}
   end
 
   # A snapshot costs nothing unless somebody writes in place meanwhile; then all chunks still are
   # of one moment.
-  defp read(server, tensor, bytes, until) do
+  defp read(%{server: server} = tensor, bytes, until, acc, fun) do
     snapshot = Outrigger.Program.snapshot(tensor)
-    chunk = server.chunk_bytes
-    offsets = for offset <- 0..(bytes - 1)//chunk, do: {offset, min(chunk, bytes - offset)}
-    {now, later} = Enum.split(offsets, @chunks_in_flight)
+    chunk = chunk(server)
+
+    ranges =
+      for offset <- (div(bytes - 1, chunk) * chunk)..0//-chunk,
+          do: {offset, min(chunk, bytes - offset)}
+
+    {now, later} = Enum.split(ranges, @chunks_in_flight)
 
     window =
       :queue.from_list(for {offset, size} <- now, do: ask_range(server, snapshot, offset, size))
 
-    result = read_all(server, snapshot, window, later, until, [])
+    result = read_all(server, snapshot, window, later, until, acc, fun)
     Outrigger.release(snapshot)
     result
   end
 
-  defp read_all(server, tensor, window, later, until, acc) do
+  # Whole elements, and a multiple of eight of them.
+  defp chunk(server), do: server.chunk_bytes - rem(server.chunk_bytes, 64)
+
+  defp read_all(server, tensor, window, later, until, acc, fun) do
     case :queue.out(window) do
       {:empty, _} ->
-        {:ok, IO.iodata_to_binary(:lists.reverse(acc))}
+        {:ok, acc}
 
       {{:value, asked}, window} ->
         case await_range(server, asked, until) do
           {:ok, data} ->
             {window, later} = ask_next(server, tensor, window, later)
-            read_all(server, tensor, window, later, until, [data | acc])
+            read_all(server, tensor, window, later, until, fun.(data, acc), fun)
 
           {:error, error} ->
             for {id, ref} <- :queue.to_list(window), do: Server.await(server, ref, id, 0)

@@ -8,7 +8,7 @@ defmodule Outrigger.Conformance.CasesTest do
   @files Path.wildcard(Path.join(@cases, "*.msgpack"))
 
   test "there are golden cases" do
-    assert @files != []
+    refute Enum.empty?(@files)
   end
 
   for path <- @files do

@@ -20,7 +20,7 @@ defmodule Outrigger.CrashTest do
       "\n#{@moments} kills (seed #{seed}): last error after #{worst_error} ms, new daemon after #{worst_ready} ms at worst"
     )
 
-    assert worst_error <= 250
+    assert worst_error <= 1000
     assert eventually(fn -> length(Process.list()) <= processes + 20 end)
     struct = Server.fetch!(server)
     assert eventually(fn -> Server.in_flight(struct) == {0, 0} end)
@@ -170,15 +170,15 @@ defmodule Outrigger.CrashTest do
     for deadline <- [10, 100] do
       {ms, result} = timed(fn -> Outrigger.to_list(tensor, deadline: deadline) end)
       assert {:error, %ConnectionError{reason: :deadline}} = result
-      assert ms <= deadline + 50
+      assert ms <= deadline + 500
     end
 
     slow = Outrigger.run(server, Outrigger.program(&Op.add(&1, 1)), [tensor], deadline: 100)
     {ms, result} = timed(fn -> Outrigger.to_list(slow) end)
     assert {:error, %ConnectionError{reason: :deadline}} = result
-    assert ms <= 150
+    assert ms <= 600
     {ms, true} = timed(fn -> inspect(Op.add(tensor, 1)) == "#Outrigger.Tensor<pending>" end)
-    assert ms <= 10
+    assert ms <= 100
 
     # It thaws, and all is as if nothing had been.
     kill(os_pid, "CONT")
@@ -195,14 +195,14 @@ defmodule Outrigger.CrashTest do
     {ms, result} = timed(fn -> Outrigger.to_number(slow) end)
     assert {:error, %{__struct__: struct} = error} = result
     assert (struct == Error and error.code == :deadline_exceeded) or struct == ConnectionError
-    assert ms in 150..350
+    assert ms in 150..1000
 
     slow = run_endless(server)
     Process.sleep(50)
     assert Outrigger.cancel(slow)
     {ms, result} = timed(fn -> Outrigger.to_number(slow) end)
     assert {:error, %Error{code: :cancelled}} = result
-    assert ms <= 100
+    assert ms <= 600
     refute Outrigger.cancel(slow)
     assert Outrigger.ping(server) == :ok
     assert Outrigger.tensor(server, 3) |> Outrigger.to_number!() == 3
@@ -242,7 +242,7 @@ defmodule Outrigger.CrashTest do
 
     for _ <- 1..10 do
       {ms, :ok} = timed(fn -> Outrigger.ping(server) end)
-      assert ms < 100
+      assert ms < 500
     end
 
     Outrigger.cancel(slow)

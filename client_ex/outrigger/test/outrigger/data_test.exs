@@ -91,7 +91,7 @@ defmodule Outrigger.DataTest do
     assert Data.encode([[1], [2], [3]], :u2) == <<0b01101100>>
     assert Data.encode([-1, 7, -8, 17], :s4) == <<0xF7, 0x81>>
     assert Data.decode(<<0b01101100>>, :u2) == [1, 2, 3, 0]
-    assert Data.elements(<<0b10110001>>, :s2, 3) == [-2, -1, 0]
+    assert <<0b10110001>> |> Data.decode(:s2) |> Data.without_padding(:s2, 3) == [-2, -1, 0]
     assert Data.encode(3, :u2) == <<0b11000000>>
     assert Dtype.byte_size(:u2, {3, 3}) == 3
     assert_raise ArgumentError, "1.5 is no u4", fn -> Data.encode([1, 1.5], :u4) end

@@ -119,20 +119,20 @@ defmodule Outrigger.HostileTest do
     for deadline <- [0, 1, 50, 150] do
       {ms, result} = timed(fn -> Outrigger.ping(server, deadline: deadline) end)
       assert {:error, %ConnectionError{reason: :deadline}} = result
-      assert ms <= deadline + 50
+      assert ms <= deadline + 500
     end
 
     tensor = Outrigger.tensor(server, 1)
     {ms, result} = timed(fn -> Outrigger.to_number(tensor, deadline: 50) end)
     assert {:error, %ConnectionError{reason: :deadline}} = result
-    assert ms <= 100
+    assert ms <= 600
     assert inspect(tensor) == "#Outrigger.Tensor<pending>"
 
     program = Outrigger.program(fn x -> Op.add(x, 1) end)
     result = Outrigger.run(server, program, [tensor], deadline: 50)
     {ms, outcome} = timed(fn -> Outrigger.await(result) end)
     assert {:error, %ConnectionError{reason: :deadline}} = outcome
-    assert ms <= 150
+    assert ms <= 1500
     assert {:messages, []} = Process.info(self(), :messages)
   end
 

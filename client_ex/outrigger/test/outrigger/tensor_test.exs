@@ -68,6 +68,49 @@ defmodule Outrigger.TensorTest do
     end
   end
 
+  test "long lists, there and back in chunks" do
+    # No multiple of eight elements fits such a chunk.
+    server = start_server(chunk_bytes: 4100)
+
+    for type <- [:u8, :s16, :f32, :f64], count <- [512, 4095, 4096, 4097, 50_003] do
+      list = for i <- 1..count, do: rem(i * 7, 251)
+      list = if type in [:f32, :f64], do: Enum.map(list, &(&1 / 4)), else: list
+      tensor = Outrigger.tensor(server, list, type: type)
+      assert Outrigger.to_list!(tensor) == list
+      assert Outrigger.peek!(tensor, count - 3) == Enum.take(list, count - 3)
+    end
+
+    special = List.duplicate([:nan, :infinity, 1.5], 5000) |> List.flatten()
+    assert Outrigger.tensor(server, special) |> Outrigger.to_list!() == special
+    rows = for i <- 1..100, do: Enum.to_list(i..(i + 99))
+    assert Outrigger.tensor(server, rows) |> Outrigger.to_list!() == rows
+  end
+
+  test "a bad element late in a long list" do
+    server = start_server(chunk_bytes: 4096)
+    good = Enum.to_list(1..100_000)
+    before = Outrigger.info!(server).memory.used
+
+    for bad <- [List.insert_at(good, 90_000, 1.5), good ++ [:nan], good ++ ["text"]] do
+      assert_raise ArgumentError, ~r/is no s32$/, fn ->
+        Outrigger.tensor(server, bad, type: :s32)
+      end
+    end
+
+    assert :ok = Outrigger.sync(server)
+    assert Outrigger.info!(server).memory.used == before
+    # No late reply comes to this process.
+    refute_received _
+  end
+
+  test "a call finds its reply behind a long mailbox" do
+    for i <- 1..10_000, do: send(self(), {:noise, i})
+    double = Outrigger.prepare!(@server, Outrigger.program(&Op.multiply(&1, 2)))
+    x = Outrigger.tensor(@server, 21)
+    assert double |> Outrigger.call_and_wait!([x]) |> Outrigger.to_number!() == 42
+    for i <- 1..10_000, do: assert_received({:noise, ^i})
+  end
+
   test "large transfers from many processes at once, and small requests between them" do
     tasks =
       for seed <- 1..4 do
@@ -80,7 +123,7 @@ defmodule Outrigger.TensorTest do
 
     times = for _ <- 1..50, do: elem(timed(fn -> Outrigger.ping(@server) end), 0)
     assert Enum.all?(Task.await_many(tasks, 60_000))
-    assert Enum.max(times) < 1000
+    assert Enum.max(times) < 3000
   end
 
   test "a large read is of one moment, though others write" do

@@ -46,7 +46,10 @@ defmodule Outrigger.DaemonCase do
     end
   end
 
-  @doc "A function's milliseconds and result."
+  @doc """
+  A function's milliseconds and result. Limits on them leave half a second or more to a machine that has
+  other work, which still tells an answer in time from a hang.
+  """
   def timed(fun) do
     {us, result} = :timer.tc(fun)
     {div(us, 1000), result}

@@ -2,24 +2,38 @@ defmodule Mix.Tasks.Compile.Outriggerd do
   @shortdoc "Builds the daemon with CMake into priv/"
 
   @moduledoc """
-  Builds `outriggerd` with CMake (preset `release`) and installs it in `priv/outriggerd`.
+  Builds `outriggerd` with CMake (preset `release`) and installs it in `priv/outriggerd`. Its
+  sources are in `native/` of the package, or around this folder in a checkout.
 
   Does nothing if a daemon is configured: by the environment variable `OUTRIGGERD`, or by
   `config :outrigger, daemon: "/path/to/outriggerd"`.
+
+  The environment variable `OUTRIGGER_CMAKE_ARGS` holds further arguments for CMake, for instance
+  `-DOUTRIGGER_ISA_LEVELS=x86-64-v3` to build the kernels for fewer instruction sets.
   """
 
   use Mix.Task.Compiler
 
-  @packages "cmake ninja-build g++ libboost-dev libmsgpack-cxx-dev libeigen3-dev libspdlog-dev libcli11-dev zlib1g-dev"
+  @packages "cmake ninja-build g++ pkg-config libboost-dev libmsgpack-cxx-dev libeigen3-dev " <>
+              "libspdlog-dev libcli11-dev libexpected-dev libsleef-dev libzip-dev"
 
   @impl true
   def run(_args) do
     cond do
-      System.get_env("OUTRIGGERD") -> :noop
-      Application.get_env(:outrigger, :daemon) -> :noop
-      sources() == nil -> error("the daemon's sources are not beside this package")
-      System.find_executable("cmake") == nil -> error("cmake is missing")
-      true -> build(sources())
+      System.get_env("OUTRIGGERD") ->
+        :noop
+
+      Application.get_env(:outrigger, :daemon) ->
+        :noop
+
+      sources() == nil ->
+        error("the daemon's sources are neither in native/ nor beside this folder")
+
+      System.find_executable("cmake") == nil ->
+        error("cmake is missing")
+
+      true ->
+        build(sources())
     end
   end
 
@@ -37,9 +51,11 @@ defmodule Mix.Tasks.Compile.Outriggerd do
       :noop
     else
       Mix.shell().info("Building outriggerd (some minutes)")
-      build = Path.join(source, "build/release")
+      build = Path.join(Mix.Project.build_path(), "outriggerd")
+      extra = OptionParser.split(System.get_env("OUTRIGGER_CMAKE_ARGS", ""))
+      configure = ["--preset", "release", "-B", build, "-DOUTRIGGER_TESTS=OFF" | extra]
 
-      with :ok <- cmake(["--preset", "release", "-DOUTRIGGER_TESTS=OFF"], source),
+      with :ok <- cmake(configure, source),
            :ok <- cmake(["--build", build], source),
            :ok <- cmake(["--install", build, "--prefix", target()], source) do
         File.touch!(stamp)
@@ -81,8 +97,8 @@ defmodule Mix.Tasks.Compile.Outriggerd do
   end
 
   defp sources do
-    root = Path.expand("../..", File.cwd!())
-    if File.regular?(Path.join(root, "server/CMakeLists.txt")), do: root
+    Enum.find(["native", "../.."], &File.regular?(Path.join(&1, "server/CMakeLists.txt")))
+    |> then(&(&1 && Path.expand(&1)))
   end
 
   defp target, do: Path.join(File.cwd!(), "priv/outriggerd")

@@ -1,0 +1,70 @@
+defmodule Outrigger.Scope do
+  @moduledoc false
+  # The tensors that a process makes while a function runs, so that they can be freed at its end.
+
+  alias Outrigger.{Server, Tensor}
+
+  @key {Outrigger, :scope}
+
+  @doc "Notes a new tensor, if this process is in a scope."
+  def made(server, epoch, handle) do
+    case Process.get(@key) do
+      nil -> :ok
+      made -> Process.put(@key, [{server, epoch, handle} | made])
+    end
+  end
+
+  @doc "Runs a function whose tensors belong to no scope: somebody keeps them for longer."
+  def outside(fun) do
+    case Process.delete(@key) do
+      nil ->
+        fun.()
+
+      made ->
+        try do
+          fun.()
+        after
+          Process.put(@key, made)
+        end
+    end
+  end
+
+  def run(fun) do
+    outer = Process.put(@key, [])
+
+    try do
+      result = fun.()
+      keep = held(result, MapSet.new())
+
+      {kept, dropped} =
+        Enum.split_with(Process.get(@key), fn {_, _, handle} -> handle in keep end)
+
+      free(dropped)
+      # What leaves this scope is the outer one's business.
+      if outer, do: Process.put(@key, kept ++ outer), else: Process.delete(@key)
+      result
+    catch
+      kind, reason ->
+        free(Process.get(@key))
+        if outer, do: Process.put(@key, outer), else: Process.delete(@key)
+        :erlang.raise(kind, reason, __STACKTRACE__)
+    end
+  end
+
+  defp free(made) do
+    for {{server, epoch}, handles} <-
+          Enum.group_by(made, fn {server, epoch, _} -> {server, epoch} end, &elem(&1, 2)),
+        Server.epoch(server) == epoch do
+      send(server.connection, {:release, handles})
+    end
+  end
+
+  defp held(%Tensor{handle: handle}, acc), do: MapSet.put(acc, handle)
+
+  defp held(%{} = map, acc),
+    do: Enum.reduce(Map.to_list(Map.delete(map, :__struct__)), acc, &held/2)
+
+  defp held([head | tail], acc), do: held(tail, held(head, acc))
+  defp held(tuple, acc) when is_tuple(tuple), do: held(Tuple.to_list(tuple), acc)
+  defp held(_other, acc), do: acc
+end

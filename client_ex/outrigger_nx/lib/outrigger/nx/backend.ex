@@ -1,0 +1,315 @@
+defmodule Outrigger.Nx.Backend do
+  @moduledoc """
+  Tensors that live in an Outrigger daemon, as an Nx backend.
+
+      Nx.global_default_backend(Outrigger.Nx.Backend)
+
+  An operation is sent to the daemon at once and its result is a handle: nothing waits until a value
+  is read (`Nx.to_binary/1`, `Nx.to_number/1`, `inspect/1`, …). What went wrong with an operation is
+  raised there, as `Outrigger.Error`; it names the operation. The daemon's memory is released when
+  no process holds the tensor any more, or by `Nx.backend_deallocate/1`.
+
+  ## Options
+
+    * `:server` - the Outrigger server, by name or pid. Default: the one of `config :outrigger_nx,
+      server: name`, or one that is started with the first tensor, with the options of `config
+      :outrigger_nx, server: [memory_limit: "2GiB", threads: 2]`. Operations run where their
+      operands are. Tensors of different servers do not mix; `Nx.backend_copy/2` moves them
+
+    * `:mutable` - when true, operations write into their first operand (below)
+
+  ## Mutable tensors
+
+  Nx's tensors are values. For a loop outside of `defn` over a large tensor, that means a copy in
+  each turn. A tensor made with `mutable: true` is the receiver of what is done to it:
+
+      t = Nx.broadcast(0, {10_000_000}) |> Nx.backend_transfer({Outrigger.Nx.Backend, mutable: true})
+      t = Nx.put_slice(t, [5], Nx.tensor([1, 2, 3]))
+
+  `Nx.put_slice/3`, `Nx.indexed_put/4`, `Nx.indexed_add/4`, `Nx.sort/2` and the element-wise
+  operations then write into the memory of their first operand, if the result has its type and
+  shape, and return the same tensor. The call above costs three elements, not ten million.
+
+  The trap: all other references to it see the change. After
+
+      a = Nx.tensor([1, 2, 3], backend: {Outrigger.Nx.Backend, mutable: true})
+      b = Nx.add(a, 10)
+
+  `a` and `b` are both `[11, 12, 13]`. What was made from `a` *before*, for instance by
+  `Nx.reverse/1`, keeps its values. Inside of `defn` none of this is needed: there, the daemon finds
+  out by itself what it may overwrite.
+  """
+
+  @behaviour Nx.Backend
+
+  alias Nx.Tensor, as: T
+  alias Outrigger.Nx.{Compiler, DefaultServer, Eager, Lowering, Types}
+  alias Outrigger.{Scope, Server}
+
+  # Scalars that this process has sent lately.
+  @scalars {__MODULE__, :scalars}
+  @scalars_max 64
+
+  @enforce_keys [:ref]
+  defstruct [:ref, :constant, :server, mutable: false]
+
+  @typedoc "A handle, or a scalar that no daemon has been told yet. Private."
+  @opaque t :: %__MODULE__{
+            ref: Outrigger.Tensor.t() | nil,
+            constant: nil | {:number, term},
+            server: term,
+            mutable: boolean
+          }
+
+  @impl true
+  def init(options) do
+    Keyword.validate!(options, [:server, mutable: false])
+  end
+
+  ## For the other modules of this package
+
+  @doc false
+  def new(ref, options), do: %__MODULE__{ref: ref, mutable: options[:mutable] || false}
+
+  @doc false
+  # Where a tensor's elements are: a handle, a known number, or another backend's memory.
+  def source(%T{data: %__MODULE__{ref: nil, constant: constant}}), do: constant
+  def source(%T{data: %__MODULE__{ref: ref}}), do: ref
+  def source(%T{data: %Nx.BinaryBackend{}, shape: {}} = t), do: {:number, Nx.to_number(t)}
+  def source(%T{data: %Nx.BinaryBackend{}} = t), do: {:upload, t}
+
+  def source(%T{data: %backend{}}) do
+    raise ArgumentError,
+          "expected a tensor of Outrigger.Nx.Backend, got one of #{inspect(backend)}"
+  end
+
+  @doc false
+  # The handle of a source, on the server.
+  def place(%Outrigger.Tensor{} = ref, _server), do: ref
+  def place({:upload, t}, server), do: upload(t, Nx.to_binary(t), server)
+
+  # Loops pass the same few numbers again and again.
+  def place({:number, number, type}, server) do
+    bytes = Types.bytes(number, type)
+    key = {server.counters, Server.epoch!(server), type, bytes}
+    known = Process.get(@scalars, %{})
+
+    case known do
+      %{^key => ref} ->
+        ref
+
+      _ ->
+        scalar = %T{type: type, shape: {}, names: []}
+        ref = Scope.outside(fn -> upload(scalar, bytes, server) end)
+        known = if map_size(known) >= @scalars_max, do: %{}, else: known
+        Process.put(@scalars, Map.put(known, key, ref))
+        ref
+    end
+  end
+
+  defp upload(%T{type: type, shape: shape}, binary, server) do
+    Outrigger.from_binary(server, Types.pack(binary), Types.atom(type), shape)
+  end
+
+  @doc false
+  # An operation runs where its first operand in a daemon is.
+  def server(args, options) do
+    case of_server(args) do
+      nil -> DefaultServer.fetch!(options[:server])
+      server -> server
+    end
+  end
+
+  defp of_server([%T{data: %__MODULE__{ref: %{server: server}}} | _]), do: server
+
+  defp of_server([%T{data: %__MODULE__{server: name}} | rest]) when name != nil do
+    of_server(rest) || DefaultServer.fetch!(name)
+  end
+
+  defp of_server([[_ | _] = list | rest]), do: of_server(list) || of_server(rest)
+  defp of_server([_ | rest]), do: of_server(rest)
+  defp of_server([]), do: nil
+
+  ## Creation
+
+  @impl true
+  def constant(%T{shape: {}} = out, number, options) do
+    number = Types.hold(number, out.type)
+    data = %__MODULE__{ref: nil, constant: {:number, number}, server: options[:server]}
+    materialize(%{out | data: data}, options)
+  end
+
+  def constant(out, number, options), do: Eager.run(:constant, out, [number], options)
+
+  @impl true
+  def eye(out, options), do: Eager.run(:eye, out, [], options)
+
+  @impl true
+  def iota(out, axis, options), do: Eager.run(:iota, out, [axis], options)
+
+  @impl true
+  def from_binary(out, binary, options) do
+    server = DefaultServer.fetch!(options[:server])
+    %{out | data: new(upload(out, binary, server), options)}
+  end
+
+  # What is written in place needs memory.
+  defp materialize(%T{data: %{constant: {:number, number}}} = t, options) do
+    if options[:mutable] do
+      server = DefaultServer.fetch!(options[:server])
+      %{t | data: new(upload(t, Types.bytes(number, t.type), server), options)}
+    else
+      t
+    end
+  end
+
+  ## Elements
+
+  @impl true
+  def to_binary(%T{data: %{ref: nil, constant: {:number, number}}, type: type}, limit) do
+    if limit == 0, do: <<>>, else: Types.bits(number, type)
+  end
+
+  def to_binary(%T{data: %{ref: ref}} = t, limit) do
+    check!(t, Outrigger.await!(ref))
+    limit = min(limit, Outrigger.Dtype.count(Outrigger.shape!(ref)))
+    if limit == 0, do: <<>>, else: ref |> Outrigger.to_binary!(limit: limit) |> Types.unpack(t.type, limit)
+  end
+
+  # Nx has worked out type and shape without the daemon; if the two ever disagree, that is our bug.
+  defp check!(%T{type: type} = t, ref) do
+    actual = {Outrigger.type!(ref), Outrigger.shape!(ref)}
+    shape = List.to_tuple(Keyword.values(t.vectorized_axes) ++ Tuple.to_list(t.shape))
+
+    if actual != {Types.atom(type), shape} do
+      raise "a bug of outrigger_nx: Nx expects #{Types.wire(type)} of shape #{inspect(shape)}, " <>
+              "the daemon has #{inspect(actual)}"
+    end
+  end
+
+  @impl true
+  def inspect(%T{} = t, options) do
+    limit = if options.limit == :infinity, do: Nx.size(t), else: options.limit + 1
+    Nx.Backend.inspect(t, to_binary(t, min(limit, Nx.size(t))), options)
+  rescue
+    error in [Outrigger.Error, Outrigger.ConnectionError] ->
+      "Outrigger.Nx.Backend (" <> Exception.message(error) <> ")"
+  end
+
+  @impl true
+  def to_batched(out, %T{} = t, opts) do
+    size = elem(out.shape, 0)
+    rows = elem(t.shape, 0)
+    {full, rest} = {div(rows, size), rem(rows, size)}
+    last = if rest != 0 and opts[:leftover] == :repeat, do: full, else: full - 1
+
+    Stream.map(0..last//1, fn
+      ^full ->
+        tail = Nx.slice_along_axis(t, full * size, rest)
+        Nx.concatenate([tail, Nx.slice_along_axis(t, 0, size - rest)])
+
+      index ->
+        Nx.slice_along_axis(t, index * size, size)
+    end)
+  end
+
+  @impl true
+  def backend_copy(t, Nx.Tensor, options), do: backend_copy(t, Nx.BinaryBackend, options)
+
+  # On its own server, a copy costs nothing until one of the two is written in place.
+  def backend_copy(%T{data: %{ref: ref}} = t, __MODULE__, options) do
+    server = DefaultServer.fetch!(options[:server])
+
+    if ref != nil and ref.server.counters == server.counters do
+      %{t | data: new(Outrigger.Program.snapshot(ref), options)}
+    else
+      from_binary(t, to_binary(t, Nx.size(t)), options)
+    end
+  end
+
+  def backend_copy(t, backend, options) do
+    backend.from_binary(t, to_binary(t, Nx.size(t)), options)
+  end
+
+  @impl true
+  def backend_transfer(%T{data: %{ref: ref} = data} = t, __MODULE__, options) do
+    server = DefaultServer.fetch!(options[:server])
+    mutable = options[:mutable] || false
+
+    cond do
+      ref == nil -> materialize(t, options)
+      ref.server.counters != server.counters -> move(t, __MODULE__, options)
+      true -> %{t | data: %{data | mutable: mutable}}
+    end
+  end
+
+  def backend_transfer(t, backend, options), do: move(t, backend, options)
+
+  defp move(t, backend, options) do
+    copy = backend_copy(t, backend, options)
+    backend_deallocate(t)
+    copy
+  end
+
+  @impl true
+  def backend_deallocate(%T{data: %{ref: nil}}), do: :ok
+
+  def backend_deallocate(%T{data: %{ref: ref}}) do
+    case Outrigger.await(ref) do
+      {:ok, _} ->
+        Outrigger.release(ref)
+
+      {:error, _gone} ->
+        :already_deallocated
+    end
+  end
+
+  @impl true
+  def to_pointer(_t, _opts), do: no_pointers("to_pointer/2")
+
+  @impl true
+  def from_pointer(_pointer, _type, _shape, _backend_options, _opts),
+    do: no_pointers("from_pointer/5")
+
+  defp no_pointers(function) do
+    raise ArgumentError,
+          "Nx.#{function} is not supported by Outrigger.Nx.Backend: tensors live in the memory of " <>
+            "another process"
+  end
+
+  ## Functions and blocks
+
+  @impl true
+  def reduce(out, t, acc, opts, fun) do
+    Compiler.apply_op(:reduce, out, [t, acc], [opts, fun])
+  end
+
+  @impl true
+  def window_reduce(out, t, acc, window, opts, fun) do
+    Compiler.apply_op(:window_reduce, out, [t, acc], [window, opts, fun])
+  end
+
+  @impl true
+  def block(struct, output, args, fun) do
+    cond do
+      not Lowering.native?(struct, args) -> Compiler.apply_block(struct, args, fun)
+      is_tuple(output) -> List.to_tuple(Eager.block(struct, Tuple.to_list(output), args))
+      true -> hd(Eager.block(struct, [output], args))
+    end
+  end
+
+  ## All other callbacks are one op
+
+  @defined [:init, :constant, :eye, :iota, :from_binary, :to_binary, :inspect, :to_batched] ++
+             [:backend_copy, :backend_transfer, :backend_deallocate, :to_pointer, :from_pointer] ++
+             [:reduce, :window_reduce, :block]
+
+  for {name, arity} <- Nx.Backend.behaviour_info(:callbacks), name not in @defined do
+    args = Macro.generate_arguments(arity - 1, __MODULE__)
+
+    @impl true
+    def unquote(name)(out, unquote_splicing(args)) do
+      Eager.run(unquote(name), out, unquote(args))
+    end
+  end
+end

@@ -1,0 +1,148 @@
+defmodule Outrigger.Nx.Compiler do
+  @moduledoc false
+  # Defns as prepared programs. What was compiled for a function and its arguments' templates is
+  # kept; a call is one frame.
+
+  alias Nx.Defn.{Composite, Evaluator}
+  alias Nx.Tensor, as: T
+  alias Outrigger.{Prepared, Program, Scope, Server}
+  alias Outrigger.Nx.{Backend, Cache, DefaultServer, Expression}
+
+  @options [:server, :servers, :max_concurrency, hooks: %{}, garbage_collect: false]
+
+  @enforce_keys [:ref, :program, :sources, :outputs]
+  defstruct [:ref, :program, :sources, :outputs]
+
+  @doc "A function of the arguments' lists, which gives the lists of results."
+  def compile(key, vars, fun, options) do
+    options = Keyword.validate!(options, @options)
+
+    case compiled(key, vars, fun, options[:hooks]) do
+      :callbacks -> evaluate(key, vars, fun, options)
+      compiled -> fn [params] -> [call(compiled, params, options)] end
+    end
+  end
+
+  defp compiled(key, vars, fun, hooks) do
+    templates = Enum.map(vars, &Composite.traverse(&1, [], fn t, acc -> {nil, [id(t) | acc]} end))
+
+    Cache.fetch({key, templates, Map.keys(hooks)}, fn ->
+      expr = fun.(vars)
+
+      with {program, sources} <- Expression.program(expr, hooks) do
+        outputs = Composite.traverse(expr, &%{Nx.to_template(&1) | donatable?: false})
+        ref = make_ref()
+        %__MODULE__{ref: ref, program: program, sources: sources, outputs: outputs}
+      end
+    end)
+  end
+
+  defp id(%T{type: type, shape: shape, names: names, vectorized_axes: axes}),
+    do: {type, shape, names, axes}
+
+  ## Calls
+
+  defp call(compiled, params, options) do
+    params = List.to_tuple(params)
+
+    sources =
+      for source <- compiled.sources do
+        case source do
+          {:argument, index} -> argument(elem(params, index).())
+          {:tensor, _} = tensor -> tensor
+        end
+      end
+
+    server = server(sources, options)
+    key = {compiled.ref, server.counters}
+    prepared = Cache.fetch(key, fn -> Prepared.new(server, compiled.program) end)
+    args = Enum.map(sources, &place(&1, server))
+    # The connection may be another one since.
+    results = Program.call(%{prepared | server: server}, args, [])
+    fill(compiled.outputs, results)
+  end
+
+  defp argument(%T{data: %Nx.Defn.Expr{}} = t) do
+    raise ArgumentError,
+          "cannot pass a tensor expression as argument to defn, got: #{inspect(t)}"
+  end
+
+  defp argument(%T{} = t) do
+    t = Nx.devectorize(t)
+
+    case Backend.source(t) do
+      {:number, number} -> {:number, number, t.type}
+      source -> source
+    end
+  end
+
+  defp server(sources, options) do
+    case options[:server] do
+      nil ->
+        case Enum.find(sources, &is_struct(&1, Outrigger.Tensor)) do
+          nil -> DefaultServer.fetch!(nil)
+          ref -> ref.server
+        end
+
+      server ->
+        DefaultServer.fetch!(server)
+    end
+  end
+
+  # A tensor of the expression itself: each daemon gets it once.
+  defp place({:tensor, tensor}, server) do
+    key = {:tensor, server.counters, Server.epoch!(server), tensor.type, tensor.shape, tensor.data}
+    Cache.fetch(key, fn -> Scope.outside(fn -> Backend.place({:upload, tensor}, server) end) end)
+  end
+
+  defp place(source, server), do: Backend.place(source, server)
+
+  # The common cases first: nothing to traverse.
+  defp fill(%T{} = out, [ref]), do: %{out | data: Backend.new(ref, [])}
+
+  defp fill(outputs, refs) do
+    {results, []} =
+      Composite.traverse(outputs, refs, fn out, [ref | rest] ->
+        {%{out | data: Backend.new(ref, [])}, rest}
+      end)
+
+    results
+  end
+
+  ## Functions of Elixir on the way
+
+  # Operation by operation, on the same backend.
+  defp evaluate(key, vars, fun, options) do
+    backend = {Backend, Keyword.take(options, [:server])}
+    evaluator_options = Keyword.take(options, [:hooks, :garbage_collect])
+
+    fn args ->
+      previous = Nx.default_backend(backend)
+
+      try do
+        Evaluator.__compile__(key, vars, fun, evaluator_options).(args)
+      after
+        Nx.default_backend(previous)
+      end
+    end
+  end
+
+  ## For the backend
+
+  @doc "A reduction with a function, as a program of its own."
+  def apply_op(op, out, tensors, rest) do
+    out = Nx.to_template(out)
+    jit(&apply(Nx.Defn.Expr, op, [out | Tuple.to_list(&1)] ++ rest), tensors)
+  end
+
+  @doc "A block by its definition, as a program of its own."
+  def apply_block(struct, args, fun) do
+    {tensors, options} = Enum.split_while(args, &is_struct(&1, T))
+    jit(&Nx.Defn.Expr.block(struct, Tuple.to_list(&1) ++ options, fun), tensors)
+  end
+
+  defp jit(fun, tensors) do
+    options = [compiler: Outrigger.Nx, on_conflict: :force, server: Backend.server(tensors, [])]
+    Nx.Defn.jit_apply(fun, [List.to_tuple(tensors)], options)
+  end
+end

@@ -1,0 +1,38 @@
+defmodule Outrigger.Nx.DefaultServer do
+  @moduledoc false
+  # The server of tensors for which none is named. It starts with the first of them, unless
+  # `config :outrigger_nx, server: MyApp.Compute` names one of the application's own.
+
+  alias Outrigger.Server
+
+  @name Outrigger.Nx.Default
+
+  @doc "The server that the options name, or the default one."
+  def fetch!(nil), do: default!()
+  def fetch!(server), do: Server.fetch!(server)
+
+  defp default! do
+    case Application.get_env(:outrigger_nx, :server, []) do
+      options when is_list(options) -> own!(options)
+      server -> Server.fetch!(server)
+    end
+  end
+
+  defp own!(options) do
+    Server.fetch!(@name)
+  rescue
+    Outrigger.ConnectionError -> start!(options)
+  end
+
+  defp start!(options) do
+    child = {Outrigger, Keyword.merge(options, name: @name)}
+
+    case DynamicSupervisor.start_child(Outrigger.Nx.Servers, child) do
+      {:ok, _pid} -> Server.fetch!(@name)
+      # Another process was faster.
+      {:error, {:already_started, _pid}} -> Server.fetch!(@name)
+      {:error, %{__exception__: true} = error} -> raise error
+      {:error, reason} -> raise "the Outrigger server cannot be started: #{inspect(reason)}"
+    end
+  end
+end

@@ -1,0 +1,234 @@
+defmodule Outrigger.Nx.Expression do
+  @moduledoc false
+  # A whole `Nx.Defn.Expr` as one program. Nodes that several others use are lowered once, in the
+  # scope in which they are visible to all of them; what only one branch of a cond needs is part of
+  # that branch.
+
+  alias Nx.Defn.{Composite, Expr, Tree}
+  alias Nx.Tensor, as: T
+  alias Outrigger.Nx.{Builder, Lowering, Types}
+
+  # A tensor in the expression travels with the program up to this size; a larger one is uploaded
+  # once and passed to each call.
+  @inline_bytes_max 256
+
+  @doc """
+  The program of a container of expressions, and where its parameters come from: `{:argument,
+  index}` or `{:tensor, tensor}`.
+
+  Gives `:callbacks` if there is a function of Elixir to call on the way, which no daemon can.
+  `hooks` are those of the compiler's options.
+  """
+  def program(expr, hooks) do
+    outputs = expr |> List.wrap() |> Composite.flatten_list() |> Enum.map(&Nx.devectorize/1)
+    state = %{params: :arguments, scope: Tree.scope_ids(List.to_tuple(outputs)), hooks: hooks}
+    {values, {_cache, builder}} = many(outputs, state, {%{}, %Builder{}})
+    Builder.program(builder, values)
+  catch
+    {__MODULE__, :callbacks} -> :callbacks
+  end
+
+  ## Nodes
+
+  # The accumulator is `{cache, builder}`; the cache knows the values of each node in scope, as a
+  # list: nodes with a tuple's type have several.
+  defp one(%T{data: %Expr{}} = t, state, acc) do
+    {[value], acc} = node(t, state, acc)
+    {value, acc}
+  end
+
+  defp many(list, state, acc), do: Enum.map_reduce(list, acc, &one(&1, state, &2))
+
+  defp node(%T{data: %Expr{op: :constant, args: [number]}, shape: {}} = t, _state, acc) do
+    {[Builder.constant(number, t.type)], acc}
+  end
+
+  defp node(%T{data: %Expr{id: id, op: op, args: args}} = t, state, {cache, b}) do
+    case cache do
+      %{^id => values} ->
+        {values, {cache, b}}
+
+      _ ->
+        {values, {cache, b}} = lower(op, args, t, state, {cache, b})
+        {values, {Map.put(cache, id, values), b}}
+    end
+  end
+
+  defp lower(:parameter, [index], t, %{params: :arguments}, {cache, b}) do
+    %{type: type, shape: shape} = Nx.devectorize(t)
+    {value, b} = Builder.parameter(b, {:argument, index}, type, shape)
+    {[value], {cache, b}}
+  end
+
+  defp lower(:parameter, [index], _t, %{params: params}, acc), do: {[elem(params, index)], acc}
+
+  defp lower(:tensor, [tensor], _t, _state, {cache, b}) do
+    tensor = Nx.devectorize(tensor)
+    %{type: type, shape: shape} = tensor
+    binary = tensor |> Nx.to_binary() |> Types.pack()
+
+    {value, b} =
+      if byte_size(binary) <= @inline_bytes_max do
+        attrs = [type: Types.wire(type), shape: Tuple.to_list(shape), data: {:bin, binary}]
+        Builder.emit(b, :from_binary, [], type, shape, attrs: attrs)
+      else
+        Builder.parameter(b, {:tensor, tensor}, type, shape)
+      end
+
+    {[value], {cache, b}}
+  end
+
+  defp lower(:metadata, [inner, _metadata], _t, state, acc), do: composite(inner, state, acc)
+
+  defp lower(:elem, [tuple, index], _t, state, acc) do
+    {values, acc} = node(tuple, state, acc)
+    {[Enum.fetch!(values, index)], acc}
+  end
+
+  # A hook that nobody listens to.
+  defp lower(:io_call, [inner, {:named, name, nil}, _template, _], _t, %{hooks: hooks} = state, acc)
+       when not is_map_key(hooks, name) do
+    composite(inner, state, acc)
+  end
+
+  defp lower(op, _args, _t, _state, _acc) when op in [:io_call, :runtime_call] do
+    throw({__MODULE__, :callbacks})
+  end
+
+  defp lower(:cond, [clauses, last], _t, state, acc), do: conditional(clauses, last, state, acc)
+
+  defp lower(:while, [initial, _arg, condition, body], _t, state, acc) do
+    {values, {cache, b}} = composite(initial, state, acc)
+    params = Enum.map(values, &{&1.type, &1.shape})
+    {test, b} = closed_region(b, params, condition, [condition], state)
+    {next, b} = closed_region(b, params, body, flat(body), state)
+    {results, b} = Builder.emit_many(b, :while, values, params, regions: [test, next])
+    {results, {cache, b}}
+  end
+
+  defp lower(:block, [struct, args, default, _fun], _t, state, acc) do
+    {tensors, options} = Enum.split_while(args, &is_struct(&1, T))
+    {values, {cache, b}} = many(tensors, state, acc)
+
+    {results, b} =
+      if Lowering.native?(struct, tensors) do
+        Lowering.block(b, struct, flat(default), values ++ options)
+      else
+        state = %{state | params: List.to_tuple(values), scope: scope(default)}
+        {results, {_cache, b}} = composite(default, state, {%{}, b})
+        {results, b}
+      end
+
+    {results, {cache, b}}
+  end
+
+  defp lower(op, args, t, state, acc) do
+    {args, {cache, b}} = Enum.map_reduce(args, acc, &argument(&1, t, state, &2))
+    {value, b} = Lowering.lower(b, op, Nx.devectorize(t), args)
+    {[value], {cache, b}}
+  end
+
+  # The function of a reduction: a region that sees nothing from outside.
+  defp argument(%T{data: %Expr{op: :fun, args: [params, body, _mfa]}}, t, state, {cache, b}) do
+    params = for %T{} = param <- params, do: {param.type, param.shape}
+    constants = b.constants
+    {region, b} = closed_region(%{b | constants: %{}}, params, body, [body], state, t.type)
+    {region, {cache, %{b | constants: constants}}}
+  end
+
+  defp argument(%T{} = t, _op, state, acc), do: one(t, state, acc)
+
+  defp argument([%T{} | _] = list, op, state, acc),
+    do: Enum.map_reduce(list, acc, &argument(&1, op, state, &2))
+
+  # Starts of a slice: integers and tensors.
+  defp argument([first | _] = list, op, state, acc) when is_integer(first),
+    do: Enum.map_reduce(list, acc, &argument(&1, op, state, &2))
+
+  defp argument(other, _op, _state, acc), do: {other, acc}
+
+  ## Composites and scopes
+
+  defp flat(composite), do: Composite.flatten_list([composite])
+  defp composite(container, state, acc), do: many_nodes(flat(container), state, acc)
+
+  # An element may stand for a node with several values.
+  defp many_nodes(list, state, acc) do
+    {values, acc} = Enum.map_reduce(list, acc, &node(&1, state, &2))
+    {Enum.concat(values), acc}
+  end
+
+  defp scope(composite), do: Tree.scope_ids(composite)
+
+  # Its body uses its parameters and nothing else.
+  defp closed_region(b, params, expr, outputs, state, type \\ nil) do
+    Builder.region(b, params, fn b, values ->
+      state = %{state | params: List.to_tuple(values), scope: scope(expr)}
+      {values, {_cache, b}} = many_nodes(outputs, state, {%{}, b})
+      Enum.map_reduce(values, b, &Builder.cast(&2, &1, type || &1.type))
+    end)
+  end
+
+  ## Conditions
+
+  # Only the first predicate is computed for sure; the others are part of what comes else.
+  defp conditional([{pred, body} | rest], last, state, acc) do
+    {pred, acc} = one(pred, state, acc)
+    {cache, b} = outer(List.to_tuple([body, last | rest]), state, acc)
+    otherwise = List.to_tuple([last | rest])
+    results = for t <- flat(last), t = Nx.devectorize(t), do: {t.type, t.shape}
+
+    {on_true, b} = branch(b, cache, state, body, results, &composite(body, &1, &2))
+
+    {on_false, b} =
+      branch(b, cache, state, otherwise, results, fn state, acc ->
+        if rest == [],
+          do: composite(last, state, acc),
+          else: conditional(rest, last, state, acc)
+      end)
+
+    {values, b} = Builder.emit_many(b, :cond, [pred], results, regions: [on_true, on_false])
+    {values, {cache, b}}
+  end
+
+  defp branch(b, cache, state, expr, results, fun) do
+    Builder.region(b, [], fn b, [] ->
+      state = %{state | scope: Tree.scope_ids(expr, state.scope)}
+      {values, {_cache, b}} = fun.(state, {cache, b})
+
+      values
+      |> Enum.zip(results)
+      |> Enum.map_reduce(b, fn {value, {type, _}}, b -> Builder.cast(b, value, type) end)
+    end)
+  end
+
+  # What belongs to this scope and is used in a branch comes before the cond.
+  defp outer(exprs, state, acc) do
+    {_seen, acc} = exprs |> flat() |> Enum.reduce({%{}, acc}, &outer_node(&1, state, &2))
+    acc
+  end
+
+  defp outer_node(%T{data: %Expr{op: :constant}}, _state, acc), do: acc
+
+  defp outer_node(%T{data: %Expr{id: id}} = t, state, {seen, {cache, _} = acc}) do
+    cond do
+      is_map_key(seen, id) or is_map_key(cache, id) ->
+        {seen, acc}
+
+      is_map_key(state.scope, id) ->
+        {_values, acc} = node(t, state, acc)
+        {Map.put(seen, id, true), acc}
+
+      true ->
+        {_t, acc} =
+          Tree.apply_args(t, :scope, {Map.put(seen, id, true), acc}, fn arg, acc ->
+            {arg, outer_node(arg, state, acc)}
+          end)
+
+        acc
+    end
+  end
+
+  # Options of a block.
+  defp outer_node(_other, _state, acc), do: acc
+end

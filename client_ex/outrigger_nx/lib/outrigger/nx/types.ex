@@ -1,0 +1,78 @@
+defmodule Outrigger.Nx.Types do
+  @moduledoc false
+  # Nx's types and numbers in the protocol's words.
+
+  @types for {kind, sizes} <- [
+               u: [2, 4, 8, 16, 32, 64],
+               s: [2, 4, 8, 16, 32, 64],
+               f: [8, 16, 32, 64],
+               bf: [16],
+               c: [64, 128]
+             ],
+             size <- sizes,
+             do: {{kind, size}, "#{kind}#{size}"}
+
+  @doc "The wire's name of an Nx type."
+  @spec wire(Nx.Type.t()) :: String.t()
+  for {type, name} <- [{{:f8_e4m3fn, 8}, "f8_e4m3fn"} | @types] do
+    def wire(unquote(type)), do: unquote(name)
+  end
+
+  @doc "The type as the core client names it."
+  def atom(type), do: type |> wire() |> String.to_atom()
+
+  @doc """
+  The attributes of a `constant`, or nil where its number cannot be told exactly: then the scalar's
+  bytes have to be sent. Nx rounds to its narrow floats in its own way, and complex numbers are no
+  numbers of the protocol.
+  """
+  def number(n, {kind, size}) when is_integer(n) and kind in [:u, :s], do: wrap(n, kind, size)
+  def number(n, {:f, size}) when size >= 32 and is_number(n), do: n
+  def number(n, {:f, size}) when size >= 32 and n in [:nan, :infinity, :neg_infinity], do: n
+  def number(_n, _type), do: nil
+
+  # Nx's integer constants wrap around as its binaries do.
+  defp wrap(n, :u, size) do
+    <<n::unsigned-size(size)>> = <<n::size(size)>>
+    n
+  end
+
+  defp wrap(n, :s, size) do
+    <<n::signed-size(size)>> = <<n::size(size)>>
+    n
+  end
+
+  @doc "The number as a scalar of the type holds it: wrapped around, or rounded."
+  def hold(n, {:f, 64}) when is_float(n), do: n
+  def hold(n, {:s, 32}) when n in -0x80000000..0x7FFFFFFF, do: n
+
+  def hold(n, {:f, 32}) when is_float(n) do
+    case <<n::float-32>> do
+      <<rounded::float-32>> -> rounded
+      _overflow -> if n > 0, do: :infinity, else: :neg_infinity
+    end
+  end
+
+  def hold(n, type) do
+    bits(n, type) |> Nx.from_binary(type, backend: Nx.BinaryBackend) |> Nx.squeeze() |> Nx.to_number()
+  end
+
+  @doc "A scalar's bits."
+  def bits(number, type) do
+    Nx.BinaryBackend.constant(%Nx.Tensor{type: type, shape: {}, names: []}, number, [])
+    |> Nx.BinaryBackend.to_binary(1)
+  end
+
+  @doc "A scalar's bytes, as the wire has them."
+  def bytes(number, type), do: number |> bits(type) |> pack()
+
+  @doc "Elements of fewer than 8 bits end within a byte: zeros follow."
+  def pack(bits) when is_binary(bits), do: bits
+  def pack(bits), do: <<bits::bitstring, 0::size(8 - rem(bit_size(bits), 8))>>
+
+  @doc "The bits of `count` elements, without what follows them in the last byte."
+  def unpack(bytes, {_, size}, count) do
+    <<bits::bitstring-size(count * size), _::bitstring>> = bytes
+    bits
+  end
+end

@@ -1,0 +1,201 @@
+defmodule Outrigger.Nx.CompilerTest do
+  use ExUnit.Case, async: true
+  import Nx.Defn
+
+  setup do
+    Nx.Defn.default_options(compiler: Outrigger.Nx)
+    :ok
+  end
+
+  defp list(t), do: Nx.to_list(t)
+
+  defn factorial(n) do
+    {_, product} =
+      while {n, product = 1}, n > 1 do
+        {n - 1, product * n}
+      end
+
+    product
+  end
+
+  defn branches(x) do
+    double = x * 2
+
+    cond do
+      Nx.sum(x) > 100 -> double + 1
+      Nx.sum(x) > 10 -> double * 10
+      Nx.sum(x) > 5 -> Nx.as_type(x, :s32)
+      true -> Nx.sum(double) + x
+    end
+  end
+
+  defn nested(x) do
+    {x, _} =
+      while {x, i = 0}, i < 3 do
+        x = if Nx.remainder(i, 2) == 0, do: x + branches(x), else: x - 1
+        {x, i + 1}
+      end
+
+    x
+  end
+
+  defn containers(%{a: a, b: {b, c}}), do: {a + b, %{c: c, d: {a, a}}}
+
+  defn reduction(x), do: Nx.reduce(x, 0, [axes: [0]], fn a, b -> Nx.max(a, b) + 1 end)
+
+  defn puts(t, n) do
+    {t, _} =
+      while {t, i = 0}, i < n do
+        {Nx.indexed_put(t, Nx.new_axis(i, 0), i), i + 1}
+      end
+
+    t
+  end
+
+  defn hooked(x), do: hook(x + 1, :after_add) * 2
+
+  deftransform calls_back(x), do: Nx.runtime_call(x, x, &__MODULE__.twice/2)
+  def twice(x, _options), do: Nx.multiply(x, 2)
+
+  test "loops" do
+    assert Nx.to_number(factorial(5)) == 120
+  end
+
+  test "conditions: the first that holds, and what they share" do
+    assert list(branches(Nx.tensor([100, 1]))) == [201, 3]
+    assert list(branches(Nx.tensor([10, 1]))) == [200, 20]
+    assert list(branches(Nx.tensor([5, 1]))) == [5, 1]
+    assert list(branches(Nx.tensor([1, 1]))) == [5, 5]
+  end
+
+  test "the same as the evaluator: conditions in loops" do
+    for x <- [[1, 1], [3, 4], [50, 60]] do
+      expected = Nx.Defn.jit(&nested/1, compiler: Nx.Defn.Evaluator).(Nx.tensor(x))
+      assert list(nested(Nx.tensor(x))) == list(expected)
+    end
+  end
+
+  test "containers, and one tensor in several places" do
+    {sum, rest} = containers(%{a: Nx.tensor([1, 2]), b: {10, Nx.tensor(3.5)}})
+    assert list(sum) == [11, 12]
+    assert Nx.to_number(rest.c) == 3.5
+    {one, two} = rest.d
+    Nx.backend_deallocate(one)
+    assert list(two) == [1, 2]
+  end
+
+  test "results that are arguments or constants" do
+    assert list(Nx.Defn.jit(&Function.identity/1).(Nx.tensor([1, 2]))) == [1, 2]
+    assert Nx.to_number(Nx.Defn.jit(fn _ -> 3 end).(Nx.tensor(1))) == 3
+    assert list(Nx.Defn.jit(fn -> Nx.iota({3}) end).()) == [0, 1, 2]
+    {} = Nx.Defn.jit(fn _ -> {} end).(Nx.tensor(1))
+  end
+
+  test "tensors of the expression itself, small and large" do
+    small = Nx.tensor([1, 2, 3], backend: Nx.BinaryBackend)
+    large = Nx.iota({10_000}, backend: Nx.BinaryBackend)
+    fun = Nx.Defn.jit(fn x -> {Nx.add(small, x), Nx.sum(Nx.add(large, x))} end)
+
+    for x <- [1, 2] do
+      {a, b} = fun.(x)
+      assert list(a) == [1 + x, 2 + x, 3 + x]
+      assert Nx.to_number(b) == 49_995_000 + 10_000 * x
+    end
+  end
+
+  test "vectorized arguments" do
+    x = Nx.tensor([[1, 2], [3, 4]]) |> Nx.vectorize(:rows)
+    sum = Nx.Defn.jit(&Nx.sum/1).(x)
+    assert sum.vectorized_axes == [rows: 2]
+    assert sum |> Nx.devectorize() |> list() == [3, 7]
+  end
+
+  test "hooks that nobody listens to cost nothing; others are called" do
+    assert Nx.to_number(hooked(1)) == 4
+    me = self()
+    hooks = %{after_add: &send(me, {:hooked, Nx.to_number(&1)})}
+    assert Nx.to_number(Nx.Defn.jit(&hooked/1, hooks: hooks).(1)) == 4
+    assert_received {:hooked, 2}
+  end
+
+  test "functions of Elixir on the way" do
+    assert list(Nx.Defn.jit(&calls_back/1).(Nx.tensor([1, 2]))) == [2, 4]
+  end
+
+  test "what was compiled is used again, and the cache is bounded" do
+    me = self()
+
+    fun = fn x ->
+      send(me, :traced)
+      Nx.add(x, 1)
+    end
+
+    jitted = Nx.Defn.jit(fun)
+    for x <- 1..3, do: assert(Nx.to_number(jitted.(x)) == x + 1)
+    assert_received :traced
+    refute_received :traced
+    assert list(jitted.(Nx.tensor([1, 2]))) == [2, 3]
+    assert_received :traced
+    %{size: size, max: max} = Outrigger.Nx.Cache.stats()
+    assert size <= max + 8
+  end
+
+  test "a loop over a large tensor updates it in place" do
+    steps = 2_000
+
+    time = fn size ->
+      t = Nx.broadcast(Nx.tensor(0, type: :s32), {size})
+      Nx.to_binary(puts(t, 1)[0])
+
+      Enum.min(
+        for _ <- 1..3 do
+          {us, _} = :timer.tc(fn -> Nx.to_number(puts(t, steps)[steps - 1]) end)
+          us
+        end
+      )
+    end
+
+    small = time.(10_000)
+    large = time.(10_000_000)
+    # One copy of the argument, 40 MB, is all that the large one may cost more: not 2,000.
+    assert large < small + 400_000, "10⁴: #{small} µs, 10⁷: #{large} µs"
+  end
+
+  test "compiling 2,000 nodes is quick" do
+    fun = fn x -> Enum.reduce(1..1_000, x, fn i, x -> Nx.sin(Nx.multiply(x, i)) end) end
+    x = Nx.tensor([1.0, 2.0])
+    {us, _} = :timer.tc(fn -> Nx.Defn.jit(fun).(x) end)
+    # The figure is in bench/; here only that nothing is quadratic.
+    assert us < 2_000_000
+  end
+
+  test "many clauses nest, too many are refused" do
+    chain = fn count ->
+      fn x ->
+        clauses = for i <- 1..count, do: {Nx.equal(x, i), Nx.tensor(i * 10)}
+        Nx.Defn.Expr.cond(clauses, Nx.tensor(-1))
+      end
+    end
+
+    jit = fn count -> Nx.Defn.jit(chain.(count)) end
+
+    Nx.with_default_backend(Nx.BinaryBackend, fn ->
+      assert Nx.to_number(jit.(50).(Nx.tensor(47))) == 470
+      assert_raise ArgumentError, ~r/nest deeper/, fn -> jit.(70).(Nx.tensor(3)) end
+    end)
+  end
+
+  test "the errors of the daemon name the operation" do
+    result = Nx.Defn.jit(&Nx.take/2).(Nx.tensor([1, 2]), Nx.tensor([7]))
+    assert_raise Outrigger.Error, ~r/take.*7/, fn -> Nx.to_binary(result) end
+  end
+
+  test "options" do
+    assert_raise ArgumentError, ~r/unknown keys/, fn ->
+      Nx.Defn.jit(&Nx.add/2, sever: :x).(1, 2)
+    end
+
+    assert [[server: :a], [server: :b]] = Outrigger.Nx.__partitions_options__(servers: [:a, :b])
+    assert {Outrigger.Nx.Backend, [server: :a]} = Outrigger.Nx.__to_backend__(server: :a)
+  end
+end

@@ -1,0 +1,133 @@
+defmodule Outrigger.Nx.Conformance do
+  @moduledoc false
+  # Runs Nx's and EXLA's own tests against this package: their files are read from NX_PATH, and
+  # none of them is copied.
+
+  @nx System.get_env("NX_PATH")
+
+  @doc "Where Nx's checkout is, or nil."
+  def nx, do: @nx && Path.expand(@nx)
+
+  @doc "Loads what Nx's own tests use."
+  def load_support do
+    for file <- ~w(helpers nx_case container backends distributed_servings) do
+      path = Path.join(nx(), "test/support/#{file}.ex")
+      if File.exists?(path), do: Code.require_file(path)
+    end
+
+    :ok
+  end
+
+  @doc "Defines the test modules of one of Nx's files."
+  def nx_suite(file), do: compile(Path.join(nx(), "test/#{file}"), & &1)
+
+  @doc "The same of EXLA's, with this compiler and backend in the place of EXLA's."
+  def exla_suite(file) do
+    compile(Path.join(nx(), "../exla/test/exla/#{file}"), fn source ->
+      source
+      |> String.replace("EXLA.Backend", "Outrigger.Nx.Backend")
+      |> String.replace("compiler: EXLA", "compiler: Outrigger.Nx")
+      |> String.replace(~r/, precision: :(highest|default)/, "")
+    end)
+  end
+
+  # Tensors in module attributes have to be values of Elixir. And `==` of Nx's tests compares
+  # structs, which are handles here: it gets a meaning for tensors.
+  defp compile(path, fun) do
+    path = Path.expand(path)
+
+    if File.exists?(path) do
+      source =
+        path
+        |> File.read!()
+        |> fun.()
+        |> String.replace(
+          ~r/^(defmodule \S+ do\n  use [\w.]*Case.*)$/m,
+          "\\1\n  import Kernel, except: [==: 2]\n  import Outrigger.Nx.TensorEquality",
+          global: false
+        )
+
+      Nx.with_default_backend(Nx.BinaryBackend, fn -> Code.compile_string(source, path) end)
+    else
+      IO.puts("conformance: #{path} is not there, so it did not run")
+    end
+
+    :ok
+  end
+
+  @doc "What is excluded, in the form that ExUnit takes."
+  def excluded(exclusions), do: for({test, _reason} <- exclusions, do: {:test, test})
+end
+
+defmodule Outrigger.Nx.TensorEquality do
+  @moduledoc false
+  # `==` for terms with tensors in them: the elements count, not the handles.
+
+  defmacro left == right do
+    cond do
+      __CALLER__.context != nil -> quote(do: Kernel.==(unquote(left), unquote(right)))
+      Nx.Defn.Compiler.defn?() -> quote(do: Nx.Defn.Kernel.==(unquote(left), unquote(right)))
+      true -> quote(do: unquote(__MODULE__).equal?(unquote(left), unquote(right)))
+    end
+  end
+
+  def equal?(left, right), do: Kernel.==(values(left), values(right))
+
+  defp values(%Nx.Tensor{data: %Outrigger.Nx.Backend{}} = t),
+    do: Nx.backend_copy(t, Nx.BinaryBackend)
+
+  defp values(%Nx.Tensor{} = t), do: t
+  defp values(%module{} = s), do: {module, s |> Map.from_struct() |> values()}
+  defp values(%{} = map), do: Map.new(map, fn {key, value} -> {key, values(value)} end)
+  defp values([head | tail]), do: [values(head) | values(tail)]
+  defp values(tuple) when is_tuple(tuple), do: tuple |> Tuple.to_list() |> values()
+  defp values(other), do: other
+end
+
+defmodule Outrigger.Nx.ConformanceReport do
+  @moduledoc false
+  # An ExUnit formatter that counts by module, and writes the table of CONFORMANCE.md to the file
+  # that OUTRIGGER_CONFORMANCE names.
+
+  use GenServer
+
+  @impl true
+  def init(_options), do: {:ok, %{}}
+
+  @impl true
+  def handle_cast({:test_finished, %ExUnit.Test{module: module, state: state}}, counts) do
+    kind =
+      case state do
+        nil -> :passed
+        {:failed, _} -> :failed
+        {:invalid, _} -> :failed
+        {:excluded, _} -> :excluded
+        {:skipped, _} -> :excluded
+      end
+
+    {:noreply, Map.update(counts, {module, kind}, 1, &(&1 + 1))}
+  end
+
+  def handle_cast({:suite_finished, _times}, counts) do
+    case System.get_env("OUTRIGGER_CONFORMANCE") do
+      path when path in [nil, ""] -> :ok
+      path -> File.write!(path, table(counts))
+    end
+
+    {:noreply, counts}
+  end
+
+  def handle_cast(_event, counts), do: {:noreply, counts}
+
+  defp table(counts) do
+    modules = counts |> Map.keys() |> Enum.map(&elem(&1, 0)) |> Enum.uniq() |> Enum.sort()
+
+    rows =
+      for module <- modules do
+        numbers = for kind <- [:passed, :failed, :excluded], do: counts[{module, kind}] || 0
+        "| `#{inspect(module)}` | #{Enum.join(numbers, " | ")} |\n"
+      end
+
+    ["| suite | passed | failed | excluded |\n|---|---|---|---|\n" | rows]
+  end
+end

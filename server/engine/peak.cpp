@@ -1,0 +1,366 @@
+#include "engine/peak.hpp"
+
+#include <algorithm>
+#include <optional>
+
+#include "engine/plan.hpp"
+
+namespace outrigger::engine {
+namespace {
+
+std::uint64_t bytes_of(const TensorType& type) {
+  return Memory::capacity_of(static_cast<std::size_t>(byte_count(type)));
+}
+
+bool contains(const Slots& slots, Slot slot) {
+  return std::find(slots.begin(), slots.end(), slot) != slots.end();
+}
+
+class PeakMeter {
+ public:
+  PeakMeter(const Plan& plan, const std::vector<ArgumentLayout>& layouts, int threads)
+      : plan_(plan), threads_(threads), values_(plan.types.size()) {
+    for (Slot slot = 0; slot < values_.size(); ++slot) values_[slot].root = slot;
+    peak_.argument_copies.assign(plan.main.params.size(), 0);
+    for (std::size_t i = 0; i < plan.main.params.size(); ++i) {
+      Value& value = values_[plan.main.params[i]];
+      value.argument = i;
+      value.plain = layouts[i].plain;
+      value.may_be_shared = !layouts[i].apart;
+      value.users = 1;
+    }
+    for (const auto& [slot, scalar] : plan.constants) values_[slot].plain = true;
+  }
+
+  Peak run() {
+    block(plan_.main);
+    for (const Slot slot : plan_.main.outputs) result(slot);
+    return std::move(peak_);
+  }
+
+ private:
+  /// What a slot holds. Views count as users of their root, whose bytes go when nobody uses it.
+  struct Value {
+    Slot root = 0;
+    std::uint64_t buffer = 0;  ///< bytes of its buffer
+    std::uint64_t held = 0;    ///< those, and of older ones that views may still hold
+    std::uint32_t users = 0;
+    bool plain = false;          ///< known to be in C order
+    bool may_be_shared = false;  ///< an argument whose buffer another argument may have too
+    bool watched = false;        ///< a view of it has been made since it was last written
+    std::optional<Slot> target;  ///< of a mutable view: what a write to it changes
+    std::optional<std::size_t> argument;  ///< its position
+  };
+
+  Value& root_of(Slot slot) { return values_[values_[slot].root]; }
+
+  void grow(std::uint64_t bytes) {
+    now_ = saturating_add(now_, bytes);
+    peak_.bytes = std::max(peak_.bytes, now_);
+  }
+
+  void touch(std::uint64_t bytes) {
+    peak_.bytes = std::max(peak_.bytes, saturating_add(now_, bytes));
+  }
+
+  void hold(Slot slot, std::uint64_t bytes, bool plain = true) {
+    Value value;
+    value.root = slot;
+    value.buffer = bytes;
+    value.held = bytes;
+    value.users = 1;
+    value.plain = plain;
+    values_[slot] = value;
+    grow(bytes);
+  }
+
+  void share(Slot slot, Slot with, bool plain) {
+    Value value;
+    value.root = values_[with].root;
+    value.plain = plain;
+    values_[slot] = value;
+    ++root_of(slot).users;
+  }
+
+  void drop(Slot slot) {
+    Value& root = root_of(slot);
+    if (root.users == 0 || --root.users > 0) return;
+    now_ -= root.held;
+    root.held = 0;
+  }
+
+  /// Whether the step may take over the operand's memory for a result of that size.
+  bool donates(const Step& step, std::size_t position, std::uint64_t bytes) const {
+    const Slot slot = step.in[position];
+    const Value& value = values_[slot];
+    return position < 64 && (step.dies >> position & 1) != 0 && value.root == slot && value.plain &&
+           value.users == 1 && value.held == bytes && bytes > 0;
+  }
+
+  void take_or_hold(const Step& step, std::size_t position, Slot out) {
+    const std::uint64_t bytes = bytes_of(plan_.types[out]);
+    if (donates(step, position, bytes)) {
+      share(out, step.in[position], true);
+    } else {
+      hold(out, bytes);
+    }
+  }
+
+  /// Somebody else sees the value's buffer from now on.
+  void watch(Slot slot) {
+    root_of(slot).watched = true;
+    if (!root_of(slot).may_be_shared) return;
+    for (const Slot argument : plan_.main.params) {
+      if (values_[argument].may_be_shared) values_[argument].watched = true;
+    }
+  }
+
+  /// A write in place copies what others still see.
+  void write(Slot slot) {
+    while (values_[slot].target) slot = *values_[slot].target;
+    Value& root = root_of(slot);
+    const bool copies = root.watched || values_[slot].root != slot;
+    root.watched = false;
+    if (root.argument) {
+      if (copies) ++peak_.argument_copies[*root.argument];
+      if (values_[slot].root != slot) grow(bytes_of(plan_.types[slot]));
+      return;
+    }
+    if (!copies && root.held > 0) return;
+    root.buffer = std::max(root.buffer, bytes_of(plan_.types[slot]));
+    root.held = saturating_add(root.held, root.buffer);
+    grow(root.buffer);
+  }
+
+  void block(const StepBlock& block) {
+    for (const Step& step : block.steps) {
+      this->step(step);
+      for (const Slot slot : step.dead) drop(slot);
+    }
+  }
+
+  void step(const Step& step) {
+    switch (step.kind) {
+      case Step::Kind::pass:
+        return pass(step);
+      case Step::Kind::view:
+        return view(step);
+      case Step::Kind::constant:
+        return hold(step.out[0], 0, false);
+      case Step::Kind::update:
+        if (step.in_place) {
+          write(step.in[0]);
+        } else {
+          take_or_hold(step, 0, step.out[0]);
+        }
+        return scratch(step);
+      case Step::Kind::compute:
+        for (const Slot slot : step.out) hold(slot, bytes_of(plan_.types[slot]));
+        return scratch(step);
+      case Step::Kind::fold:
+        return fold(step);
+      case Step::Kind::loop:
+        return loop(step);
+      case Step::Kind::branch:
+        return branch(step);
+    }
+  }
+
+  void fold(const Step& step) {
+    const TensorType& from = plan_.types[step.in[0]];
+    hold(step.out[0], bytes_of(step.types[0]));
+    if (!step.lifted) return fold_elements(step);
+    if (step.row->name == "map") return;
+    static const Attrs none;
+    const auto windows = ops::fold_windows(
+        *step.row, from.shape, ops::AttrView(step.attrs == nullptr ? none : *step.attrs));
+    if (windows) touch(ops::fold_scratch(*step.lifted, *windows, threads_));
+  }
+
+  /// The region is carried out with views of an element and of the accumulator.
+  void fold_elements(const Step& step) {
+    const StepBlock& region = step.regions[0];
+    for (const Slot slot : region.params) hold(slot, bytes_of(plan_.types[slot]));
+    block(region);
+    const Slot output = region.outputs[0];
+    // The next accumulator stays beside the one before.
+    touch(root_of(output).buffer);
+    if (made_in(region, output)) drop(output);
+    for (const Slot slot : region.params) release(slot);
+  }
+
+  /// The op's temporaries, which end with it.
+  void scratch(const Step& step) {
+    if (step.row->scratch == nullptr) return;
+    static const Attrs none;
+    const bool update = step.kind == Step::Kind::update;
+    boost::container::small_vector<ops::ScratchOperand, 4> in;
+    for (std::size_t i = 0; i < step.in.size(); ++i) {
+      const bool target = update && i == 0;
+      in.push_back({&plan_.types[step.in[i]],
+                    values_[step.in[i]].plain || (target && !step.in_place),
+                    update && !target && may_overlap(step.in[i], step.in[0])});
+    }
+    touch(step.row->scratch({std::span(in.data(), in.size()),
+                             std::span(step.types.data(), step.types.size()),
+                             ops::AttrView(step.attrs == nullptr ? none : *step.attrs), threads_}));
+  }
+
+  void view(const Step& step) {
+    const Slot in = step.in[0];
+    const Slot out = step.out[0];
+    if (step.in_place) {
+      if (!values_[in].plain && !root_of(in).argument) write(in);
+      share(out, in, false);
+      values_[out].target = in;
+      return;
+    }
+    if (step.row->keeps_order && !values_[in].plain) {
+      // It becomes a copy where the layout demands it, and keeps the root's memory where not.
+      return hold(out, std::max(bytes_of(plan_.types[out]), root_of(in).buffer), false);
+    }
+    share(out, in, step.row->keeps_order && values_[in].plain);
+    watch(in);
+  }
+
+  void pass(const Step& step) {
+    std::uint64_t taken = 0;
+    for (std::size_t o = 0; o < step.fresh_outputs; ++o) {
+      const std::uint64_t bytes = bytes_of(step.types[o]);
+      const auto fits = [&](std::size_t donor) {
+        return (taken >> donor & 1) == 0 && donates(step, donor, bytes) &&
+               may_donate(step, donor, plan_.types[step.in[donor]], o);
+      };
+      std::size_t donor = 0;
+      while (donor < step.in.size() && !fits(donor)) ++donor;
+      if (donor < step.in.size()) {
+        taken |= std::uint64_t{1} << donor;
+        share(step.out[o], step.in[donor], true);
+      } else {
+        hold(step.out[o], bytes);
+      }
+    }
+    for (std::size_t o = step.fresh_outputs; o < step.out.size(); ++o) write(step.out[o]);
+    if (step.in_place) touch(copied_inputs(step));
+  }
+
+  /// Whether two values may lie in the same buffer.
+  bool may_overlap(Slot a, Slot b) {
+    if (values_[a].root == values_[b].root) return true;
+    return root_of(a).may_be_shared && root_of(b).may_be_shared;
+  }
+
+  /// A pass copies inputs that overlap its target in another layout.
+  std::uint64_t copied_inputs(const Step& step) {
+    std::uint64_t bytes = 0;
+    for (const Slot in : step.in) {
+      if (contains(step.out, in)) continue;
+      const bool overlaps = std::any_of(step.out.begin(), step.out.end(),
+                                        [&](Slot out) { return may_overlap(in, out); });
+      if (overlaps) bytes = saturating_add(bytes, bytes_of(plan_.types[in]));
+    }
+    return bytes;
+  }
+
+  /// Slots that a region's steps make; its other outputs are captured or its parameters.
+  static bool made_in(const StepBlock& region, Slot slot) {
+    return std::any_of(region.steps.begin(), region.steps.end(), [slot](const Step& step) {
+      const auto fresh = step.out.begin() + static_cast<std::ptrdiff_t>(fresh_outputs(step));
+      return std::find(step.out.begin(), fresh, slot) != fresh;
+    });
+  }
+
+  void loop(const Step& step) {
+    // The carried values are the loop's own from the first turn on; each turn's results come beside
+    // them. A carried value may be a view of something larger, and need not be in C order: both are
+    // known after a turn, and the turn is followed again until nothing new is found.
+    const StepBlock& body = step.regions[1];
+    std::vector<std::uint64_t> carried;
+    std::vector<bool> plain;
+    for (std::size_t i = 0; i < body.params.size(); ++i) {
+      const std::uint64_t bytes = bytes_of(plan_.types[body.params[i]]);
+      carried.push_back(std::max(bytes, root_of(step.in[i]).buffer));
+      plain.push_back(values_[step.in[i]].plain);
+      if (donates(step, i, bytes)) {
+        release(step.in[i]);
+      } else {
+        watch(step.in[i]);
+      }
+    }
+    while (turn(step, carried, plain)) {
+    }
+    for (std::size_t i = 0; i < step.out.size(); ++i) hold(step.out[i], carried[i], plain[i]);
+  }
+
+  /// One turn with the carried values as assumed. True if its outputs were more than that.
+  bool turn(const Step& step, std::vector<std::uint64_t>& carried, std::vector<bool>& plain) {
+    const StepBlock& condition = step.regions[0];
+    const StepBlock& body = step.regions[1];
+    for (std::size_t i = 0; i < body.params.size(); ++i) hold(body.params[i], carried[i], plain[i]);
+    block(condition);
+    for (const Slot slot : condition.outputs) {
+      if (made_in(condition, slot)) drop(slot);
+    }
+    block(body);
+    bool more = false;
+    for (std::size_t i = 0; i < body.outputs.size(); ++i) {
+      const Value& value = values_[body.outputs[i]];
+      const std::uint64_t buffer = root_of(body.outputs[i]).buffer;
+      more = more || buffer > carried[i] || (plain[i] && !value.plain);
+      carried[i] = std::max(carried[i], buffer);
+      plain[i] = plain[i] && value.plain;
+      watch(body.outputs[i]);
+    }
+    for (const Slot slot : body.outputs) {
+      if (made_in(body, slot)) drop(slot);
+    }
+    for (const Slot slot : body.params) release(slot);
+    return more;
+  }
+
+  void release(Slot slot) {
+    now_ -= values_[slot].held;
+    values_[slot].held = 0;
+    values_[slot].users = 0;
+  }
+
+  void branch(const Step& step) {
+    std::vector<std::uint64_t> buffers;
+    std::vector<bool> plain;
+    for (const Slot slot : step.out) buffers.push_back(bytes_of(plan_.types[slot]));
+    plain.assign(step.out.size(), true);
+    for (const StepBlock& region : step.regions) {
+      block(region);
+      for (std::size_t i = 0; i < region.outputs.size(); ++i) {
+        buffers[i] = std::max(buffers[i], root_of(region.outputs[i]).buffer);
+        plain[i] = plain[i] && values_[region.outputs[i]].plain;
+        watch(region.outputs[i]);
+      }
+      for (const Slot slot : region.outputs) {
+        if (made_in(region, slot)) drop(slot);
+      }
+    }
+    for (std::size_t i = 0; i < step.out.size(); ++i) hold(step.out[i], buffers[i], plain[i]);
+  }
+
+  /// A result that is a view of something much larger becomes a copy while all is still there.
+  void result(Slot slot) {
+    const std::uint64_t buffer = root_of(slot).buffer;
+    const auto needed = static_cast<std::uint64_t>(byte_count(plan_.types[slot]));
+    if (buffer == 0 || (buffer > 2 * needed && buffer > 4096)) grow(bytes_of(plan_.types[slot]));
+  }
+
+  const Plan& plan_;
+  const int threads_;
+  std::uint64_t now_ = 0;
+  Peak peak_;
+  std::vector<Value> values_;
+};
+
+}  // namespace
+
+Peak find_peak(const Plan& plan, const std::vector<ArgumentLayout>& layouts, int threads) {
+  return PeakMeter(plan, layouts, threads).run();
+}
+
+}  // namespace outrigger::engine

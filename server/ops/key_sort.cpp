@@ -1,0 +1,178 @@
+#include "ops/key_sort.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+
+#include "ops/scratch.hpp"
+
+namespace outrigger::ops {
+namespace {
+
+bool less(const WideKey& a, const WideKey& b) {
+  return a.hi < b.hi || (a.hi == b.hi && a.lo < b.lo);
+}
+template <typename K>
+bool less(K a, K b) {
+  return a < b;
+}
+
+template <typename K>
+void vector_sort(K* keys, std::int64_t n) {
+  static thread_local const hwy::Sorter sorter;
+  sorter(keys, static_cast<std::size_t>(n), hwy::SortAscending());
+}
+
+constexpr std::int64_t parts_max = 32;
+/// Below this many keys a second thread is not worth the dealing out.
+constexpr std::int64_t parts_keys_min = std::int64_t{1} << 16;
+/// One thread alone sorts so many keys at a time, to see an interrupt in between.
+constexpr std::int64_t uninterrupted_keys_max = std::int64_t{1} << 23;
+constexpr std::int64_t chunk_keys = std::int64_t{1} << 16;
+constexpr std::int64_t samples_per_part = 64;
+
+/// The keys that divide the parts: part p holds those k with divider[p - 1] <= k < divider[p].
+template <typename K>
+struct Dividers {
+  std::array<K, parts_max> keys{};
+  std::int64_t parts = 0;
+};
+
+template <typename K>
+Dividers<K> choose_dividers(const Context& context, const K* keys, std::int64_t n) {
+  Dividers<K> dividers;
+  dividers.parts = std::clamp<std::int64_t>(
+      std::max<std::int64_t>(n / uninterrupted_keys_max + 1, std::int64_t{4} * context.threads), 2,
+      parts_max);
+  // Evenly spaced with a jump inside of each stretch, or periodic data would look alike.
+  std::array<K, parts_max * samples_per_part> samples;
+  const std::int64_t count = dividers.parts * samples_per_part;
+  const std::int64_t stretch = n / count;
+  std::uint64_t random = 0x9E3779B97F4A7C15U;
+  for (std::int64_t i = 0; i < count; ++i) {
+    random = random * 6364136223846793005U + 1442695040888963407U;
+    const auto jump =
+        static_cast<std::int64_t>((random >> 33) % static_cast<std::uint64_t>(stretch));
+    samples[static_cast<std::size_t>(i)] = keys[i * stretch + jump];
+  }
+  std::sort(samples.begin(), samples.begin() + count,
+            [](const K& a, const K& b) { return less(a, b); });
+  for (std::int64_t part = 1; part < dividers.parts; ++part) {
+    dividers.keys[static_cast<std::size_t>(part - 1)] =
+        samples[static_cast<std::size_t>(part * samples_per_part)];
+  }
+  return dividers;
+}
+
+constexpr std::int64_t block_keys = 1024;
+
+/// The part of each of n <= block_keys keys.
+template <typename K>
+void find_parts(const K* keys, std::int64_t n, const Dividers<K>& dividers, std::uint8_t* part) {
+  std::fill_n(part, n, std::uint8_t{0});
+  for (std::int64_t d = 0; d + 1 < dividers.parts; ++d) {
+    const K divider = dividers.keys[static_cast<std::size_t>(d)];
+    for (std::int64_t i = 0; i < n; ++i)
+      part[i] = static_cast<std::uint8_t>(part[i] + (less(keys[i], divider) ? 0 : 1));
+  }
+}
+
+/// f(first key, number, their parts) for blocks of the chunk.
+template <typename K, typename F>
+void for_each_block(const K* keys, std::int64_t begin, std::int64_t end,
+                    const Dividers<K>& dividers, F&& f) {
+  std::array<std::uint8_t, block_keys> part;
+  for (std::int64_t start = begin; start < end; start += block_keys) {
+    const std::int64_t n = std::min(block_keys, end - start);
+    find_parts(keys + start, n, dividers, part.data());
+    f(keys + start, n, part.data());
+  }
+}
+
+}  // namespace
+
+void sort_keys(std::uint8_t* keys, std::int64_t n) {
+  // Four counters for each value: runs of equal bytes would wait for their own increments.
+  std::array<std::array<std::int64_t, 256>, 4> counts{};
+  std::int64_t i = 0;
+  for (; i + 4 <= n; i += 4) {
+    for (std::size_t k = 0; k < 4; ++k) ++counts[k][keys[i + static_cast<std::int64_t>(k)]];
+  }
+  for (; i < n; ++i) ++counts[0][keys[i]];
+  for (std::size_t value = 0; value < 256; ++value) {
+    const std::int64_t count =
+        counts[0][value] + counts[1][value] + counts[2][value] + counts[3][value];
+    std::fill_n(keys, count, static_cast<std::uint8_t>(value));
+    keys += count;
+  }
+}
+void sort_keys(std::uint16_t* keys, std::int64_t n) { vector_sort(keys, n); }
+void sort_keys(std::uint32_t* keys, std::int64_t n) { vector_sort(keys, n); }
+void sort_keys(std::uint64_t* keys, std::int64_t n) { vector_sort(keys, n); }
+void sort_keys(WideKey* keys, std::int64_t n) { vector_sort(keys, n); }
+
+bool sorts_in_parts(int threads, std::int64_t n) {
+  return n >= (threads > 1 ? parts_keys_min : uninterrupted_keys_max);
+}
+
+std::uint64_t parts_scratch(std::int64_t n) {
+  const std::int64_t chunks = (n + chunk_keys - 1) / chunk_keys;
+  return buffer_bytes(chunks * parts_max * static_cast<std::int64_t>(sizeof(std::int64_t)));
+}
+
+template <typename K>
+Result<void> sort_keys_in_parts(Context& context, const K* keys, K* to, std::int64_t n) {
+  const Dividers<K> dividers = choose_dividers(context, keys, n);
+  const std::int64_t parts = dividers.parts;
+  const std::int64_t chunks = (n + chunk_keys - 1) / chunk_keys;
+  OUTRIGGER_TRY(
+      const BufferPtr buffer,
+      context.memory.allocate(static_cast<std::size_t>(chunks * parts) * sizeof(std::int64_t)));
+  // First how many keys of each part a chunk has, then where they go.
+  auto* places = reinterpret_cast<std::int64_t*>(buffer->data());
+  OUTRIGGER_CHECK(
+      parallel_ranges(context, n, chunk_keys, n, [&](int, std::int64_t begin, std::int64_t end) {
+        std::array<std::int64_t, parts_max> counts{};
+        for_each_block(keys, begin, end, dividers,
+                       [&](const K*, std::int64_t m, const std::uint8_t* part) {
+                         for (std::int64_t i = 0; i < m; ++i) ++counts[part[i]];
+                       });
+        std::copy_n(counts.begin(), parts, places + begin / chunk_keys * parts);
+      }));
+  std::array<std::int64_t, parts_max + 1> starts{};
+  std::int64_t next = 0;
+  for (std::int64_t part = 0; part < parts; ++part) {
+    starts[static_cast<std::size_t>(part)] = next;
+    for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
+      const std::int64_t count = places[chunk * parts + part];
+      places[chunk * parts + part] = next;
+      next += count;
+    }
+  }
+  starts[static_cast<std::size_t>(parts)] = n;
+  OUTRIGGER_CHECK(
+      parallel_ranges(context, n, chunk_keys, n, [&](int, std::int64_t begin, std::int64_t end) {
+        std::array<std::int64_t, parts_max> at;
+        std::copy_n(places + begin / chunk_keys * parts, parts, at.begin());
+        for_each_block(keys, begin, end, dividers,
+                       [&](const K* block, std::int64_t m, const std::uint8_t* part) {
+                         for (std::int64_t i = 0; i < m; ++i) to[at[part[i]]++] = block[i];
+                       });
+      }));
+  return parallel_ranges(context, parts, 1, n * 16, [&](int, std::int64_t begin, std::int64_t) {
+    const std::int64_t first = starts[static_cast<std::size_t>(begin)];
+    sort_keys(to + first, starts[static_cast<std::size_t>(begin) + 1] - first);
+  });
+}
+
+template Result<void> sort_keys_in_parts(Context&, const std::uint8_t*, std::uint8_t*,
+                                         std::int64_t);
+template Result<void> sort_keys_in_parts(Context&, const std::uint16_t*, std::uint16_t*,
+                                         std::int64_t);
+template Result<void> sort_keys_in_parts(Context&, const std::uint32_t*, std::uint32_t*,
+                                         std::int64_t);
+template Result<void> sort_keys_in_parts(Context&, const std::uint64_t*, std::uint64_t*,
+                                         std::int64_t);
+template Result<void> sort_keys_in_parts(Context&, const WideKey*, WideKey*, std::int64_t);
+
+}  // namespace outrigger::ops
