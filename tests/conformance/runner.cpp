@@ -210,9 +210,11 @@ Failure check_in_place(Client& client, const Case& test) {
   const Data& expected = test.expected.front();
   const bool view = is_view(test.op);
   // Integers below 8 bits keep their values in bytes: seen as another dtype, these mean others.
-  const bool reinterprets = view && before.dtype != expected.dtype &&
-                            (before.dtype.size() == 2 || expected.dtype.size() == 2) &&
-                            before.dtype != "u8" && before.dtype != "s8" && before.dtype != "f8";
+  const auto packed = [](const std::string& dtype) {
+    return dtype == "u2" || dtype == "u4" || dtype == "s2" || dtype == "s4";
+  };
+  const bool reinterprets =
+      view && before.dtype != expected.dtype && (packed(before.dtype) || packed(expected.dtype));
   const bool allowed =
       (view && !reinterprets) || (before.dtype == expected.dtype && before.shape == expected.shape);
 
