@@ -100,7 +100,11 @@ void scan_stream(const Stream<T, A>& run, std::int64_t n, std::int64_t step) {
   }
 }
 
-constexpr std::int64_t block_elements = std::int64_t{1} << 13;
+/// No power of two, or the streams would meet in the same sets of the L1 cache.
+constexpr std::int64_t block_elements = 8000;
+/// Blocks whose totals are taken before they are scanned: their elements are then still in the
+/// cache.
+constexpr std::int64_t group_blocks = 64;
 /// Blocks that one thread takes at a time: as many elements as other kernels take.
 constexpr std::int64_t chunk_elements = std::int64_t{1} << 16;
 
@@ -138,43 +142,58 @@ Result<void> scan_lines(const RunCall& call, const Folded& x, bool reverse) {
     const std::int64_t begin = task % blocks * block_elements;
     return task / blocks * n + (reverse ? n - 1 - begin : begin);
   };
-  if (blocks > 1) {
-    OUTRIGGER_CHECK(parallel_ranges(
-        call.context, tasks, grain, x.outer * n, [&](int, std::int64_t begin, std::int64_t end) {
-          for (std::int64_t task = begin; task < end; ++task) {
-            const std::int64_t length = length_of(task);
-            const std::int64_t first = reverse ? offset_of(task) - length + 1 : offset_of(task);
-            starts[task] = total<F>(in + first, length);
-          }
-        }));
-    for (std::int64_t line = 0; line < x.outer; ++line)
-      totals_to_starts<F>(starts + line * blocks, blocks, 1);
-  }
+  const auto take_total = [&](std::int64_t task) {
+    const std::int64_t length = length_of(task);
+    const std::int64_t first = reverse ? offset_of(task) - length + 1 : offset_of(task);
+    starts[task] = total<F>(in + first, length);
+  };
   const auto stream_of = [&](std::int64_t task) {
     const std::int64_t offset = offset_of(task);
     return Stream<T, A>{in + offset, out + offset, blocks > 1 ? starts[task] : A{F::identity}};
   };
   const std::int64_t step = reverse ? -1 : 1;
-  return parallel_ranges(call.context, tasks, grain, x.outer * n,
-                         [&](int, std::int64_t begin, std::int64_t end) {
-                           std::int64_t task = begin;
-                           while (task < end) {
-                             // A line's last block may be shorter than its neighbours.
-                             bool alike = task + streams <= end;
-                             for (std::int64_t k = 1; alike && k < streams; ++k)
-                               alike = length_of(task + k) == length_of(task);
-                             if (!alike) {
-                               scan_stream<F>(stream_of(task), length_of(task), step);
-                               ++task;
-                               continue;
-                             }
-                             std::array<Stream<T, A>, streams> runs;
-                             for (std::int64_t k = 0; k < streams; ++k)
-                               runs[static_cast<std::size_t>(k)] = stream_of(task + k);
-                             scan_streams<F>(runs, length_of(task), step);
-                             task += streams;
-                           }
-                         });
+  const auto scan_blocks = [&](std::int64_t task, std::int64_t end) {
+    while (task < end) {
+      // A line's last block may be shorter than its neighbours.
+      bool alike = task + streams <= end;
+      for (std::int64_t k = 1; alike && k < streams; ++k)
+        alike = length_of(task + k) == length_of(task);
+      if (!alike) {
+        scan_stream<F>(stream_of(task), length_of(task), step);
+        ++task;
+        continue;
+      }
+      std::array<Stream<T, A>, streams> runs;
+      for (std::int64_t k = 0; k < streams; ++k)
+        runs[static_cast<std::size_t>(k)] = stream_of(task + k);
+      scan_streams<F>(runs, length_of(task), step);
+      task += streams;
+    }
+  };
+  const std::int64_t group = blocks > 1 ? group_blocks : tasks;
+  A sum = F::identity;
+  for (std::int64_t first = 0; first < tasks; first += group) {
+    const std::int64_t count = std::min(group, tasks - first);
+    const std::int64_t work = count * std::min(n, block_elements);
+    if (blocks > 1) {
+      OUTRIGGER_CHECK(parallel_ranges(call.context, count, grain, work,
+                                      [&](int, std::int64_t begin, std::int64_t end) {
+                                        for (std::int64_t task = begin; task < end; ++task)
+                                          take_total(first + task);
+                                      }));
+      for (std::int64_t task = first; task < first + count; ++task) {
+        if (task % blocks == 0) sum = F::identity;
+        const A own = starts[task];
+        starts[task] = sum;
+        sum = F::combine(sum, own);
+      }
+    }
+    OUTRIGGER_CHECK(parallel_ranges(call.context, count, grain, work,
+                                    [&](int, std::int64_t begin, std::int64_t end) {
+                                      scan_blocks(first + begin, first + end);
+                                    }));
+  }
+  return {};
 }
 
 constexpr std::int64_t columns_max = 1024;
