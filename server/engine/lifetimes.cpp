@@ -94,7 +94,7 @@ std::uint64_t work_of(const StepBlock& block, const Plan& plan) {
     if (step.kind == Step::Kind::view) elements = 1;
     elements = std::min(elements, std::uint64_t{1} << 28);  // more is a lot anyway
     // A product of matrices does more than one operation for each element.
-    if (step.row->family == "dot") elements *= elements;
+    if (step.row->family == "dot" || step.row->family == "linalg") elements *= elements;
     work += elements * (1 + step.pass.micro_ops.size());
     for (const StepBlock& region : step.regions) {
       const std::uint64_t inner = work_of(region, plan);

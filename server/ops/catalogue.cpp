@@ -27,6 +27,8 @@ std::vector<OpRow> build_rows() {
   register_argminmax(rows);
   register_scan(rows);
   register_dot(rows);
+  register_linalg(rows);
+  register_decompose(rows);
   register_index(rows);
   register_take(rows);
   register_sort(rows);

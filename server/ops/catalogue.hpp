@@ -23,6 +23,8 @@ void register_complex(std::vector<OpRow>& rows);
 void register_control(std::vector<OpRow>& rows);
 void register_creation(std::vector<OpRow>& rows);
 void register_dot(std::vector<OpRow>& rows);
+void register_linalg(std::vector<OpRow>& rows);
+void register_decompose(std::vector<OpRow>& rows);
 void register_index(std::vector<OpRow>& rows);
 void register_math(std::vector<OpRow>& rows);
 void register_reduce(std::vector<OpRow>& rows);
