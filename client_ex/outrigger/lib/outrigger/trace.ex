@@ -206,10 +206,10 @@ defmodule Outrigger.Trace do
   end
 
   @doc "An op with regions. Gives as many values as there are `outs`."
-  def emit_regions(name, operands, regions, count) do
+  def emit_regions(name, operands, regions, count, attrs \\ []) do
     ins = Enum.map(operands, &operand(name, &1))
     outs = fresh(count)
-    append(%{op: name, in: ins, out: outs, attrs: [], regions: regions, in_place: nil})
+    append(%{op: name, in: ins, out: outs, attrs: attrs, regions: regions, in_place: nil})
     for out <- outs, do: %Value{id: out, trace: builder().ref}
   end
 
