@@ -157,6 +157,7 @@ defmodule Outrigger.Nx.CompilerTest do
 
     small = time.(10_000)
     large = time.(10_000_000)
+
     # A copy of the argument, 40 MB, is all that the large one may cost more: 5,000 of them take half
     # a minute.
     assert large < small + 3_000_000, "10⁴: #{small} µs, 10⁷: #{large} µs"
