@@ -35,8 +35,16 @@ defmodule Outrigger.Nx.Conformance do
   def exla_suite(file) do
     compile(Path.join(nx(), "../exla/test/exla/#{file}"), fn source ->
       source
-      |> String.replace("EXLA.Backend", "Outrigger.Nx.Backend")
-      |> String.replace("compiler: EXLA", "compiler: Outrigger.Nx")
+      |> String.replace(~r/EXLA\.Backend\b/, "Outrigger.Nx.Backend")
+      |> String.replace(~r/buffer: %EXLA\.DeviceBuffer\{\} = (\w+)/, "ref: \\1")
+      |> String.replace("buffer: %EXLA.DeviceBuffer{}", "ref: %Outrigger.Tensor{}")
+      |> String.replace("{buffer: ", "{ref: ")
+      |> String.replace("{Outrigger.Nx.Backend, client: :host}", "Outrigger.Nx.Backend")
+      |> String.replace(
+        ~r/^  use EXLA\.Case.*$/m,
+        "\\0; setup do: Nx.default_backend(Nx.BinaryBackend) && :ok"
+      )
+      |> String.replace(~r/compiler: EXLA(, client: :host)?/, "compiler: Outrigger.Nx")
       |> String.replace(~r/, precision: :(highest|default)/, "")
     end)
   end
