@@ -40,6 +40,7 @@
      "Nx.backend_transfer/1",
      "Nx.backend_transfer/2",
      "multi-device",
+     "stack and concatenate should end up in the same client",
      "within JIT raises on invalid client",
      "runtime_call with CUDA client fails when CUDA not available",
      "runtime_call with CUDA client (device↔host copies)"
