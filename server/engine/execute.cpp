@@ -75,11 +75,6 @@ class Executor {
     return {};
   }
 
-  static ops::AttrView attrs_of(const Step& step) {
-    static const Attrs none;
-    return ops::AttrView(step.attrs == nullptr ? none : *step.attrs);
-  }
-
   using Tensors = boost::container::small_vector<Tensor, 4>;
   static std::span<const Tensor> span_of(const Tensors& tensors) {
     return {tensors.data(), tensors.size()};
@@ -89,10 +84,6 @@ class Executor {
     Tensors tensors;
     for (const Slot slot : step.in) tensors.push_back(frame_[slot]);
     return tensors;
-  }
-
-  bool dies(const Step& step, std::size_t position) const {
-    return position < 64 && (step.dies >> position & 1) != 0;
   }
 
   /// Makes sure that nobody sees a write to the slot but those who share its Storage.
@@ -124,8 +115,7 @@ class Executor {
   /// A dying operand of the right form whose memory the result may take.
   bool can_take(const Step& step, std::size_t position, const TensorType& result) const {
     const Tensor& tensor = frame_[step.in[position]];
-    return dies(step, position) && size_of(tensor.dtype()) == size_of(result.dtype) &&
-           tensor.shape() == result.shape && is_free(tensor);
+    return may_take(step, position, tensor.type, result) && is_free(tensor);
   }
 
   Result<void> pass(const Step& step) {
@@ -364,15 +354,6 @@ class Executor {
   static bool owns(const StepBlock& region, Slot slot) {
     return std::find(region.params.begin(), region.params.end(), slot) != region.params.end() ||
            made_in(region, slot);
-  }
-
-  /// Whether a step of the region makes the slot: not a captured value, which goes on living
-  /// outside.
-  static bool made_in(const StepBlock& region, Slot slot) {
-    return std::any_of(region.steps.begin(), region.steps.end(), [slot](const Step& step) {
-      const auto fresh = step.out.begin() + static_cast<std::ptrdiff_t>(fresh_outputs(step));
-      return std::find(step.out.begin(), fresh, slot) != fresh;
-    });
   }
 
   Result<void> branch(const Step& step) {

@@ -83,8 +83,19 @@ class LastUses {
   std::vector<Slot> uses_;
 };
 
-/// Operations of a transform for each point, about: it also makes its roots.
-constexpr std::uint64_t fft_work = 64;
+std::uint64_t operations_for_each(ops::Cost cost, std::uint64_t elements) {
+  switch (cost) {
+    case ops::Cost::linear:
+      return 1;
+    case ops::Cost::transform:
+      return 64;
+    case ops::Cost::quadratic:
+      return elements;
+    case ops::Cost::unbounded:
+      break;
+  }
+  return unbounded;
+}
 
 std::uint64_t work_of(const StepBlock& block, const Plan& plan) {
   std::uint64_t work = 0;
@@ -99,18 +110,14 @@ std::uint64_t work_of(const StepBlock& block, const Plan& plan) {
       elements += static_cast<std::uint64_t>(element_count(plan.types[slot].shape));
     if (step.kind == Step::Kind::view) elements = 1;
     elements = std::min(elements, std::uint64_t{1} << 28);  // more is a lot anyway
-    // Windows may be far larger than what they lie on.
-    if (step.row->name == "window_reduce") return unbounded;
-    // More than one operation for each element.
-    const std::string_view family = step.row->family;
-    if (family == "dot" || family == "linalg" || family == "window") elements *= elements;
-    if (family == "fft") elements *= fft_work;
+    const std::uint64_t each = operations_for_each(step.row->cost, elements);
+    if (each == unbounded) return unbounded;
     const ops::Pass& pass = step.lifted ? step.lifted->pass : step.pass;
-    work += elements * (1 + pass.micro_ops.size());
+    work = saturating_add(work, elements * each * (1 + pass.micro_ops.size()));
     for (const StepBlock& region : step.regions) {
       const std::uint64_t inner = work_of(region, plan);
       if (inner == unbounded) return unbounded;
-      work += inner;
+      work = saturating_add(work, inner);
     }
   }
   return work;

@@ -93,8 +93,8 @@ class PeakMeter {
   bool donates(const Step& step, std::size_t position, std::uint64_t bytes) const {
     const Slot slot = step.in[position];
     const Value& value = values_[slot];
-    return position < 64 && (step.dies >> position & 1) != 0 && value.root == slot && value.plain &&
-           value.users == 1 && value.held == bytes && bytes > 0;
+    return dies(step, position) && value.root == slot && value.plain && value.users == 1 &&
+           value.held == bytes && bytes > 0;
   }
 
   void take_or_hold(const Step& step, std::size_t position, Slot out) {
@@ -176,9 +176,7 @@ class PeakMeter {
     hold(step.out[0], bytes_of(step.types[0]));
     if (!step.lifted) return fold_elements(step);
     if (step.row->name == "map") return;
-    static const Attrs none;
-    const auto windows = ops::fold_windows(
-        *step.row, from.shape, ops::AttrView(step.attrs == nullptr ? none : *step.attrs));
+    const auto windows = ops::fold_windows(*step.row, from.shape, attrs_of(step));
     if (windows) touch(ops::fold_scratch(*step.lifted, *windows, threads_));
   }
 
@@ -197,7 +195,6 @@ class PeakMeter {
   /// The op's temporaries, which end with it.
   void scratch(const Step& step) {
     if (step.row->scratch == nullptr) return;
-    static const Attrs none;
     const bool update = step.kind == Step::Kind::update;
     boost::container::small_vector<ops::ScratchOperand, 4> in;
     for (std::size_t i = 0; i < step.in.size(); ++i) {
@@ -207,8 +204,8 @@ class PeakMeter {
                     update && !target && may_overlap(step.in[i], step.in[0])});
     }
     touch(step.row->scratch({std::span(in.data(), in.size()),
-                             std::span(step.types.data(), step.types.size()),
-                             ops::AttrView(step.attrs == nullptr ? none : *step.attrs), threads_}));
+                             std::span(step.types.data(), step.types.size()), attrs_of(step),
+                             threads_}));
   }
 
   void view(const Step& step) {
@@ -265,14 +262,6 @@ class PeakMeter {
       if (overlaps) bytes = saturating_add(bytes, bytes_of(plan_.types[in]));
     }
     return bytes;
-  }
-
-  /// Slots that a region's steps make; its other outputs are captured or its parameters.
-  static bool made_in(const StepBlock& region, Slot slot) {
-    return std::any_of(region.steps.begin(), region.steps.end(), [slot](const Step& step) {
-      const auto fresh = step.out.begin() + static_cast<std::ptrdiff_t>(fresh_outputs(step));
-      return std::find(step.out.begin(), fresh, slot) != fresh;
-    });
   }
 
   void loop(const Step& step) {

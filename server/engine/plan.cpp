@@ -1,5 +1,6 @@
 #include "engine/plan.hpp"
 
+#include <algorithm>
 #include <string>
 #include <unordered_set>
 #include <utility>
@@ -17,13 +18,30 @@ Result<std::shared_ptr<const Plan>> make_plan(Memory& memory,
   return std::shared_ptr<const Plan>(std::move(plan));
 }
 
+ops::AttrView attrs_of(const Step& step) {
+  static const Attrs none;
+  return ops::AttrView(step.attrs == nullptr ? none : *step.attrs);
+}
+
+bool may_take(const Step& step, std::size_t position, const TensorType& type,
+              const TensorType& result) {
+  return dies(step, position) && type.shape == result.shape &&
+         size_of(type.dtype) == size_of(result.dtype);
+}
+
+bool made_in(const StepBlock& block, Slot slot) {
+  return std::any_of(block.steps.begin(), block.steps.end(), [slot](const Step& step) {
+    const auto fresh = step.out.begin() + static_cast<std::ptrdiff_t>(fresh_outputs(step));
+    return std::find(step.out.begin(), fresh, slot) != fresh;
+  });
+}
+
 bool may_donate(const Step& step, std::size_t donor, const TensorType& type, std::size_t o) {
   for (std::size_t other = 0; other < step.out.size(); ++other) {
     if (other != o && step.pass.stores[other] == donor) return false;
     if (other >= step.fresh_outputs && step.out[other] == step.in[donor]) return false;
   }
-  return donor < 64 && (step.dies >> donor & 1) != 0 && type.shape == step.types[o].shape &&
-         size_of(type.dtype) == size_of(step.types[o].dtype);
+  return may_take(step, donor, type, step.types[o]);
 }
 
 Result<void> check_counts(const ops::OpRow& row, const Instruction& instruction) {

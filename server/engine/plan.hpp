@@ -81,6 +81,19 @@ inline std::size_t fresh_outputs(const Step& step) {
   return step.in_place && step.kind != Step::Kind::view ? 0 : step.out.size();
 }
 
+/// The attributes of the instruction; none for a cast that the planner added.
+ops::AttrView attrs_of(const Step& step);
+
+/// Whether operand `position` is not used after the step.
+inline bool dies(const Step& step, std::size_t position) {
+  return position < 64 && (step.dies >> position & 1) != 0;
+}
+
+/// Whether a result may take the memory of operand `position`, of that type, as far as the plan
+/// knows: the operand dies and has the result's form.
+bool may_take(const Step& step, std::size_t position, const TensorType& type,
+              const TensorType& result);
+
 /// Whether output `o` of a pass may take the memory of input `donor` as far as the plan knows: the
 /// input dies and has the output's form, and no other output is written there or stores that input
 /// as it is.
@@ -91,6 +104,9 @@ struct StepBlock {
   std::vector<Step> steps;
   Slots outputs;
 };
+
+/// Whether a step of the block makes the slot: it is no parameter, and not captured from outside.
+bool made_in(const StepBlock& block, Slot slot);
 
 /// A program made ready for arguments of certain types: immutable, shared, run many times.
 struct Plan {

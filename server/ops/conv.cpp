@@ -431,6 +431,7 @@ void register_conv(std::vector<OpRow>& rows) {
             "the kernel's axes in the order output feature, input feature, space…"},
            {"output_permutation", ints, false, "",
             "the result's axes in the order batch, feature, space…"}},
+      .cost = Cost::quadratic,
       .infer = infer_conv,
       .run = run_conv,
       .scratch = conv_scratch,

@@ -259,6 +259,7 @@ void register_dot(std::vector<OpRow>& rows) {
                        "contracted axes of the right operand; by default its last but one"},
                       {"right_batch_axes", integers, false, "", "batch axes of the right operand"}},
             .complex = true,
+            .cost = Cost::quadratic,
             .infer = infer_dot,
             .run = run_dot,
             .scratch = dot_scratch,

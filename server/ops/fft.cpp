@@ -346,6 +346,7 @@ OpRow fft_row(std::string_view name, Result<Inferred> (*infer)(const InferCall&)
                           "points of the transform; the axis is cut or padded with zeros to it"},
                          eps_attr()},
                .any_dtype = true,
+               .cost = Cost::transform,
                .infer = infer,
                .run = run,
                .scratch = scratch,

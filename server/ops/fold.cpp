@@ -452,6 +452,7 @@ void register_fold(std::vector<OpRow>& rows) {
       .attrs = window_attrs(true),
       .regions = {"fun"},
       .any_dtype = true,
+      .cost = Cost::unbounded,
       .infer = infer_window_reduce,
       .doc = "Folds the elements of each window with a region, as `reduce` does, in C order from "
              "`acc` on, a scalar that the padding holds too. Result: the tensor's dtype. No window "

@@ -29,6 +29,15 @@ enum class Kind : std::uint8_t {
   control,      ///< has regions; carried out by the engine
 };
 
+/// How an op's work grows with the elements of its operands and results: what is little may run on
+/// the I/O thread.
+enum class Cost : std::uint8_t {
+  linear,
+  transform,  ///< some dozens of operations for each element
+  quadratic,  ///< products, windows
+  unbounded,  ///< may be far more than the elements tell
+};
+
 struct OperandSpec {
   std::string_view name;
   bool many = false;  ///< the last operand may stand for any number
@@ -151,6 +160,7 @@ struct OpRow {
   bool complex = false;
   /// The op asks for an order, which complex numbers have none of: refused in spite of any_dtype.
   bool ordered = false;
+  Cost cost = Cost::linear;
   /// What `run` gives for a result of a small float: f64 if it accumulates there, so that the
   /// result is rounded once.
   DType small_float_result = DType::f32;

@@ -402,6 +402,7 @@ OpRow window_row(std::string_view name, Result<void> (*run)(const RunCall&), boo
                .operands = {{"tensor"}},
                .attrs = window_attrs(true),
                .complex = aggregate,
+               .cost = Cost::quadratic,
                .small_float_result = aggregate ? DType::f64 : DType::f32,
                .infer = infer_window,
                .run = run,

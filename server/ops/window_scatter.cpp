@@ -263,6 +263,7 @@ OpRow scatter_row(std::string_view name, Result<void> (*run)(const RunCall&),
                .kind = Kind::compute,
                .operands = {{"tensor"}, {"source"}, {"init_value"}},
                .attrs = window_attrs(false),
+               .cost = Cost::quadratic,
                .infer = infer_window_scatter,
                .run = run,
                .doc = doc};
