@@ -15,7 +15,8 @@ defmodule Mix.Tasks.Compile.Outriggerd do
   use Mix.Task.Compiler
 
   @packages "cmake ninja-build g++ pkg-config libboost-dev libmsgpack-cxx-dev libeigen3-dev " <>
-              "libspdlog-dev libcli11-dev libexpected-dev libsleef-dev libzip-dev"
+              "libspdlog-dev libcli11-dev libexpected-dev libsleef-dev libhwy-dev " <>
+              "libopenblas0-openmp libzip-dev"
 
   @impl true
   def run(_args) do

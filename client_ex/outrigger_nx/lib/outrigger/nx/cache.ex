@@ -12,7 +12,7 @@ defmodule Outrigger.Nx.Cache do
 
   def start_link(_), do: GenServer.start_link(__MODULE__, :ok, name: __MODULE__)
 
-  @doc "The value of the key; `fun` makes it if there is none, or if it is not `valid?`."
+  @doc "The value of the key; `fun` makes it if there is none."
   def fetch(key, fun) do
     near = Process.get(@table, %{})
 
@@ -26,12 +26,6 @@ defmodule Outrigger.Nx.Cache do
         Process.put(@table, Map.put(near, key, value))
         value
     end
-  end
-
-  @doc "Replaces the value of a key, in this process and for others that have not read it yet."
-  def put(key, value) do
-    Process.put(@table, Map.put(Process.get(@table, %{}), key, value))
-    insert(key, value)
   end
 
   @doc "Entries of the table, and the most that there may be."
