@@ -111,14 +111,7 @@ Result<Tensor> view_bitcast(const ViewCall& call) {
 
 OpRow bits(std::string_view name, Result<Inferred> (*infer)(const InferCall&),
            TileFn (*tile)(DType), std::string_view doc) {
-  return OpRow{.name = name,
-               .family = "bits",
-               .kind = Kind::elementwise,
-               .operands = {{"tensor"}},
-               .in_place = 0,
-               .infer = infer,
-               .tile = tile,
-               .doc = doc};
+  return unary_row("bits", name, infer, tile, doc);
 }
 
 }  // namespace

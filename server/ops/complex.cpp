@@ -89,15 +89,7 @@ Result<Inferred> infer_from_parts(const InferCall& call) {
 
 OpRow part(std::string_view name, TileFn (*real)(DType), TileFn (*complex)(DType),
            std::string_view doc) {
-  return OpRow{.name = name,
-               .family = "complex",
-               .kind = Kind::elementwise,
-               .operands = {{"tensor"}},
-               .in_place = 0,
-               .infer = infer_part,
-               .tile = real,
-               .complex_tile = complex,
-               .doc = doc};
+  return unary_row("complex", name, infer_part, real, doc, complex);
 }
 
 }  // namespace

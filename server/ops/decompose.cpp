@@ -36,6 +36,12 @@ void negate(T* vector, std::int64_t n, std::int64_t stride) {
   for (std::int64_t i = 0; i < n; ++i) vector[i * stride] = -vector[i * stride];
 }
 
+/// The identity in each matrix of a batch.
+template <typename T>
+void write_identity(T* to, std::int64_t batch, std::int64_t n) {
+  for (std::int64_t i = 0; i < batch * n * n; ++i) to[i] = i % (n * n) % (n + 1) == 0 ? T{1} : T{0};
+}
+
 // LU
 
 Result<Inferred> infer_lu(const InferCall& call) {
@@ -114,6 +120,19 @@ std::uint64_t lu_scratch(const ScratchCall& call) {
 Result<void> run_lu(const RunCall& call) {
   return with_real(call.in[0].dtype(),
                    [&](auto tag) { return lu<typename decltype(tag)::type>(call); });
+}
+
+/// Temporaries of a decomposition: the operand in C order, and for each thread what the plan takes
+/// that `make` gives for the library's functions and the matrices' shape.
+template <typename Make>
+std::uint64_t plan_scratch(const ScratchCall& call, const Result<MatrixShape>& shape, Make make) {
+  if (!shape || smaller(*shape) == 0) return contiguous_operands<0>(call);
+  return with_real(call.in[0].type->dtype, [&](auto tag) -> std::uint64_t {
+    const auto lib = lapack<typename decltype(tag)::type>();
+    if (!lib) return 0;
+    return contiguous_operands<0>(call) +
+           batch_scratch(call, shape->batch, make(**lib, *shape).scratch_bytes());
+  });
 }
 
 // QR
@@ -205,8 +224,7 @@ Result<void> qr(const RunCall& call) {
   T* q = call.out[0].as<T>();
   T* r = call.out[1].as<T>();
   if (n == 0) {
-    for (std::int64_t i = 0; i < shape.batch * m * width; ++i)
-      q[i] = i % (m * width) % (width + 1) == 0 ? T{1} : T{0};
+    write_identity(q, shape.batch, m);  // complete: as wide as high
     return {};
   }
   const auto plan = QrPlan<T>::make(*lib, m, n, width);
@@ -227,15 +245,11 @@ Result<void> qr(const RunCall& call) {
 }
 
 std::uint64_t qr_scratch(const ScratchCall& call) {
-  const auto shape = matrix_shape(*call.in[0].type);
-  if (!shape || smaller(*shape) == 0) return contiguous_operands<0>(call);
-  return with_real(call.in[0].type->dtype, [&](auto tag) -> std::uint64_t {
-    using T = typename decltype(tag)::type;
-    const auto lib = lapack<T>();
-    if (!lib) return 0;
-    const auto plan = QrPlan<T>::make(**lib, shape->rows, shape->columns, call.out[0].shape.back());
-    return contiguous_operands<0>(call) + batch_scratch(call, shape->batch, plan.scratch_bytes());
-  });
+  return plan_scratch(call, matrix_shape(*call.in[0].type),
+                      [&]<typename T>(const Lapack<T>& lib, const MatrixShape& shape) {
+                        return QrPlan<T>::make(lib, shape.rows, shape.columns,
+                                               call.out[0].shape.back());
+                      });
 }
 
 Result<void> run_qr(const RunCall& call) {
@@ -336,15 +350,10 @@ Result<void> eigh(const RunCall& call) {
 }
 
 std::uint64_t eigh_scratch(const ScratchCall& call) {
-  const auto shape = square_shape(*call.in[0].type);
-  if (!shape || shape->rows == 0) return contiguous_operands<0>(call);
-  return with_real(call.in[0].type->dtype, [&](auto tag) -> std::uint64_t {
-    using T = typename decltype(tag)::type;
-    const auto lib = lapack<T>();
-    if (!lib) return 0;
-    const auto plan = EighPlan<T>::make(**lib, shape->rows);
-    return contiguous_operands<0>(call) + batch_scratch(call, shape->batch, plan.scratch_bytes());
-  });
+  return plan_scratch(call, square_shape(*call.in[0].type),
+                      []<typename T>(const Lapack<T>& lib, const MatrixShape& shape) {
+                        return EighPlan<T>::make(lib, shape.rows);
+                      });
 }
 
 Result<void> run_eigh(const RunCall& call) {
@@ -419,11 +428,6 @@ struct SvdPlan {
 };
 
 template <typename T>
-void write_identity(T* to, std::int64_t batch, std::int64_t n) {
-  for (std::int64_t i = 0; i < batch * n * n; ++i) to[i] = i % (n * n) % (n + 1) == 0 ? T{1} : T{0};
-}
-
-template <typename T>
 Result<void> svd(const RunCall& call) {
   OUTRIGGER_TRY(const Lapack<T>* lib, lapack<T>());
   OUTRIGGER_TRY(const Tensor a, to_contiguous(call.context, call.in[0]));
@@ -462,16 +466,12 @@ Result<void> svd(const RunCall& call) {
 }
 
 std::uint64_t svd_scratch(const ScratchCall& call) {
-  const auto shape = matrix_shape(*call.in[0].type);
-  if (!shape || smaller(*shape) == 0) return contiguous_operands<0>(call);
-  return with_real(call.in[0].type->dtype, [&](auto tag) -> std::uint64_t {
-    using T = typename decltype(tag)::type;
-    const auto lib = lapack<T>();
-    if (!lib) return 0;
-    const Dims& vt = call.out[2].shape;
-    const auto plan = SvdPlan<T>::make(**lib, *shape, call.out[0].shape.back(), vt[vt.size() - 2]);
-    return contiguous_operands<0>(call) + batch_scratch(call, shape->batch, plan.scratch_bytes());
-  });
+  const Dims& vt = call.out[2].shape;
+  return plan_scratch(call, matrix_shape(*call.in[0].type),
+                      [&]<typename T>(const Lapack<T>& lib, const MatrixShape& shape) {
+                        return SvdPlan<T>::make(lib, shape, call.out[0].shape.back(),
+                                                vt[vt.size() - 2]);
+                      });
 }
 
 Result<void> run_svd(const RunCall& call) {
@@ -494,6 +494,7 @@ void register_decompose(std::vector<OpRow>& rows) {
       .operands = {{"tensor"}},
       .attrs = {eps_attr},
       .results = 3,
+      .cost = Cost::quadratic,
       .infer = infer_lu,
       .run = run_lu,
       .scratch = lu_scratch,
@@ -511,6 +512,7 @@ void register_decompose(std::vector<OpRow>& rows) {
                  "{…, m, m}, r {…, m, n}"},
                 eps_attr},
       .results = 2,
+      .cost = Cost::quadratic,
       .infer = infer_qr,
       .run = run_qr,
       .scratch = qr_scratch,
@@ -526,6 +528,7 @@ void register_decompose(std::vector<OpRow>& rows) {
       .operands = {{"tensor"}},
       .attrs = {max_iter_attr, eps_attr},
       .results = 2,
+      .cost = Cost::quadratic,
       .infer = infer_eigh,
       .run = run_eigh,
       .scratch = eigh_scratch,
@@ -542,6 +545,7 @@ void register_decompose(std::vector<OpRow>& rows) {
                  "u is {…, m, m}, vt {…, n, n}; else {…, m, k}, {…, k, n} with k = min(m, n)"},
                 max_iter_attr},
       .results = 3,
+      .cost = Cost::quadratic,
       .infer = infer_svd,
       .run = run_svd,
       .scratch = svd_scratch,

@@ -60,6 +60,21 @@ TileFn binary_tile(DType compute) {
   });
 }
 
+/// A row of one operand, which its in-place form writes.
+inline OpRow unary_row(std::string_view family, std::string_view name,
+                       Result<Inferred> (*infer)(const InferCall&), TileFn (*tile)(DType),
+                       std::string_view doc, TileFn (*complex_tile)(DType) = nullptr) {
+  return OpRow{.name = name,
+               .family = family,
+               .kind = Kind::elementwise,
+               .operands = {{"tensor"}},
+               .in_place = 0,
+               .infer = infer,
+               .tile = tile,
+               .complex_tile = complex_tile,
+               .doc = doc};
+}
+
 inline TileFn float_tile(DType compute, TileFn f32, TileFn f64) {
   return compute == DType::f32 ? f32 : f64;
 }

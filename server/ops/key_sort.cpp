@@ -9,14 +9,6 @@
 namespace outrigger::ops {
 namespace {
 
-bool less(const WideKey& a, const WideKey& b) {
-  return a.hi < b.hi || (a.hi == b.hi && a.lo < b.lo);
-}
-template <typename K>
-bool less(K a, K b) {
-  return a < b;
-}
-
 template <typename K>
 void vector_sort(K* keys, std::int64_t n) {
   static thread_local const hwy::Sorter sorter;

@@ -15,6 +15,22 @@ namespace outrigger::ops {
 /// A key of 64 bits (hi) above an index.
 using WideKey = hwy::uint128_t;
 
+inline bool less(const WideKey& a, const WideKey& b) {
+  return a.hi < b.hi || (a.hi == b.hi && a.lo < b.lo);
+}
+template <typename K>
+bool less(K a, K b) {
+  return a < b;
+}
+
+/// The index in an item of argsort: below a key of at most 32 bits, or of 64.
+inline std::int64_t index_of_item(std::uint64_t item) {
+  return static_cast<std::int64_t>(item & 0xffffffffU);
+}
+inline std::int64_t index_of_item(const WideKey& item) {
+  return static_cast<std::int64_t>(item.lo);
+}
+
 /// Sorts n keys in place, on this thread, without memory: Highway's vqsort (J. Wassenberg et al.,
 /// 2022), bytes by counting.
 void sort_keys(std::uint8_t* keys, std::int64_t n);

@@ -206,15 +206,7 @@ TileFn erf_inv_tile(DType compute) {
 
 OpRow math(std::string_view name, TileFn (*tile)(DType), std::string_view doc,
            TileFn (*complex_tile)(DType) = nullptr) {
-  return OpRow{.name = name,
-               .family = "unary",
-               .kind = Kind::elementwise,
-               .operands = {{"tensor"}},
-               .in_place = 0,
-               .infer = infer_floating,
-               .tile = tile,
-               .complex_tile = complex_tile,
-               .doc = doc};
+  return unary_row("unary", name, infer_floating, tile, doc, complex_tile);
 }
 
 }  // namespace

@@ -33,22 +33,6 @@ constexpr std::int64_t block_elements = std::int64_t{1} << 16;
 /// Columns that are reduced side by side.
 constexpr std::int64_t column_tile = 1024;
 
-template <typename R, typename T>
-typename R::Accumulator reduce_run(const T* x, std::int64_t n) {
-  using A = typename R::Accumulator;
-  constexpr std::int64_t lanes = 32;
-  std::array<A, lanes> lane;
-  lane.fill(R::identity);
-  std::int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    for (std::int64_t k = 0; k < lanes; ++k) lane[k] = R::combine(lane[k], R::lift(x[i + k]));
-  }
-  for (std::int64_t k = 0; i < n; ++i, ++k) lane[k] = R::combine(lane[k], R::lift(x[i]));
-  A result = lane[0];
-  for (std::int64_t k = 1; k < lanes; ++k) result = R::combine(result, lane[k]);
-  return result;
-}
-
 /// Reduces columns [first, first + width) of `rows` rows, `stride` apart.
 template <typename R, typename T>
 void reduce_columns(const T* x, std::int64_t rows, std::int64_t stride, std::int64_t width,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <complex>
 #include <cstdint>
 #include <limits>
@@ -51,5 +52,22 @@ struct Minimum {
   static T lift(T x) { return x; }
   static T combine(T a, T b) { return a < b || a != a ? a : b; }
 };
+
+/// Reduces n neighbours on lanes.
+template <typename R, typename T>
+typename R::Accumulator reduce_run(const T* x, std::int64_t n) {
+  using A = typename R::Accumulator;
+  constexpr std::int64_t lanes = 32;
+  std::array<A, lanes> lane;
+  lane.fill(R::identity);
+  std::int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    for (std::int64_t k = 0; k < lanes; ++k) lane[k] = R::combine(lane[k], R::lift(x[i + k]));
+  }
+  for (std::int64_t k = 0; i < n; ++i, ++k) lane[k] = R::combine(lane[k], R::lift(x[i]));
+  A result = lane[0];
+  for (std::int64_t k = 1; k < lanes; ++k) result = R::combine(result, lane[k]);
+  return result;
+}
 
 }  // namespace outrigger::ops

@@ -5,6 +5,7 @@
 #include "ops/catalogue.hpp"
 #include "ops/complex_math.hpp"
 #include "ops/kernels.hpp"
+#include "ops/reducers.hpp"
 #include "ops/reduction.hpp"
 #include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
@@ -21,52 +22,23 @@ using Wide = std::conditional_t<
     std::is_same_v<T, float>, double,
     std::conditional_t<std::is_same_v<T, std::complex<float>>, std::complex<double>, T>>;
 
+/// As reducers.hpp's, but integers keep their dtype.
 template <typename T>
-struct Sum {
+struct RunningSum {
   using Accumulator = Wide<T>;
   static constexpr Accumulator identity = 0;
+  static Accumulator lift(T x) { return static_cast<Accumulator>(x); }
   static Accumulator combine(Accumulator a, Accumulator b) {
     return static_cast<Accumulator>(a + b);
   }
 };
 template <typename T>
-struct Product {
+struct RunningProduct {
   using Accumulator = Wide<T>;
   static constexpr Accumulator identity = 1;
+  static Accumulator lift(T x) { return static_cast<Accumulator>(x); }
   static Accumulator combine(Accumulator a, Accumulator b) { return times(a, b); }
 };
-template <typename T>
-struct Minimum {
-  using Accumulator = T;
-  static constexpr T identity = std::is_floating_point_v<T> ? std::numeric_limits<T>::infinity()
-                                                            : std::numeric_limits<T>::max();
-  static T combine(T a, T b) { return a < b || a != a ? a : b; }
-};
-template <typename T>
-struct Maximum {
-  using Accumulator = T;
-  static constexpr T identity = std::is_floating_point_v<T> ? -std::numeric_limits<T>::infinity()
-                                                            : std::numeric_limits<T>::min();
-  static T combine(T a, T b) { return a > b || a != a ? a : b; }
-};
-
-/// The total of n neighbours: lanes regroup it, always in the same way.
-template <typename F, typename T>
-typename F::Accumulator total(const T* x, std::int64_t n) {
-  using A = typename F::Accumulator;
-  constexpr std::int64_t lanes = 32;
-  std::array<A, lanes> lane;
-  lane.fill(F::identity);
-  std::int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    for (std::int64_t k = 0; k < lanes; ++k)
-      lane[k] = F::combine(lane[k], static_cast<A>(x[i + k]));
-  }
-  for (std::int64_t k = 0; i < n; ++i, ++k) lane[k] = F::combine(lane[k], static_cast<A>(x[i]));
-  A result = lane[0];
-  for (std::int64_t k = 1; k < lanes; ++k) result = F::combine(result, lane[k]);
-  return result;
-}
 
 /// Runs that are scanned side by side: each step of one run waits for the one before it.
 constexpr std::int64_t streams = 8;
@@ -85,7 +57,7 @@ void scan_streams(std::array<Stream<T, A>, streams>& runs, std::int64_t n, std::
   for (std::size_t k = 0; k < streams; ++k) state[k] = runs[k].state;
   for (std::int64_t i = 0; i < n; ++i) {
     for (std::size_t k = 0; k < streams; ++k) {
-      state[k] = F::combine(state[k], static_cast<A>(runs[k].in[i * step]));
+      state[k] = F::combine(state[k], F::lift(runs[k].in[i * step]));
       runs[k].out[i * step] = static_cast<T>(state[k]);
     }
   }
@@ -95,7 +67,7 @@ template <typename F, typename T, typename A>
 void scan_stream(const Stream<T, A>& run, std::int64_t n, std::int64_t step) {
   A state = run.state;
   for (std::int64_t i = 0; i < n; ++i) {
-    state = F::combine(state, static_cast<A>(run.in[i * step]));
+    state = F::combine(state, F::lift(run.in[i * step]));
     run.out[i * step] = static_cast<T>(state);
   }
 }
@@ -145,7 +117,7 @@ Result<void> scan_lines(const RunCall& call, const Folded& x, bool reverse) {
   const auto take_total = [&](std::int64_t task) {
     const std::int64_t length = length_of(task);
     const std::int64_t first = reverse ? offset_of(task) - length + 1 : offset_of(task);
-    starts[task] = total<F>(in + first, length);
+    starts[task] = reduce_run<F>(in + first, length);
   };
   const auto stream_of = [&](std::int64_t task) {
     const std::int64_t offset = offset_of(task);
@@ -262,7 +234,7 @@ Result<void> scan_columns(const RunCall& call, const Folded& x, bool reverse) {
           for (std::int64_t row = 0; row < rows; ++row) {
             const T* x_row = in + at + row * step;
             for (std::int64_t k = 0; k < columns; ++k)
-              state[k] = F::combine(state[k], static_cast<A>(x_row[k]));
+              state[k] = F::combine(state[k], F::lift(x_row[k]));
           }
           std::copy_n(state.begin(), columns, totals);
         }));
@@ -283,7 +255,7 @@ Result<void> scan_columns(const RunCall& call, const Folded& x, bool reverse) {
           T* to = out + at + row * step;
           OUTRIGGER_INDEPENDENT
           for (std::int64_t k = 0; k < columns; ++k) {
-            state[k] = F::combine(state[k], static_cast<A>(from[k]));
+            state[k] = F::combine(state[k], F::lift(from[k]));
             to[k] = static_cast<T>(state[k]);
           }
         }
@@ -345,11 +317,11 @@ OpRow scan(std::string_view name, Result<void> (*run)(const RunCall&), std::stri
 }  // namespace
 
 void register_scan(std::vector<OpRow>& rows) {
-  rows.push_back(scan("cumulative_sum", run_scan<Sum, true>,
+  rows.push_back(scan("cumulative_sum", run_scan<RunningSum, true>,
                       "Running sums along an axis. Keeps the dtype: integers wrap around, f32 is "
                       "added up in f64."));
   rows.back().complex = true;
-  rows.push_back(scan("cumulative_product", run_scan<Product, true>,
+  rows.push_back(scan("cumulative_product", run_scan<RunningProduct, true>,
                       "Running products along an axis. Keeps the dtype: integers wrap around, f32 "
                       "is multiplied in f64."));
   rows.back().complex = true;

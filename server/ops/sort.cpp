@@ -104,9 +104,6 @@ Result<void> run_sort(const RunCall& call) {
   return finish(call, sortable);
 }
 
-std::uint64_t index_of_item(std::uint64_t item) { return item & 0xffffffffU; }
-std::uint64_t index_of_item(const WideKey& item) { return item.lo; }
-
 template <typename Item>
 void store_indices(const Item* items, const Tensor& out, std::int64_t at, std::int64_t n) {
   const auto store = [&](auto* to) {

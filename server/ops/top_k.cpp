@@ -11,16 +11,6 @@
 namespace outrigger::ops {
 namespace {
 
-bool before(std::uint64_t a, std::uint64_t b) { return a < b; }
-bool before(const WideKey& a, const WideKey& b) {
-  return a.hi < b.hi || (a.hi == b.hi && a.lo < b.lo);
-}
-
-std::int64_t index_of_item(std::uint64_t item) {
-  return static_cast<std::int64_t>(item & 0xffffffffU);
-}
-std::int64_t index_of_item(const WideKey& item) { return static_cast<std::int64_t>(item.lo); }
-
 std::uint64_t greatest(std::uint64_t) { return std::numeric_limits<std::uint64_t>::max(); }
 WideKey greatest(const WideKey&) {
   return WideKey{std::numeric_limits<std::uint64_t>::max(),
@@ -53,7 +43,7 @@ class Best {
       } else {
         for (std::int64_t j = i; j < end; ++j) {
           items_[count_] = from[j];
-          count_ += before(from[j], last_) ? 1 : 0;
+          count_ += less(from[j], last_) ? 1 : 0;
         }
       }
       if (count_ > capacity(k_) - block_elements || (!full_ && count_ >= k_)) shrink();
@@ -63,7 +53,7 @@ class Best {
   /// The items in order; there are k if at least k were added.
   std::int64_t finish() {
     shrink();
-    std::sort(items_, items_ + count_, [](const Item& a, const Item& b) { return before(a, b); });
+    std::sort(items_, items_ + count_, [](const Item& a, const Item& b) { return less(a, b); });
     return count_;
   }
 
@@ -72,12 +62,12 @@ class Best {
     if (count_ < k_) return;
     if (count_ > k_) {
       std::nth_element(items_, items_ + k_ - 1, items_ + count_,
-                       [](const Item& a, const Item& b) { return before(a, b); });
+                       [](const Item& a, const Item& b) { return less(a, b); });
     }
     count_ = k_;
     full_ = true;
     last_ = *std::max_element(items_, items_ + k_,
-                              [](const Item& a, const Item& b) { return before(a, b); });
+                              [](const Item& a, const Item& b) { return less(a, b); });
   }
 
   Item* items_;

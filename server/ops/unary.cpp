@@ -100,15 +100,7 @@ TileFn sqrt_tile(DType compute) {
 
 OpRow unary(std::string_view name, Result<Inferred> (*infer)(const InferCall&),
             TileFn (*tile)(DType), std::string_view doc, TileFn (*complex_tile)(DType) = nullptr) {
-  return OpRow{.name = name,
-               .family = "unary",
-               .kind = Kind::elementwise,
-               .operands = {{"tensor"}},
-               .in_place = 0,
-               .infer = infer,
-               .tile = tile,
-               .complex_tile = complex_tile,
-               .doc = doc};
+  return unary_row("unary", name, infer, tile, doc, complex_tile);
 }
 
 }  // namespace
