@@ -37,6 +37,19 @@ defmodule Outrigger.ProgramTest do
     assert put_slice["in"] == [3, 1, %{"number" => 0}, %{"number" => 0}]
   end
 
+  test "an op with several results gives a tuple" do
+    program =
+      Outrigger.program(fn x ->
+        {p, l, u} = Op.lu(x)
+        {Op.add(l, u), p}
+      end)
+
+    assert [lu, add] = wire(program)["body"]
+    assert lu["out"] == [1, 2, 3]
+    assert add["in"] == [2, 3]
+    assert wire(program)["outputs"] == [4, 1]
+  end
+
   test "numbers that Elixir has no floats for" do
     program = Outrigger.program(fn x -> Op.max(x, :neg_infinity) end)
     assert [%{"in" => [0, %{"number" => "neg_infinity"}]}] = wire(program)["body"]
