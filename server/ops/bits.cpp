@@ -122,13 +122,13 @@ void register_bits(std::vector<OpRow>& rows) {
                       "Element-wise number of bits that are 1, in two's complement. Keeps the "
                       "dtype. Integers only (`bad_dtype`)."));
   rows.back().any_dtype = true;
-  rows.back().ordered = true;
+  rows.back().real_only = true;
   rows.push_back(bits("count_leading_zeros", infer_integer,
                       integer_unary_tile<CountLeadingZeros, SmallCountLeadingZeros>,
                       "Element-wise number of bits above the highest 1; the width for 0. Keeps the "
                       "dtype. Integers only (`bad_dtype`)."));
   rows.back().any_dtype = true;
-  rows.back().ordered = true;
+  rows.back().real_only = true;
   rows.push_back(
       bits("is_nan", infer_predicate, unary_tile<IsNan, std::uint8_t>,
            "Element-wise: 1 for NaN, or a complex number with such a part, as u8. Integers "
@@ -147,6 +147,7 @@ void register_bits(std::vector<OpRow>& rows) {
             .attrs = {{"type", AttrType::dtype, true, "", "the new dtype"}},
             .in_place = 0,
             .any_dtype = true,
+            .real_only = true,
             .infer = infer_bitcast,
             .view = view_bitcast,
             .doc = "The same bits as another dtype of the same width (`bad_dtype`), complex "

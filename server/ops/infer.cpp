@@ -9,7 +9,7 @@ namespace {
 
 /// Complex numbers are allowed where the row knows them, in operands as in results.
 Result<void> check_complex(const OpRow& row, const InferCall& call, const Inferred& inferred) {
-  if (takes_complex(row) || row.kind == Kind::create) return {};
+  if (takes_complex(row)) return {};
   for (std::size_t i = 0; i < call.size(); ++i) {
     const bool boolean = (row.boolean_operands >> i & 1) != 0;
     if (boolean || !is_complex(call.type(i).dtype)) continue;
@@ -39,7 +39,12 @@ DType raw_dtype(const OpRow& row, DType dtype) {
 }  // namespace
 
 bool takes_complex(const OpRow& row) {
-  return !row.ordered && (row.any_dtype || row.complex || row.complex_tile != nullptr);
+  if (row.real_only) return false;
+  // What is only true or false may be complex; an op without operands counts in real numbers, which
+  // are then cast.
+  const bool boolean = row.boolean_operands == (1U << row.operands.size()) - 1;
+  return row.any_dtype || row.complex || row.complex_tile != nullptr || boolean ||
+         row.kind == Kind::control;
 }
 
 TileFn kernel_of(const OpRow& row, DType compute) {

@@ -158,8 +158,8 @@ struct OpRow {
   /// `run` has kernels for c64 and c128 (elementwise: `complex_tile`). Without it, complex operands
   /// are refused.
   bool complex = false;
-  /// The op asks for an order, which complex numbers have none of: refused in spite of any_dtype.
-  bool ordered = false;
+  /// Complex operands are refused in spite of any_dtype: they have no order, or no bits to count.
+  bool real_only = false;
   Cost cost = Cost::linear;
   /// What `run` gives for a result of a small float: f64 if it accumulates there, so that the
   /// result is rounded once.

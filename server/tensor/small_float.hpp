@@ -27,27 +27,28 @@ using F8E4M3FN = SmallFloat<std::uint8_t, 3, 7, true>;  // E4M3, finite
 using F16 = SmallFloat<std::uint16_t, 10, 15, false>;   // IEEE binary16
 using BF16 = SmallFloat<std::uint16_t, 7, 127, false>;  // the upper half of an f32
 
-/// The same number as an f32: always exact. NaNs keep sign and payload and become quiet, as with
-/// the hardware's conversions. Free of branches, so that loops over it vectorise.
+/// The same number as an f32: always exact. NaNs keep sign and payload and, but for bf16, become
+/// quiet, as with the hardware's conversions. Free of branches, so that loops over it vectorise.
 template <typename F>
 float widen(typename F::Bits bits) {
-  const std::uint32_t sign = std::uint32_t{bits} >> (sizeof(bits) * 8 - 1) << 31;
-  const std::uint32_t magnitude = bits & F::magnitude_mask;
-  constexpr int shift = 23 - F::mantissa;
-  const std::uint32_t normal = (magnitude << shift) + (std::uint32_t{127 - F::bias} << 23);
-  std::uint32_t result = normal;
-  if constexpr (F::bias != 127) {
+  if constexpr (F::bias == 127) {
+    return std::bit_cast<float>(std::uint32_t{bits} << 16);  // the upper half of an f32
+  } else {
+    const std::uint32_t sign = std::uint32_t{bits} >> (sizeof(bits) * 8 - 1) << 31;
+    const std::uint32_t magnitude = bits & F::magnitude_mask;
+    constexpr int shift = 23 - F::mantissa;
     constexpr float quantum =
         std::bit_cast<float>(std::uint32_t{127 + 1 - F::bias - F::mantissa} << 23);
+    const std::uint32_t normal = (magnitude << shift) + (std::uint32_t{127 - F::bias} << 23);
     const auto subnormal = std::bit_cast<std::uint32_t>(
         static_cast<float>(static_cast<std::int32_t>(magnitude)) * quantum);
-    result = magnitude <= F::mantissa_mask ? subnormal : normal;
+    std::uint32_t result = magnitude <= F::mantissa_mask ? subnormal : normal;
+    constexpr std::uint32_t infinity = 0x7f800000;
+    constexpr std::uint32_t quiet = 0x00400000;
+    result = !F::fn && magnitude == F::largest ? infinity : result;
+    result = magnitude > F::largest ? (magnitude << shift | infinity | quiet) & 0x7fffffff : result;
+    return std::bit_cast<float>(result | sign);
   }
-  constexpr std::uint32_t infinity = 0x7f800000;
-  constexpr std::uint32_t quiet = 0x00400000;
-  result = !F::fn && magnitude == F::largest ? infinity : result;
-  result = magnitude > F::largest ? (magnitude << shift | infinity | quiet) & 0x7fffffff : result;
-  return std::bit_cast<float>(result | sign);
 }
 
 /// Rounds to nearest, ties to even. Too large: infinity, or the largest finite number of a format
