@@ -1,6 +1,7 @@
 #include "engine/execute.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 namespace outrigger::engine {
 namespace {
@@ -64,6 +65,8 @@ class Executor {
         return compute(step);
       case Step::Kind::update:
         return update(step);
+      case Step::Kind::fold:
+        return fold(step);
       case Step::Kind::loop:
         return loop(step);
       case Step::Kind::branch:
@@ -211,6 +214,109 @@ class Executor {
     if (step.in_place) mark_written(out);
     frame_[to] = std::move(out);
     return {};
+  }
+
+  Result<void> fold(const Step& step) {
+    OUTRIGGER_TRY(Tensor out, allocate_tensor(context_.memory, step.types[0]));
+    const Tensors in = operands(step);
+    if (step.row->name == "map") {
+      OUTRIGGER_CHECK(map(step, in[0], out));
+    } else {
+      OUTRIGGER_TRY(const ops::Windows windows,
+                    ops::fold_windows(*step.row, in[0].shape(), attrs_of(step)));
+      if (step.lifted) {
+        OUTRIGGER_CHECK(ops::run_fold(context_, *step.lifted, windows, in[0], in[1],
+                                      span_of(captures(step)), out));
+      } else {
+        OUTRIGGER_CHECK(fold_elements(step, windows, in[0], in[1], out));
+      }
+    }
+    frame_[step.out[0]] = std::move(out);
+    return {};
+  }
+
+  Tensors captures(const Step& step) const {
+    Tensors tensors;
+    for (const Slot slot : step.captures) tensors.push_back(frame_[slot]);
+    return tensors;
+  }
+
+  Result<void> map(const Step& step, const Tensor& x, const Tensor& out) {
+    if (step.lifted) {
+      ops::Pass pass = step.lifted->pass;
+      pass.space = x.shape();
+      Tensors in{x};
+      for (Tensor& captured : captures(step)) in.push_back(std::move(captured));
+      return ops::run_pass(context_, pass, span_of(in), std::span(&out, 1));
+    }
+    ElementWalk walk(x);
+    for (std::int64_t i = 0; i < out.size(); ++i) {
+      OUTRIGGER_TRY(const Tensor value, call_region(step, {walk.scalar(i)}));
+      put_element(out, i, value);
+    }
+    return {};
+  }
+
+  /// Carries out the region for each element of each window, one after the other.
+  Result<void> fold_elements(const Step& step, const ops::Windows& windows, const Tensor& x,
+                             const Tensor& init, const Tensor& out) {
+    const std::size_t rank = x.shape().size();
+    const std::int64_t taps = windows.taps();
+    for (std::int64_t o = 0; o < out.size(); ++o) {
+      Tensor accumulator = view_of(init, init.type, init.strides, init.offset, false);
+      for (std::int64_t tap = 0; tap < taps; ++tap) {
+        std::int64_t rest = o;
+        std::int64_t window_rest = tap;
+        std::int64_t offset = x.offset;
+        bool inside = true;
+        for (std::size_t axis = rank; axis-- > 0;) {
+          const std::int64_t at =
+              windows.position(axis, rest % windows.out[axis], window_rest % windows.window[axis]);
+          rest /= windows.out[axis];
+          window_rest /= windows.window[axis];
+          inside = inside && at >= 0 && at < x.shape()[axis];
+          offset += at * x.strides[axis];
+        }
+        const Tensor& from = inside ? x : init;
+        Tensor element =
+            view_of(from, TensorType{x.dtype(), {}}, {}, inside ? offset : init.offset, false);
+        OUTRIGGER_TRY(accumulator, call_region(step, {std::move(element), std::move(accumulator)}));
+      }
+      put_element(out, o, accumulator);
+    }
+    return {};
+  }
+
+  /// Elements of a tensor in C order, as scalars.
+  class ElementWalk {
+   public:
+    explicit ElementWalk(const Tensor& tensor) : tensor_(tensor) {}
+    Tensor scalar(std::int64_t index) const {
+      std::int64_t offset = tensor_.offset;
+      for (std::size_t axis = tensor_.shape().size(); axis-- > 0; index /= tensor_.shape()[axis]) {
+        offset += index % tensor_.shape()[axis] * tensor_.strides[axis];
+      }
+      return view_of(tensor_, TensorType{tensor_.dtype(), {}}, {}, offset, false);
+    }
+
+   private:
+    const Tensor& tensor_;
+  };
+
+  /// `out` is in C order.
+  static void put_element(const Tensor& out, std::int64_t index, const Tensor& scalar) {
+    const std::size_t width = size_of(out.dtype());
+    std::memcpy(out.data() + static_cast<std::size_t>(index) * width, scalar.data(), width);
+  }
+
+  Result<Tensor> call_region(const Step& step, Tensors params) {
+    if (context_.interrupt.raised()) return tl::make_unexpected(context_.interrupt.error());
+    const StepBlock& region = step.regions[0];
+    for (std::size_t i = 0; i < params.size(); ++i) frame_[region.params[i]] = std::move(params[i]);
+    OUTRIGGER_CHECK(block(region));
+    Tensors outputs(1);
+    take_outputs(region, outputs);
+    return std::move(outputs[0]);
   }
 
   /// A value for a parameter of a region: the operand itself if nobody else needs it.

@@ -1,4 +1,8 @@
 #include <algorithm>
+#include <array>
+#include <optional>
+#include <string_view>
+#include <utility>
 
 #include "engine/plan.hpp"
 #include "ops/cast.hpp"
@@ -29,6 +33,9 @@ class Uses {
 /// Builds one pass from the nodes of a group.
 class PassBuilder {
  public:
+  /// A slot that holds what another one does.
+  using Same = std::pair<Slot, Slot>;
+
   PassBuilder(const Plan& plan, const Uses& uses, std::span<const Node* const> nodes)
       : plan_(plan), uses_(uses), nodes_(nodes) {}
 
@@ -53,6 +60,23 @@ class PassBuilder {
     return std::move(step_);
   }
 
+  /// The nodes as a pass with the parameters as its first inputs, and one store. `same` are slots
+  /// that stand for others. Nothing if it needs too many registers.
+  std::optional<Pass> lift(const Slots& params, Slot output, std::span<const Same> same,
+                           Slots& captures) {
+    same_ = same;
+    for (const Slot slot : params) add_input(slot);
+    collect_inputs();
+    if (!produced_here(root(output)) && find(root(output)) == nullptr) add_input(root(output));
+    step_.pass.inputs = static_cast<std::uint16_t>(step_.in.size());
+    for (const Node* node : nodes_) add(*node);
+    step_.pass.stores.push_back(find(root(output))->reg);
+    if (step_.pass.registers.size() > ops::pass_registers_max) return std::nullopt;
+    step_.pass.finish();
+    captures.assign(step_.in.begin() + static_cast<std::ptrdiff_t>(params.size()), step_.in.end());
+    return std::move(step_.pass);
+  }
+
  private:
   struct Cast {
     Pass::Register from;
@@ -73,13 +97,24 @@ class PassBuilder {
 
   void collect_inputs() {
     for (const Node* node : nodes_) {
-      for (const Slot slot : node->in) {
-        if (produced_here(slot) || find(slot) != nullptr) continue;
-        step_.in.push_back(slot);
-        known_.push_back({slot, new_register(plan_.types[slot].dtype), false});
+      for (const Slot named : node->in) {
+        const Slot slot = root(named);
+        if (!produced_here(slot) && find(slot) == nullptr) add_input(slot);
       }
     }
     step_.pass.inputs = static_cast<std::uint16_t>(step_.in.size());
+  }
+
+  void add_input(Slot slot) {
+    step_.in.push_back(slot);
+    known_.push_back({slot, new_register(plan_.types[slot].dtype), false});
+  }
+
+  Slot root(Slot slot) const {
+    for (const Same& same : same_) {
+      if (same.first == slot) return same.second;
+    }
+    return slot;
   }
 
   const Known* find(Slot slot) const {
@@ -105,7 +140,7 @@ class PassBuilder {
 
   /// The register of an operand, cast as the node wants it.
   Pass::Register operand(const Node& node, std::size_t i) {
-    const Known& known = *find(node.in[i]);
+    const Known& known = *find(root(node.in[i]));
     const DType has = step_.pass.registers[known.reg];
     if ((node.row->boolean_operands >> i & 1) != 0) {
       return known.boolean ? known.reg : apply(ops::boolean_steps(has), known.reg);
@@ -167,6 +202,7 @@ class PassBuilder {
   std::span<const Node* const> nodes_;
   Step step_;
   std::vector<Known> known_;
+  std::span<const Same> same_;
   std::vector<Cast> casts_;
   Pass::Register result_of_last_ = 0;
 };
@@ -239,7 +275,7 @@ class Fuser {
   }
 
   void other(const Node& node, std::vector<Step>& steps) {
-    const bool effects = node.in_place || node.row->kind == Kind::control;
+    const bool effects = node.in_place || !node.regions.empty();
     if (effects || depends_on_group(node)) flush(steps);
     Step step;
     step.kind = kind_of(node);
@@ -250,6 +286,7 @@ class Fuser {
     step.out = node.out;
     step.in_place = node.in_place;
     for (const Slot slot : node.out) step.types.push_back(plan_.types[slot]);
+    if (step.kind == Step::Kind::fold) step.lifted = lift(node.regions[0], plan_, step.captures);
     for (const Block& region : node.regions)
       step.regions.push_back(Fuser(plan_, uses_).block(region));
     steps.push_back(std::move(step));
@@ -263,6 +300,8 @@ class Fuser {
         return Step::Kind::constant;
       case Kind::update:
         return Step::Kind::update;
+      case Kind::fold:
+        return Step::Kind::fold;
       case Kind::control:
         return node.row->name == "while" ? Step::Kind::loop : Step::Kind::branch;
       case Kind::create:
@@ -291,7 +330,50 @@ class Fuser {
   std::size_t registers_ = 0;
 };
 
+/// Whether a region of one node with that row gives the same, up to rounding, in any order.
+bool is_associative(const Node& node, const Block& region, const Plan& plan) {
+  constexpr std::array<std::string_view, 7> names{"add",         "multiply",   "max",        "min",
+                                                  "bitwise_and", "bitwise_or", "bitwise_xor"};
+  if (std::find(names.begin(), names.end(), node.row->name) == names.end()) return false;
+  const DType dtype = plan.types[region.outputs[0]].dtype;
+  const bool plain = node.inferred.compute == dtype && plan.types[node.out[0]].dtype == dtype &&
+                     plan.types[node.in[0]].dtype == dtype && plan.types[node.in[1]].dtype == dtype;
+  return plain && region.outputs[0] == node.out[0] && region.params.size() == 2 &&
+         std::is_permutation(node.in.begin(), node.in.end(), region.params.begin(),
+                             region.params.end());
+}
+
 }  // namespace
+
+std::optional<ops::Lifted> lift(const Block& region, const Plan& plan, Slots& captures) {
+  std::vector<const Node*> nodes;
+  std::vector<PassBuilder::Same> same;
+  for (const Node& node : region.nodes) {
+    const bool scalars = !node.in_place && node.regions.empty() &&
+                         plan.types[node.out[0]].shape.empty() &&
+                         std::all_of(node.in.begin(), node.in.end(),
+                                     [&](Slot slot) { return plan.types[slot].shape.empty(); });
+    if (!scalars) return std::nullopt;
+    if (node.row->kind == Kind::elementwise) {
+      nodes.push_back(&node);
+    } else if (node.row->kind == Kind::constant || node.row->kind == Kind::view) {
+      // A scalar seen as a scalar.
+      Slot from = node.in[0];
+      for (const PassBuilder::Same& earlier : same) {
+        if (earlier.first == from) from = earlier.second;
+      }
+      same.emplace_back(node.out[0], from);
+    } else {
+      return std::nullopt;
+    }
+  }
+  const Uses uses(region, plan.types.size());
+  auto pass = PassBuilder(plan, uses, nodes).lift(region.params, region.outputs[0], same, captures);
+  if (!pass) return std::nullopt;
+  const bool associative =
+      region.nodes.size() == 1 && nodes.size() == 1 && is_associative(*nodes[0], region, plan);
+  return ops::Lifted{std::move(*pass), associative};
+}
 
 StepBlock fuse(const Block& block, const Plan& plan) {
   const Uses uses(block, plan.types.size());

@@ -51,7 +51,8 @@ class LastUses {
     for (Step& step : block.steps) {
       for (std::size_t r = 0; r < step.regions.size(); ++r) {
         // The condition of a loop leaves the carried values to the body.
-        this->block(step.regions[r], step.kind == Step::Kind::loop && r == 1);
+        this->block(step.regions[r],
+                    step.kind == Step::Kind::fold || (step.kind == Step::Kind::loop && r == 1));
       }
     }
   }
@@ -82,10 +83,15 @@ class LastUses {
   std::vector<Slot> uses_;
 };
 
+/// Operations of a transform for each point, about: it also makes its roots.
+constexpr std::uint64_t fft_work = 64;
+
 std::uint64_t work_of(const StepBlock& block, const Plan& plan) {
   std::uint64_t work = 0;
   for (const Step& step : block.steps) {
     if (step.kind == Step::Kind::loop) return unbounded;
+    // Once for each element: nobody counts what that is.
+    if (step.kind == Step::Kind::fold && !step.lifted) return unbounded;
     std::uint64_t elements = 1;
     for (const TensorType& type : step.types)
       elements += static_cast<std::uint64_t>(element_count(type.shape));
@@ -93,9 +99,14 @@ std::uint64_t work_of(const StepBlock& block, const Plan& plan) {
       elements += static_cast<std::uint64_t>(element_count(plan.types[slot].shape));
     if (step.kind == Step::Kind::view) elements = 1;
     elements = std::min(elements, std::uint64_t{1} << 28);  // more is a lot anyway
-    // A product of matrices does more than one operation for each element.
-    if (step.row->family == "dot") elements *= elements;
-    work += elements * (1 + step.pass.micro_ops.size());
+    // Windows may be far larger than what they lie on.
+    if (step.row->name == "window_reduce") return unbounded;
+    // More than one operation for each element.
+    const std::string_view family = step.row->family;
+    if (family == "dot" || family == "linalg" || family == "window") elements *= elements;
+    if (family == "fft") elements *= fft_work;
+    const ops::Pass& pass = step.lifted ? step.lifted->pass : step.pass;
+    work += elements * (1 + pass.micro_ops.size());
     for (const StepBlock& region : step.regions) {
       const std::uint64_t inner = work_of(region, plan);
       if (inner == unbounded) return unbounded;

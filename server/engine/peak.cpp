@@ -140,6 +140,11 @@ class PeakMeter {
   }
 
   void step(const Step& step) {
+    if (++visited_ > visited_max) {
+      // Loops in loops in loops: no bound in reasonable time.
+      peak_.bytes = ~std::uint64_t{0};
+      return;
+    }
     switch (step.kind) {
       case Step::Kind::pass:
         return pass(step);
@@ -157,11 +162,36 @@ class PeakMeter {
       case Step::Kind::compute:
         for (const Slot slot : step.out) hold(slot, bytes_of(plan_.types[slot]));
         return scratch(step);
+      case Step::Kind::fold:
+        return fold(step);
       case Step::Kind::loop:
         return loop(step);
       case Step::Kind::branch:
         return branch(step);
     }
+  }
+
+  void fold(const Step& step) {
+    const TensorType& from = plan_.types[step.in[0]];
+    hold(step.out[0], bytes_of(step.types[0]));
+    if (!step.lifted) return fold_elements(step);
+    if (step.row->name == "map") return;
+    static const Attrs none;
+    const auto windows = ops::fold_windows(
+        *step.row, from.shape, ops::AttrView(step.attrs == nullptr ? none : *step.attrs));
+    if (windows) touch(ops::fold_scratch(*step.lifted, *windows, threads_));
+  }
+
+  /// The region is carried out with views of an element and of the accumulator.
+  void fold_elements(const Step& step) {
+    const StepBlock& region = step.regions[0];
+    for (const Slot slot : region.params) hold(slot, bytes_of(plan_.types[slot]));
+    block(region);
+    const Slot output = region.outputs[0];
+    // The next accumulator stays beside the one before.
+    touch(root_of(output).buffer);
+    if (made_in(region, output)) drop(output);
+    for (const Slot slot : region.params) release(slot);
   }
 
   /// The op's temporaries, which end with it.
@@ -327,6 +357,10 @@ class PeakMeter {
 
   const Plan& plan_;
   const int threads_;
+  /// Each loop is followed at least twice, each loop in it four times, and so on.
+  static constexpr std::uint32_t visited_max = 1U << 20;
+
+  std::uint32_t visited_ = 0;
   std::uint64_t now_ = 0;
   Peak peak_;
   std::vector<Value> values_;

@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "base/program.hpp"
 #include "engine/peak.hpp"
+#include "ops/fold.hpp"
 #include "ops/op.hpp"
 #include "ops/pass.hpp"
 #include "tensor/tensor.hpp"
@@ -50,7 +51,7 @@ struct StepBlock;
 
 /// One thing that the executor does.
 struct Step {
-  enum class Kind : std::uint8_t { pass, view, constant, compute, update, loop, branch };
+  enum class Kind : std::uint8_t { pass, view, constant, compute, update, fold, loop, branch };
   Kind kind = Kind::compute;
   const ops::OpRow* row = nullptr;
   const Attrs* attrs = nullptr;
@@ -64,6 +65,9 @@ struct Step {
   std::uint16_t fresh_outputs = 0;
   ops::Pass pass;
   std::vector<StepBlock> regions;
+  /// Fold: the region as a pass, if it is elementwise, and the scalars from outside that it reads.
+  std::optional<ops::Lifted> lifted;
+  Slots captures;
   /// Bit i: in[i] is not used after this step. Only the first 64 operands count.
   std::uint64_t dies = 0;
   /// Slots that nobody needs after this step.
@@ -128,6 +132,9 @@ Result<void> check_counts(const ops::OpRow& row, const Instruction& instruction)
 /// plan.
 Result<Block> resolve(Memory& memory, const Program& program, std::span<const TensorType> arguments,
                       Plan& plan);
+/// The region of a fold as a pass, if all that it does is elementwise on scalars. `captures` are
+/// the slots of the pass's inputs behind the region's parameters.
+std::optional<ops::Lifted> lift(const Block& region, const Plan& plan, Slots& captures);
 /// Groups elementwise nodes into passes.
 StepBlock fuse(const Block& block, const Plan& plan);
 /// Finds last uses, the peak of memory and the amount of work.

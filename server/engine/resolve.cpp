@@ -137,6 +137,7 @@ class Resolver {
                                             to_string(plan_.types[node.in[0]]));
     }
     if (row->kind != Kind::elementwise) add_casts(node, block);
+    if (row->kind == Kind::fold) OUTRIGGER_CHECK(fold(instruction, node));
     if (node.in_place) {
       OUTRIGGER_CHECK(in_place(instruction, node));
     } else {
@@ -201,14 +202,19 @@ class Resolver {
   /// pass.
   void add_casts(Node& node, Block& block) {
     for (std::size_t i = 0; i < node.in.size(); ++i) {
-      const TensorType& type = plan_.types[node.in[i]];
-      const DType wanted = node.inferred.operands[i];
-      if (type.dtype == wanted) continue;
-      Node cast = make_cast(node, node.in[i], TensorType{wanted, type.shape});
-      cast.out = {new_slot(cast.inferred.results[0])};
-      node.in[i] = cast.out[0];
-      block.nodes.push_back(std::move(cast));
+      node.in[i] = cast(node, node.in[i], node.inferred.operands[i], block);
     }
+  }
+
+  /// The slot in a dtype: itself, or that of a cast which is added to the block.
+  Slot cast(const Node& of, Slot from, DType wanted, Block& block) {
+    const TensorType type = plan_.types[from];
+    if (type.dtype == wanted) return from;
+    Node cast = make_cast(of, from, TensorType{wanted, type.shape});
+    const Slot slot = new_slot(cast.inferred.results[0]);
+    cast.out = {slot};
+    block.nodes.push_back(std::move(cast));
+    return slot;
   }
 
   static Node make_cast(const Node& of, Slot from, const TensorType& to) {
@@ -339,6 +345,20 @@ class Resolver {
       if (plan_.types[a[i]].shape != plan_.types[b[i]].shape) return ErrorCode::bad_shape;
     }
     return std::nullopt;
+  }
+
+  /// The region of reduce, window_reduce or map: scalars of the operands' dtypes, to one scalar.
+  Result<void> fold(const Instruction& instruction, Node& node) {
+    Slots params;
+    for (const DType dtype : node.inferred.operands) params.push_back(new_slot({dtype, {}}));
+    OUTRIGGER_TRY(Block body, region(instruction, 0, params, node.path));
+    if (body.outputs.size() != 1 || !plan_.types[body.outputs[0]].shape.empty()) {
+      return fail(body.outputs.size() != 1 ? ErrorCode::bad_program : ErrorCode::bad_shape,
+                  "the region must give one scalar, gives " + output_types(body));
+    }
+    body.outputs[0] = cast(node, body.outputs[0], node.inferred.results[0].dtype, body);
+    node.regions.push_back(std::move(body));
+    return {};
   }
 
   Result<void> loop(const Instruction& instruction, Node& node) {

@@ -15,6 +15,7 @@ std::vector<OpRow> build_rows() {
   register_creation(rows);
   register_shape(rows);
   register_slice(rows);
+  register_pad(rows);
   register_unary(rows);
   register_math(rows);
   register_bits(rows);
@@ -26,11 +27,18 @@ std::vector<OpRow> build_rows() {
   register_reduce(rows);
   register_argminmax(rows);
   register_scan(rows);
+  register_window(rows);
+  register_window_scatter(rows);
   register_dot(rows);
+  register_linalg(rows);
+  register_decompose(rows);
+  register_conv(rows);
+  register_fft(rows);
   register_index(rows);
   register_take(rows);
   register_sort(rows);
   register_top_k(rows);
+  register_fold(rows);
   register_control(rows);
   return rows;
 }

@@ -25,6 +25,7 @@ enum class Kind : std::uint8_t {
   create,       ///< makes its result from attributes only
   compute,      ///< reads operands, writes a result of its own
   update,       ///< changes a few places of a copy of operand 0 (or of operand 0 itself)
+  fold,         ///< applies its region to elements; lifted, or carried out by the engine
   control,      ///< has regions; carried out by the engine
 };
 

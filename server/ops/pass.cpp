@@ -14,9 +14,9 @@ namespace {
 /// Tiles that one thread takes at a time: 64 Ki elements.
 constexpr std::int64_t tiles_per_chunk = 64;
 
-/// Passes of this many micro-ops go in quarters of a tile: the hardware's prefetcher runs about that
-/// far ahead while one is computed, so that arithmetic and memory overlap (a sixth of the time of
-/// tanh(a·b+1)·exp(-a)). Software prefetches gave nothing.
+/// Passes of this many micro-ops go in quarters of a tile: the hardware's prefetcher runs about
+/// that far ahead while one is computed, so that arithmetic and memory overlap (a sixth of the time
+/// of tanh(a·b+1)·exp(-a)). Software prefetches gave nothing.
 constexpr std::size_t long_pass = 3;
 
 enum class Access : std::uint8_t { direct, uniform, strided };

@@ -95,6 +95,61 @@ defmodule Outrigger.Op do
     end)
   end
 
+  @doc """
+  Folds the elements over axes with a function of an element and the accumulator, from `acc` on.
+
+  The function gets scalars and gives the next accumulator; it may use values from outside. If it is
+  made of elementwise ops it runs on many results at once. Options: `:axes`, `:keep_axes`, `:type`
+  (of the result; by default that where the tensor and `acc` meet).
+
+      iex> alias Outrigger.Op
+      iex> t = Outrigger.tensor(MyApp.Compute, [[1, 2], [3, 4]])
+      iex> horner = fn x, acc -> acc |> Op.multiply(10) |> Op.add(x) end
+      iex> t |> Op.reduce(0, [axes: [1]], horner) |> Outrigger.to_list!()
+      [12, 34]
+  """
+  @spec reduce(operand, operand, keyword, (operand, operand -> operand)) :: operand
+  def reduce(tensor, acc, options \\ [], fun) when is_function(fun, 2),
+    do: fold("reduce", [tensor, acc], options, 2, fn [x, acc] -> fun.(x, acc) end)
+
+  @doc """
+  Folds the elements of each window, as `reduce/4` does. The padding holds `acc`.
+
+  Options: `:strides`, `:padding_low`, `:padding_high`, `:window_dilations`.
+
+      iex> alias Outrigger.Op
+      iex> t = Outrigger.tensor(MyApp.Compute, [1, 5, 2, 4])
+      iex> t |> Op.window_reduce(0, {2}, &Op.max/2) |> Outrigger.to_list!()
+      [5, 5, 4]
+  """
+  @spec window_reduce(operand, operand, tuple, keyword, (operand, operand -> operand)) :: operand
+  def window_reduce(tensor, acc, window, options \\ [], fun) when is_function(fun, 2) do
+    options = [window: window] ++ options
+    fold("window_reduce", [tensor, acc], options, 2, fn [x, acc] -> fun.(x, acc) end)
+  end
+
+  @doc """
+  Applies a function of a scalar to each element. Options: `:type`, of the result.
+
+      iex> alias Outrigger.Op
+      iex> t = Outrigger.tensor(MyApp.Compute, [1, 2, 3])
+      iex> t |> Op.map(fn x -> x |> Op.multiply(x) |> Op.add(1) end) |> Outrigger.to_list!()
+      [2, 5, 10]
+  """
+  @spec map(operand, keyword, (operand -> operand)) :: operand
+  def map(tensor, options \\ [], fun) when is_function(fun, 1),
+    do: fold("map", [tensor], options, 1, fn [x] -> fun.(x) end)
+
+  defp fold(name, operands, options, count, fun) do
+    attrs = Outrigger.Catalogue.attrs!(name, options)
+
+    eagerly_or(operands, fn ->
+      {region, _} = Trace.region(count, fun)
+      [out] = Trace.emit_regions(name, operands, [region], 1, attrs)
+      out
+    end)
+  end
+
   # Outside of a program: a program of its own, with the tensors captured.
   defp eagerly_or(operands, emit) do
     if Trace.active?() do
