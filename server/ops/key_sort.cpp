@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <type_traits>
 
 #include "ops/scratch.hpp"
 
@@ -20,6 +21,8 @@ constexpr std::int64_t parts_max = 32;
 constexpr std::int64_t parts_keys_min = std::int64_t{1} << 16;
 /// One thread alone sorts so many keys at a time, to see an interrupt in between.
 constexpr std::int64_t uninterrupted_keys_max = std::int64_t{1} << 23;
+/// A part of so many keys stays in the L2 cache.
+constexpr std::int64_t part_keys_wanted = std::int64_t{1} << 21;
 constexpr std::int64_t chunk_keys = std::int64_t{1} << 16;
 constexpr std::int64_t samples_per_part = 64;
 
@@ -34,7 +37,7 @@ template <typename K>
 Dividers<K> choose_dividers(const Context& context, const K* keys, std::int64_t n) {
   Dividers<K> dividers;
   dividers.parts = std::clamp<std::int64_t>(
-      std::max<std::int64_t>(n / uninterrupted_keys_max + 1, std::int64_t{4} * context.threads), 2,
+      std::max<std::int64_t>(n / part_keys_wanted, std::int64_t{4} * context.threads), 2,
       parts_max);
   // Evenly spaced with a jump inside of each stretch, or periodic data would look alike.
   std::array<K, parts_max * samples_per_part> samples;
@@ -58,14 +61,27 @@ Dividers<K> choose_dividers(const Context& context, const K* keys, std::int64_t 
 
 constexpr std::int64_t block_keys = 1024;
 
-/// The part of each of n <= block_keys keys.
+/// The part of each of n keys.
 template <typename K>
 void find_parts(const K* keys, std::int64_t n, const Dividers<K>& dividers, std::uint8_t* part) {
-  std::fill_n(part, n, std::uint8_t{0});
-  for (std::int64_t d = 0; d + 1 < dividers.parts; ++d) {
-    const K divider = dividers.keys[static_cast<std::size_t>(d)];
-    for (std::int64_t i = 0; i < n; ++i)
-      part[i] = static_cast<std::uint8_t>(part[i] + (less(keys[i], divider) ? 0 : 1));
+  // Counted in the keys' own width, in registers, and narrowed once.
+  constexpr std::int64_t group = 64;
+  using Count = std::conditional_t<std::is_integral_v<K>, K, std::uint64_t>;
+  std::array<Count, group> count;
+  for (std::int64_t start = 0; start < n; start += group) {
+    const std::int64_t m = std::min(group, n - start);
+    count.fill(0);
+    for (std::int64_t d = 0; d + 1 < dividers.parts; ++d) {
+      const K divider = dividers.keys[static_cast<std::size_t>(d)];
+      if (m == group) {
+        for (std::int64_t i = 0; i < group; ++i)
+          count[i] = static_cast<Count>(count[i] + (less(keys[start + i], divider) ? 0 : 1));
+      } else {
+        for (std::int64_t i = 0; i < m; ++i)
+          count[i] = static_cast<Count>(count[i] + (less(keys[start + i], divider) ? 0 : 1));
+      }
+    }
+    for (std::int64_t i = 0; i < m; ++i) part[start + i] = static_cast<std::uint8_t>(count[i]);
   }
 }
 
@@ -113,7 +129,8 @@ std::uint64_t parts_scratch(std::int64_t n) {
 }
 
 template <typename K>
-Result<void> sort_keys_in_parts(Context& context, const K* keys, K* to, std::int64_t n) {
+Result<void> sort_keys_in_parts(Context& context, const K* keys, K* to, std::int64_t n,
+                                const PartSorted& sorted) {
   const Dividers<K> dividers = choose_dividers(context, keys, n);
   const std::int64_t parts = dividers.parts;
   const std::int64_t chunks = (n + chunk_keys - 1) / chunk_keys;
@@ -153,18 +170,21 @@ Result<void> sort_keys_in_parts(Context& context, const K* keys, K* to, std::int
       }));
   return parallel_ranges(context, parts, 1, n * 16, [&](int, std::int64_t begin, std::int64_t) {
     const std::int64_t first = starts[static_cast<std::size_t>(begin)];
-    sort_keys(to + first, starts[static_cast<std::size_t>(begin) + 1] - first);
+    const std::int64_t end = starts[static_cast<std::size_t>(begin) + 1];
+    sort_keys(to + first, end - first);
+    sorted(first, end);
   });
 }
 
-template Result<void> sort_keys_in_parts(Context&, const std::uint8_t*, std::uint8_t*,
-                                         std::int64_t);
+template Result<void> sort_keys_in_parts(Context&, const std::uint8_t*, std::uint8_t*, std::int64_t,
+                                         const PartSorted&);
 template Result<void> sort_keys_in_parts(Context&, const std::uint16_t*, std::uint16_t*,
-                                         std::int64_t);
+                                         std::int64_t, const PartSorted&);
 template Result<void> sort_keys_in_parts(Context&, const std::uint32_t*, std::uint32_t*,
-                                         std::int64_t);
+                                         std::int64_t, const PartSorted&);
 template Result<void> sort_keys_in_parts(Context&, const std::uint64_t*, std::uint64_t*,
-                                         std::int64_t);
-template Result<void> sort_keys_in_parts(Context&, const WideKey*, WideKey*, std::int64_t);
+                                         std::int64_t, const PartSorted&);
+template Result<void> sort_keys_in_parts(Context&, const WideKey*, WideKey*, std::int64_t,
+                                         const PartSorted&);
 
 }  // namespace outrigger::ops

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include <hwy/contrib/sort/vqsort.h>
 
@@ -46,10 +47,15 @@ bool sorts_in_parts(int threads, std::int64_t n);
 /// What sort_keys_in_parts takes for n keys, at most.
 std::uint64_t parts_scratch(std::int64_t n);
 
+/// Called with the bounds of a part that is sorted, while it is in the cache; from any thread. Must
+/// not throw.
+using PartSorted = std::function<void(std::int64_t begin, std::int64_t end)>;
+
 /// Sorts n keys into `to`, which does not overlap them: samples, deals the keys out to parts that
 /// follow one another, sorts the parts, all in parallel. Errors: cancelled,
 /// deadline_exceeded, out_of_memory.
 template <typename K>
-Result<void> sort_keys_in_parts(Context& context, const K* keys, K* to, std::int64_t n);
+Result<void> sort_keys_in_parts(Context& context, const K* keys, K* to, std::int64_t n,
+                                const PartSorted& sorted);
 
 }  // namespace outrigger::ops

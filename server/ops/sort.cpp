@@ -83,10 +83,10 @@ Result<void> sort_lines(const RunCall& call, const Sortable& sortable, bool down
         call.context, n, chunk_elements, n, [&](int, std::int64_t begin, std::int64_t end) {
           keys.encode(from + line * n + begin, spare + begin, end - begin, down);
         }));
-    OUTRIGGER_CHECK(sort_keys_in_parts<K>(call.context, spare, to + line * n, n));
-    OUTRIGGER_CHECK(parallel_ranges(
-        call.context, n, chunk_elements, n, [&](int, std::int64_t begin, std::int64_t end) {
-          keys.decode(to + line * n + begin, to + line * n + begin, end - begin, down);
+    K* sorted = to + line * n;
+    OUTRIGGER_CHECK(sort_keys_in_parts<K>(
+        call.context, spare, sorted, n, [&](std::int64_t begin, std::int64_t end) {
+          keys.decode(sorted + begin, sorted + begin, end - begin, down);
         }));
   }
   return {};
@@ -152,9 +152,8 @@ Result<void> argsort_lines(const RunCall& call, const Tensor& in, const Tensor& 
     OUTRIGGER_CHECK(parallel_ranges(
         call.context, n, chunk_elements, n,
         [&](int, std::int64_t begin, std::int64_t end) { make_items(line, begin, end, items); }));
-    OUTRIGGER_CHECK(sort_keys_in_parts<Item>(call.context, items, items + n, n));
-    OUTRIGGER_CHECK(parallel_ranges(
-        call.context, n, chunk_elements, n, [&](int, std::int64_t begin, std::int64_t end) {
+    OUTRIGGER_CHECK(sort_keys_in_parts<Item>(
+        call.context, items, items + n, n, [&](std::int64_t begin, std::int64_t end) {
           store_indices(items + n + begin, out, line * n + begin, end - begin);
         }));
   }
