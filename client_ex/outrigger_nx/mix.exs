@@ -31,8 +31,11 @@ defmodule Outrigger.Nx.MixProject do
       version: @version,
       elixir: "~> 1.17",
       start_permanent: Mix.env() == :prod,
+      # Nx's own tests implement its protocols for containers of theirs.
+      consolidate_protocols: Mix.env() != :test,
       elixirc_paths: elixirc_paths(Mix.env()),
-      description: "Nx on Outrigger: a backend and a defn compiler, without native code in the VM",
+      description:
+        "Nx on Outrigger: a backend and a defn compiler, without native code in the VM",
       package: [licenses: ["Apache-2.0"], links: %{"GitHub" => @source_url}],
       deps: deps()
     ]

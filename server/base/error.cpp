@@ -24,6 +24,8 @@ std::string_view name_of(ErrorCode code) {
       return "bad_axis";
     case ErrorCode::bad_index:
       return "bad_index";
+    case ErrorCode::bad_value:
+      return "bad_value";
     case ErrorCode::bad_handle:
       return "bad_handle";
     case ErrorCode::handle_in_use:

@@ -22,6 +22,7 @@ enum class ErrorCode : std::uint8_t {
   bad_shape,
   bad_axis,
   bad_index,
+  bad_value,
   bad_handle,
   handle_in_use,
   failed_operand,

@@ -10,10 +10,10 @@ struct Limits {
   std::uint32_t frame_bytes_max = 1U << 20;
   /// A region costs four levels; the clauses of a long cond are regions inside each other.
   std::uint32_t depth_max = 256;
-  /// A frame of n bytes may hold nodes_base + n / nodes_bytes msgpack values, so that the
-  /// decoder's 16-byte nodes take at most 4 × frame + 64 KiB.
+  /// A frame of n bytes may hold nodes_base + n / nodes_bytes msgpack values, so that the decoder's
+  /// 16-byte nodes take at most 8 × frame + 64 KiB. An instruction takes 9 values in 19 bytes.
   std::uint32_t nodes_base = 4096;
-  std::uint32_t nodes_bytes = 4;
+  std::uint32_t nodes_bytes = 2;
 
   // Flow.
   std::uint32_t requests_window = 4096;

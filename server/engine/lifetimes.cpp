@@ -101,9 +101,10 @@ std::uint64_t work_of(const StepBlock& block, const Plan& plan) {
     elements = std::min(elements, std::uint64_t{1} << 28);  // more is a lot anyway
     // Windows may be far larger than what they lie on.
     if (step.row->name == "window_reduce") return unbounded;
-    // A product of matrices does more than one operation for each element; so do windows.
-    if (step.row->family == "dot" || step.row->family == "window") elements *= elements;
-    if (step.row->family == "fft") elements *= fft_work;
+    // More than one operation for each element.
+    const std::string_view family = step.row->family;
+    if (family == "dot" || family == "linalg" || family == "window") elements *= elements;
+    if (family == "fft") elements *= fft_work;
     const ops::Pass& pass = step.lifted ? step.lifted->pass : step.pass;
     work += elements * (1 + pass.micro_ops.size());
     for (const StepBlock& region : step.regions) {

@@ -140,6 +140,11 @@ class PeakMeter {
   }
 
   void step(const Step& step) {
+    if (++visited_ > visited_max) {
+      // Loops in loops in loops: no bound in reasonable time.
+      peak_.bytes = ~std::uint64_t{0};
+      return;
+    }
     switch (step.kind) {
       case Step::Kind::pass:
         return pass(step);
@@ -352,6 +357,10 @@ class PeakMeter {
 
   const Plan& plan_;
   const int threads_;
+  /// Each loop is followed at least twice, each loop in it four times, and so on.
+  static constexpr std::uint32_t visited_max = 1U << 20;
+
+  std::uint32_t visited_ = 0;
   std::uint64_t now_ = 0;
   Peak peak_;
   std::vector<Value> values_;

@@ -131,6 +131,11 @@ class Resolver {
                   ops::infer(*row, InferCall{std::span(operands.data(), operands.size()),
                                              ops::AttrView(instruction.attrs)}));
     OUTRIGGER_CHECK(materialize_literals(operands, node));
+    if (row->kind == Kind::view && node.in_place &&
+        node.inferred.operands[0] != plan_.types[node.in[0]].dtype) {
+      return fail(ErrorCode::bad_dtype, "a mutable view cannot be another dtype than " +
+                                            to_string(plan_.types[node.in[0]]));
+    }
     if (row->kind != Kind::elementwise) add_casts(node, block);
     if (row->kind == Kind::fold) OUTRIGGER_CHECK(fold(instruction, node));
     if (node.in_place) {

@@ -1,10 +1,13 @@
 // Bits of numbers: counts, kinds of floats, and the same bits as another dtype.
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 
 #include "ops/catalogue.hpp"
+#include "ops/complex_math.hpp"
 #include "ops/kernels.hpp"
+#include "tensor/cast.hpp"
 
 namespace outrigger::ops {
 namespace {
@@ -37,8 +40,42 @@ struct IsInfinity {
   }
 };
 
-template <typename F>
+/// The same for the bits of an integer below 8 bits, which a byte carries with its sign extended.
+template <typename I>
+struct SmallPopulationCount {
+  static typename I::Carrier apply(typename I::Carrier x) {
+    const auto low = static_cast<std::uint8_t>(static_cast<std::uint8_t>(x) << I::unused);
+    return I::wrap(static_cast<typename I::Carrier>(std::popcount(low)));
+  }
+};
+template <typename I>
+struct SmallCountLeadingZeros {
+  static typename I::Carrier apply(typename I::Carrier x) {
+    const auto low = static_cast<std::uint8_t>(static_cast<std::uint8_t>(x) << I::unused);
+    return I::wrap(
+        static_cast<typename I::Carrier>(std::min(std::countl_zero(low), 8 - I::unused)));
+  }
+};
+
+template <template <typename> typename F>
+TileFn small_integer_tile(DType dtype) {
+  switch (dtype) {
+    case DType::u2:
+      return &unary_kernel<F<U2>, std::uint8_t, std::uint8_t>;
+    case DType::u4:
+      return &unary_kernel<F<U4>, std::uint8_t, std::uint8_t>;
+    case DType::s2:
+      return &unary_kernel<F<S2>, std::int8_t, std::int8_t>;
+    case DType::s4:
+      return &unary_kernel<F<S4>, std::int8_t, std::int8_t>;
+    default:
+      unexpected_dtype(dtype);
+  }
+}
+
+template <typename F, template <typename> typename Small>
 TileFn integer_unary_tile(DType compute) {
+  if (bits_of(compute) < 8) return small_integer_tile<Small>(compute);
   return with_type(compute, [](auto tag) -> TileFn {
     using T = typename decltype(tag)::type;
     if constexpr (std::is_integral_v<T>) {
@@ -52,12 +89,17 @@ TileFn integer_unary_tile(DType compute) {
 Result<Inferred> infer_bitcast(const InferCall& call) {
   const TensorType& from = call.type(0);
   const DType to = call.attrs.dtype("type");
-  if (size_of(to) != size_of(from.dtype)) {
+  if (bits_of(to) != bits_of(from.dtype)) {
     return fail(ErrorCode::bad_dtype, "a bitcast keeps the width: " + to_string(from) +
                                           " cannot become " + std::string(name_of(to)));
   }
+  if (is_complex(to) || is_complex(from.dtype)) {
+    return fail(ErrorCode::bad_dtype, "complex numbers are not supported, got " + to_string(from) +
+                                          " and " + std::string(name_of(to)));
+  }
   Inferred inferred;
-  inferred.operands = {from.dtype};
+  // Below 8 bits the byte that carries an element depends on the sign: a cast keeps the bits.
+  inferred.operands = {bits_of(to) < 8 ? to : from.dtype};
   inferred.results.push_back(TensorType{to, from.shape});
   return inferred;
 }
@@ -82,26 +124,41 @@ OpRow bits(std::string_view name, Result<Inferred> (*infer)(const InferCall&),
 }  // namespace
 
 void register_bits(std::vector<OpRow>& rows) {
-  rows.push_back(bits("population_count", infer_integer, integer_unary_tile<PopulationCount>,
+  rows.push_back(bits("population_count", infer_integer,
+                      integer_unary_tile<PopulationCount, SmallPopulationCount>,
                       "Element-wise number of bits that are 1, in two's complement. Keeps the "
                       "dtype. Integers only (`bad_dtype`)."));
-  rows.push_back(bits("count_leading_zeros", infer_integer, integer_unary_tile<CountLeadingZeros>,
+  rows.back().any_dtype = true;
+  rows.back().ordered = true;
+  rows.push_back(bits("count_leading_zeros", infer_integer,
+                      integer_unary_tile<CountLeadingZeros, SmallCountLeadingZeros>,
                       "Element-wise number of bits above the highest 1; the width for 0. Keeps the "
                       "dtype. Integers only (`bad_dtype`)."));
-  rows.push_back(bits("is_nan", infer_predicate, unary_tile<IsNan, std::uint8_t>,
-                      "Element-wise: 1 for NaN, as u8. Integers never are."));
-  rows.push_back(bits("is_infinity", infer_predicate, unary_tile<IsInfinity, std::uint8_t>,
-                      "Element-wise: 1 for an infinity, as u8. Integers never are."));
-  rows.push_back(OpRow{.name = "bitcast",
-                       .family = "bits",
-                       .kind = Kind::view,
-                       .operands = {{"tensor"}},
-                       .attrs = {{"type", AttrType::dtype, true, "", "the new dtype"}},
-                       .in_place = 0,
-                       .infer = infer_bitcast,
-                       .view = view_bitcast,
-                       .doc = "The same bits as another dtype of the same width (`bad_dtype`). A "
-                              "view."});
+  rows.back().any_dtype = true;
+  rows.back().ordered = true;
+  rows.push_back(
+      bits("is_nan", infer_predicate, unary_tile<IsNan, std::uint8_t>,
+           "Element-wise: 1 for NaN, or a complex number with such a part, as u8. Integers "
+           "never are."));
+  rows.back().complex_tile = complex_is_nan_tile;
+  rows.push_back(
+      bits("is_infinity", infer_predicate, unary_tile<IsInfinity, std::uint8_t>,
+           "Element-wise: 1 for an infinity, or a complex number with such a part, as u8. "
+           "Integers never are."));
+  rows.back().complex_tile = complex_is_infinity_tile;
+  rows.push_back(
+      OpRow{.name = "bitcast",
+            .family = "bits",
+            .kind = Kind::view,
+            .operands = {{"tensor"}},
+            .attrs = {{"type", AttrType::dtype, true, "", "the new dtype"}},
+            .in_place = 0,
+            .any_dtype = true,
+            .infer = infer_bitcast,
+            .view = view_bitcast,
+            .doc = "The same bits as another dtype of the same width (`bad_dtype`), complex "
+                   "ones excepted. A view; of integers below 8 bits a copy, which has "
+                   "no mutable form."});
 }
 
 }  // namespace outrigger::ops

@@ -30,6 +30,8 @@ std::vector<OpRow> build_rows() {
   register_window(rows);
   register_window_scatter(rows);
   register_dot(rows);
+  register_linalg(rows);
+  register_decompose(rows);
   register_conv(rows);
   register_fft(rows);
   register_index(rows);

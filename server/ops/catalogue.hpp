@@ -24,6 +24,8 @@ void register_conv(std::vector<OpRow>& rows);
 void register_control(std::vector<OpRow>& rows);
 void register_creation(std::vector<OpRow>& rows);
 void register_dot(std::vector<OpRow>& rows);
+void register_linalg(std::vector<OpRow>& rows);
+void register_decompose(std::vector<OpRow>& rows);
 void register_fft(std::vector<OpRow>& rows);
 void register_fold(std::vector<OpRow>& rows);
 void register_index(std::vector<OpRow>& rows);

@@ -1,3 +1,5 @@
+#include <immintrin.h>
+
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -34,50 +36,81 @@ std::optional<Transposition> as_transposition(const Tensor& from, const Tensor& 
   return std::nullopt;
 }
 
+/// Bytes of a row of a tile: two cache lines.
+constexpr std::int64_t row_bytes = 128;
+constexpr std::int64_t tile_rows = 128;
+/// Results from this size on go past the caches, which would first read what is overwritten.
+constexpr std::int64_t stream_bytes_min = std::int64_t{4} << 20;
+
+/// Writes row_bytes bytes to a multiple of the cache line.
+void stream_row(const void* from, void* to) {
+  for (std::int64_t i = 0; i < row_bytes; i += 16) {
+    _mm_stream_si128(
+        reinterpret_cast<__m128i*>(static_cast<std::byte*>(to) + i),
+        _mm_loadu_si128(reinterpret_cast<const __m128i*>(static_cast<const std::byte*>(from) + i)));
+  }
+}
+
 /// Copies rows × columns elements by way of a buffer in the L1 cache, so that both sides see whole
 /// cache lines.
-template <typename T, std::int64_t side>
+template <typename T>
 void copy_tile(const T* from, std::int64_t from_stride, T* to, std::int64_t to_stride,
-               std::int64_t rows, std::int64_t columns) {
-  constexpr std::int64_t pitch = side + 1;
-  std::array<T, static_cast<std::size_t>(side * pitch)> buffer;
-  for (std::int64_t column = 0; column < columns; ++column)
-    std::copy_n(from + column * from_stride, rows, buffer.data() + column * pitch);
+               std::int64_t rows, std::int64_t columns, bool stream) {
+  constexpr std::int64_t width = row_bytes / static_cast<std::int64_t>(sizeof(T));
+  constexpr std::int64_t pitch = width + 1;
+  std::array<T, static_cast<std::size_t>(tile_rows * pitch)> buffer;
+  for (std::int64_t column = 0; column < columns; ++column) {
+    const T* x = from + column * from_stride;
+    for (std::int64_t row = 0; row < rows; ++row) buffer[row * pitch + column] = x[row];
+  }
+  const bool whole = stream && columns == width;
   for (std::int64_t row = 0; row < rows; ++row) {
-    const T* x = buffer.data() + row;
-    T* out = to + row * to_stride;
-    for (std::int64_t column = 0; column < columns; ++column) out[column] = x[column * pitch];
+    const T* x = buffer.data() + row * pitch;
+    if (whole)
+      stream_row(x, to + row * to_stride);
+    else
+      std::copy_n(x, columns, to + row * to_stride);
   }
 }
 
 template <typename T>
 Result<void> transpose_copy(Context& context, const T* from, T* to, const Transposition& t) {
-  constexpr std::int64_t side = sizeof(T) <= 4 ? 64 : 32;
+  constexpr std::int64_t tile_columns = row_bytes / static_cast<std::int64_t>(sizeof(T));
   const std::size_t last = t.dims.size() - 1;
   const std::int64_t rows = t.dims[t.row];
   const std::int64_t columns = t.dims[last];
-  const std::int64_t row_tiles = (rows + side - 1) / side;
-  const std::int64_t column_tiles = (columns + side - 1) / side;
+  const std::int64_t row_tiles = (rows + tile_rows - 1) / tile_rows;
+  const std::int64_t column_tiles = (columns + tile_columns - 1) / tile_columns;
   const std::int64_t n = element_count(t.dims);
   const std::int64_t tasks = n / (rows * columns) * row_tiles * column_tiles;
+  constexpr std::uintptr_t cache_line = 64;
+  const bool stream = n * static_cast<std::int64_t>(sizeof(T)) >= stream_bytes_min &&
+                      reinterpret_cast<std::uintptr_t>(to) % cache_line == 0 &&
+                      std::all_of(t.to.begin(), t.to.end() - 1, [](std::int64_t stride) {
+                        return static_cast<std::uintptr_t>(stride) * sizeof(T) % cache_line == 0;
+                      });
   constexpr std::int64_t tiles_per_chunk = 16;
   return parallel_ranges(
       context, tasks, tiles_per_chunk, n, [&](int, std::int64_t begin, std::int64_t end) {
         for (std::int64_t task = begin; task < end; ++task) {
-          const std::int64_t column = task % column_tiles * side;
-          const std::int64_t row = task / column_tiles % row_tiles * side;
+          // Neighbouring tiles go along the rows of `from`, whose pages they share.
+          const std::int64_t row = task % row_tiles * tile_rows;
+          const std::int64_t column = task / row_tiles % column_tiles * tile_columns;
           std::int64_t from_at = row + column * t.from[last];
           std::int64_t to_at = row * t.to[t.row] + column;
-          std::int64_t rest = task / column_tiles / row_tiles;
+          std::int64_t rest = task / row_tiles / column_tiles;
           for (std::size_t axis = last; axis-- > 0;) {
             if (axis == t.row) continue;
             from_at += rest % t.dims[axis] * t.from[axis];
             to_at += rest % t.dims[axis] * t.to[axis];
             rest /= t.dims[axis];
           }
-          copy_tile<T, side>(from + from_at, t.from[last], to + to_at, t.to[t.row],
-                             std::min(side, rows - row), std::min(side, columns - column));
+          copy_tile(from + from_at, t.from[last], to + to_at, t.to[t.row],
+                    std::min(tile_rows, rows - row), std::min(tile_columns, columns - column),
+                    stream);
         }
+        // Streamed stores are ordered by nothing else.
+        if (stream) _mm_sfence();
       });
 }
 

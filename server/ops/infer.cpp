@@ -39,7 +39,7 @@ DType raw_dtype(const OpRow& row, DType dtype) {
 }  // namespace
 
 bool takes_complex(const OpRow& row) {
-  return row.any_dtype || row.complex || row.complex_tile != nullptr;
+  return !row.ordered && (row.any_dtype || row.complex || row.complex_tile != nullptr);
 }
 
 TileFn kernel_of(const OpRow& row, DType compute) {

@@ -5,9 +5,22 @@
 #include <limits>
 
 #include "ops/kernels.hpp"
+#include "tensor/small_float.hpp"
 
 namespace outrigger::ops {
 namespace {
+
+/// A float narrower than f32, as its bits.
+template <typename F>
+struct SmallFloatBits {
+  typename F::Bits bits;
+};
+template <typename T>
+struct is_small_float_bits : std::false_type {};
+template <typename F>
+struct is_small_float_bits<SmallFloatBits<F>> : std::true_type {
+  using Float = F;
+};
 
 template <typename T>
 using KeyOf = std::conditional_t<
@@ -20,7 +33,11 @@ template <typename T>
 KeyOf<T> to_key(T x) {
   using K = KeyOf<T>;
   constexpr K sign = K{1} << (sizeof(K) * 8 - 1);
-  if constexpr (std::is_floating_point_v<T>) {
+  if constexpr (is_small_float_bits<T>::value) {
+    using F = typename is_small_float_bits<T>::Float;
+    if ((x.bits & F::magnitude_mask) > F::largest) return std::numeric_limits<K>::max();
+    return static_cast<K>((x.bits & sign) != 0 ? ~x.bits : x.bits | sign);
+  } else if constexpr (std::is_floating_point_v<T>) {
     if (x != x) return std::numeric_limits<K>::max();
     const K bits = std::bit_cast<K>(x);
     return (bits & sign) != 0 ? static_cast<K>(~bits) : static_cast<K>(bits | sign);
@@ -34,14 +51,24 @@ KeyOf<T> to_key(T x) {
 /// Both zeros are equal to argsort.
 template <typename T>
 T one_zero(T x) {
-  return x == 0 ? T{0} : x;
+  if constexpr (is_small_float_bits<T>::value) {
+    using F = typename is_small_float_bits<T>::Float;
+    return (x.bits & F::magnitude_mask) == 0 ? T{0} : x;
+  } else {
+    return x == 0 ? T{0} : x;
+  }
 }
 
 template <typename T>
 T from_key(KeyOf<T> key) {
   using K = KeyOf<T>;
   constexpr K sign = K{1} << (sizeof(K) * 8 - 1);
-  if constexpr (std::is_floating_point_v<T>) {
+  if constexpr (is_small_float_bits<T>::value) {
+    using F = typename is_small_float_bits<T>::Float;
+    if (key == std::numeric_limits<K>::max())
+      return T{narrow<F>(std::numeric_limits<float>::quiet_NaN())};
+    return T{static_cast<K>((key & sign) != 0 ? key ^ sign : ~key)};
+  } else if constexpr (std::is_floating_point_v<T>) {
     if (key == std::numeric_limits<K>::max()) return std::numeric_limits<T>::quiet_NaN();
     return std::bit_cast<T>((key & sign) != 0 ? static_cast<K>(key ^ sign) : static_cast<K>(~key));
   } else if constexpr (std::is_signed_v<T>) {
@@ -102,7 +129,21 @@ Keys keys_of() {
 }  // namespace
 
 Keys keys_of(DType dtype) {
-  return with_type(dtype, [](auto tag) { return keys_of<typename decltype(tag)::type>(); });
+  switch (dtype) {
+    case DType::f8:
+      return keys_of<SmallFloatBits<F8>>();
+    case DType::f8_e4m3fn:
+      return keys_of<SmallFloatBits<F8E4M3FN>>();
+    case DType::f16:
+      return keys_of<SmallFloatBits<F16>>();
+    case DType::bf16:
+      return keys_of<SmallFloatBits<BF16>>();
+    default:
+      break;
+  }
+  // Integers below 8 bits sort as the bytes that carry them.
+  return with_type(compute_dtype(dtype),
+                   [](auto tag) { return keys_of<typename decltype(tag)::type>(); });
 }
 
 }  // namespace outrigger::ops

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "ops/catalogue.hpp"
+#include "ops/complex_math.hpp"
 #include "ops/kernels.hpp"
 #include "ops/special.hpp"
 #include "ops/vector_math.hpp"
@@ -203,7 +204,8 @@ TileFn erf_inv_tile(DType compute) {
   return float_tile(compute, &erf_inv_kernel<float>, &erf_inv_kernel<double>);
 }
 
-OpRow math(std::string_view name, TileFn (*tile)(DType), std::string_view doc) {
+OpRow math(std::string_view name, TileFn (*tile)(DType), std::string_view doc,
+           TileFn (*complex_tile)(DType) = nullptr) {
   return OpRow{.name = name,
                .family = "unary",
                .kind = Kind::elementwise,
@@ -211,6 +213,7 @@ OpRow math(std::string_view name, TileFn (*tile)(DType), std::string_view doc) {
                .in_place = 0,
                .infer = infer_floating,
                .tile = tile,
+               .complex_tile = complex_tile,
                .doc = doc};
 }
 
@@ -219,53 +222,67 @@ OpRow math(std::string_view name, TileFn (*tile)(DType), std::string_view doc) {
 void register_math(std::vector<OpRow>& rows) {
   rows.push_back(math("expm1", expm1_tile,
                       "Element-wise e^x - 1, exact near 0 too. Integers become f32. At most 1 ulp "
-                      "(SLEEF; glibc beyond its range)."));
+                      "(SLEEF; glibc beyond its range).",
+                      complex_expm1_tile));
   rows.push_back(math("log1p", log1p_tile,
                       "Element-wise log(1 + x), exact near 0 too; -infinity at -1, NaN below. "
-                      "Integers become f32. At most 1 ulp (SLEEF; glibc beyond its range)."));
+                      "Integers become f32. At most 1 ulp (SLEEF; glibc beyond its range).",
+                      complex_log1p_tile));
   rows.push_back(math("sigmoid", sigmoid_tile,
-                      "Element-wise 1 / (1 + e^-x). Integers become f32. At most 2 ulp."));
+                      "Element-wise 1 / (1 + e^-x). Integers become f32. At most 2 ulp.",
+                      complex_sigmoid_tile));
   rows.push_back(
       math("tan", tan_tile,
-           "Element-wise tangent of radians. Integers become f32. At most 1 ulp (SLEEF)."));
+           "Element-wise tangent of radians. Integers become f32. At most 1 ulp (SLEEF).",
+           complex_tan_tile));
   rows.push_back(
       math("asin", asin_tile,
            "Element-wise inverse sine; NaN outside of [-1, 1]. Integers become f32. At most "
-           "1 ulp (SLEEF)."));
+           "1 ulp (SLEEF).",
+           complex_asin_tile));
   rows.push_back(
       math("acos", acos_tile,
            "Element-wise inverse cosine; NaN outside of [-1, 1]. Integers become f32. At "
-           "most 1 ulp (SLEEF)."));
+           "most 1 ulp (SLEEF).",
+           complex_acos_tile));
   rows.push_back(math("atan", atan_tile,
-                      "Element-wise inverse tangent. Integers become f32. At most 1 ulp (SLEEF)."));
+                      "Element-wise inverse tangent. Integers become f32. At most 1 ulp (SLEEF).",
+                      complex_atan_tile));
   rows.push_back(
       math("sinh", sinh_tile,
            "Element-wise hyperbolic sine. Integers become f32. At most 2 ulp (SLEEF; glibc "
-           "beyond its range)."));
+           "beyond its range).",
+           complex_sinh_tile));
   rows.push_back(
       math("cosh", cosh_tile,
            "Element-wise hyperbolic cosine. Integers become f32. At most 2 ulp (SLEEF; glibc "
-           "beyond its range)."));
+           "beyond its range).",
+           complex_cosh_tile));
   rows.push_back(
       math("asinh", asinh_tile,
            "Element-wise inverse hyperbolic sine. Integers become f32. At most 2 ulp (SLEEF; "
-           "glibc beyond its range)."));
+           "glibc beyond its range).",
+           complex_asinh_tile));
   rows.push_back(
       math("acosh", acosh_tile,
            "Element-wise inverse hyperbolic cosine; NaN below 1. Integers become f32. At "
-           "most 2 ulp (SLEEF; glibc beyond its range)."));
+           "most 2 ulp (SLEEF; glibc beyond its range).",
+           complex_acosh_tile));
   rows.push_back(
       math("atanh", atanh_tile,
            "Element-wise inverse hyperbolic tangent; an infinity at -1 and 1, NaN beyond. "
-           "Integers become f32. At most 1 ulp (SLEEF)."));
+           "Integers become f32. At most 1 ulp (SLEEF).",
+           complex_atanh_tile));
   rows.push_back(
       math("rsqrt", rsqrt_tile,
            "Element-wise 1 / sqrt(x); an infinity at 0, NaN below. Integers become f32. At "
-           "most 2 ulp."));
+           "most 2 ulp.",
+           complex_rsqrt_tile));
   rows.push_back(
       math("cbrt", cbrt_tile,
            "Element-wise cube root, of negative numbers too. Integers become f32. At most "
-           "1 ulp (SLEEF)."));
+           "1 ulp (SLEEF).",
+           complex_cbrt_tile));
   rows.push_back(
       math("erf", erf_tile,
            "Element-wise error function. Integers become f32. f32: 2 ulp (after N. Juffa), "

@@ -149,6 +149,8 @@ struct OpRow {
   /// `run` has kernels for c64 and c128 (elementwise: `complex_tile`). Without it, complex operands
   /// are refused.
   bool complex = false;
+  /// The op asks for an order, which complex numbers have none of: refused in spite of any_dtype.
+  bool ordered = false;
   /// What `run` gives for a result of a small float: f64 if it accumulates there, so that the
   /// result is rounded once.
   DType small_float_result = DType::f32;

@@ -14,6 +14,11 @@ namespace {
 /// Tiles that one thread takes at a time: 64 Ki elements.
 constexpr std::int64_t tiles_per_chunk = 64;
 
+/// Passes of this many micro-ops go in quarters of a tile: the hardware's prefetcher runs about
+/// that far ahead while one is computed, so that arithmetic and memory overlap (a sixth of the time
+/// of tanh(a·b+1)·exp(-a)). Software prefetches gave nothing.
+constexpr std::size_t long_pass = 3;
+
 enum class Access : std::uint8_t { direct, uniform, strided };
 
 /// One input or output, bound to memory.
@@ -265,14 +270,15 @@ Result<void> run_pass(Context& context, const Pass& pass, std::span<const Tensor
       static_cast<std::size_t>(context.threads));
   boost::container::small_vector<bool, 8> prepared(static_cast<std::size_t>(context.threads),
                                                    false);
+  const std::int64_t step = pass.micro_ops.size() >= long_pass ? tile_size / 4 : tile_size;
   const auto body = [&](int thread, std::int64_t begin, std::int64_t end) {
     const auto t = static_cast<std::size_t>(thread);
     if (!prepared[t]) {
       run.prepare(scratch + t * per_thread, n, registers[t]);
       prepared[t] = true;
     }
-    for (std::int64_t start = begin; start < end; start += tile_size) {
-      run.tile(start, std::min(tile_size, end - start), registers[t]);
+    for (std::int64_t start = begin; start < end; start += step) {
+      run.tile(start, std::min(step, end - start), registers[t]);
     }
   };
   const auto work = n * static_cast<std::int64_t>(1 + pass.micro_ops.size());

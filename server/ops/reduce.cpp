@@ -155,7 +155,7 @@ std::uint64_t reduction_scratch(const ScratchCall& call) {
   const std::int64_t outputs = folding.outer * folding.inner;
   const std::int64_t blocks =
       outputs == 0 ? 1 : block_count(folding.reduced, column_width(folding.inner));
-  constexpr std::int64_t accumulator_bytes = 8;
+  const std::int64_t accumulator_bytes = is_complex(call.in[0].type->dtype) ? 16 : 8;
   return contiguous_bytes(call.in[0], folding.order) +
          (blocks > 1 ? buffer_bytes(outputs * blocks * accumulator_bytes) : 0);
 }

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "ops/catalogue.hpp"
+#include "ops/complex_math.hpp"
 #include "ops/kernels.hpp"
 #include "ops/reduction.hpp"
 #include "ops/scratch.hpp"
@@ -16,7 +17,9 @@ namespace {
 // and results do not depend on how many there are.
 
 template <typename T>
-using Wide = std::conditional_t<std::is_same_v<T, float>, double, T>;
+using Wide = std::conditional_t<
+    std::is_same_v<T, float>, double,
+    std::conditional_t<std::is_same_v<T, std::complex<float>>, std::complex<double>, T>>;
 
 template <typename T>
 struct Sum {
@@ -30,9 +33,7 @@ template <typename T>
 struct Product {
   using Accumulator = Wide<T>;
   static constexpr Accumulator identity = 1;
-  static Accumulator combine(Accumulator a, Accumulator b) {
-    return static_cast<Accumulator>(a * b);
-  }
+  static Accumulator combine(Accumulator a, Accumulator b) { return times(a, b); }
 };
 template <typename T>
 struct Minimum {
@@ -99,7 +100,11 @@ void scan_stream(const Stream<T, A>& run, std::int64_t n, std::int64_t step) {
   }
 }
 
-constexpr std::int64_t block_elements = std::int64_t{1} << 13;
+/// No power of two, or the streams would meet in the same sets of the L1 cache.
+constexpr std::int64_t block_elements = 8000;
+/// Blocks whose totals are taken before they are scanned: their elements are then still in the
+/// cache.
+constexpr std::int64_t group_blocks = 64;
 /// Blocks that one thread takes at a time: as many elements as other kernels take.
 constexpr std::int64_t chunk_elements = std::int64_t{1} << 16;
 
@@ -137,43 +142,58 @@ Result<void> scan_lines(const RunCall& call, const Folded& x, bool reverse) {
     const std::int64_t begin = task % blocks * block_elements;
     return task / blocks * n + (reverse ? n - 1 - begin : begin);
   };
-  if (blocks > 1) {
-    OUTRIGGER_CHECK(parallel_ranges(
-        call.context, tasks, grain, x.outer * n, [&](int, std::int64_t begin, std::int64_t end) {
-          for (std::int64_t task = begin; task < end; ++task) {
-            const std::int64_t length = length_of(task);
-            const std::int64_t first = reverse ? offset_of(task) - length + 1 : offset_of(task);
-            starts[task] = total<F>(in + first, length);
-          }
-        }));
-    for (std::int64_t line = 0; line < x.outer; ++line)
-      totals_to_starts<F>(starts + line * blocks, blocks, 1);
-  }
+  const auto take_total = [&](std::int64_t task) {
+    const std::int64_t length = length_of(task);
+    const std::int64_t first = reverse ? offset_of(task) - length + 1 : offset_of(task);
+    starts[task] = total<F>(in + first, length);
+  };
   const auto stream_of = [&](std::int64_t task) {
     const std::int64_t offset = offset_of(task);
     return Stream<T, A>{in + offset, out + offset, blocks > 1 ? starts[task] : A{F::identity}};
   };
   const std::int64_t step = reverse ? -1 : 1;
-  return parallel_ranges(call.context, tasks, grain, x.outer * n,
-                         [&](int, std::int64_t begin, std::int64_t end) {
-                           std::int64_t task = begin;
-                           while (task < end) {
-                             // A line's last block may be shorter than its neighbours.
-                             bool alike = task + streams <= end;
-                             for (std::int64_t k = 1; alike && k < streams; ++k)
-                               alike = length_of(task + k) == length_of(task);
-                             if (!alike) {
-                               scan_stream<F>(stream_of(task), length_of(task), step);
-                               ++task;
-                               continue;
-                             }
-                             std::array<Stream<T, A>, streams> runs;
-                             for (std::int64_t k = 0; k < streams; ++k)
-                               runs[static_cast<std::size_t>(k)] = stream_of(task + k);
-                             scan_streams<F>(runs, length_of(task), step);
-                             task += streams;
-                           }
-                         });
+  const auto scan_blocks = [&](std::int64_t task, std::int64_t end) {
+    while (task < end) {
+      // A line's last block may be shorter than its neighbours.
+      bool alike = task + streams <= end;
+      for (std::int64_t k = 1; alike && k < streams; ++k)
+        alike = length_of(task + k) == length_of(task);
+      if (!alike) {
+        scan_stream<F>(stream_of(task), length_of(task), step);
+        ++task;
+        continue;
+      }
+      std::array<Stream<T, A>, streams> runs;
+      for (std::int64_t k = 0; k < streams; ++k)
+        runs[static_cast<std::size_t>(k)] = stream_of(task + k);
+      scan_streams<F>(runs, length_of(task), step);
+      task += streams;
+    }
+  };
+  const std::int64_t group = blocks > 1 ? group_blocks : tasks;
+  A sum = F::identity;
+  for (std::int64_t first = 0; first < tasks; first += group) {
+    const std::int64_t count = std::min(group, tasks - first);
+    const std::int64_t work = count * std::min(n, block_elements);
+    if (blocks > 1) {
+      OUTRIGGER_CHECK(parallel_ranges(call.context, count, grain, work,
+                                      [&](int, std::int64_t begin, std::int64_t end) {
+                                        for (std::int64_t task = begin; task < end; ++task)
+                                          take_total(first + task);
+                                      }));
+      for (std::int64_t task = first; task < first + count; ++task) {
+        if (task % blocks == 0) sum = F::identity;
+        const A own = starts[task];
+        starts[task] = sum;
+        sum = F::combine(sum, own);
+      }
+    }
+    OUTRIGGER_CHECK(parallel_ranges(call.context, count, grain, work,
+                                    [&](int, std::int64_t begin, std::int64_t end) {
+                                      scan_blocks(first + begin, first + end);
+                                    }));
+  }
+  return {};
 }
 
 constexpr std::int64_t columns_max = 1024;
@@ -270,7 +290,7 @@ Result<void> scan_columns(const RunCall& call, const Folded& x, bool reverse) {
       });
 }
 
-template <template <typename> typename F>
+template <template <typename> typename F, bool complex>
 Result<void> run_scan(const RunCall& call) {
   const Tensor& in = call.in[0];
   if (in.size() == 0) return {};
@@ -278,11 +298,15 @@ Result<void> run_scan(const RunCall& call) {
                 normalize_axis(call.attrs.integer("axis"), in.shape().size()));
   OUTRIGGER_TRY(const Folded folded, fold(call.context, in, std::span(&axis, 1)));
   const bool reverse = call.attrs.boolean("reverse");
-  return with_type(in.dtype(), [&](auto tag) {
+  const auto run = [&](auto tag) {
     using T = typename decltype(tag)::type;
     return folded.inner == 1 ? scan_lines<F<T>, T>(call, folded, reverse)
                              : scan_columns<F<T>, T>(call, folded, reverse);
-  });
+  };
+  if constexpr (complex) {
+    if (is_complex(in.dtype())) return with_complex_type(in.dtype(), run);
+  }
+  return with_type(in.dtype(), run);
 }
 
 std::uint64_t scan_scratch(const ScratchCall& call) {
@@ -292,7 +316,7 @@ std::uint64_t scan_scratch(const ScratchCall& call) {
   const Folding x = fold_shape(from.shape, std::span(&*axis, 1));
   const std::int64_t blocks = x.inner == 1 ? (x.reduced + block_elements - 1) / block_elements
                                            : cut_rows(x.outer, x.reduced, x.inner).blocks;
-  constexpr std::int64_t accumulator_bytes = 8;
+  const std::int64_t accumulator_bytes = is_complex(from.dtype) ? 16 : 8;
   return contiguous_bytes(call.in[0], x.order) +
          (blocks > 1 ? buffer_bytes(x.outer * blocks * x.inner * accumulator_bytes) : 0);
 }
@@ -321,16 +345,18 @@ OpRow scan(std::string_view name, Result<void> (*run)(const RunCall&), std::stri
 }  // namespace
 
 void register_scan(std::vector<OpRow>& rows) {
-  rows.push_back(scan("cumulative_sum", run_scan<Sum>,
+  rows.push_back(scan("cumulative_sum", run_scan<Sum, true>,
                       "Running sums along an axis. Keeps the dtype: integers wrap around, f32 is "
                       "added up in f64."));
-  rows.push_back(scan("cumulative_product", run_scan<Product>,
+  rows.back().complex = true;
+  rows.push_back(scan("cumulative_product", run_scan<Product, true>,
                       "Running products along an axis. Keeps the dtype: integers wrap around, f32 "
                       "is multiplied in f64."));
-  rows.push_back(scan("cumulative_min", run_scan<Minimum>,
+  rows.back().complex = true;
+  rows.push_back(scan("cumulative_min", run_scan<Minimum, false>,
                       "The smallest element so far along an axis. Keeps the dtype; NaN from the "
                       "first NaN on."));
-  rows.push_back(scan("cumulative_max", run_scan<Maximum>,
+  rows.push_back(scan("cumulative_max", run_scan<Maximum, false>,
                       "The largest element so far along an axis. Keeps the dtype; NaN from the "
                       "first NaN on."));
 }

@@ -215,6 +215,8 @@ void register_top_k(std::vector<OpRow>& rows) {
       .operands = {{"tensor"}},
       .attrs = {{"k", AttrType::integer, false, "1", "how many"}},
       .results = 2,
+      .any_dtype = true,
+      .ordered = true,
       .infer = infer_top_k,
       .run = run_top_k,
       .scratch = top_k_scratch,

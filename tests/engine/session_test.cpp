@@ -107,7 +107,8 @@ TEST_F(SessionTest, PreparedProgramsAreCalledAndForgotten) {
   EXPECT_EQ(caller_.ask(wire::Run{{}, 7, {1}, {4}, false, {}}).code(), "unknown_program");
   EXPECT_EQ(caller_.ask(wire::Prepare{8, Program{{}, {op("no_such", {}, 0)}, {0}}}).code(),
             "unknown_op");
-  EXPECT_EQ(caller_.ask(wire::Run{{}, 8, {}, {5}, false, {}}).code(), "unknown_program");
+  EXPECT_EQ(caller_.ask(wire::Run{{}, 8, {}, {5}, false, {}}).code(), "unknown_op")
+      << "what prepare found, for clients that did not wait for its reply";
 }
 
 TEST_F(SessionTest, AtomicRunsUndoAllWrites) {

@@ -70,7 +70,7 @@ TEST_F(TransferTest, EachMistakeDiscardsTheUpload) {
 }
 
 TEST_F(TransferTest, MistakesInTheFirstChunk) {
-  EXPECT_EQ(caller_.upload(1, "f16", {8}, Octets(4)).code(), "bad_dtype");
+  EXPECT_EQ(caller_.upload(1, "f24", {8}, Octets(4)).code(), "bad_dtype");
   EXPECT_EQ(caller_.upload(2, "u8", {-1}, Octets(4)).code(), "bad_shape");
   EXPECT_EQ(caller_.upload(3, "f64", {INT64_MAX, INT64_MAX}, Octets(4)).code(), "bad_shape");
   EXPECT_EQ(caller_.upload(4, "u8", List(17, 1), Octets(1)).code(), "bad_shape");

@@ -73,6 +73,8 @@ class ProgramMaker {
         return -1e30;
       case 2:
         return ~std::uint64_t{0} - choices_.byte();
+      case 3:
+        return std::complex<double>{0.5, -1.0};
       default:
         return integer();
     }

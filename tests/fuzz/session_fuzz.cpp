@@ -16,6 +16,7 @@
 #include "engine/engine.hpp"
 #include "engine/session.hpp"
 #include "fuzz/random_program.hpp"
+#include "tensor/packing.hpp"
 #include "wire/frame.hpp"
 #include "wire/request.hpp"
 #include "wire/value.hpp"
@@ -223,8 +224,8 @@ class Requests {
     std::vector<std::int64_t> shape(choices_.below(3));
     for (std::int64_t& dim : shape) dim = dims.at(choices_.below(dims.size()));
     const DType dtype = all_dtypes.at(choices_.below(dtype_count));
-    auto frame = std::make_shared<wire::Frame>(static_cast<std::size_t>(element_count(shape)) *
-                                               size_of(dtype));
+    auto frame = std::make_shared<wire::Frame>(
+        static_cast<std::size_t>(packed_byte_count({dtype, Dims(shape.begin(), shape.end())})));
     for (std::size_t i = 0; i < frame->size(); ++i)
       (*frame)[i] = i % size_of(dtype) == 0 ? choices_.byte() % 8 : 0;
     const std::span<const std::uint8_t> data(frame->data(), frame->size());

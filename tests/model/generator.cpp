@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <set>
+#include <sstream>
 #include <utility>
 
 namespace outrigger::test {
@@ -468,7 +469,9 @@ class Generator {
 
 std::string operand_text(const Operand& operand) {
   if (const auto* id = std::get_if<ValueId>(&operand)) return "%" + std::to_string(*id);
-  return std::visit([](auto number) { return std::to_string(number); }, std::get<Number>(operand));
+  std::ostringstream text;
+  std::visit([&](auto number) { text << number; }, std::get<Number>(operand));
+  return text.str();
 }
 
 template <typename Range, typename F>

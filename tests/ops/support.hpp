@@ -49,14 +49,22 @@ class Lab {
   /// that it wants.
   Result<Tensor> run(std::string_view name, const std::vector<Tensor>& in, const Attrs& attrs = {},
                      int threads = 1) {
+    OUTRIGGER_TRY(std::vector<Tensor> out, run_all(name, in, attrs, threads));
+    return std::move(out[0]);
+  }
+
+  /// The same for an op with several results.
+  Result<std::vector<Tensor>> run_all(std::string_view name, const std::vector<Tensor>& in,
+                                      const Attrs& attrs = {}, int threads = 1) {
     const OpRow& row = *find_op(name);
     std::vector<InferOperand> operands;
     for (const Tensor& tensor : in) operands.push_back(InferOperand{tensor.type});
     OUTRIGGER_TRY(const Inferred inferred, row.infer(InferCall{operands, AttrView(attrs)}));
-    Tensor out = empty(inferred.results[0].dtype, inferred.results[0].shape);
+    std::vector<Tensor> out;
+    for (const TensorType& type : inferred.results) out.push_back(empty(type.dtype, type.shape));
     Context here = context(threads);
-    if (row.kind == Kind::update) OUTRIGGER_CHECK(copy_tensor(here, in[0], out));
-    OUTRIGGER_CHECK(row.run(RunCall{here, in, std::span(&out, 1), AttrView(attrs)}));
+    if (row.kind == Kind::update) OUTRIGGER_CHECK(copy_tensor(here, in[0], out[0]));
+    OUTRIGGER_CHECK(row.run(RunCall{here, in, out, AttrView(attrs)}));
     return out;
   }
 

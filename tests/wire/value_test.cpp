@@ -109,7 +109,7 @@ TEST(ValueParser, TakesMemoryByTheFrameNotByItsClaims) {
   const std::string full = raw({0xdd, 0, 0x10, 0, 0}) + std::string(1U << 20, '\1');
   ValueParser large{Limits{}};
   EXPECT_FALSE(large.parse(bytes_of(full)));
-  EXPECT_LE(large.memory_bytes(), 4 * full.size() + (64U << 10));
+  EXPECT_LE(large.memory_bytes(), 8 * full.size() + (64U << 10));
   large.trim();
   EXPECT_LE(large.memory_bytes(), 256U << 10);
 }

@@ -27,11 +27,14 @@ defmodule Bench do
   # The best of several, in microseconds per call.
   def best(times, count \\ 1, fun) do
     fun.()
-    Enum.min(for _ <- 1..times, do: elem(:timer.tc(fn -> for _ <- 1..count, do: fun.() end), 0)) / count
+
+    Enum.min(for _ <- 1..times, do: elem(:timer.tc(fn -> for _ <- 1..count, do: fun.() end), 0)) /
+      count
   end
 
   def on(backend, fun) do
     compiler = if backend == Backend, do: Outrigger.Nx, else: Nx.Defn.Evaluator
+
     Nx.with_default_backend(backend, fn ->
       previous = Nx.Defn.default_options(compiler: compiler)
       result = fun.()
@@ -41,7 +44,13 @@ defmodule Bench do
   end
 
   # A result counts when it is there; its bytes need not travel.
-  defp done(%Nx.Tensor{data: %Backend{ref: ref}} = t) when ref != nil, do: (Outrigger.await!(ref); t)
+  defp done(%Nx.Tensor{data: %Backend{ref: ref}} = t) when ref != nil,
+    do:
+      (
+        Outrigger.await!(ref)
+        t
+      )
+
   defp done(t), do: t
 
   def workloads do
@@ -68,7 +77,9 @@ defmodule Bench do
 
   def beside_binary do
     ours = on(Backend, fn -> for {name, fun} <- workloads(), do: {name, best(5, 3, fun)} end)
-    theirs = on(Nx.BinaryBackend, fn -> for {name, fun} <- workloads(), do: {name, best(1, fun)} end)
+
+    theirs =
+      on(Nx.BinaryBackend, fn -> for {name, fun} <- workloads(), do: {name, best(1, fun)} end)
 
     ratios =
       for {{name, us}, {_, binary_us}} <- Enum.zip(ours, theirs) do
@@ -89,7 +100,10 @@ defmodule Bench do
       server = x.data.ref.server
       program = Outrigger.program(&Outrigger.Op.add(&1, 1))
       prepared = Outrigger.prepare!(server, program)
-      plain = best(5, 1_000, fn -> Outrigger.call(prepared, [x.data.ref]) |> Outrigger.await!() end)
+
+      plain =
+        best(5, 1_000, fn -> Outrigger.call(prepared, [x.data.ref]) |> Outrigger.await!() end)
+
       call = best(5, 1_000, fn -> done(increment(x)) end)
       row("a prepared call of the plain client, waited for", plain)
       row("a defn call on a scalar, waited for", call, "ratio #{Float.round(call / plain, 2)}")
@@ -123,7 +137,8 @@ defmodule Bench do
     end)
   end
 
-  def row(name, us, note \\ ""), do: IO.puts("  #{String.pad_trailing(name, 50)} #{us(us)}  #{note}")
+  def row(name, us, note \\ ""),
+    do: IO.puts("  #{String.pad_trailing(name, 50)} #{us(us)}  #{note}")
 
   defp us(us) when us >= 1000, do: String.pad_leading("#{Float.round(us / 1000, 2)} ms", 12)
   defp us(us), do: String.pad_leading("#{Float.round(us / 1, 2)} µs", 12)

@@ -4,7 +4,7 @@ ExUnit.start(
   capture_log: true,
   timeout: 120_000,
   assert_receive_timeout: 1000,
-  exclude: [:distributed],
+  exclude: [:distributed | Outrigger.Nx.Conformance.excluded()],
   formatters: [ExUnit.CLIFormatter, Outrigger.Nx.ConformanceReport]
 )
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from cases import op_case
 from reference import (COMPLEX, DTYPES, FORMATS, INF, NAN, SMALL_FLOATS, SMALL_INTS, Random, Tensor,
-                       as_type, binary, from_array, int_range, is_complex, is_float,
+                       as_type, binary, bits, from_array, int_range, is_complex, is_float,
                        pairs, specials, store, to_aggregate, unary)
 
 NEW = SMALL_INTS + SMALL_FLOATS + COMPLEX
@@ -139,11 +139,32 @@ def complex_cases():
                           {"axes": [axis]})
         yield op_case(f"product/{dtype}", "product", [m], from_array(dtype, a.prod(axis=0)),
                       {"axes": [0]})
+        running = np.add.accumulate(a, axis=1)
+        yield op_case(f"cumulative_sum/{dtype}", "cumulative_sum", [m], from_array(dtype, running),
+                      {"axis": 1})
+        # Powers of 1 + i and the like stay exact.
+        few = tensor(dtype, [1 + 1j, 2, -1j, 1 - 1j, 0.5, 1j, -1, 1 + 1j])
+        products = np.multiply.accumulate(np.array(few.values)).tolist()
+        yield op_case(f"cumulative_product/{dtype}", "cumulative_product", [few],
+                      tensor(dtype, products))
+        yield op_case(f"is_nan/{dtype}", "is_nan", [s],
+                      tensor("u8", [int(v != v) for v in s.values]))
+        infinite = [int(INF in (abs(v.real), abs(v.imag))) for v in s.values]
+        yield op_case(f"is_infinity/{dtype}", "is_infinity", [s], tensor("u8", infinite))
+        for op, f in [("tan", np.tan), ("sinh", np.sinh), ("cosh", np.cosh), ("asinh", np.arcsinh),
+                      ("atan", np.arctan), ("asin", np.arcsin), ("acos", np.arccos),
+                      ("acosh", np.arccosh), ("atanh", np.arctanh), ("expm1", np.expm1),
+                      ("log1p", np.log1p), ("rsqrt", lambda v: 1 / np.sqrt(v)),
+                      ("sigmoid", lambda v: 1 / (1 + np.exp(-v))),
+                      ("cbrt", lambda v: np.power(v, np.clongdouble(1) / 3))]:
+            want = [complex(f(np.clongdouble(v))) for v in r.values]
+            yield op_case(f"{op}/{dtype}", op, [r], tensor(dtype, want), ulp=8, abs=eps)
         n = Tensor(dtype, (8, 3), whole[:24])
         yield op_case(f"dot/{dtype}", "dot", [m, n], from_array(dtype, a.dot(n.array())))
         for op in ["less", "max", "floor", "sign", "clip", "reduce_max", "sort", "argmax", "quotient",
-                   "bitwise_and"]:
-            count = {"floor": 1, "sign": 1, "reduce_max": 1, "sort": 1, "argmax": 1, "clip": 3}
+                   "bitwise_and", "erf", "argsort", "population_count", "cumulative_max"]:
+            count = {"floor": 1, "sign": 1, "reduce_max": 1, "sort": 1, "argmax": 1, "clip": 3, "erf": 1,
+                     "argsort": 1, "population_count": 1, "cumulative_max": 1}
             inputs = [x, 1, 1][:count.get(op, 2)]
             yield op_case(f"{op}/{dtype}/refused", op, inputs, error="bad_dtype")
     for dtype in REAL:
@@ -218,6 +239,17 @@ def move_cases():
                       Tensor(dtype, (5, 3), [store(dtype, v + 1) for v in values]), in_place=True)
 
 
+def running_product(dtype, values):
+    """Integers exactly; floats in f64, each result rounded."""
+    product, out = 1, []
+    for v in values:
+        product = product * v
+        if dtype in SMALL_FLOATS:
+            product = float(product)
+        out.append(store(dtype, store("f32", product) if dtype in SMALL_FLOATS else product))
+    return out
+
+
 def reduce_cases():
     for dtype in SMALL_INTS + SMALL_FLOATS:
         rnd = Random(f"reduce {dtype}")
@@ -249,6 +281,40 @@ def reduce_cases():
         yield op_case(f"dot/{dtype}", "dot", [t, b], from_array(dtype, a.dot(b.array())))
         running = np.add.accumulate(a, axis=0)
         yield op_case(f"cumulative_sum/{dtype}", "cumulative_sum", [t], from_array(dtype, running))
+        top = sorted(range(35), key=lambda i: (-values[i], i))[:4]
+        flat_t = tensor(dtype, values)
+        yield op_case(f"top_k/{dtype}", "top_k", [flat_t],
+                      [tensor(dtype, [values[i] for i in top]), tensor("s32", top)], {"k": 4})
+        yield op_case(f"cumulative_product/{dtype}", "cumulative_product", [flat_t],
+                      tensor(dtype, running_product(dtype, values)))
+        yield op_case(f"is_nan/{dtype}", "is_nan", [tensor(dtype, specials(dtype))],
+                      tensor("u8", [int(v != v) for v in specials(dtype)]))
+        yield op_case(f"is_infinity/{dtype}", "is_infinity", [tensor(dtype, specials(dtype))],
+                      tensor("u8", [int(abs(v) == INF) for v in specials(dtype)]))
+    for dtype in SMALL_INTS:
+        low, high = int_range(dtype)
+        t = tensor(dtype, list(range(low, high + 1)))
+        n = bits(dtype)
+        patterns = [format(v & (1 << n) - 1, f"0{n}b") for v in t.values]
+        yield op_case(f"population_count/{dtype}", "population_count", [t],
+                      tensor(dtype, [text.count("1") for text in patterns]))
+        yield op_case(f"count_leading_zeros/{dtype}", "count_leading_zeros", [t],
+                      tensor(dtype, [len(text) - len(text.lstrip("0")) for text in patterns]))
+        other = ("s" if dtype[0] == "u" else "u") + str(n)
+        yield op_case(f"bitcast/{dtype}", "bitcast", [t], Tensor(other, t.shape, t.values),
+                      {"type": other})
+        yield op_case(f"bitcast/{dtype}/u8", "bitcast", [t], error="bad_dtype", attrs={"type": "u8"})
+    for a, b in [("f16", "u16"), ("bf16", "s16"), ("f8", "u8"), ("f8_e4m3fn", "f8"),
+                 ("f16", "bf16")]:
+        t = tensor(a, [0.0, -0.0, 1.0, -2.5, 0.1875])
+        data = t.data()
+        out = FORMATS[b].width // 8 if b in FORMATS else bits(b) // 8
+        words = [int.from_bytes(data[i:i + out], "little") for i in range(0, len(data), out)]
+        values = [FORMATS[b].decode(w) for w in words] if b in FORMATS else words
+        yield op_case(f"bitcast/{a},{b}", "bitcast", [t], tensor(b, values), {"type": b})
+    for pair in [("c64", "f64"), ("s64", "c64"), ("c64", "c64")]:
+        yield op_case(f"bitcast/{pair}", "bitcast", [tensor(pair[0], [1, 2])], error="bad_dtype",
+                      attrs={"type": pair[1]})
     # Rounded once, from the sum in f64: f32 would lie on a tie.
     t = tensor("f16", [2048.0, 1.0, 2.0 ** -24])
     yield op_case("sum/f16/rounded once", "sum", [t], Tensor("f16", (), [2050.0]))

@@ -157,27 +157,51 @@ defmodule Outrigger.Catalogue do
     position = if in_place?, do: op["in_place"]
     types = Enum.map(signature.args, &Signature.type/1)
 
+    attrs = Macro.var(:attrs, __MODULE__)
+    result = if op["results"] == 1, do: quote(do: operand), else: quote(do: tuple)
+
+    trace =
+      if op["results"] == 1 do
+        quote do
+          Trace.op(
+            unquote(op["name"]),
+            unquote(signature.operands),
+            unquote(attrs),
+            unquote(position)
+          )
+        end
+      else
+        quote do
+          Trace.op_many(
+            unquote(op["name"]),
+            unquote(signature.operands),
+            unquote(attrs),
+            unquote(op["results"])
+          )
+        end
+      end
+
     if signature.options? do
       quote do
         @doc unquote(doc)
-        @spec unquote(name)(unquote_splicing(types), keyword) :: operand
+        @spec unquote(name)(unquote_splicing(types), keyword) :: unquote(result)
         def unquote(name)(unquote_splicing(vars), unquote(options) \\ []) do
-          attrs =
+          unquote(attrs) =
             Outrigger.Catalogue.attrs!(
               unquote(op["name"]),
               unquote(positional) ++ unquote(options)
             )
 
-          Trace.op(unquote(op["name"]), unquote(signature.operands), attrs, unquote(position))
+          unquote(trace)
         end
       end
     else
       quote do
         @doc unquote(doc)
-        @spec unquote(name)(unquote_splicing(types)) :: operand
+        @spec unquote(name)(unquote_splicing(types)) :: unquote(result)
         def unquote(name)(unquote_splicing(vars)) do
-          attrs = Outrigger.Catalogue.attrs!(unquote(op["name"]), unquote(positional))
-          Trace.op(unquote(op["name"]), unquote(signature.operands), attrs, unquote(position))
+          unquote(attrs) = Outrigger.Catalogue.attrs!(unquote(op["name"]), unquote(positional))
+          unquote(trace)
         end
       end
     end

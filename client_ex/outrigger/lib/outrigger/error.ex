@@ -5,8 +5,8 @@ defmodule Outrigger.Error do
   The daemon lives and so does every tensor, but for those in `written`.
 
     * `:code` - what was wrong, an atom from the protocol's list: `:bad_shape`, `:bad_dtype`,
-      `:bad_axis`, `:bad_index`, `:bad_attr`, `:bad_handle`, `:bad_program`, `:unknown_op`,
-      `:failed_operand`, `:out_of_memory`, `:limit_exceeded`, `:bad_file`, `:io_error`,
+      `:bad_axis`, `:bad_index`, `:bad_value`, `:bad_attr`, `:bad_handle`, `:bad_program`,
+      `:unknown_op`, `:failed_operand`, `:out_of_memory`, `:limit_exceeded`, `:bad_file`, `:io_error`,
       `:cancelled`, `:deadline_exceeded`, …; a code that this client does not know is `:unknown`
     * `:message` - for people: names the op, dtypes and shapes
     * `:op` - the op that failed, or nil

@@ -45,6 +45,13 @@ defmodule Outrigger.Trace do
       else: eager(name, operands, attrs, in_place)
   end
 
+  @doc "An op with several results: a tuple of them."
+  def op_many(name, operands, attrs, results) do
+    if active?(),
+      do: List.to_tuple(emit_many(name, operands, attrs, results)),
+      else: eager_many(name, operands, attrs, results)
+  end
+
   @doc "An op without operands, on a server."
   def create(server, name, attrs) do
     if active?() do
@@ -80,6 +87,21 @@ defmodule Outrigger.Trace do
         program = remembered(name, ins, args, attrs, in_place && true, [length(args)])
         Program.run(hd(args).server, program, args, [])
     end
+  end
+
+  defp eager_many(name, operands, attrs, results) do
+    {ins, args} = number_operands(name, operands, [], [])
+
+    if args == [] do
+      raise ArgumentError, "Op.#{name} needs a tensor among its operands: #{inspect(operands)}"
+    end
+
+    count = length(args)
+    outs = Enum.to_list(count..(count + results - 1))
+    instruction = %{op: name, in: ins, out: outs, attrs: attrs, regions: [], in_place: nil}
+    template = {:tuple, for(i <- 0..(results - 1), do: {:result, i})}
+    program = Program.build(Enum.to_list(0..(count - 1)), [instruction], outs, template, [])
+    Program.run(hd(args).server, program, args, [])
   end
 
   # The same tensor twice is one parameter.
@@ -175,6 +197,13 @@ defmodule Outrigger.Trace do
   # The parameter that a value is the same tensor as, if any.
   defp param_of(%Value{param: param}, _id), do: param
   defp param_of(%Tensor{}, id), do: id
+
+  defp emit_many(name, operands, attrs, results) do
+    ins = Enum.map(operands, &operand(name, &1))
+    outs = fresh(results)
+    append(%{op: name, in: ins, out: outs, attrs: attrs, regions: [], in_place: nil})
+    for out <- outs, do: %Value{id: out, trace: builder().ref}
+  end
 
   @doc "An op with regions. Gives as many values as there are `outs`."
   def emit_regions(name, operands, regions, count, attrs \\ []) do

@@ -10,5 +10,7 @@ if Conformance.nx() do
     Conformance.nx_suite(file)
   end
 else
-  IO.puts("Nx's own tests did not run: set NX_PATH to the nx/ folder of a checkout of elixir-nx/nx")
+  IO.puts(
+    "Nx's own tests did not run: set NX_PATH to the nx/ folder of a checkout of elixir-nx/nx"
+  )
 end

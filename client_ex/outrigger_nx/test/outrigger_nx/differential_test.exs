@@ -245,7 +245,10 @@ defmodule Outrigger.Nx.DifferentialTest do
   end
 
   defp close?(same, same, _tolerance), do: true
-  defp close?(%Complex{} = e, %Complex{} = a, t), do: close?(e.re, a.re, t) and close?(e.im, a.im, t)
+
+  defp close?(%Complex{} = e, %Complex{} = a, t),
+    do: close?(e.re, a.re, t) and close?(e.im, a.im, t)
+
   defp close?(e, a, t) when is_number(e) and is_number(a), do: abs(e - a) <= t
   defp close?(_, _, _), do: false
 end

@@ -1,6 +1,7 @@
 defmodule Outrigger.Nx.GuidesTest do
   use ExUnit.Case, async: false
   import ExUnit.CaptureIO
+
   # The Elixir cells of the guides, in order, each seeing what those before it have bound. A cell that
   # ends with a comparison must be true.
 

@@ -3,7 +3,9 @@ defmodule EXLA do
   # Stands in EXLA's place where EXLA's tests call it by name.
 
   def jit(fun, options \\ []), do: Nx.Defn.jit(fun, with_compiler(options))
-  def jit_apply(fun, args, options \\ []), do: Nx.Defn.jit_apply(fun, args, with_compiler(options))
+
+  def jit_apply(fun, args, options \\ []),
+    do: Nx.Defn.jit_apply(fun, args, with_compiler(options))
 
   def compile(fun, args, options \\ []) do
     Nx.Defn.compile(fun, args, with_compiler(options))

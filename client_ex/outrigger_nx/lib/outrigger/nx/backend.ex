@@ -173,17 +173,20 @@ defmodule Outrigger.Nx.Backend do
   def to_binary(%T{data: %{ref: ref}} = t, limit) do
     check!(t, Outrigger.await!(ref))
     limit = min(limit, Outrigger.Dtype.count(Outrigger.shape!(ref)))
-    if limit == 0, do: <<>>, else: ref |> Outrigger.to_binary!(limit: limit) |> Types.unpack(t.type, limit)
+
+    if limit == 0,
+      do: <<>>,
+      else: ref |> Outrigger.to_binary!(limit: limit) |> Types.unpack(t.type, limit)
   end
 
-  # Nx has worked out type and shape without the daemon; if the two ever disagree, that is our bug.
+  # Nx has worked out type and size without the daemon; if the two ever disagree, that is our bug.
   defp check!(%T{type: type} = t, ref) do
-    actual = {Outrigger.type!(ref), Outrigger.shape!(ref)}
-    shape = List.to_tuple(Keyword.values(t.vectorized_axes) ++ Tuple.to_list(t.shape))
+    size = Nx.size(t) * Tuple.product(List.to_tuple(Keyword.values(t.vectorized_axes)))
+    actual = {Outrigger.type!(ref), Outrigger.Dtype.count(Outrigger.shape!(ref))}
 
-    if actual != {Types.atom(type), shape} do
-      raise "a bug of outrigger_nx: Nx expects #{Types.wire(type)} of shape #{inspect(shape)}, " <>
-              "the daemon has #{inspect(actual)}"
+    if actual != {Types.atom(type), size} do
+      raise "a bug of outrigger_nx: Nx expects #{size} elements of #{Types.wire(type)}, the daemon " <>
+              "has #{inspect(actual)}"
     end
   end
 
@@ -258,6 +261,9 @@ defmodule Outrigger.Nx.Backend do
     case Outrigger.await(ref) do
       {:ok, _} ->
         Outrigger.release(ref)
+        # The release has been seen when this is answered.
+        Outrigger.await_ready(ref.server)
+        :ok
 
       {:error, _gone} ->
         :already_deallocated
@@ -281,12 +287,31 @@ defmodule Outrigger.Nx.Backend do
 
   @impl true
   def reduce(out, t, acc, opts, fun) do
-    Compiler.apply_op(:reduce, out, [t, acc], [opts, fun])
+    fold(:reduce, out, [t, acc], [opts, fun])
   end
 
   @impl true
   def window_reduce(out, t, acc, window, opts, fun) do
-    Compiler.apply_op(:window_reduce, out, [t, acc], [window, opts, fun])
+    fold(:window_reduce, out, [t, acc], [window, opts, fun])
+  end
+
+  # A function is traced into a region. Those that Nx.Defn.Evaluator makes take values only: they are
+  # called for each element, here.
+  defp fold(op, out, tensors, rest) do
+    case Function.info(List.last(rest), :module) do
+      {:module, Nx.Defn.Evaluator} ->
+        copies = Enum.map(tensors, &Nx.backend_copy(&1, Nx.BinaryBackend))
+
+        folded =
+          Nx.with_default_backend(Nx.BinaryBackend, fn ->
+            apply(Nx.BinaryBackend, op, [out | copies] ++ rest)
+          end)
+
+        from_binary(out, Nx.to_binary(folded), server: server(tensors, []))
+
+      _ ->
+        Compiler.apply_op(op, out, tensors, rest)
+    end
   end
 
   @impl true

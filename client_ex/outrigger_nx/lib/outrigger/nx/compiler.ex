@@ -91,7 +91,9 @@ defmodule Outrigger.Nx.Compiler do
 
   # A tensor of the expression itself: each daemon gets it once.
   defp place({:tensor, tensor}, server) do
-    key = {:tensor, server.counters, Server.epoch!(server), tensor.type, tensor.shape, tensor.data}
+    key =
+      {:tensor, server.counters, Server.epoch!(server), tensor.type, tensor.shape, tensor.data}
+
     Cache.fetch(key, fn -> Scope.outside(fn -> Backend.place({:upload, tensor}, server) end) end)
   end
 

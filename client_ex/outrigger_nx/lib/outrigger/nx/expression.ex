@@ -86,7 +86,13 @@ defmodule Outrigger.Nx.Expression do
   end
 
   # A hook that nobody listens to.
-  defp lower(:io_call, [inner, {:named, name, nil}, _template, _], _t, %{hooks: hooks} = state, acc)
+  defp lower(
+         :io_call,
+         [inner, {:named, name, nil}, _template, _],
+         _t,
+         %{hooks: hooks} = state,
+         acc
+       )
        when not is_map_key(hooks, name) do
     composite(inner, state, acc)
   end

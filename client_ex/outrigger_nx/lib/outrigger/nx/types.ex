@@ -54,7 +54,10 @@ defmodule Outrigger.Nx.Types do
   end
 
   def hold(n, type) do
-    bits(n, type) |> Nx.from_binary(type, backend: Nx.BinaryBackend) |> Nx.squeeze() |> Nx.to_number()
+    bits(n, type)
+    |> Nx.from_binary(type, backend: Nx.BinaryBackend)
+    |> Nx.squeeze()
+    |> Nx.to_number()
   end
 
   @doc "A scalar's bits."

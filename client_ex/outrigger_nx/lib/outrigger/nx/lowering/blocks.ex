@@ -5,24 +5,37 @@ defmodule Outrigger.Nx.Lowering.Blocks do
 
   import Outrigger.Nx.Builder
   alias Nx.Block
-  alias Outrigger.Nx.Types
 
-  @catalogue MapSet.new(Outrigger.Catalogue.ops(), & &1["name"])
+  # Which ops there are, and whether they take complex operands.
+  @catalogue Map.new(Outrigger.Catalogue.ops(), &{&1["name"], &1["complex"]})
 
   @doc "Is there an op for the block?"
   def native?(struct, args) do
-    case op(struct) do
-      nil -> false
-      op -> MapSet.member?(@catalogue, Atom.to_string(op)) and takes?(struct, args)
+    op = Atom.to_string(op(struct))
+
+    case @catalogue do
+      %{^op => complex?} -> complex? or not Enum.any?(args, &match?(%{type: {:c, _}}, &1))
+      _ -> false
     end
   end
 
   @doc "The block's results: `{values, builder}`. `outs` are the templates of its results."
   def lower(b, struct, outs, args) do
     {args, b} = operands(b, struct, outs, args)
-    results = Enum.map(outs, &{&1.type, &1.shape})
-    emit_many(b, op(struct), args, results, attrs: attrs(struct, outs))
+    types = Enum.zip_with(outs, types(struct, outs, hd(args).type), &{&2, &1.shape})
+    {values, b} = emit_many(b, op(struct), args, types, attrs: attrs(struct, outs))
+    outs |> Enum.zip(values) |> Enum.map_reduce(b, fn {out, x}, b -> cast(b, x, out.type) end)
   end
+
+  # What the op gives, where that is not what Nx wants.
+  defp types(%Block.TopK{}, _outs, type), do: [type, {:s, 32}]
+  defp types(%Block.LinAlg.LU{}, _outs, type), do: [type, type, type]
+  defp types(%Block.LinAlg.Eigh{}, _outs, type), do: [real(type), type]
+  defp types(%Block.LinAlg.SVD{}, _outs, type), do: [type, real(type), type]
+  defp types(_struct, outs, _type), do: Enum.map(outs, & &1.type)
+
+  defp real({:c, _} = type), do: Nx.Type.to_real(type)
+  defp real(type), do: type
 
   defp op(%Block.LogicalNot{}), do: :logical_not
   defp op(%Block.AllClose{}), do: :all_close
@@ -46,11 +59,10 @@ defmodule Outrigger.Nx.Lowering.Blocks do
   defp op(%Block.LinAlg.Determinant{}), do: :determinant
   defp op(_struct), do: nil
 
-  defp takes?(_struct, _args), do: true
-
   # Operands in the type that the result has; indices and predicates stay what they are.
-  defp operands(b, struct, _outs, args) when struct.__struct__ in [Block.LogicalNot, Block.AllClose],
-    do: {args, b}
+  defp operands(b, struct, _outs, args)
+       when struct.__struct__ in [Block.LogicalNot, Block.AllClose],
+       do: {args, b}
 
   defp operands(b, %block{}, [out | _], [x | rest])
        when block in [Block.Take, Block.TakeAlongAxis] do
@@ -59,15 +71,22 @@ defmodule Outrigger.Nx.Lowering.Blocks do
   end
 
   defp operands(b, %block{}, [out | _], args) when block in [Block.RFFT, Block.IRFFT] do
-    type = if block == Block.RFFT, do: Nx.Type.to_real(out.type), else: Nx.Type.to_complex(out.type)
+    type =
+      if block == Block.RFFT, do: Nx.Type.to_real(out.type), else: Nx.Type.to_complex(out.type)
+
     Enum.map_reduce(args, b, &cast(&2, &1, type))
   end
 
-  # Eigenvalues and the like may be real where the rest is complex; the last result never is.
-  defp operands(b, _struct, outs, args) do
-    type = outs |> Enum.map(& &1.type) |> Enum.find(hd(outs).type, &match?({:c, _}, &1))
-    type = if length(outs) == 1 or match?({:c, _}, type), do: type, else: hd(outs).type
-    Enum.map_reduce(args, b, &cast(&2, &1, type))
+  # Some results of a decomposition have another type than the matrix that the op works on.
+  defp operands(b, struct, outs, args) do
+    out =
+      case struct do
+        %Block.LinAlg.LU{} -> Enum.at(outs, 1)
+        %Block.LinAlg.Eigh{} -> Enum.at(outs, 1)
+        _ -> hd(outs)
+      end
+
+    Enum.map_reduce(args, b, &cast(&2, &1, out.type))
   end
 
   defp attrs(%Block.AllClose{} = s, _outs),
@@ -85,7 +104,7 @@ defmodule Outrigger.Nx.Lowering.Blocks do
   defp attrs(%block{axis: axis}, _outs) when block in [Block.Take, Block.TakeAlongAxis],
     do: [axis: axis]
 
-  defp attrs(%Block.TopK{k: k}, [_values, indices]), do: [k: k, type: Types.wire(indices.type)]
+  defp attrs(%Block.TopK{k: k}, _outs), do: [k: k]
 
   defp attrs(%block{} = s, _outs) when block in [Block.FFT2, Block.IFFT2],
     do: [lengths: s.lengths, axes: s.axes] ++ eps(s)

@@ -30,12 +30,10 @@ defmodule Outrigger.Nx.Lowering.Window do
   def lower(b, :conv, out, [x, kernel, opts], _options) do
     {x, b} = cast(b, x, out.type)
     {kernel, b} = cast(b, kernel, out.type)
-    {low, high} = Enum.unzip(opts[:padding])
 
     attrs = [
       strides: opts[:strides],
-      padding_low: low,
-      padding_high: high,
+      padding: padding(opts),
       input_dilation: opts[:input_dilation],
       kernel_dilation: opts[:kernel_dilation],
       feature_group_size: opts[:feature_group_size],
@@ -49,15 +47,14 @@ defmodule Outrigger.Nx.Lowering.Window do
   end
 
   defp attrs(window, opts) do
-    {low, high} = Enum.unzip(opts[:padding])
-
     [
-      window: Tuple.to_list(window),
+      window_dimensions: Tuple.to_list(window),
       strides: opts[:strides],
-      padding_low: low,
-      padding_high: high
+      padding: padding(opts)
     ] ++ dilations(opts[:window_dilations])
   end
+
+  defp padding(opts), do: Enum.flat_map(opts[:padding], &Tuple.to_list/1)
 
   defp dilations(nil), do: []
   defp dilations(list), do: [window_dilations: list]

@@ -1,0 +1,287 @@
+#include "ops/gemm.hpp"
+
+#include <cstring>
+#include <vector>
+
+#include "ops/gemm_kernel.hpp"
+#include "ops/gemv.hpp"
+#include "ops/kernels.hpp"
+#include "ops/transpose.hpp"
+
+namespace outrigger::ops::gemm {
+namespace {
+
+/// Rows of A that one task packs, some 700 KiB: they stay in the L2 cache while all of B passes by.
+constexpr std::int64_t rows_of(std::size_t element_bytes) {
+  return std::int64_t{1792} / static_cast<std::int64_t>(element_bytes) / tile_rows * tile_rows;
+}
+template <typename C>
+constexpr std::int64_t block_rows = rows_of(sizeof(C));
+/// Columns of B that are packed at once, for all threads: they stay in the last cache.
+constexpr std::int64_t block_columns = 4096;
+/// Below this many multiplications a product is one task.
+constexpr std::int64_t small_product = std::int64_t{1} << 18;
+
+constexpr std::int64_t line_bytes = 64;
+
+std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
+
+/// A[row, row + rows) × [k0, k0 + k), a_pitch elements to a row.
+template <typename C, typename T>
+void pack_left(C* to, const T* from, const Axis& row_axis, const Axis& k_axis, std::int64_t row,
+               std::int64_t rows, std::int64_t k0, std::int64_t k) {
+  if (row_axis.unit() && k_axis.table == nullptr) {
+    transpose(to, a_pitch, from + row + k0 * k_axis.stride, k_axis.stride, k, rows);
+    return;
+  }
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const T* line = from + row_axis(row + i);
+    C* out = to + i * a_pitch;
+    if (k_axis.unit()) {
+      line += k0;
+      for (std::int64_t p = 0; p < k; ++p) out[p] = static_cast<C>(line[p]);
+    } else {
+      for (std::int64_t p = 0; p < k; ++p) out[p] = static_cast<C>(line[k_axis(k0 + p)]);
+    }
+  }
+}
+
+/// B[k0, k0 + k) × [column, column + columns) as panels, one after the other, of k rows of
+/// tile_columns; zeros beyond the edge.
+template <typename C, typename T>
+void pack_right(C* to, const T* from, const Axis& k_axis, const Axis& column_axis, std::int64_t k0,
+                std::int64_t k, std::int64_t column, std::int64_t columns) {
+  constexpr std::int64_t width = tile_columns<C>;
+  const std::int64_t full = columns / width * width;
+  if (full < columns) std::fill_n(to + full * k, width * k, C{});
+  if (k_axis.unit() && column_axis.table == nullptr) {
+    for (std::int64_t j = 0; j < columns; j += width) {
+      transpose(to + j * k, width, from + k0 + (column + j) * column_axis.stride,
+                column_axis.stride, std::min(width, columns - j), k);
+    }
+    return;
+  }
+  // Along the rows of B, which lie far from each other.
+  for (std::int64_t p = 0; p < k; ++p) {
+    const T* line = from + k_axis(k0 + p);
+    C* out = to + p * width;
+    if (column_axis.unit()) {
+      line += column;
+      for (std::int64_t j = 0; j < full; j += width, out += width * k) {
+        for (std::int64_t i = 0; i < width; ++i) out[i] = static_cast<C>(line[j + i]);
+      }
+      for (std::int64_t j = full; j < columns; ++j) out[j - full] = static_cast<C>(line[j]);
+    } else {
+      for (std::int64_t j = 0; j < columns; ++j)
+        out[j / width * width * k + j % width] = static_cast<C>(line[column_axis(column + j)]);
+    }
+  }
+}
+
+/// One tile of the result, which may end inside of the tile.
+template <typename C, typename T>
+void multiply_tile(std::int64_t k, const C* a, const C* b, std::int64_t b_stride, T* c,
+                   std::int64_t c_stride, std::int64_t rows, std::int64_t columns, bool add) {
+  const int vectors = columns <= lanes<C> ? 1 : tile_vectors;
+  const TileKernel<C> kernel = tile_kernel<C>(rows, vectors);
+  if constexpr (sizeof(C) == sizeof(T)) {
+    if (columns == std::int64_t{vectors} * lanes<C>) {
+      kernel(k, a, b, b_stride, reinterpret_cast<C*>(c), c_stride, add);
+      return;
+    }
+  }
+  alignas(vector_bytes) C sums[tile_rows * tile_columns<C>];
+  kernel(k, a, b, b_stride, sums, tile_columns<C>, false);
+  for (std::int64_t i = 0; i < rows; ++i) {
+    T* to = c + i * c_stride;
+    const C* from = sums + i * tile_columns<C>;
+    for (std::int64_t j = 0; j < columns; ++j) {
+      to[j] = static_cast<T>(add ? static_cast<C>(static_cast<C>(to[j]) + from[j]) : from[j]);
+    }
+  }
+}
+
+template <typename C>
+void prefetch(const C* from, std::int64_t count) {
+  const auto* bytes = reinterpret_cast<const char*>(from);
+  for (std::int64_t i = 0; i < count * std::int64_t{sizeof(C)}; i += line_bytes)
+    __builtin_prefetch(bytes + i, 0, 2);
+}
+
+/// Packed rows of A times packed columns of B.
+template <typename C, typename T>
+void multiply_block(std::int64_t k, const C* a, const C* b, T* c, std::int64_t c_stride,
+                    std::int64_t rows, std::int64_t columns, bool add) {
+  constexpr std::int64_t width = tile_columns<C>;
+  // While a panel of B is used, the next one comes from the last cache, a share with each tile.
+  const std::int64_t tiles = (rows + tile_rows - 1) / tile_rows;
+  const std::int64_t share = round_up(width * k / tiles, line_bytes / std::int64_t{sizeof(C)});
+  for (std::int64_t j = 0; j < columns; j += width) {
+    const C* panel = b + j * k;
+    const C* next = panel + width * k;
+    for (std::int64_t i = 0; i < rows; i += tile_rows) {
+      if (j + width < columns) prefetch(next + i / tile_rows * share, share);
+      multiply_tile<C>(k, a + i * a_pitch, panel, width, c + i * c_stride + j, c_stride,
+                       std::min<std::int64_t>(tile_rows, rows - i), std::min(width, columns - j),
+                       add);
+    }
+  }
+}
+
+template <typename T>
+class Product {
+ public:
+  using C = ComputeType<T>;
+
+  Product(const Context& context, const Matrices<T>& left, const Matrices<T>& right, T* out)
+      : context_(context),
+        left_(left),
+        right_(right),
+        out_(out),
+        m_(left.rows.size),
+        k_(left.columns.size),
+        n_(right.columns.size) {}
+
+  Result<void> run() {
+    const std::int64_t batch = left_.batch.size;
+    if (batch == 0 || m_ == 0 || n_ == 0) return {};
+    if (k_ == 0) {
+      std::fill_n(out_, batch * m_ * n_, T{});
+      return {};
+    }
+    if (n_ == 1 || m_ == 1) {
+      const Matrices<T>& matrix = n_ == 1 ? left_ : right_;
+      const Matrices<T>& vector = n_ == 1 ? right_ : left_;
+      const Axis& free = n_ == 1 ? left_.rows : right_.columns;
+      const Axis& along = n_ == 1 ? left_.columns : right_.rows;
+      const Axis& vector_along = n_ == 1 ? right_.rows : left_.columns;
+      if (along.unit() || free.unit() || free.size == 1) {
+        return multiply_vector<T>(context_, matrix, free, along, vector, vector_along, out_);
+      }
+    }
+    // Enough small products keep all threads busy one by one; otherwise all work on each.
+    if (n_ <= block_columns && (m_ * n_ * k_ <= small_product || batch >= 16)) return one_each();
+    for (std::int64_t b = 0; b < batch; ++b) {
+      for (std::int64_t column = 0; column < n_; column += block_columns) {
+        for (std::int64_t k0 = 0; k0 < k_; k0 += depth)
+          OUTRIGGER_CHECK(slab(b, column, std::min(block_columns, n_ - column), k0));
+      }
+    }
+    return {};
+  }
+
+ private:
+  std::int64_t row_block() const { return std::min(block_rows<C>, round_up(m_, tile_rows)); }
+  std::int64_t left_elements() const { return row_block() * a_pitch; }
+  std::int64_t right_elements() const {
+    return std::min(depth, k_) * round_up(std::min(n_, block_columns), tile_columns<C>);
+  }
+  T* result(std::int64_t batch, std::int64_t row, std::int64_t column) const {
+    return out_ + (batch * m_ + row) * n_ + column;
+  }
+
+  Result<BufferPtr> scratch(std::int64_t elements) const {
+    return context_.memory.allocate(static_cast<std::size_t>(elements) * sizeof(C));
+  }
+
+  /// One task for a product, or for a few.
+  Result<void> one_each() {
+    const std::int64_t batch = left_.batch.size;
+    const std::int64_t each = left_elements() + right_elements();
+    OUTRIGGER_TRY(const BufferPtr buffer, scratch(each * context_.threads));
+    C* packed = reinterpret_cast<C*>(buffer->data());
+    const std::int64_t work = m_ * n_ * k_;
+    const std::int64_t grain = std::max<std::int64_t>(1, (std::int64_t{1} << 16) / work);
+    return parallel_ranges(context_, batch, grain, batch * work,
+                           [&](int thread, std::int64_t begin, std::int64_t end) {
+                             C* a = packed + thread * each;
+                             C* b = a + left_elements();
+                             for (std::int64_t i = begin; i < end; ++i) one(i, a, b);
+                           });
+  }
+
+  void one(std::int64_t batch, C* a, C* b) const {
+    for (std::int64_t k0 = 0; k0 < k_; k0 += depth) {
+      const std::int64_t k = std::min(depth, k_ - k0);
+      pack_right(b, right_.at(batch), right_.rows, right_.columns, k0, k, 0, n_);
+      for (std::int64_t i = 0; i < m_; i += row_block()) {
+        const std::int64_t rows = std::min(row_block(), m_ - i);
+        pack_left(a, left_.at(batch), left_.rows, left_.columns, i, rows, k0, k);
+        multiply_block(k, a, b, result(batch, i, 0), n_, rows, n_, k0 > 0);
+      }
+    }
+  }
+
+  /// All threads pack a piece of B, then each multiplies it with rows of A.
+  Result<void> slab(std::int64_t batch, std::int64_t column, std::int64_t columns,
+                    std::int64_t k0) {
+    const std::int64_t k = std::min(depth, k_ - k0);
+    if (!buffer_) {
+      OUTRIGGER_TRY(buffer_, scratch(right_elements() + left_elements() * context_.threads));
+    }
+    C* b = reinterpret_cast<C*>(buffer_->data());
+    OUTRIGGER_CHECK(parallel_ranges(context_, columns, 8 * tile_columns<C>, columns * k,
+                                    [&](int, std::int64_t begin, std::int64_t end) {
+                                      pack_right(b + begin * k, right_.at(batch), right_.rows,
+                                                 right_.columns, k0, k, column + begin,
+                                                 end - begin);
+                                    }));
+    return parallel_ranges(
+        context_, m_, task_rows(), m_ * columns * k,
+        [&](int thread, std::int64_t begin, std::int64_t end) {
+          C* a = b + right_elements() + thread * left_elements();
+          pack_left(a, left_.at(batch), left_.rows, left_.columns, begin, end - begin, k0, k);
+          multiply_block(k, a, b, result(batch, begin, column), n_, end - begin, columns, k0 > 0);
+        });
+  }
+
+  /// Fewer rows to a task where there are few rows, for the sake of balance.
+  std::int64_t task_rows() const {
+    return std::min(row_block(), round_up(std::max<std::int64_t>(1, m_ / 8), tile_rows));
+  }
+
+  const Context& context_;
+  const Matrices<T>& left_;
+  const Matrices<T>& right_;
+  T* out_;
+  std::int64_t m_, k_, n_;
+  BufferPtr buffer_;
+};
+
+}  // namespace
+
+std::uint64_t scratch_bytes(std::int64_t batch, std::int64_t m, std::int64_t k, std::int64_t n,
+                            std::size_t element, int threads) {
+  if (batch == 0 || m == 0 || n == 0 || k == 0) return 0;
+  const auto bytes = static_cast<std::int64_t>(element);
+  const std::int64_t columns = 2 * static_cast<std::int64_t>(vector_bytes) / bytes;
+  const std::int64_t rows = std::min(rows_of(element), round_up(m, tile_rows));
+  const std::int64_t left = rows * a_pitch;
+  const std::int64_t right = std::min(depth, k) * round_up(std::min(n, block_columns), columns);
+  std::uint64_t most =
+      Memory::capacity_of(static_cast<std::size_t>((left + right) * threads * bytes));
+  if (m == 1 || n == 1) {
+    const std::int64_t vectors = batch * k + batch * m * n * ((k + dot_chunk - 1) / dot_chunk);
+    most = std::max<std::uint64_t>(most,
+                                   Memory::capacity_of(static_cast<std::size_t>(vectors * bytes)));
+  }
+  return most;
+}
+
+template <typename T>
+Result<void> multiply(const Context& context, const Matrices<T>& left, const Matrices<T>& right,
+                      T* out) {
+  return Product<T>(context, left, right, out).run();
+}
+
+#define OUTRIGGER_INSTANTIATE(T) \
+  template Result<void> multiply<T>(const Context&, const Matrices<T>&, const Matrices<T>&, T*);
+OUTRIGGER_INSTANTIATE(std::uint8_t)
+OUTRIGGER_INSTANTIATE(std::uint16_t)
+OUTRIGGER_INSTANTIATE(std::uint32_t)
+OUTRIGGER_INSTANTIATE(std::uint64_t)
+OUTRIGGER_INSTANTIATE(float)
+OUTRIGGER_INSTANTIATE(double)
+#undef OUTRIGGER_INSTANTIATE
+
+}  // namespace outrigger::ops::gemm

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstddef>
+
+#include "base/error.hpp"
+
+namespace outrigger::ops {
+
+/// LAPACK and BLAS for one element type, in Fortran's calling convention: matrices in column order,
+/// all arguments by address, the lengths of strings last. Only what linear algebra here needs.
+template <typename T>
+struct Lapack {
+  using Int = int;
+  using Length = std::size_t;
+  void (*potrf)(const char* uplo, const Int* n, T* a, const Int* lda, Int* info, Length);
+  void (*getrf)(const Int* m, const Int* n, T* a, const Int* lda, Int* pivots, Int* info);
+  void (*getrs)(const char* trans, const Int* n, const Int* columns, const T* a, const Int* lda,
+                const Int* pivots, T* b, const Int* ldb, Int* info, Length);
+  void (*getri)(const Int* n, T* a, const Int* lda, const Int* pivots, T* work, const Int* lwork,
+                Int* info);
+  void (*trsm)(const char* side, const char* uplo, const char* trans, const char* diag,
+               const Int* m, const Int* n, const T* alpha, const T* a, const Int* lda, T* b,
+               const Int* ldb, Length, Length, Length, Length);
+  void (*geqrfp)(const Int* m, const Int* n, T* a, const Int* lda, T* tau, T* work,
+                 const Int* lwork, Int* info);
+  void (*orgqr)(const Int* m, const Int* n, const Int* k, T* a, const Int* lda, const T* tau,
+                T* work, const Int* lwork, Int* info);
+  void (*syevd)(const char* job, const char* uplo, const Int* n, T* a, const Int* lda, T* w,
+                T* work, const Int* lwork, Int* iwork, const Int* liwork, Int* info, Length,
+                Length);
+  void (*gesdd)(const char* job, const Int* m, const Int* n, T* a, const Int* lda, T* s, T* u,
+                const Int* ldu, T* vt, const Int* ldvt, T* work, const Int* lwork, Int* iwork,
+                Int* info, Length);
+};
+
+/// OpenBLAS's functions; T is float or double. The library, its serial flavour, is loaded at
+/// the first call, with the kernels of the processor's instruction set level: OpenBLAS takes a
+/// processor that is younger than itself for one of 2004. May be called by several threads. Errors:
+/// internal, if the library is not installed.
+template <typename T>
+Result<const Lapack<T>*> lapack();
+
+}  // namespace outrigger::ops
