@@ -24,6 +24,7 @@ namespace {
 struct Library {
   Lapack<float> single{};
   Lapack<double> real{};
+  void (*set_threads)(int) = nullptr;
   std::string error;
 };
 
@@ -32,17 +33,13 @@ class Loader {
   Library load() {
     handle_ = dlopen(OUTRIGGER_OPENBLAS, RTLD_NOW | RTLD_LOCAL);
     if (handle_ == nullptr) {
-      library_.error = std::string("linear algebra needs OpenBLAS (Debian: libopenblas0-serial): ")
+      library_.error = std::string("linear algebra needs OpenBLAS (Debian: libopenblas0-openmp): ")
                            .append(dlerror());
       return library_;
     }
     functions("s", library_.single);
     functions("d", library_.real);
-    // The other flavours take other paths inside of a parallel region, with other bits.
-    int (*parallel)() = nullptr;
-    find("", "openblas_get_parallel", parallel);
-    if (parallel != nullptr && parallel() != 0)
-      library_.error = "linear algebra needs the serial flavour of OpenBLAS";
+    find("", "openblas_set_num_threads", library_.set_threads);
     return library_;
   }
 
@@ -77,6 +74,7 @@ template <typename T>
 Result<const Lapack<T>*> lapack() {
   static const Library library = Loader().load();
   if (!library.error.empty()) return fail(ErrorCode::internal, library.error);
+  library.set_threads(1);  // it asks OpenMP, whose answer is each thread's own
   if constexpr (std::is_same_v<T, float>) {
     return &library.single;
   } else {

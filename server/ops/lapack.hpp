@@ -33,10 +33,11 @@ struct Lapack {
                 Int* info, Length);
 };
 
-/// OpenBLAS's functions; T is float or double. The library, its serial flavour, is loaded at
-/// the first call, with the kernels of the processor's instruction set level: OpenBLAS takes a
-/// processor that is younger than itself for one of 2004. May be called by several threads. Errors:
-/// internal, if the library is not installed.
+/// OpenBLAS's functions; T is float or double. The library, its OpenMP flavour, is loaded at the
+/// first call, with the kernels of the processor's instruction set level: OpenBLAS takes a
+/// processor that is younger than itself for one of 2004. On the thread that calls this, and inside
+/// of parallel regions, a matrix is the work of one thread: with more, results would differ in
+/// their last bits. Errors: internal, if the library is not installed.
 template <typename T>
 Result<const Lapack<T>*> lapack();
 
