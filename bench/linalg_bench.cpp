@@ -189,5 +189,6 @@ int main(int argc, char** argv) {
   Fastest fastest;
   benchmark::RunSpecifiedBenchmarks(&fastest);
   report(bench.suite, fastest, "linear algebra", argc > 1 ? argv[1] : "linalg.json");
+  benchmark::ClearRegisteredBenchmarks();  // they hold tensors of the bench's memory
   return 0;
 }

@@ -48,8 +48,8 @@ class Bound {
       : memory_(memory), arguments_(std::move(arguments)) {
     std::vector<TensorType> types;
     for (const Tensor& tensor : arguments_) types.push_back(tensor.type);
-    plan_ = value(
-        engine::make_plan(memory, std::make_shared<const Program>(std::move(program)), types));
+    plan_ = value(engine::make_plan(memory, std::make_shared<const Program>(std::move(program)),
+                                    types, threads()));
   }
 
   void run() {

@@ -144,24 +144,36 @@ defmodule Outrigger.Withdrawal do
     end
   end
 
-  # A program whose caller is dead and whose results nobody holds is cancelled, unless a living
-  # process has used them meanwhile.
+  # A program whose caller is dead and whose results nobody holds is cancelled, unless something that
+  # goes on depends on it: a living process's request, or another program of the dead one whose
+  # results somebody holds. Requests only use what older ones make: newest first, one pass tells.
   defp cancel_orphans(t, released) do
-    entries = Enum.map(t.pending, &elem(&1, 1)) ++ Enum.map(:queue.to_list(t.queue), &elem(&1, 2))
+    queued = for {id, _, entry, _} <- :queue.to_list(t.queue), do: {id, entry}
 
-    used =
-      for {{:results, _, args}, _, pid, _} <- entries,
-          not MapSet.member?(t.dead, pid),
-          arg <- args,
-          into: MapSet.new(),
-          do: arg
+    {orphans, _needed} =
+      (Map.to_list(t.pending) ++ queued)
+      |> Enum.sort(:desc)
+      |> Enum.reduce({[], MapSet.new()}, fn {id, {want, _, pid, _}}, {orphans, needed} ->
+        case want do
+          {:results, [_ | _] = handles, args} ->
+            dead? = MapSet.member?(t.dead, pid)
 
-    orphans =
-      for {id, {{:results, [_ | _] = handles, _}, _, pid, _}} <- t.pending,
-          MapSet.member?(t.dead, pid),
-          Enum.all?(handles, &(&1 in released and &1 not in used)),
-          do: id
+            if dead? and Enum.all?(handles, &(&1 in released and &1 not in needed)),
+              do: {[id | orphans], needed},
+              else: {orphans, MapSet.union(needed, MapSet.new(args))}
 
+          {:results, _, args} ->
+            {orphans, MapSet.union(needed, MapSet.new(args))}
+
+          {:results, _, args, _} ->
+            {orphans, MapSet.union(needed, MapSet.new(args))}
+
+          _ ->
+            {orphans, needed}
+        end
+      end)
+
+    orphans = Enum.filter(orphans, &is_map_key(t.pending, &1))
     error = %Error{code: :cancelled, message: "nobody holds its results"}
     t = Enum.reduce(orphans, t, &abandon(&2, &1, error))
     t = %{t | errors: Map.drop(t.errors, MapSet.to_list(t.dead))}

@@ -235,6 +235,32 @@ defmodule Outrigger.CrashTest do
     assert eventually(fn -> Outrigger.info!(server).running == nil end, 2000)
   end
 
+  test "what a dead caller left to others is finished, with all it depends on" do
+    server = start_server()
+    parent = self()
+
+    # Some tenths of a second: the caller is long dead when its programs run.
+    slow =
+      Outrigger.program(fn x ->
+        Op.while(x, &Op.less(&1, 200_000.0), &Op.add(&1, 1.0))
+      end)
+
+    caller =
+      spawn(fn ->
+        x = Outrigger.tensor(server, 0.0)
+        first = Outrigger.run(server, slow, [x])
+        last = first |> Op.multiply(2.0) |> Op.add(1.0)
+        send(parent, {:last, last})
+      end)
+
+    monitor = Process.monitor(caller)
+    assert_receive {:last, last}
+    assert_receive {:DOWN, ^monitor, _, _, _}
+    # What the caller alone held is released now.
+    :ok = Outrigger.collect(server)
+    assert Outrigger.to_number(last) == {:ok, 400_001.0}
+  end
+
   test "ping and info are answered during a long program" do
     server = start_server()
     slow = run_endless(server)

@@ -23,6 +23,35 @@
      "sort computes gradient along axis",
      "gather computes gradient"
    ]},
-  {"matches two equal results with one variable, which compares handles",
-   ["metadata computes custom grad"]}
+  {"matches equal results by one variable or a pin, which compares handles",
+   ["metadata computes custom grad", "run/2 with client pre/post"]},
+  {"EXLA: its clients, devices, logs, cache on disk, telemetry and precision",
+   [
+     "precision raises on bad precision",
+     "precision succeeds on good precision",
+     "telemetry executes event when function is compiled",
+     "disk cache reads and writes",
+     "multi-client converts from host to separate client",
+     "multi-client converts from host to separate client through lazy transfers",
+     "options logs when debugging",
+     "cross-client io_calls concurrent io_calls on different clients serialize on same device",
+     "Nx.backend_copy/1 different clients",
+     "Nx.backend_copy/1 same client",
+     "Nx.backend_transfer/1",
+     "Nx.backend_transfer/2",
+     "multi-device",
+     "stack and concatenate should end up in the same client",
+     "within JIT raises on invalid client",
+     "runtime_call with CUDA client fails when CUDA not available",
+     "runtime_call with CUDA client (device↔host copies)"
+   ]},
+  {"EXLA clamps an index that is out of bounds; Nx leaves it open, and here it is an error",
+   ["gather 1d result"]},
+  {"EXLA's own order of calls into the VM, and what it hands them: here both are Nx.Defn.Evaluator's",
+   [
+     "io_calls executes independent io_calls in program order",
+     "cond if with container result"
+   ]},
+  {"needs EXLA's own struct Container, whose fields differ from that of Nx's tests",
+   ["containers updated", "io_calls executes io_call with container"]}
 ]

@@ -141,14 +141,14 @@ defmodule Outrigger.Nx.CompilerTest do
   end
 
   test "a loop over a large tensor updates it in place" do
-    steps = 2_000
+    steps = 5_000
 
     time = fn size ->
       t = Nx.broadcast(Nx.tensor(0, type: :s32), {size})
       Nx.to_binary(puts(t, 1)[0])
 
       Enum.min(
-        for _ <- 1..3 do
+        for _ <- 1..2 do
           {us, _} = :timer.tc(fn -> Nx.to_number(puts(t, steps)[steps - 1]) end)
           us
         end
@@ -157,8 +157,10 @@ defmodule Outrigger.Nx.CompilerTest do
 
     small = time.(10_000)
     large = time.(10_000_000)
-    # One copy of the argument, 40 MB, is all that the large one may cost more: not 2,000.
-    assert large < small + 400_000, "10⁴: #{small} µs, 10⁷: #{large} µs"
+
+    # A copy of the argument, 40 MB, is all that the large one may cost more: 5,000 of them take half
+    # a minute.
+    assert large < small + 3_000_000, "10⁴: #{small} µs, 10⁷: #{large} µs"
   end
 
   test "compiling 2,000 nodes is quick" do

@@ -35,10 +35,25 @@ defmodule Outrigger.Nx.Conformance do
   def exla_suite(file) do
     compile(Path.join(nx(), "../exla/test/exla/#{file}"), fn source ->
       source
-      |> String.replace("EXLA.Backend", "Outrigger.Nx.Backend")
-      |> String.replace("compiler: EXLA", "compiler: Outrigger.Nx")
+      |> String.replace(~r/EXLA\.Backend\b/, "Outrigger.Nx.Backend")
+      |> String.replace(~r/buffer: %EXLA\.DeviceBuffer\{\} = (\w+)/, "ref: \\1")
+      |> String.replace("buffer: %EXLA.DeviceBuffer{}", "ref: %Outrigger.Tensor{}")
+      |> String.replace("{buffer: ", "{ref: ")
+      |> String.replace("{Outrigger.Nx.Backend, client: :host}", "Outrigger.Nx.Backend")
+      |> String.replace(
+        ~r/^  use EXLA\.Case.*$/m,
+        "\\0; setup do: Outrigger.Nx.Conformance.exla_defaults()"
+      )
+      |> String.replace(~r/compiler: EXLA(, client: :host)?/, "compiler: Outrigger.Nx")
       |> String.replace(~r/, precision: :(highest|default)/, "")
     end)
+  end
+
+  @doc "What EXLA's test_helper sets for all tests."
+  def exla_defaults do
+    Nx.default_backend(Nx.BinaryBackend)
+    Nx.Defn.default_options(compiler: Outrigger.Nx)
+    :ok
   end
 
   # Tensors in module attributes have to be values of Elixir. And `assert a == b` of Nx's tests

@@ -3,6 +3,7 @@ defmodule Outrigger.Nx.Lowering.Indexing do
   # Slices, gathers, scatters and sorting.
 
   import Outrigger.Nx.Builder
+  alias Outrigger.Nx.Lowering.Reduction
   alias Outrigger.Nx.{Types, Value}
 
   def ops, do: [:slice, :put_slice, :gather, :indexed_add, :indexed_put, :sort, :argsort]
@@ -36,14 +37,17 @@ defmodule Outrigger.Nx.Lowering.Indexing do
   end
 
   def lower(b, :argsort, out, [x, opts], _options) do
+    type = Reduction.index_type(out.type)
+
     attrs = [
       axis: opts[:axis],
       direction: Atom.to_string(opts[:direction]),
       stable: opts[:stable] == true,
-      type: Types.wire(out.type)
+      type: Types.wire(type)
     ]
 
-    emit(b, :argsort, [x], out.type, out.shape, attrs: attrs)
+    {indices, b} = emit(b, :argsort, [x], type, out.shape, attrs: attrs)
+    cast(b, indices, out.type)
   end
 
   # A start that is known needs no instruction.

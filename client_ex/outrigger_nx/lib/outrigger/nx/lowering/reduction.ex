@@ -20,14 +20,17 @@ defmodule Outrigger.Nx.Lowering.Reduction do
   end
 
   def lower(b, op, out, [x, opts], _options) when op in [:argmax, :argmin] do
+    type = index_type(out.type)
+
     attrs =
       [
         tie_break: Atom.to_string(opts[:tie_break]),
         keep_axis: opts[:keep_axis] == true,
-        type: Types.wire(out.type)
+        type: Types.wire(type)
       ] ++ if(opts[:axis], do: [axis: opts[:axis]], else: [])
 
-    emit(b, op, [x], out.type, out.shape, attrs: attrs)
+    {indices, b} = emit(b, op, [x], type, out.shape, attrs: attrs)
+    cast(b, indices, out.type)
   end
 
   def lower(b, :reduce, out, [x, acc, opts, region], _options) do
@@ -36,6 +39,10 @@ defmodule Outrigger.Nx.Lowering.Reduction do
 
     emit(b, :reduce, [x, acc], out.type, out.shape, attrs: axes(x, opts), regions: [region])
   end
+
+  @doc "The type that the daemon's indices have before they are cast to the one that is asked for."
+  def index_type({:s, size} = type) when size in [32, 64], do: type
+  def index_type(_type), do: {:s, 64}
 
   defp axes(x, opts) do
     [

@@ -51,7 +51,12 @@ defmodule Outrigger.Nx.Lowering.Shape do
     {x, b} = cast(b, x, out.type)
     {value, b} = cast(b, value, out.type)
 
-    attrs = [padding_config: Enum.flat_map(padding, &Tuple.to_list/1)]
+    attrs = [
+      low: Enum.map(padding, &elem(&1, 0)),
+      high: Enum.map(padding, &elem(&1, 1)),
+      interior: Enum.map(padding, &elem(&1, 2))
+    ]
+
     emit(b, :pad, [x, value], out.type, out.shape, attrs: attrs)
   end
 

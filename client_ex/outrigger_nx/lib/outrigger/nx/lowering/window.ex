@@ -31,9 +31,12 @@ defmodule Outrigger.Nx.Lowering.Window do
     {x, b} = cast(b, x, out.type)
     {kernel, b} = cast(b, kernel, out.type)
 
+    {low, high} = Enum.unzip(opts[:padding])
+
     attrs = [
       strides: opts[:strides],
-      padding: padding(opts),
+      padding_low: low,
+      padding_high: high,
       input_dilation: opts[:input_dilation],
       kernel_dilation: opts[:kernel_dilation],
       feature_group_size: opts[:feature_group_size],
@@ -47,14 +50,15 @@ defmodule Outrigger.Nx.Lowering.Window do
   end
 
   defp attrs(window, opts) do
+    {low, high} = Enum.unzip(opts[:padding])
+
     [
-      window_dimensions: Tuple.to_list(window),
+      window: Tuple.to_list(window),
       strides: opts[:strides],
-      padding: padding(opts)
+      padding_low: low,
+      padding_high: high
     ] ++ dilations(opts[:window_dilations])
   end
-
-  defp padding(opts), do: Enum.flat_map(opts[:padding], &Tuple.to_list/1)
 
   defp dilations(nil), do: []
   defp dilations(list), do: [window_dilations: list]
