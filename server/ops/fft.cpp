@@ -70,59 +70,84 @@ class Mover {
 
   std::int64_t sequences() const { return from_.count; }
 
-  void load(std::int64_t first, std::int64_t batch, Planes data) const {
+  /// Points [begin, end) of sequences [first, first + batch).
+  void load(std::int64_t first, std::int64_t batch, std::int64_t begin, std::int64_t end,
+            Planes data) const {
     const std::int64_t n = along_.length;
     const std::int64_t dim = in_.shape()[along_.axis];
     const bool half = along_.kind == Direction::real_inverse;
     const std::int64_t given = std::min(dim, half ? n / 2 + 1 : n);
-    const double sign = is_inverse(along_.kind) ? -1 : 1;
-    for (std::int64_t b = 0; b < batch; ++b) {
-      const std::int64_t offset = from_.offset(first + b);
-      if (along_.kind == Direction::real_forward) {
-        const T* x = in_.as<T>() + offset;
-        for (std::int64_t k = 0; k < given; ++k) set(data, k * batch + b, x[k * from_.step], 0);
-      } else {
-        // The inverse is the conjugate of the forward transform of the conjugate.
-        const T* x = in_.as<T>() + 2 * offset;
-        for (std::int64_t k = 0; k < given; ++k) {
-          const T* element = x + 2 * k * from_.step;
-          set(data, k * batch + b, element[0], sign * static_cast<double>(element[1]));
-        }
-      }
-      for (std::int64_t k = given; k < n; ++k) set(data, k * batch + b, 0, 0);
+    const Offsets from = offsets(from_, first, batch);
+    for_each(from_, batch, begin, std::min(end, given), [&](std::int64_t k, std::int64_t b) {
+      set(data, k * batch + b, element(from[static_cast<std::size_t>(b)] + k * from_.step));
+    });
+    for_each(from_, batch, std::max(begin, given), end, [&](std::int64_t k, std::int64_t b) {
       // The other half of the spectrum of real numbers mirrors what is given.
-      for (std::int64_t k = n / 2 + 1; half && k < n; ++k) {
-        const std::int64_t mirror = (n - k) * batch + b;
-        set(data, k * batch + b, data.re[mirror], -data.im[mirror]);
-      }
-    }
+      const bool mirrored = half && n - k < given && k > n / 2;
+      const std::int64_t at = from[static_cast<std::size_t>(b)] + (n - k) * from_.step;
+      set(data, k * batch + b, mirrored ? std::conj(element(at)) : std::complex<double>{});
+    });
   }
 
-  void store(std::int64_t first, std::int64_t batch, Planes data) const {
-    const std::int64_t n = out_.shape()[along_.axis];
+  std::int64_t points_out() const { return out_.shape()[along_.axis]; }
+
+  void store(std::int64_t first, std::int64_t batch, std::int64_t begin, std::int64_t end,
+             Planes data) const {
     const double scale = is_inverse(along_.kind) ? 1 / static_cast<double>(along_.length) : 1;
+    // The inverse is the conjugate of the forward transform of the conjugate.
     const double sign = is_inverse(along_.kind) ? -scale : scale;
-    for (std::int64_t b = 0; b < batch; ++b) {
-      const std::int64_t offset = to_.offset(first + b);
+    const Offsets to = offsets(to_, first, batch);
+    T* y = out_.as<T>();
+    for_each(to_, batch, begin, end, [&](std::int64_t k, std::int64_t b) {
+      const std::int64_t at = to[static_cast<std::size_t>(b)] + k * to_.step;
+      const std::int64_t i = k * batch + b;
       if (along_.kind == Direction::real_inverse) {
-        T* y = out_.as<T>() + offset;
-        for (std::int64_t k = 0; k < n; ++k)
-          y[k * to_.step] = clean(data.re[k * batch + b] * scale);
-        continue;
+        y[at] = clean(data.re[i] * scale);
+      } else {
+        y[2 * at] = clean(data.re[i] * scale);
+        y[2 * at + 1] = clean(data.im[i] * sign);
       }
-      T* y = out_.as<T>() + 2 * offset;
-      for (std::int64_t k = 0; k < n; ++k) {
-        y[2 * k * to_.step] = clean(data.re[k * batch + b] * scale);
-        y[2 * k * to_.step + 1] = clean(data.im[k * batch + b] * sign);
-      }
-    }
+    });
   }
 
  private:
-  static void set(Planes data, std::int64_t i, double re, double im) {
-    data.re[i] = re;
-    data.im[i] = im;
+  using Offsets = std::array<std::int64_t, batch_max>;
+
+  static Offsets offsets(const Sequences& sequences, std::int64_t first, std::int64_t batch) {
+    Offsets all{};
+    for (std::int64_t b = 0; b < batch; ++b) {
+      all[static_cast<std::size_t>(b)] = sequences.offset(first + b);
+    }
+    return all;
   }
+
+  /// Goes along memory: through a sequence whose elements are neighbours, otherwise across them.
+  template <typename F>
+  static void for_each(const Sequences& sequences, std::int64_t batch, std::int64_t begin,
+                       std::int64_t end, F&& f) {
+    if (sequences.step == 1) {
+      for (std::int64_t b = 0; b < batch; ++b) {
+        for (std::int64_t k = begin; k < end; ++k) f(k, b);
+      }
+    } else {
+      for (std::int64_t k = begin; k < end; ++k) {
+        for (std::int64_t b = 0; b < batch; ++b) f(k, b);
+      }
+    }
+  }
+
+  static void set(Planes data, std::int64_t i, std::complex<double> x) {
+    data.re[i] = x.real();
+    data.im[i] = x.imag();
+  }
+
+  std::complex<double> element(std::int64_t at) const {
+    const T* x = in_.as<T>();
+    if (along_.kind == Direction::real_forward) return {static_cast<double>(x[at]), 0};
+    const auto im = static_cast<double>(x[2 * at + 1]);
+    return {static_cast<double>(x[2 * at]), is_inverse(along_.kind) ? -im : im};
+  }
+
   T clean(double x) const { return static_cast<T>(std::fabs(x) <= along_.eps ? 0.0 : x); }
 
   const Along& along_;
@@ -146,12 +171,37 @@ std::int64_t batch_of(std::int64_t n) {
   return std::clamp<std::int64_t>(task_numbers / n, 1, batch_max);
 }
 
-/// Bytes of the planes of all threads.
+/// Numbers of each plane of a thread, or of the team that works on one long sequence.
+std::int64_t plane_size(std::int64_t n, int threads) {
+  const bool team = FourierPlan::is_long(n);
+  return n * batch_of(n) + FourierPlan::scratch_size(n, batch_of(n), team ? threads : 1);
+}
+
+/// Bytes of all planes.
 std::uint64_t planes_bytes(std::int64_t n, std::int64_t sequences, int threads) {
-  const std::int64_t batch = batch_of(n);
-  const std::int64_t plane = n * batch + FourierPlan::scratch_size(n, batch);
-  return static_cast<std::uint64_t>(2 * plane) * sizeof(double) *
-         static_cast<std::uint64_t>(sequences > batch ? threads : 1);
+  const bool alone = FourierPlan::is_long(n) || sequences <= batch_of(n);
+  return static_cast<std::uint64_t>(2 * plane_size(n, threads)) * sizeof(double) *
+         static_cast<std::uint64_t>(alone ? 1 : threads);
+}
+
+/// Long sequences one after the other, each by the whole team.
+template <typename T>
+Result<void> transform_long(Context& context, const Mover<T>& mover, const FourierPlan& plan,
+                            Planes data) {
+  constexpr std::int64_t grain = std::int64_t{1} << 14;
+  const std::int64_t n = plan.length();
+  for (std::int64_t sequence = 0; sequence < mover.sequences(); ++sequence) {
+    OUTRIGGER_CHECK(
+        parallel_ranges(context, n, grain, n, [&](int, std::int64_t begin, std::int64_t end) {
+          mover.load(sequence, 1, begin, end, data);
+        }));
+    OUTRIGGER_CHECK(plan.transform_long(context, data, data + n));
+    OUTRIGGER_CHECK(parallel_ranges(context, mover.points_out(), grain, n,
+                                    [&](int, std::int64_t begin, std::int64_t end) {
+                                      mover.store(sequence, 1, begin, end, data);
+                                    }));
+  }
+  return {};
 }
 
 template <typename T>
@@ -160,18 +210,21 @@ Result<void> transform(Context& context, const Along& along, const FourierPlan& 
   const Mover<T> mover(along, in, out);
   const std::int64_t n = along.length;
   const std::int64_t batch = batch_of(n);
-  const std::int64_t plane = n * batch + plan.scratch_size(batch);
-  OUTRIGGER_TRY(const BufferPtr scratch,
+  const std::int64_t plane = plane_size(n, context.threads);
+  OUTRIGGER_TRY(const BufferPtr buffer,
                 context.memory.allocate(planes_bytes(n, mover.sequences(), context.threads)));
-  auto* planes = reinterpret_cast<double*>(scratch->data());
+  auto* planes = reinterpret_cast<double*>(buffer->data());
+  if (FourierPlan::is_long(n)) {
+    return transform_long(context, mover, plan, Planes{planes, planes + plane});
+  }
   return parallel_ranges(context, mover.sequences(), batch, mover.sequences() * n * 8,
                          [&](int thread, std::int64_t begin, std::int64_t end) {
                            double* mine = planes + 2 * plane * thread;
                            const Planes data{mine, mine + plane};
                            const std::int64_t count = end - begin;
-                           mover.load(begin, count, data);
+                           mover.load(begin, count, 0, n, data);
                            plan.transform(data, count, data + n * batch);
-                           mover.store(begin, count, data);
+                           mover.store(begin, count, 0, mover.points_out(), data);
                          });
 }
 

@@ -11,6 +11,10 @@ namespace outrigger::ops {
 namespace {
 
 constexpr std::array<std::int64_t, 7> radices{4, 2, 3, 5, 7, 11, 13};
+/// From here on a transform is cut into rows and columns.
+constexpr std::int64_t long_points = std::int64_t{1} << 15;
+/// Rows or columns that are transformed beside each other: a cache line holds 8 numbers.
+constexpr std::int64_t beside = 16;
 
 std::int64_t next_radix(std::int64_t n) {
   for (const std::int64_t radix : radices) {
@@ -35,6 +39,16 @@ std::int64_t convolution_length(std::int64_t n) {
   return m;
 }
 
+/// Length of the columns of a long transform: the largest divisor up to the square root.
+std::int64_t column_length(std::int64_t n) {
+  auto length = static_cast<std::int64_t>(std::sqrt(static_cast<double>(n)));
+  while (n % length != 0) --length;
+  return length;
+}
+
+/// Numbers of a thread's tile of rows or columns, and of its scratch.
+std::int64_t desk_size(std::int64_t n) { return 2 * beside * (n / column_length(n)); }
+
 struct Number {
   double re;
   double im;
@@ -48,10 +62,19 @@ struct Number {
 };
 
 Number number(std::complex<double> x) { return {x.real(), x.imag()}; }
+std::complex<double> product(std::complex<double> a, std::complex<double> b) {
+  const Number p = number(a) * number(b);
+  return {p.re, p.im};
+}
 inline Number load(Planes from, std::int64_t i) { return {from.re[i], from.im[i]}; }
 inline void store(Planes to, std::int64_t i, Number x) {
   to.re[i] = x.re;
   to.im[i] = x.im;
+}
+
+void copy(Planes from, Planes to, std::int64_t n) {
+  std::copy_n(from.re, n, to.re);
+  std::copy_n(from.im, n, to.im);
 }
 
 /// One stage: butterflies at all positions, `side` of them beside each other. Element j of those of
@@ -180,26 +203,24 @@ std::complex<double> root_of_unity(std::int64_t k, std::int64_t n) {
   return {left ? -c : c, below ? s : -s};
 }
 
+RootTable::RootTable(std::int64_t n, std::int64_t width) {
+  for (std::int64_t h = 0; h * width < n; ++h) coarse_.push_back(root_of_unity(h * width, n));
+  for (std::int64_t l = 0; l < width; ++l) fine_.push_back(root_of_unity(l, n));
+}
+
 FourierPlan::FourierPlan(std::int64_t n) : n_(n) {
-  if (is_smooth(n)) {
+  if (!is_smooth(n)) {
+    add_chirp();
+    return;
+  }
+  if (!is_long(n)) {
     add_stages();
     return;
   }
-  const std::int64_t m = convolution_length(n);
-  inner_ = std::make_unique<FourierPlan>(m);
-  std::vector<double> planes(static_cast<std::size_t>(4 * m));
-  const Planes data{planes.data(), planes.data() + m};
-  for (std::int64_t k = 0; k < n; ++k) {
-    // e^(−πi k²/n), with k² modulo 2n. The inverse transform of the convolution divides by m.
-    const auto square = static_cast<std::int64_t>(Wide{k} * k % (2 * n));
-    const std::complex<double> w = root_of_unity(square, 2 * n);
-    const std::complex<double> other = std::conj(w) / static_cast<double>(m);
-    chirp_.push_back(w);
-    store(data, k, number(other));
-    if (k > 0) store(data, m - k, number(other));
-  }
-  inner_->transform(data, 1, data + 2 * m);
-  for (std::int64_t k = 0; k < m; ++k) spectrum_.emplace_back(data.re[k], data.im[k]);
+  const std::int64_t columns = column_length(n);
+  columns_.reset(new FourierPlan(columns, Short{}));
+  rows_.reset(new FourierPlan(n / columns, Short{}));
+  between_ = RootTable(n, n / columns);
 }
 
 void FourierPlan::add_stages() {
@@ -213,17 +234,58 @@ void FourierPlan::add_stages() {
   }
 }
 
+void FourierPlan::add_chirp() {
+  const std::int64_t n = n_;
+  const std::int64_t m = convolution_length(n);
+  inner_ = std::make_unique<FourierPlan>(m);
+  const auto width = static_cast<std::int64_t>(std::sqrt(static_cast<double>(2 * n)));
+  const RootTable roots(2 * n, width);
+  const std::int64_t plane = m + scratch_size(m, 1, 1);
+  std::vector<double> planes(static_cast<std::size_t>(2 * plane));
+  const Planes data{planes.data(), planes.data() + plane};
+  for (std::int64_t k = 0; k < n; ++k) {
+    // e^(−πi k²/n), with k² modulo 2n. The inverse transform of the convolution divides by m.
+    const auto square = static_cast<std::int64_t>(Wide{k} * k % (2 * n));
+    const std::complex<double> w =
+        product(roots.coarse(square / width), roots.fine(square % width));
+    const std::complex<double> other = std::conj(w) / static_cast<double>(m);
+    chirp_.push_back(w);
+    store(data, k, number(other));
+    if (k > 0) store(data, m - k, number(other));
+  }
+  if (is_long(m)) {
+    // Nobody can cancel it: a few long transforms cost no more than this one.
+    Memory none;
+    const Interrupt never;
+    std::vector<std::byte> unused;
+    const Context context{none, never, 1, unused};
+    (void)inner_->transform_long(context, data, data + m);
+  } else {
+    inner_->transform(data, 1, data + m);
+  }
+  for (std::int64_t k = 0; k < m; ++k) spectrum_.emplace_back(data.re[k], data.im[k]);
+}
+
+bool FourierPlan::is_long(std::int64_t n) {
+  const std::int64_t points = is_smooth(n) ? n : convolution_length(n);
+  return points >= long_points;
+}
+
 std::uint64_t FourierPlan::bytes(std::int64_t n) {
   // Vectors that grow hold up to three times their size for a moment.
   constexpr std::uint64_t root_bytes = 3 * sizeof(std::complex<double>);
   if (is_smooth(n)) return static_cast<std::uint64_t>(2 * n) * root_bytes;
   const std::int64_t m = convolution_length(n);
   return bytes(m) + static_cast<std::uint64_t>(n + m) * root_bytes +
-         static_cast<std::uint64_t>(4 * m) * sizeof(double);
+         static_cast<std::uint64_t>(m + scratch_size(m, 1, 1)) * 2 * sizeof(double);
 }
 
-std::int64_t FourierPlan::scratch_size(std::int64_t n, std::int64_t batch) {
-  return (is_smooth(n) ? n : 2 * convolution_length(n)) * batch;
+std::int64_t FourierPlan::scratch_size(std::int64_t n, std::int64_t batch, int threads) {
+  if (!is_smooth(n)) {
+    const std::int64_t m = convolution_length(n);
+    return m * batch + scratch_size(m, batch, threads);
+  }
+  return is_long(n) ? n + desk_size(n) * threads : n * batch;
 }
 
 void FourierPlan::transform(Planes data, std::int64_t batch, Planes scratch) const {
@@ -232,6 +294,12 @@ void FourierPlan::transform(Planes data, std::int64_t batch, Planes scratch) con
   } else {
     bluestein(data, batch, scratch);
   }
+}
+
+Result<void> FourierPlan::transform_long(const Context& context, Planes data,
+                                         Planes scratch) const {
+  return inner_ == nullptr ? four_steps(context, data, scratch)
+                           : long_bluestein(context, data, scratch);
 }
 
 void FourierPlan::stockham(Planes data, std::int64_t batch, Planes scratch) const {
@@ -249,32 +317,107 @@ void FourierPlan::stockham(Planes data, std::int64_t batch, Planes scratch) cons
   std::copy_n(from.im, n_ * batch, data.im);
 }
 
+Result<void> FourierPlan::four_steps(const Context& context, Planes data, Planes scratch) const {
+  const std::int64_t height = columns_->length();
+  const std::int64_t width = rows_->length();
+  const Planes turned = scratch;
+  const auto desk = [&](int thread) { return scratch + n_ + desk_size(n_) * thread; };
+  // The sequence is a matrix [height][width]: its columns, and the roots between the two.
+  OUTRIGGER_CHECK(parallel_ranges(
+      context, width, beside, n_, [&](int thread, std::int64_t begin, std::int64_t end) {
+        const std::int64_t count = end - begin;
+        const Planes tile = desk(thread);
+        for (std::int64_t j = 0; j < height; ++j)
+          copy(data + (j * width + begin), tile + j * count, count);
+        columns_->transform(tile, count, tile + height * beside);
+        for (std::int64_t k = 0; k < height; ++k) {
+          // Root (begin + i) × k of n is root h of height times root l of n.
+          std::int64_t h = begin * k / width;
+          std::int64_t l = begin * k % width;
+          for (std::int64_t i = 0; i < count; ++i) {
+            const Number w = number(between_.coarse(h)) * number(between_.fine(l));
+            store(turned, k * width + begin + i, load(tile, k * count + i) * w);
+            l += k;  // k is less than height, which is at most width
+            if (l >= width) {
+              l -= width;
+              ++h;
+            }
+          }
+        }
+      }));
+  // The rows of what came out; their points go to the columns of the result.
+  return parallel_ranges(context, height, beside, n_,
+                         [&](int thread, std::int64_t begin, std::int64_t end) {
+                           const std::int64_t count = end - begin;
+                           const Planes tile = desk(thread);
+                           for (std::int64_t b = 0; b < count; ++b) {
+                             const Planes row = turned + (begin + b) * width;
+                             for (std::int64_t j = 0; j < width; ++j)
+                               store(tile, j * count + b, load(row, j));
+                           }
+                           rows_->transform(tile, count, tile + width * beside);
+                           for (std::int64_t k = 0; k < width; ++k)
+                             copy(tile + k * count, data + (k * height + begin), count);
+                         });
+}
+
+void FourierPlan::spread(Planes data, Planes wide, std::int64_t batch, std::int64_t begin,
+                         std::int64_t end) const {
+  for (std::int64_t k = begin; k < end; ++k) {
+    const Number w = k < n_ ? number(chirp_[static_cast<std::size_t>(k)]) : Number{0, 0};
+    OUTRIGGER_INDEPENDENT
+    for (std::int64_t i = k * batch; i < (k + 1) * batch; ++i) {
+      store(wide, i, k < n_ ? load(data, i) * w : w);
+    }
+  }
+}
+
+void FourierPlan::convolve(Planes wide, std::int64_t batch, std::int64_t begin,
+                           std::int64_t end) const {
+  for (std::int64_t k = begin; k < end; ++k) {
+    const Number w = number(spectrum_[static_cast<std::size_t>(k)]);
+    OUTRIGGER_INDEPENDENT
+    for (std::int64_t i = k * batch; i < (k + 1) * batch; ++i) store(wide, i, load(wide, i) * w);
+  }
+}
+
+void FourierPlan::gather(Planes wide, Planes data, std::int64_t batch, std::int64_t begin,
+                         std::int64_t end) const {
+  for (std::int64_t k = begin; k < end; ++k) {
+    const Number w = number(chirp_[static_cast<std::size_t>(k)]);
+    OUTRIGGER_INDEPENDENT
+    for (std::int64_t i = k * batch; i < (k + 1) * batch; ++i) store(data, i, load(wide, i) * w);
+  }
+}
+
+// The inverse transform is the forward one with the parts exchanged, before and after.
+
 void FourierPlan::bluestein(Planes data, std::int64_t batch, Planes scratch) const {
   const std::int64_t m = inner_->length();
-  const Planes wide = scratch;
   const Planes rest = scratch + m * batch;
-  const auto row = [batch](std::int64_t k, auto&& f) {
-    OUTRIGGER_INDEPENDENT
-    for (std::int64_t i = k * batch; i < (k + 1) * batch; ++i) f(i);
-  };
-  for (std::int64_t k = 0; k < n_; ++k) {
-    const Number w = number(chirp_[static_cast<std::size_t>(k)]);
-    row(k, [&](std::int64_t i) { store(wide, i, load(data, i) * w); });
-  }
-  std::fill_n(wide.re + n_ * batch, (m - n_) * batch, 0.0);
-  std::fill_n(wide.im + n_ * batch, (m - n_) * batch, 0.0);
-  inner_->transform(wide, batch, rest);
-  // The inverse transform is the forward one with the parts exchanged, before and after.
-  const Planes exchanged{wide.im, wide.re};
-  for (std::int64_t k = 0; k < m; ++k) {
-    const Number w = number(spectrum_[static_cast<std::size_t>(k)]);
-    row(k, [&](std::int64_t i) { store(wide, i, load(wide, i) * w); });
-  }
-  inner_->transform(exchanged, batch, rest);
-  for (std::int64_t k = 0; k < n_; ++k) {
-    const Number w = number(chirp_[static_cast<std::size_t>(k)]);
-    row(k, [&](std::int64_t i) { store(data, i, load(wide, i) * w); });
-  }
+  spread(data, scratch, batch, 0, m);
+  inner_->transform(scratch, batch, rest);
+  convolve(scratch, batch, 0, m);
+  inner_->transform(Planes{scratch.im, scratch.re}, batch, rest);
+  gather(scratch, data, batch, 0, n_);
+}
+
+Result<void> FourierPlan::long_bluestein(const Context& context, Planes data,
+                                         Planes scratch) const {
+  constexpr std::int64_t grain = std::int64_t{1} << 14;
+  const std::int64_t m = inner_->length();
+  const Planes rest = scratch + m;
+  OUTRIGGER_CHECK(parallel_ranges(
+      context, m, grain, m,
+      [&](int, std::int64_t begin, std::int64_t end) { spread(data, scratch, 1, begin, end); }));
+  OUTRIGGER_CHECK(inner_->transform_long(context, scratch, rest));
+  OUTRIGGER_CHECK(parallel_ranges(
+      context, m, grain, m,
+      [&](int, std::int64_t begin, std::int64_t end) { convolve(scratch, 1, begin, end); }));
+  OUTRIGGER_CHECK(inner_->transform_long(context, Planes{scratch.im, scratch.re}, rest));
+  return parallel_ranges(context, n_, grain, m, [&](int, std::int64_t begin, std::int64_t end) {
+    gather(scratch, data, 1, begin, end);
+  });
 }
 
 }  // namespace outrigger::ops

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
 
 #include "ops/catalogue.hpp"
+#include "ops/fold_source.hpp"
 #include "ops/kernels.hpp"
 #include "ops/reduction.hpp"
 #include "ops/scratch.hpp"
@@ -23,152 +25,24 @@ constexpr std::int64_t fold_block = std::int64_t{1} << 16;
 /// Fewer results than this do not fill a tile well.
 constexpr std::int64_t fold_few = 64;
 
-/// A lifted region bound to one thread's scratch: calls it on tiles.
-class TileFunction {
- public:
-  static std::size_t scratch_bytes(const Pass& pass) {
-    return static_cast<std::size_t>(pass.slot_count) * pass.slot_bytes;
-  }
-
-  TileFunction(const Pass& pass, std::span<const Tensor> captured, std::byte* scratch)
-      : pass_(pass) {
-    for (std::size_t r = 0; r < pass.registers.size(); ++r) {
-      registers_.at(r) = scratch + static_cast<std::size_t>(pass.slots[r]) * pass.slot_bytes;
-    }
-    for (std::size_t i = 0; i < captured.size(); ++i) {
-      const Tensor& scalar = captured[i];
-      with_width(size_of(scalar.dtype()), [&](auto tag) {
-        using T = typename decltype(tag)::type;
-        auto* slot = scratch + static_cast<std::size_t>(pass.slots[i + 2]) * pass.slot_bytes;
-        std::fill_n(reinterpret_cast<T*>(slot), tile_size, *scalar.as<T>());
-      });
-    }
-  }
-
-  /// `out` may be neither of the operands.
-  void operator()(const std::byte* x, const std::byte* accumulator, std::byte* out,
-                  std::int64_t n) {
-    registers_[0] = x;
-    registers_[1] = accumulator;
-    const Pass::Register store = pass_.stores[0];
-    std::byte* made = out;
-    for (const Pass::MicroOp& op : pass_.micro_ops) {
-      const std::array<const void*, 3> in{registers_.at(op.in[0]), registers_.at(op.in[1]),
-                                          registers_.at(op.in[2])};
-      // Registers above the inputs are scratch of our own.
-      auto* to = op.out == store ? made : const_cast<std::byte*>(registers_.at(op.out));
-      if (op.out == store) registers_.at(op.out) = made;
-      op.run(to, in.data(), n);
-    }
-    if (store < pass_.inputs) {
-      std::memcpy(out, registers_.at(store),
-                  static_cast<std::size_t>(n) * size_of(pass_.registers[store]));
-    }
-  }
-
- private:
-  const Pass& pass_;
-  std::array<const std::byte*, pass_registers_max> registers_{};
-};
-
-/// The operand of a fold: which results lie beside each other, and where their elements are.
-class Source {
- public:
-  Source(const Windows& windows, const Tensor& x, const std::byte* padding)
-      : windows_(windows), x_(x), width_(size_of(x.dtype())), padding_(padding) {
-    const std::size_t rank = windows.out.size();
-    // The axis that runs of results go along: the last one with more than one.
-    for (std::size_t axis = 0; axis < rank; ++axis) {
-      if (windows.out[axis] > 1) run_axis_ = axis;
-    }
-    for (std::size_t axis = 0; axis < rank; ++axis) {
-      const std::int64_t end =
-          windows.position(axis, windows.out[axis] - 1, windows.window[axis] - 1);
-      padded_ = padded_ || windows.low[axis] > 0 || end >= x.shape()[axis];
-    }
-  }
-
-  /// Elements `tap` of results [first, first + n): in `to`, or where they are.
-  const std::byte* tile(std::int64_t first, std::int64_t n, std::int64_t tap, std::byte* to) const {
-    const std::byte* found = nullptr;
-    with_width(width_, [&](auto tag) {
-      using T = typename decltype(tag)::type;
-      found = reinterpret_cast<const std::byte*>(
-          this->gather<T>(first, n, tap, reinterpret_cast<T*>(to)));
-    });
-    return found;
-  }
-
- private:
-  template <typename T>
-  const T* gather(std::int64_t first, std::int64_t n, std::int64_t tap, T* to) const {
-    const std::size_t rank = windows_.out.size();
-    if (rank == 0) return x_.as<T>();
-    const T padding = *reinterpret_cast<const T*>(padding_);
-    const std::int64_t step = windows_.strides[run_axis_] * x_.strides[run_axis_];
-    for (std::int64_t i = 0; i < n;) {
-      // Where the run starts; axes after the run's have one result.
-      std::int64_t rest = first + i;
-      std::int64_t window_rest = tap;
-      std::int64_t offset = 0;
-      std::int64_t run = 1;
-      std::int64_t start = 0;
-      bool inside = true;
-      for (std::size_t axis = rank; axis-- > 0;) {
-        const std::int64_t o = rest % windows_.out[axis];
-        rest /= windows_.out[axis];
-        const std::int64_t at = windows_.position(axis, o, window_rest % windows_.window[axis]);
-        window_rest /= windows_.window[axis];
-        offset += at * x_.strides[axis];
-        if (axis == run_axis_) {
-          run = std::min(windows_.out[axis] - o, n - i);
-          start = at;
-        } else {
-          inside = inside && at >= 0 && at < x_.shape()[axis];
-        }
-      }
-      const T* base = x_.as<T>();
-      T* row = to + i;
-      if (!padded_) {
-        if (run == n && step == 1) return base + offset;
-        for (std::int64_t k = 0; k < run; ++k) row[k] = base[offset + k * step];
-      } else {
-        for (std::int64_t k = 0; k < run; ++k) {
-          const std::int64_t at = start + k * windows_.strides[run_axis_];
-          row[k] =
-              inside && at >= 0 && at < x_.shape()[run_axis_] ? base[offset + k * step] : padding;
-        }
-      }
-      i += run;
-    }
-    return to;
-  }
-
-  const Windows& windows_;
-  const Tensor& x_;
-  std::size_t width_;
-  const std::byte* padding_;
-  std::size_t run_axis_ = 0;
-  bool padded_ = false;
-};
-
-/// What a thread needs: the region's registers and three tiles.
+/// What a thread needs: the region's registers, and tiles of accumulators and elements.
 struct Desk {
   Desk(const Pass& pass, std::span<const Tensor> captured, std::byte* scratch)
       : function(pass, captured, scratch) {
-    std::byte* tiles = scratch + TileFunction::scratch_bytes(pass);
-    loaded = tiles;
-    now = tiles + pass.slot_bytes;
-    next = tiles + 2 * static_cast<std::size_t>(pass.slot_bytes);
+    now = scratch + TileFunction::scratch_bytes(pass);
+    next = now + pass.slot_bytes;
+    loaded = next + pass.slot_bytes;
   }
   static std::size_t bytes(const Pass& pass) {
-    return TileFunction::scratch_bytes(pass) + 3 * static_cast<std::size_t>(pass.slot_bytes);
+    return TileFunction::scratch_bytes(pass) + (2 + loaded_tiles) * std::size_t{pass.slot_bytes};
   }
 
+  static constexpr std::size_t loaded_tiles = taps_together * apart_tile / tile_size;
+
   TileFunction function;
-  std::byte* loaded;
   std::byte* now;
   std::byte* next;
+  std::byte* loaded;
 };
 
 void fill(std::byte* tile, const Tensor& scalar, std::int64_t n) {
@@ -226,8 +100,7 @@ class Fold {
   Result<void> side_by_side() {
     const Source source(windows_, x_, init_.data());
     std::atomic<bool> stopped{false};
-    // Where neighbouring results' elements are far apart, fewer cache lines are kept open.
-    const std::int64_t grain = wide_apart() ? tile_size / 4 : tile_size;
+    const std::int64_t grain = source.apart() ? apart_tile : tile_size;
     OUTRIGGER_CHECK(parallel_ranges(
         context_, outputs_, grain,
         outputs_ * std::max<std::int64_t>(1, std::min<std::int64_t>(taps_, 1 << 20)),
@@ -235,28 +108,36 @@ class Fold {
           Desk here = desk(thread);
           const std::int64_t n = end - begin;
           fill(here.now, init_, n);
-          for (std::int64_t tap = 0; tap < taps_; ++tap) {
-            if (tap % taps_between_checks == taps_between_checks - 1 &&
-                context_.interrupt.raised()) {
-              stopped.store(true, std::memory_order_relaxed);
-              return;
-            }
-            const std::byte* x = source.tile(begin, n, tap, here.loaded);
+          const auto call = [&](const std::byte* x) {
             here.function(x, here.now, here.next, n);
             std::swap(here.now, here.next);
+          };
+          std::int64_t unchecked = 0;
+          for (std::int64_t tap = 0; tap < taps_;) {
+            const std::int64_t count = source.apart() ? source.together(tap) : 1;
+            unchecked += count;
+            if (unchecked >= taps_between_checks) {
+              unchecked = 0;
+              if (context_.interrupt.raised()) {
+                stopped.store(true, std::memory_order_relaxed);
+                return;
+              }
+            }
+            if (count == 1) {
+              call(source.tile(begin, n, tap, here.loaded));
+            } else {
+              source.block(begin, n, tap, count, here.loaded);
+              for (std::int64_t t = 0; t < count; ++t) {
+                call(here.loaded + static_cast<std::size_t>(t * apart_tile) * width_);
+              }
+            }
+            tap += count;
           }
           std::memcpy(out_.data() + static_cast<std::size_t>(begin) * width_, here.now,
                       static_cast<std::size_t>(n) * width_);
         }));
     if (stopped.load()) return tl::make_unexpected(context_.interrupt.error());
     return {};
-  }
-
-  bool wide_apart() const {
-    for (std::size_t axis = windows_.out.size(); axis-- > 0;) {
-      if (windows_.out[axis] > 1) return windows_.strides[axis] * x_.strides[axis] != 1;
-    }
-    return false;
   }
 
   /// Few results of many elements each: blocks of an operand are folded on lanes, the lanes of a

@@ -227,7 +227,7 @@ TEST(Fft, SmallPartsBecomeZero) {
 
 TEST(Fft, SameBitsForAnyNumberOfThreads) {
   Lab lab;
-  for (const Dims& shape : {Dims{300, 1000}, Dims{500, 509}}) {
+  for (const Dims& shape : {Dims{300, 1000}, Dims{500, 509}, Dims{1, 65536}, Dims{2, 65537}}) {
     const Tensor t = complex_tensor<float>(lab, shape, noise<float>(element_count(shape), 3));
     const auto one = lab.run("fft", {t}, with(1, 0), 1);
     const auto five = lab.run("fft", {t}, with(1, 0), 5);
