@@ -1,6 +1,6 @@
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <atomic>
 
 #include "ops/catalogue.hpp"
 #include "ops/indices.hpp"
@@ -87,7 +87,7 @@ Result<Inferred> infer_gather(const InferCall& call) {
   return inferred;
 }
 
-/// Rows of checked indices into a tensor's blocks.
+/// Rows of indices into a tensor's blocks.
 struct Places {
   Tensor indices;
   Blocks blocks;
@@ -96,21 +96,23 @@ struct Places {
 
   /// Each row is an index of its own, to a single element.
   bool single() const { return depth == 1 && element_count(blocks.inner) == 1; }
-  std::int64_t stride() const { return blocks.strides[0]; }
 };
 
-/// Errors: bad_index.
-Result<Places> places_in(const RunCall& call, const Tensor& tensor, Tensor indices,
-                         std::span<const std::int64_t> axes) {
+Places places_in(const Tensor& tensor, Tensor indices, std::span<const std::int64_t> axes) {
   Places places{std::move(indices), blocks_of(tensor, axes), 0,
                 static_cast<std::int64_t>(axes.size())};
   const Dims& shape = places.indices.shape();
   places.rows = element_count(std::span(shape).first(shape.size() - 1));
-  OUTRIGGER_CHECK(with_index_type(places.indices.dtype(), [&](auto tag) {
+  return places;
+}
+
+/// Errors: bad_index.
+Result<void> check_places(const RunCall& call, const Places& places,
+                          std::span<const std::int64_t> axes) {
+  return with_index_type(places.indices.dtype(), [&](auto tag) {
     using Index = typename decltype(tag)::type;
     return check_indices(call, places.indices.as<Index>(), places.rows, places.blocks.sizes, axes);
-  }));
-  return places;
+  });
 }
 
 /// Calls f(row, element offset of its block) for rows [begin, end).
@@ -124,37 +126,65 @@ void for_each_place(const Places& places, std::int64_t begin, std::int64_t end, 
   });
 }
 
+/// Elements that one thread takes at a time.
+constexpr std::int64_t chunk_elements = std::int64_t{1} << 14;
+
+/// Single elements, of a tensor that has some. False if an index is outside: what was gathered
+/// then counts for nothing.
 template <typename T>
-void gather_rows(const Places& places, const T* base, T* out, std::int64_t begin,
-                 std::int64_t end) {
-  if (places.single()) {
-    const std::int64_t stride = places.stride();
-    return with_index_type(places.indices.dtype(), [&](auto tag) {
-      const auto* index = places.indices.as<typename decltype(tag)::type>();
-      for (std::int64_t row = begin; row < end; ++row) out[row] = base[index[row] * stride];
-    });
-  }
+Result<bool> gather_elements(const RunCall& call, const Places& places) {
+  const std::int64_t stride = places.blocks.strides[0];
+  const auto size = static_cast<std::uint64_t>(places.blocks.sizes[0]);
+  const T* base = call.in[0].as<T>();
+  T* out = call.out[0].as<T>();
+  std::atomic<bool> inside{true};
+  OUTRIGGER_CHECK(with_index_type(places.indices.dtype(), [&](auto tag) {
+    const auto* index = places.indices.as<typename decltype(tag)::type>();
+    return parallel_ranges(call.context, places.rows, chunk_elements, places.rows,
+                           [&](int, std::int64_t begin, std::int64_t end) {
+                             bool all = true;
+                             for (std::int64_t row = begin; row < end; ++row) {
+                               const std::int64_t i = index[row];
+                               const bool in_bounds = static_cast<std::uint64_t>(i) < size;
+                               all &= in_bounds;
+                               out[row] = base[(in_bounds ? i : 0) * stride];
+                             }
+                             if (!all) inside.store(false, std::memory_order_relaxed);
+                           });
+  }));
+  return inside.load();
+}
+
+template <typename T>
+Result<void> gather_blocks(const RunCall& call, const Places& places) {
   const Blocks& blocks = places.blocks;
   const std::int64_t block = element_count(blocks.inner);
-  for_each_place(places, begin, end, [&](std::int64_t row, std::int64_t offset) {
-    gather_tile(out + row * block, base + offset, blocks.inner, blocks.inner_strides, 0, block);
-  });
+  const T* base = call.in[0].as<T>();
+  T* out = call.out[0].as<T>();
+  return parallel_ranges(
+      call.context, places.rows, std::max<std::int64_t>(1, chunk_elements / block),
+      places.rows * block, [&](int, std::int64_t begin, std::int64_t end) {
+        for_each_place(places, begin, end, [&](std::int64_t row, std::int64_t offset) {
+          gather_tile(out + row * block, base + offset, blocks.inner, blocks.inner_strides, 0,
+                      block);
+        });
+      });
 }
 
 Result<void> run_gather(const RunCall& call) {
   OUTRIGGER_TRY(const Dims axes, indexed_axes(call.in[0].type, call.in[1].type, call.attrs));
   OUTRIGGER_TRY(Tensor indices, to_contiguous(call.context, call.in[1]));
-  OUTRIGGER_TRY(const Places places, places_in(call, call.in[0], std::move(indices), axes));
-  const std::int64_t block = element_count(places.blocks.inner);
-  if (block == 0) return {};
-  return parallel_ranges(call.context, places.rows, std::max<std::int64_t>(1, 65536 / block),
-                         places.rows * block, [&](int, std::int64_t begin, std::int64_t end) {
-                           with_width(size_of(call.in[0].dtype()), [&](auto tag) {
-                             using T = typename decltype(tag)::type;
-                             gather_rows(places, call.in[0].as<T>(), call.out[0].as<T>(), begin,
-                                         end);
-                           });
-                         });
+  const Places places = places_in(call.in[0], std::move(indices), axes);
+  return with_width(size_of(call.in[0].dtype()), [&](auto tag) -> Result<void> {
+    using T = typename decltype(tag)::type;
+    if (places.single() && places.blocks.sizes[0] > 0) {
+      OUTRIGGER_TRY(const bool inside, gather_elements<T>(call, places));
+      return inside ? Result<void>{} : check_places(call, places, axes);
+    }
+    OUTRIGGER_CHECK(check_places(call, places, axes));
+    if (element_count(places.blocks.inner) == 0) return {};
+    return gather_blocks<T>(call, places);
+  });
 }
 
 Result<Inferred> infer_indexed(const InferCall& call) {
@@ -213,7 +243,7 @@ struct AccumulateInteger {
 template <typename F, typename T>
 void update_rows(const Places& places, T* base, const T* updates) {
   if (places.single()) {
-    const std::int64_t stride = places.stride();
+    const std::int64_t stride = places.blocks.strides[0];
     return with_index_type(places.indices.dtype(), [&](auto tag) {
       const auto* index = places.indices.as<typename decltype(tag)::type>();
       for (std::int64_t row = 0; row < places.rows; ++row) {
@@ -254,7 +284,8 @@ Result<Update> prepare_update(const RunCall& call) {
   };
   OUTRIGGER_TRY(Tensor indices, prepare(call.in[1]));
   OUTRIGGER_TRY(Tensor updates, prepare(call.in[2]));
-  OUTRIGGER_TRY(Places places, places_in(call, call.out[0], std::move(indices), axes));
+  Places places = places_in(call.out[0], std::move(indices), axes);
+  OUTRIGGER_CHECK(check_places(call, places, axes));
   // An update may be smaller than the block that it goes to.
   const std::size_t rows_rank = places.indices.shape().size() - 1;
   places.blocks.inner.assign(updates.shape().begin() + static_cast<std::ptrdiff_t>(rows_rank),
