@@ -33,10 +33,12 @@ defmodule Outrigger.Nx.ServingNode do
   # The value leaves the daemon on the node where that is.
   defp answer(tensor), do: {node(), Nx.to_flat_list(tensor)}
 
-  @doc "The process id of the node's daemon, once there is one."
+  @doc "The process id of the node's daemon; nil if there is none at the moment."
   def daemon do
-    :ok = Outrigger.await_ready(Outrigger.Nx.Default)
-    Outrigger.info!(Outrigger.Nx.Default).os_pid
+    case Outrigger.info(Outrigger.Nx.Default) do
+      {:ok, info} -> info.os_pid
+      {:error, _} -> nil
+    end
   end
 
   @doc "One request, from any node: `{:ok, node}` if the answer is right."
