@@ -1,4 +1,5 @@
-# Tests of Nx that are not run, by reason. CONFORMANCE.md has the figures.
+# Tests of Nx that are not run, by reason. CONFORMANCE.md has the figures. A test is named as ExUnit does, or,
+# where other suites have one of that name, by its file and what stands behind `test`.
 [
   {"Nx.BinaryBackend raises at once; here the error comes, as Outrigger.Error, where the result is read",
    [
@@ -13,9 +14,9 @@
      "binary operations remainder"
    ]},
   {"a complex function at an infinity, where Nx.BinaryBackend's formula gives NaN or π/4: here it has the limit, as in C",
-   for name <- ~w(tanh acos asin atan acosh asinh atanh) do
-     "unary operations #{name}"
-   end ++ ["binary operations pow", "window operations window_product"]},
+   for name <- ~w(tanh acos asin atan acosh asinh atanh pow window_product) do
+     {"nx/non_finite_test.exs", name}
+   end},
   {"a Cholesky decomposition of a singular matrix, for which Nx.Random's doc says to use another",
    ["properties multivariate_normal properties"]},
   {"mixes a tensor of the default backend with one of a backend of the test's own",
@@ -45,7 +46,7 @@
      "jit raises on nested JIT unless forcing"
    ]},
   {"mixes a template with a tensor, which only Nx.BinaryBackend's may be: Nx raises earlier",
-   ["slice"]},
+   [{"nx/defn/evaluator_test.exs", "slice"}]},
   {"matches equal results by one variable or a pin, which compares handles",
    ["metadata computes custom grad", "run/2 with client pre/post"]},
   {"EXLA: its clients, devices, logs, cache on disk, telemetry and precision",
