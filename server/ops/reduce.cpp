@@ -51,6 +51,20 @@ struct ReductionLoops {
   void (*store)(const std::byte* accumulators, std::int64_t n, std::byte* out);
 };
 
+/// A result as it is stored. The sign of a NaN that arithmetic makes is the processor's own.
+template <typename Out, typename A>
+Out finished(A x) {
+  if constexpr (is_complex_v<A>) {
+    using Part = typename Out::value_type;
+    return {finished<Part>(x.real()), finished<Part>(x.imag())};
+  } else {
+    if constexpr (std::is_floating_point_v<A>) {
+      if (x != x) return std::numeric_limits<Out>::quiet_NaN();
+    }
+    return static_cast<Out>(x);
+  }
+}
+
 template <typename R, typename T, typename Out>
 struct Loops {
   using A = typename R::Accumulator;
@@ -79,7 +93,7 @@ struct Loops {
   static void store(const std::byte* accumulators, std::int64_t n, std::byte* out) {
     const auto* a = reinterpret_cast<const A*>(accumulators);
     auto* r = reinterpret_cast<Out*>(out);
-    for (std::int64_t i = 0; i < n; ++i) r[i] = static_cast<Out>(a[i]);
+    for (std::int64_t i = 0; i < n; ++i) r[i] = finished<Out>(a[i]);
   }
 
   static ReductionLoops loops() {
