@@ -11,7 +11,9 @@
 
 namespace outrigger::ops {
 
-inline std::int64_t smaller(const MatrixShape& shape) { return std::min(shape.rows, shape.columns); }
+inline std::int64_t smaller(const MatrixShape& shape) {
+  return std::min(shape.rows, shape.columns);
+}
 
 /// How much workspace LAPACK asks for, in elements.
 template <typename T>
