@@ -219,7 +219,7 @@ defmodule Outrigger do
 
   The daemon maps the file: a page is read when it is used. What is written in place goes to copies of the
   pages, never to the file. While the tensor lives, nobody should write to the file; if it is cut short,
-  the next use of the tensor gives the error `:io_error`.
+  every use of the tensor is an error that says so.
 
       points = Outrigger.load_raw(MyApp.Compute, "points.f32", :f32, {1_000_000, 3})
   """
