@@ -5,8 +5,9 @@
 #include <cstring>
 #include <string>
 
-#include "files/array_file.hpp"
+#include "engine/loading.hpp"
 #include "files/npy.hpp"
+#include "files/raw.hpp"
 #include "tensor/packing.hpp"
 
 namespace outrigger::engine {
@@ -33,6 +34,8 @@ std::vector<std::uint64_t> new_handles(const Task& task) {
   if (const auto* run = std::get_if<wire::Run>(&task.body)) return run->results;
   if (const auto* upload = std::get_if<wire::Upload>(&task.body)) return {upload->handle};
   if (const auto* load = std::get_if<wire::Load>(&task.body)) return {load->handle};
+  if (const auto* load = std::get_if<wire::LoadRaw>(&task.body)) return {load->handle};
+  if (const auto* load = std::get_if<wire::LoadCsv>(&task.body)) return {load->handle};
   return {};
 }
 
@@ -108,6 +111,8 @@ bool Workspace::is_small(const Task& task, const std::shared_ptr<const Plan>& pl
   if (const auto* download = std::get_if<wire::Download>(&task.body))
     return download->length <= small_bytes;
   if (std::holds_alternative<wire::Load>(task.body) ||
+      std::holds_alternative<wire::LoadRaw>(task.body) ||
+      std::holds_alternative<wire::LoadCsv>(task.body) ||
       std::holds_alternative<wire::Save>(task.body))
     return false;
   return task.bytes <= small_bytes;
@@ -133,7 +138,12 @@ Workspace::Reply Workspace::dispatch(Task& task, ops::Context& context,
   if (const auto* request = std::get_if<wire::Download>(&task.body)) return download(id, *request);
   if (const auto* request = std::get_if<wire::Release>(&task.body)) return release(id, *request);
   if (const auto* request = std::get_if<wire::Info>(&task.body)) return info(id, *request);
-  if (const auto* request = std::get_if<wire::Load>(&task.body)) return load(id, *request);
+  if (const auto* request = std::get_if<wire::Load>(&task.body))
+    return loaded(id, request->handle, load(memory_, context, *request));
+  if (const auto* request = std::get_if<wire::LoadRaw>(&task.body))
+    return loaded(id, request->handle, load(memory_, context, *request));
+  if (const auto* request = std::get_if<wire::LoadCsv>(&task.body))
+    return loaded(id, request->handle, load(memory_, context, *request));
   if (const auto* request = std::get_if<wire::Save>(&task.body)) return save(id, *request, context);
   if (auto* request = std::get_if<wire::Prepare>(&task.body)) {
     OUTRIGGER_CHECK(programs_.prepare(request->program_id, std::move(request->program)));
@@ -166,17 +176,11 @@ wire::ResultType Workspace::describe(std::uint64_t handle) {
 Result<void> Workspace::begin_upload(const wire::Upload& request) {
   uploads_.erase(request.handle);  // an upload that begins again replaces the one before
   OUTRIGGER_CHECK(check_new(request.handle, 1));
-  const auto dtype = parse_dtype(request.dtype);
-  if (!dtype) {
-    return fail(ErrorCode::bad_dtype,
-                "\"" + request.dtype + "\" is none of the dtypes " + std::string(dtype_names()));
-  }
-  OUTRIGGER_CHECK(check_shape(request.shape, size_of(*dtype)));
+  OUTRIGGER_TRY(TensorType type, type_of(request.dtype, request.shape));
   if (uploads_.size() >= limits_.uploads_max) {
     return fail(ErrorCode::limit_exceeded,
                 "there are already " + std::to_string(uploads_.size()) + " unfinished uploads");
   }
-  TensorType type{*dtype, Dims(request.shape.begin(), request.shape.end())};
   OUTRIGGER_TRY(Tensor tensor, allocate_tensor(memory_, std::move(type)));
   uploads_.insert_or_assign(request.handle, PendingUpload{std::move(tensor), 0});
   return {};
@@ -244,14 +248,15 @@ Workspace::Reply Workspace::download(std::uint64_t id, const wire::Download& req
   }
   wire::DataFrame reply = wire::encode_data(id, request.length);
   get_data(*tensor, request.offset, request.length, reply.frame.data() + reply.data_offset);
+  OUTRIGGER_CHECK(files::check_intact(*tensor));
   return std::move(reply.frame);
 }
 
-Workspace::Reply Workspace::load(std::uint64_t id, const wire::Load& request) {
-  OUTRIGGER_CHECK(check_new(request.handle, 1));
-  OUTRIGGER_TRY(Tensor tensor, files::load_array(memory_, request.path, request.member));
-  store_.put(request.handle, std::move(tensor));
-  const wire::ResultType result = describe(request.handle);
+Workspace::Reply Workspace::loaded(std::uint64_t id, std::uint64_t handle, Result<Tensor> tensor) {
+  OUTRIGGER_CHECK(check_new(handle, 1));
+  if (!tensor) return tl::make_unexpected(std::move(tensor).error());
+  store_.put(handle, std::move(*tensor));
+  const wire::ResultType result = describe(handle);
   return wire::encode_results(id, std::span(&result, 1));
 }
 
@@ -259,7 +264,8 @@ Workspace::Reply Workspace::save(std::uint64_t id, const wire::Save& request,
                                  ops::Context& context) {
   OUTRIGGER_TRY(const Tensor* tensor, store_.find(request.handle));
   OUTRIGGER_TRY(const Tensor contiguous, ops::to_contiguous(context, *tensor));
-  OUTRIGGER_CHECK(files::save_npy(contiguous, request.path));
+  OUTRIGGER_CHECK(files::save_npy(contiguous, request.path, check_of(context)));
+  OUTRIGGER_CHECK(files::check_intact(*tensor));
   return wire::encode_ok(id);
 }
 
@@ -384,6 +390,11 @@ Workspace::Reply Workspace::run(std::uint64_t id, const wire::Run& request, ops:
   if (request.profile) profile.emplace();
   Outcome outcome = execute(context, plan, std::span(arguments.data(), arguments.size()),
                             profile ? &*profile : nullptr);
+  for (const Tensor& argument : arguments) {
+    // Zeros may have stood in for a part of a file that is gone.
+    if (auto intact = files::check_intact(argument); !intact && !outcome.error)
+      outcome.error = std::move(intact).error();
+  }
   assert(memory_.watermark() - before <= most && "a program took more memory than was planned");
   if (outcome.error) {
     for (auto& [storage, buffer] : undo) storage->buffer = buffer;

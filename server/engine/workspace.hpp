@@ -63,7 +63,8 @@ class Workspace {
   Result<bool> receive(const wire::Upload& request);
   Result<void> begin_upload(const wire::Upload& request);
   Reply download(std::uint64_t id, const wire::Download& request);
-  Reply load(std::uint64_t id, const wire::Load& request);
+  /// Puts what a file gave under the new handle.
+  Reply loaded(std::uint64_t id, std::uint64_t handle, Result<Tensor> tensor);
   Reply save(std::uint64_t id, const wire::Save& request, ops::Context& context);
   Reply run(std::uint64_t id, const wire::Run& request, ops::Context& context, const Plan& plan);
   Reply release(std::uint64_t id, const wire::Release& request);

@@ -49,6 +49,9 @@ class File final : public Source {
   /// Up to `bytes` from an offset, without moving what read_some() reads next; 0 at the end.
   Result<std::size_t> read_at(std::uint64_t offset, void* out, std::size_t bytes) const;
 
+  /// For mmap().
+  int descriptor() const { return fd_; }
+
   /// The first bytes, at most 16, to tell what the file is.
   Result<std::string> first_bytes() const;
 

@@ -74,9 +74,10 @@ Result<void> check_size(const Source& source, const Preamble& preamble) {
 }
 
 /// Reads all elements of `tensor`, and makes sure that the source ends after them.
-Result<void> read_elements(Source& source, const Tensor& tensor, bool swapped) {
+Result<void> read_elements(Source& source, const Tensor& tensor, bool swapped, const Check& check) {
   const auto bytes = static_cast<std::size_t>(byte_count(tensor.type));
   for (std::size_t done = 0; done < bytes;) {
+    OUTRIGGER_CHECK(ask(check));
     const std::span chunk(tensor.data() + done, std::min(chunk_bytes, bytes - done));
     OUTRIGGER_TRY(const std::size_t count, read_fully(source, chunk.data(), chunk.size()));
     if (count < chunk.size()) {
@@ -95,11 +96,11 @@ Result<void> read_elements(Source& source, const Tensor& tensor, bool swapped) {
 
 }  // namespace
 
-Result<Tensor> read_npy(Memory& memory, Source& source) {
+Result<Tensor> read_npy(Memory& memory, Source& source, const Check& check) {
   OUTRIGGER_TRY(const Preamble preamble, read_preamble(source));
   OUTRIGGER_CHECK(check_size(source, preamble));
   OUTRIGGER_TRY(Tensor tensor, allocate_tensor(memory, preamble.header.type));
-  OUTRIGGER_CHECK(read_elements(source, tensor, preamble.header.swapped));
+  OUTRIGGER_CHECK(read_elements(source, tensor, preamble.header.swapped, check));
   if (!preamble.header.fortran_order) return tensor;
   return c_order_from_fortran(memory, std::move(tensor));
 }

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/error.hpp"
+#include "files/check.hpp"
 #include "files/file.hpp"
 #include "tensor/tensor.hpp"
 
@@ -19,14 +20,14 @@ inline constexpr std::string_view npy_magic{"\x93NUMPY", 6};
 /// out_of_memory.
 Result<Tensor> load_npy(Memory& memory, const std::string& path);
 
-/// The same from an open source, which must end where the array does.
-Result<Tensor> read_npy(Memory& memory, Source& source);
+/// The same from an open source, which must end where the array does. Errors: those of `check` too.
+Result<Tensor> read_npy(Memory& memory, Source& source, const Check& check = {});
 
 /// Writes a .npy file, version 1.0, beside its target and renames it: the path has either its old
 /// contents or all of the new ones. A symbolic link is followed, and an existing file's permissions
 /// are kept. `tensor` must be contiguous (C order).
 /// Errors: bad_file (not an absolute path, or something other than a regular file is there),
-/// io_error.
-Result<void> save_npy(const Tensor& tensor, const std::string& path);
+/// io_error; those of `check`, after which the path has its old contents.
+Result<void> save_npy(const Tensor& tensor, const std::string& path, const Check& check = {});
 
 }  // namespace outrigger::files

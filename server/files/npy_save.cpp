@@ -22,7 +22,8 @@
 namespace outrigger::files {
 namespace {
 
-constexpr std::size_t write_bytes_max = std::size_t{1} << 30;
+/// Written at a time; between them the check is asked.
+constexpr std::size_t chunk_bytes = std::size_t{1} << 24;
 
 /// Where a file is to be written, once links are followed.
 struct Target {
@@ -78,7 +79,7 @@ class TemporaryFile {
   /// False, with errno, if not all could be written.
   bool write(std::span<const std::byte> bytes) const {
     while (!bytes.empty()) {
-      const ssize_t count = ::write(fd_, bytes.data(), std::min(bytes.size(), write_bytes_max));
+      const ssize_t count = ::write(fd_, bytes.data(), bytes.size());
       if (count < 0 && errno == EINTR) continue;
       if (count < 0) return false;
       bytes = bytes.subspan(static_cast<std::size_t>(count));
@@ -104,7 +105,7 @@ class TemporaryFile {
 
 }  // namespace
 
-Result<void> save_npy(const Tensor& tensor, const std::string& path) {
+Result<void> save_npy(const Tensor& tensor, const std::string& path, const Check& check) {
   assert(tensor.contiguous());
   OUTRIGGER_CHECK(check_path(path));
   OUTRIGGER_TRY(const Target target, find_target(path));
@@ -114,9 +115,13 @@ Result<void> save_npy(const Tensor& tensor, const std::string& path) {
   TemporaryFile file(target.path);
   if (!file.is_open()) return io_failure("write", in_quotes(path), errno);
   if (target.permissions) file.set_permissions(*target.permissions);
-  if (!file.write(std::as_bytes(std::span(preamble))) || !file.write(data) || !file.commit()) {
-    return io_failure("write", in_quotes(path), errno);
+  const auto failed = [&] { return io_failure("write", in_quotes(path), errno); };
+  if (!file.write(std::as_bytes(std::span(preamble)))) return failed();
+  for (std::size_t done = 0; done < data.size(); done += chunk_bytes) {
+    OUTRIGGER_CHECK(ask(check));
+    if (!file.write(data.subspan(done, std::min(chunk_bytes, data.size() - done)))) return failed();
   }
+  if (!file.commit()) return failed();
   return {};
 }
 

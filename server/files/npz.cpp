@@ -68,7 +68,8 @@ Result<std::uint64_t> find_member(const ZipArchive& archive, const std::string& 
 
 }  // namespace
 
-Result<Tensor> read_npz(Memory& memory, File file, const std::optional<std::string>& member) {
+Result<Tensor> read_npz(Memory& memory, File file, const std::optional<std::string>& member,
+                        const Check& check) {
   OUTRIGGER_TRY(const ZipArchive archive, ZipArchive::open(std::move(file)));
   OUTRIGGER_TRY(const std::uint64_t index,
                 member ? find_member(archive, *member) : only_member(archive));
@@ -76,7 +77,7 @@ Result<Tensor> read_npz(Memory& memory, File file, const std::optional<std::stri
   OUTRIGGER_TRY(const std::unique_ptr<Source> source,
                 archive.open_member(index, "member " + in_quotes(array_name(member_name)) + " of " +
                                                archive.name()));
-  return read_npy(memory, *source);
+  return read_npy(memory, *source, check);
 }
 
 Result<Tensor> load_npz(Memory& memory, const std::string& path,

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/error.hpp"
+#include "files/check.hpp"
 #include "files/file.hpp"
 #include "tensor/tensor.hpp"
 
@@ -18,6 +19,7 @@ Result<Tensor> load_npz(Memory& memory, const std::string& path,
                         const std::optional<std::string>& member);
 
 /// The same from an open file.
-Result<Tensor> read_npz(Memory& memory, File file, const std::optional<std::string>& member);
+Result<Tensor> read_npz(Memory& memory, File file, const std::optional<std::string>& member,
+                        const Check& check = {});
 
 }  // namespace outrigger::files

@@ -186,13 +186,15 @@ void register_binary(std::vector<OpRow>& rows) {
                         "-1 keep their powers and others give 0. Floats: at most 1 ulp (SLEEF). "
                         "Complex: 0 to any power but 0 gives 0.",
                         complex_pow_tile));
+  rows.back().ulp = 1;
   rows.push_back(binary("min", infer_same, binary_tile<Min>,
                         "Element-wise smaller operand; NaN if either is NaN."));
   rows.push_back(binary("max", infer_same, binary_tile<Max>,
                         "Element-wise larger operand; NaN if either is NaN."));
   rows.push_back(binary("atan2", infer_floating, atan2_tile,
                         "Element-wise angle of the point (right, left) in radians. Integers become "
-                        "f32. At most 1 ulp (SLEEF)."));
+                        "f32. At most 2 ulp (SLEEF; 1 but for subnormal results)."));
+  rows.back().ulp = 2;
   rows.push_back(binary("bitwise_and", infer_integer, integer_binary_tile<BitwiseAnd>,
                         "Element-wise and of bits. Integers only (`bad_dtype`)."));
   rows.push_back(binary("bitwise_or", infer_integer, integer_binary_tile<BitwiseOr>,

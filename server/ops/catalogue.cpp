@@ -31,7 +31,11 @@ std::vector<OpRow> build_rows() {
   register_window_scatter(rows);
   register_dot(rows);
   register_linalg(rows);
-  register_decompose(rows);
+  register_solve(rows);
+  register_lu(rows);
+  register_qr(rows);
+  register_eigh(rows);
+  register_svd(rows);
   register_conv(rows);
   register_fft(rows);
   register_index(rows);
@@ -109,8 +113,16 @@ class JsonWriter {
     out_ += "],\n      \"results\": ";
     out_ += row.kind == Kind::control ? "\"regions\"" : std::to_string(row.results);
     out_ += std::string(",\n      \"complex\": ") + (takes_complex(row) ? "true" : "false");
+    out_ += ",\n      \"ulp\": " + ulp(row);
     out_ += ",\n      \"in_place\": " + (row.in_place < 0 ? "null" : std::to_string(row.in_place));
     out_ += ",\n      \"doc\": " + quote(row.doc) + "\n    }";
+  }
+
+  static std::string ulp(const OpRow& row) {
+    if (row.kind != Kind::elementwise) return "null";
+    std::array<char, 16> text{};
+    std::snprintf(text.data(), text.size(), "%g", row.ulp);
+    return text.data();
   }
 
   void attr(const AttrSpec& attr, bool first) {

@@ -14,6 +14,18 @@ struct is_complex_type<std::complex<T>> : std::true_type {};
 template <typename T>
 inline constexpr bool is_complex_v = is_complex_type<T>::value;
 
+template <typename T>
+struct real_type {
+  using type = T;
+};
+template <typename T>
+struct real_type<std::complex<T>> {
+  using type = T;
+};
+/// The type of a number's magnitude.
+template <typename T>
+using RealOf = typename real_type<T>::type;
+
 /// A product by its definition, for real and complex numbers alike: what C adds for complex
 /// infinities costs more than the rest.
 template <typename T>

@@ -3,10 +3,13 @@
 #include <cstdint>
 #include <cstring>
 
+#include "ops/complex_math.hpp"
+
 namespace outrigger::ops {
 
 /// The inner product of conv: C[rows][width] = A · B over `depth`, A packed as [depth][height], B
-/// as [depth][width]. Sums stay in registers; how many there are decides height and width.
+/// as [depth][width]. Sums stay in registers; how many there are decides height and width. A
+/// complex number's parts lie side by side in them.
 template <typename T>
 struct ConvPanel {
 #if defined(__AVX512F__)
@@ -35,12 +38,23 @@ struct ConvPanel {
   }
 
  private:
-  typedef T Vector __attribute__((vector_size(vector_bytes)));
+  using R = RealOf<T>;
+  typedef R Vector __attribute__((vector_size(vector_bytes)));
 
   static Vector load(const T* from) {
     Vector v;
     std::memcpy(&v, from, sizeof v);
     return v;
+  }
+
+  /// i times each complex number.
+  static Vector turn(Vector v) {
+    Vector turned;
+    for (std::int64_t i = 0; i < 2 * lanes; i += 2) {
+      turned[i] = -v[i + 1];
+      turned[i + 1] = v[i];
+    }
+    return turned;
   }
 
   template <std::int64_t rows>
@@ -53,10 +67,20 @@ struct ConvPanel {
     for (std::int64_t k = 0; k < depth; ++k, a += height, b += width) {
       const Vector left = load(b);
       const Vector right = load(b + lanes);
+      if constexpr (is_complex_v<T>) {
+        const Vector left_turned = turn(left);
+        const Vector right_turned = turn(right);
 #pragma GCC unroll 12
-      for (std::int64_t r = 0; r < rows; ++r) {
-        low[r] += a[r] * left;
-        high[r] += a[r] * right;
+        for (std::int64_t r = 0; r < rows; ++r) {
+          low[r] += a[r].real() * left + a[r].imag() * left_turned;
+          high[r] += a[r].real() * right + a[r].imag() * right_turned;
+        }
+      } else {
+#pragma GCC unroll 12
+        for (std::int64_t r = 0; r < rows; ++r) {
+          low[r] += a[r] * left;
+          high[r] += a[r] * right;
+        }
       }
     }
 #pragma GCC unroll 12
@@ -65,8 +89,8 @@ struct ConvPanel {
         low[r] += load(c);
         high[r] += load(c + lanes);
       }
-      std::memcpy(c, &low[r], sizeof low[r]);
-      std::memcpy(c + lanes, &high[r], sizeof high[r]);
+      std::memcpy(static_cast<void*>(c), &low[r], sizeof low[r]);
+      std::memcpy(static_cast<void*>(c + lanes), &high[r], sizeof high[r]);
     }
   }
 };

@@ -24,6 +24,8 @@ namespace {
 struct Library {
   Lapack<float> single{};
   Lapack<double> real{};
+  Lapack<std::complex<float>> single_complex{};
+  Lapack<std::complex<double>> complex{};
   void (*set_threads)(int) = nullptr;
   std::string error;
 };
@@ -39,6 +41,8 @@ class Loader {
     }
     functions("s", library_.single);
     functions("d", library_.real);
+    functions("c", library_.single_complex);
+    functions("z", library_.complex);
     find("", "openblas_set_num_threads", library_.set_threads);
     return library_;
   }
@@ -52,9 +56,9 @@ class Loader {
     find(prefix, "getri_", to.getri);
     find(prefix, "trsm_", to.trsm);
     find(prefix, "geqrfp_", to.geqrfp);
-    find(prefix, "orgqr_", to.orgqr);
-    find(prefix, "syevd_", to.syevd);
-    find(prefix, "gesdd_", to.gesdd);
+    find(prefix, is_complex_v<T> ? "ungqr_" : "orgqr_", to.orgqr);
+    find(prefix, is_complex_v<T> ? "heevd_" : "syevd_", to.syevd);
+    if constexpr (!is_complex_v<T>) find(prefix, "gesdd_", to.gesdd);
   }
 
   template <typename F>
@@ -77,12 +81,18 @@ Result<const Lapack<T>*> lapack() {
   library.set_threads(1);  // it asks OpenMP, whose answer is each thread's own
   if constexpr (std::is_same_v<T, float>) {
     return &library.single;
-  } else {
+  } else if constexpr (std::is_same_v<T, double>) {
     return &library.real;
+  } else if constexpr (std::is_same_v<T, std::complex<float>>) {
+    return &library.single_complex;
+  } else {
+    return &library.complex;
   }
 }
 
 template Result<const Lapack<float>*> lapack<float>();
 template Result<const Lapack<double>*> lapack<double>();
+template Result<const Lapack<std::complex<float>>*> lapack<std::complex<float>>();
+template Result<const Lapack<std::complex<double>>*> lapack<std::complex<double>>();
 
 }  // namespace outrigger::ops

@@ -204,87 +204,89 @@ TileFn erf_inv_tile(DType compute) {
   return float_tile(compute, &erf_inv_kernel<float>, &erf_inv_kernel<double>);
 }
 
-OpRow math(std::string_view name, TileFn (*tile)(DType), std::string_view doc,
+OpRow math(std::string_view name, double ulp, TileFn (*tile)(DType), std::string_view doc,
            TileFn (*complex_tile)(DType) = nullptr) {
-  return unary_row("unary", name, infer_floating, tile, doc, complex_tile);
+  OpRow row = unary_row("unary", name, infer_floating, tile, doc, complex_tile);
+  row.ulp = ulp;
+  return row;
 }
 
 }  // namespace
 
 void register_math(std::vector<OpRow>& rows) {
-  rows.push_back(math("expm1", expm1_tile,
+  rows.push_back(math("expm1", 1, expm1_tile,
                       "Element-wise e^x - 1, exact near 0 too. Integers become f32. At most 1 ulp "
                       "(SLEEF; glibc beyond its range).",
                       complex_expm1_tile));
-  rows.push_back(math("log1p", log1p_tile,
+  rows.push_back(math("log1p", 1.5, log1p_tile,
                       "Element-wise log(1 + x), exact near 0 too; -infinity at -1, NaN below. "
-                      "Integers become f32. At most 1 ulp (SLEEF; glibc beyond its range).",
+                      "Integers become f32. At most 1.5 ulp (SLEEF; glibc beyond its range).",
                       complex_log1p_tile));
-  rows.push_back(math("sigmoid", sigmoid_tile,
+  rows.push_back(math("sigmoid", 2, sigmoid_tile,
                       "Element-wise 1 / (1 + e^-x). Integers become f32. At most 2 ulp.",
                       complex_sigmoid_tile));
   rows.push_back(
-      math("tan", tan_tile,
-           "Element-wise tangent of radians. Integers become f32. At most 1 ulp (SLEEF).",
+      math("tan", 1.5, tan_tile,
+           "Element-wise tangent of radians. Integers become f32. At most 1.5 ulp (SLEEF).",
            complex_tan_tile));
   rows.push_back(
-      math("asin", asin_tile,
+      math("asin", 1, asin_tile,
            "Element-wise inverse sine; NaN outside of [-1, 1]. Integers become f32. At most "
            "1 ulp (SLEEF).",
            complex_asin_tile));
   rows.push_back(
-      math("acos", acos_tile,
+      math("acos", 1, acos_tile,
            "Element-wise inverse cosine; NaN outside of [-1, 1]. Integers become f32. At "
            "most 1 ulp (SLEEF).",
            complex_acos_tile));
-  rows.push_back(math("atan", atan_tile,
+  rows.push_back(math("atan", 1, atan_tile,
                       "Element-wise inverse tangent. Integers become f32. At most 1 ulp (SLEEF).",
                       complex_atan_tile));
   rows.push_back(
-      math("sinh", sinh_tile,
+      math("sinh", 2, sinh_tile,
            "Element-wise hyperbolic sine. Integers become f32. At most 2 ulp (SLEEF; glibc "
            "beyond its range).",
            complex_sinh_tile));
   rows.push_back(
-      math("cosh", cosh_tile,
+      math("cosh", 2, cosh_tile,
            "Element-wise hyperbolic cosine. Integers become f32. At most 2 ulp (SLEEF; glibc "
            "beyond its range).",
            complex_cosh_tile));
   rows.push_back(
-      math("asinh", asinh_tile,
+      math("asinh", 2, asinh_tile,
            "Element-wise inverse hyperbolic sine. Integers become f32. At most 2 ulp (SLEEF; "
            "glibc beyond its range).",
            complex_asinh_tile));
   rows.push_back(
-      math("acosh", acosh_tile,
+      math("acosh", 2, acosh_tile,
            "Element-wise inverse hyperbolic cosine; NaN below 1. Integers become f32. At "
            "most 2 ulp (SLEEF; glibc beyond its range).",
            complex_acosh_tile));
   rows.push_back(
-      math("atanh", atanh_tile,
+      math("atanh", 1.5, atanh_tile,
            "Element-wise inverse hyperbolic tangent; an infinity at -1 and 1, NaN beyond. "
-           "Integers become f32. At most 1 ulp (SLEEF).",
+           "Integers become f32. At most 1.5 ulp (SLEEF).",
            complex_atanh_tile));
   rows.push_back(
-      math("rsqrt", rsqrt_tile,
+      math("rsqrt", 2, rsqrt_tile,
            "Element-wise 1 / sqrt(x); an infinity at 0, NaN below. Integers become f32. At "
            "most 2 ulp.",
            complex_rsqrt_tile));
   rows.push_back(
-      math("cbrt", cbrt_tile,
+      math("cbrt", 1, cbrt_tile,
            "Element-wise cube root, of negative numbers too. Integers become f32. At most "
            "1 ulp (SLEEF).",
            complex_cbrt_tile));
   rows.push_back(
-      math("erf", erf_tile,
+      math("erf", 2, erf_tile,
            "Element-wise error function. Integers become f32. f32: 2 ulp (after N. Juffa), "
            "f64: 1 ulp (SLEEF)."));
   rows.push_back(
-      math("erfc", erfc_tile,
+      math("erfc", 1.5, erfc_tile,
            "Element-wise 1 - erf(x), without cancellation. Integers become f32. At most 1.5 "
            "ulp (SLEEF)."));
   rows.push_back(
-      math("erf_inv", erf_inv_tile,
+      math("erf_inv", 2, erf_inv_tile,
            "Element-wise inverse of erf; an infinity at -1 and 1, NaN beyond. Integers "
            "become f32. At most 2 ulp (Wichura's AS 241 in f64, and a step of Newton's method)."));
 }

@@ -36,24 +36,64 @@ Result<MatrixShape> matrix_shape(const TensorType& type);
 Result<MatrixShape> square_shape(const TensorType& type);
 /// The shape with its last two axes replaced.
 Dims with_matrix(const Dims& shape, std::initializer_list<std::int64_t> last);
-/// Inference of an op over one tensor of matrices, which become floats; results of `types`.
+/// The dtype that an op over matrices computes in: integers become f32.
 DType matrix_dtype(const InferCall& call);
+/// Inference of an op over one tensor of matrices with one result of that shape.
+Result<Inferred> infer_matrix(const InferCall& call, const Dims& result);
+/// b holds a vector, or a matrix, for each matrix of a. Gives the rows and columns of b; a vector
+/// is one column. Errors: bad_shape, limit_exceeded.
+Result<MatrixShape> right_hand_sides(const TensorType& a, const TensorType& b, bool left_side);
+/// Inference of a system of equations: a solution of the shape of b. Errors: those of
+/// right_hand_sides.
+Result<Inferred> infer_solution(const InferCall& call, bool left_side);
 
+/// Calls f with the tag of the element type of matrices.
+template <typename F>
+decltype(auto) with_matrix_type(DType dtype, F&& f) {
+  switch (dtype) {
+    case DType::f32:
+      return f(type_tag<float>{});
+    case DType::f64:
+      return f(type_tag<double>{});
+    default:
+      return with_complex_type(dtype, f);
+  }
+}
+
+/// The same where complex ones are refused.
 template <typename F>
 decltype(auto) with_real(DType dtype, F&& f) {
   return dtype == DType::f32 ? f(type_tag<float>{}) : f(type_tag<double>{});
 }
 
+/// The parts of complex numbers one after the other; of real ones they themselves.
+template <typename T>
+const RealOf<T>* parts(const T* x) {
+  return reinterpret_cast<const RealOf<T>*>(x);
+}
+template <typename T>
+inline constexpr std::int64_t parts_of = sizeof(T) / sizeof(RealOf<T>);
+
 template <typename T>
 bool all_finite(const T* x, std::int64_t n) {
-  T sum{};
-  for (std::int64_t i = 0; i < n; ++i) sum += x[i] * T{0};  // NaN for NaN and infinities
-  return sum == T{0};
+  using R = RealOf<T>;
+  R sum{};
+  // NaN for NaN and infinities
+  for (std::int64_t i = 0; i < n * parts_of<T>; ++i) sum += parts(x)[i] * R{0};
+  return sum == R{0};
 }
 
 template <typename T>
 void fill_nan(T* x, std::int64_t n) {
-  std::fill_n(x, n, std::numeric_limits<T>::quiet_NaN());
+  std::fill_n(reinterpret_cast<RealOf<T>*>(x), n * parts_of<T>,
+              std::numeric_limits<RealOf<T>>::quiet_NaN());
+}
+
+/// x̄; real numbers are their own.
+template <typename T>
+T conjugate(T x) {
+  if constexpr (is_complex_v<T>) return std::conj(x);
+  return x;
 }
 
 /// Runs f(scratch, index) → bool for each matrix of a batch, `scratch_bytes` of scratch to each

@@ -17,7 +17,8 @@ void transpose(To* to, std::int64_t to_stride, const From* from, std::int64_t fr
     for (; i + 4 <= rows; i += 4) {
       const From* f = from + i * from_stride + j;
       To* t = to + j * to_stride + i;
-      if constexpr (std::is_same_v<To, From> && (sizeof(To) == 4 || sizeof(To) == 8)) {
+      if constexpr (std::is_same_v<To, From> && std::is_arithmetic_v<To> &&
+                    (sizeof(To) == 4 || sizeof(To) == 8)) {
         using V __attribute__((vector_size(4 * sizeof(To)))) = To;
         V a, b, c, d;
         std::memcpy(&a, f, sizeof(V));

@@ -103,6 +103,14 @@ OpRow unary(std::string_view name, Result<Inferred> (*infer)(const InferCall&),
   return unary_row("unary", name, infer, tile, doc, complex_tile);
 }
 
+/// A function that is not rounded correctly.
+OpRow function(std::string_view name, double ulp, TileFn (*tile)(DType), std::string_view doc,
+               TileFn (*complex_tile)(DType)) {
+  OpRow row = unary(name, infer_floating, tile, doc, complex_tile);
+  row.ulp = ulp;
+  return row;
+}
+
 }  // namespace
 
 void register_unary(std::vector<OpRow>& rows) {
@@ -133,24 +141,26 @@ void register_unary(std::vector<OpRow>& rows) {
       unary("sqrt", infer_floating, sqrt_tile,
             "Element-wise square root, correctly rounded. Integers become f32; NaN below zero.",
             complex_sqrt_tile));
-  rows.push_back(unary("exp", infer_floating, exp_tile,
-                       "Element-wise e^x. Integers become f32. At most 1 ulp (SLEEF).",
-                       complex_exp_tile));
-  rows.push_back(unary("log", infer_floating, log_tile,
-                       "Element-wise natural logarithm. Integers become f32; -infinity at 0, NaN "
-                       "below. At most 1 ulp (SLEEF).",
-                       complex_log_tile));
-  rows.push_back(unary("sin", infer_floating, sin_tile,
-                       "Element-wise sine of radians. Integers become f32. At most 1 ulp (SLEEF).",
-                       complex_sin_tile));
+  rows.push_back(function("exp", 1, exp_tile,
+                          "Element-wise e^x. Integers become f32. At most 1 ulp (SLEEF).",
+                          complex_exp_tile));
   rows.push_back(
-      unary("cos", infer_floating, cos_tile,
-            "Element-wise cosine of radians. Integers become f32. At most 1 ulp (SLEEF).",
-            complex_cos_tile));
-  rows.push_back(unary("tanh", infer_floating, tanh_tile,
-                       "Element-wise hyperbolic tangent. Integers become f32. At most 2 ulp "
-                       "(f32 after Cephes; f64 as (e^2x - 1) / (e^2x + 1), SLEEF without FMA).",
-                       complex_tanh_tile));
+      function("log", 1, log_tile,
+               "Element-wise natural logarithm. Integers become f32; -infinity at 0, NaN "
+               "below. At most 1 ulp (SLEEF).",
+               complex_log_tile));
+  rows.push_back(
+      function("sin", 1, sin_tile,
+               "Element-wise sine of radians. Integers become f32. At most 1 ulp (SLEEF).",
+               complex_sin_tile));
+  rows.push_back(
+      function("cos", 1, cos_tile,
+               "Element-wise cosine of radians. Integers become f32. At most 1 ulp (SLEEF).",
+               complex_cos_tile));
+  rows.push_back(function("tanh", 2, tanh_tile,
+                          "Element-wise hyperbolic tangent. Integers become f32. At most 2 ulp "
+                          "(f32 after Cephes; f64 as (e^2x - 1) / (e^2x + 1), SLEEF without FMA).",
+                          complex_tanh_tile));
 }
 
 }  // namespace outrigger::ops

@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <new>
 
+#include "tensor/file_pages.hpp"
+
 namespace outrigger {
 namespace {
 
@@ -14,7 +16,7 @@ constexpr std::size_t alignment = 64;
 constexpr std::size_t header_bytes = alignment;
 static_assert(sizeof(Buffer) <= header_bytes);
 
-constexpr std::size_t large_bytes = std::size_t{256} << 10;
+constexpr std::size_t large_bytes = own_pages_bytes;
 constexpr std::size_t huge_page = std::size_t{2} << 20;
 
 std::size_t round_up(std::size_t bytes, std::size_t unit) {
@@ -129,6 +131,10 @@ void Memory::make_room() {
 void Memory::recycle(std::byte* data, std::size_t capacity) {
   const std::lock_guard lock(mutex_);
   used_.fetch_sub(capacity, std::memory_order_relaxed);
+  if (!unmap_file_pages(data)) {
+    ::munmap(data, capacity);
+    return;
+  }
   pool_.emplace(capacity, data);
   pooled_.fetch_add(capacity, std::memory_order_relaxed);
 }

@@ -75,6 +75,32 @@ Result<Body> read_load(const Context& context) {
   return out;
 }
 
+Result<Body> read_load_raw(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields,
+                context.fields({"id", "do", "handle", "path", "dtype", "shape", "offset"}));
+  LoadRaw out;
+  OUTRIGGER_TRY(out.handle, fields.handle("handle"));
+  OUTRIGGER_TRY(out.path, fields.string("path"));
+  OUTRIGGER_TRY(out.dtype, fields.string("dtype"));
+  OUTRIGGER_TRY(out.shape, fields.shape("shape"));
+  OUTRIGGER_TRY(const auto offset, fields.optional_integer("offset"));
+  out.offset = offset.value_or(0);
+  return out;
+}
+
+Result<Body> read_load_csv(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields,
+                context.fields({"id", "do", "handle", "path", "dtype", "separator", "header"}));
+  LoadCsv out;
+  OUTRIGGER_TRY(out.handle, fields.handle("handle"));
+  OUTRIGGER_TRY(out.path, fields.string("path"));
+  OUTRIGGER_TRY(out.dtype, fields.string("dtype"));
+  OUTRIGGER_TRY(const auto separator, fields.optional_string("separator"));
+  out.separator = separator.value_or(",");
+  OUTRIGGER_TRY(out.header, fields.boolean_or("header", false));
+  return out;
+}
+
 Result<Body> read_save(const Context& context) {
   OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "handle", "path"}));
   Save out;
@@ -152,6 +178,7 @@ constexpr std::array kinds{
     KindRow{"download", read_download}, KindRow{"ping", read_empty<Ping>},
     KindRow{"info", read_info},         KindRow{"prepare", read_prepare},
     KindRow{"forget", read_forget},     KindRow{"cancel", read_cancel},
+    KindRow{"load_raw", read_load_raw}, KindRow{"load_csv", read_load_csv},
     KindRow{"load", read_load},         KindRow{"save", read_save},
     KindRow{"hello", read_hello},       KindRow{"bye", read_empty<Bye>},
 };

@@ -43,6 +43,20 @@ struct Load {
   std::string path;
   std::optional<std::string> member;
 };
+struct LoadRaw {
+  std::uint64_t handle = 0;
+  std::string path;
+  std::string dtype;
+  std::vector<std::int64_t> shape;
+  std::uint64_t offset = 0;
+};
+struct LoadCsv {
+  std::uint64_t handle = 0;
+  std::string path;
+  std::string dtype;
+  std::string separator = ",";
+  bool header = false;
+};
 struct Save {
   std::uint64_t handle = 0;
   std::string path;
@@ -74,8 +88,8 @@ struct Bye {};
 
 struct Request {
   std::uint64_t id = 0;
-  std::variant<Hello, Ping, Info, Upload, Download, Load, Save, Run, Prepare, Forget, Release,
-               Cancel, Bye>
+  std::variant<Hello, Ping, Info, Upload, Download, Load, LoadRaw, LoadCsv, Save, Run, Prepare,
+               Forget, Release, Cancel, Bye>
       body;
 };
 

@@ -52,13 +52,52 @@ Program everything(const std::string& dtype) {
   return program;
 }
 
-class Threads : public testing::TestWithParam<std::string> {};
+/// A region of two parameters, or of one, that computes op(x · 1.0625, accumulator).
+Region folding(ValueId first, const char* op, bool accumulator = true) {
+  Region region;
+  region.params = {first};
+  if (accumulator) region.params.push_back(first + 1);
+  region.body = {make("multiply", {first, Operand(Number(1.0625))}, first + 2)};
+  if (accumulator) region.body.push_back(make(op, {first + 2, first + 1}, first + 3));
+  region.outputs = {accumulator ? first + 3 : first + 2};
+  return region;
+}
 
-TEST_P(Threads, GiveTheSameBits) {
+/// Ops that apply regions: in the order of the elements, and one that may be regrouped.
+Program folds(const std::string& dtype) {
+  const auto v = [](ValueId id) { return Operand(id); };
+  const Operand zero = Number(0.0);
+  Program program;
+  program.body = {
+      make("iota", {}, 0, {{"type", dtype}, {"shape", Shape{999, 1001}}}),
+      make("sin", {v(0)}, 1),
+      make("reduce", {v(1), zero}, 2),
+      make("reduce", {v(1), zero}, 3, {{"axes", Shape{0}}}),
+      make("reduce", {v(1), zero}, 4, {{"axes", Shape{1}}}),
+      make("window_reduce", {v(1), zero}, 5, {{"window", Shape{3, 5}}, {"strides", Shape{2, 1}}}),
+      make("map", {v(1)}, 6),
+      make("reduce", {v(1), zero}, 7),
+  };
+  ValueId next = 100;
+  for (Instruction& instruction : program.body) {
+    if (instruction.op == "map") instruction.regions = {folding(next, "", false)};
+    if (instruction.op == "reduce" || instruction.op == "window_reduce")
+      instruction.regions = {folding(next, "subtract")};
+    next += 10;
+  }
+  // An associative region is folded on lanes.
+  Region& sum = program.body.back().regions[0];
+  sum.body = {make("add", {sum.params[0], sum.params[1]}, next)};
+  sum.outputs = {next};
+  program.outputs = {2, 3, 4, 5, 6, 7};
+  return program;
+}
+
+void expect_same_bits(const Program& program) {
   std::vector<Data> first;
   for (const int threads : {1, 2, 5}) {
     Client client(open_session_transport({.threads = threads}));
-    const Outcome outcome = carry_out(client, everything(GetParam()), {});
+    const Outcome outcome = carry_out(client, program, {});
     ASSERT_TRUE(outcome.reply.ok()) << outcome.reply.text();
     if (first.empty()) first = outcome.outputs;
     for (std::size_t i = 0; i < first.size(); ++i) {
@@ -68,6 +107,12 @@ TEST_P(Threads, GiveTheSameBits) {
     }
   }
 }
+
+class Threads : public testing::TestWithParam<std::string> {};
+
+TEST_P(Threads, GiveTheSameBits) { expect_same_bits(everything(GetParam())); }
+
+TEST_P(Threads, GiveTheSameBitsInFolds) { expect_same_bits(folds(GetParam())); }
 
 INSTANTIATE_TEST_SUITE_P(, Threads, testing::Values("f32", "f64"),
                          [](const auto& param) { return param.param; });

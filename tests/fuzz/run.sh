@@ -18,10 +18,15 @@ unhex() {
 }
 
 # Seeds: each golden frame, as payload and as stream for the decoder; as stream and as choices for the
-# session. Each file of the tests.
+# session. Each file of the tests. Two tables.
 seed_corpus() {
   local fuzzer=$1 corpus=$2 file name
   mkdir -p "$corpus"
+  if [[ $fuzzer == csv_fuzz ]]; then
+    printf '\x12a,b\n1,2.5\r\n\n "3" ,-1e300\n,NA\nnan,+inf' >"$corpus/floats"
+    printf '\x041;-2\n300;"4"\n\xef\xbb\xbf' >"$corpus/integers"
+    return
+  fi
   if [[ $fuzzer == files_fuzz ]]; then
     for file in "$root"/tests/files/data/*.np[yz]; do
       { printf '\000'; cat "$file"; } >"$corpus/$(basename "$file")"
@@ -42,7 +47,7 @@ seed_corpus() {
 }
 
 failed=0
-for fuzzer in decoder_fuzz files_fuzz session_fuzz; do
+for fuzzer in csv_fuzz decoder_fuzz files_fuzz session_fuzz; do
   binary=$build/tests/fuzz/$fuzzer
   corpus=$work/$fuzzer.corpus
   seed_corpus "$fuzzer" "$corpus"

@@ -1,20 +1,14 @@
 #pragma once
 
-#include <random>
 #include <string>
 #include <vector>
 
 #include "base/program.hpp"
 #include "model/reference.hpp"
+#include "support/program_text.hpp"
+#include "support/random.hpp"
 
 namespace outrigger::test {
-
-using Random = std::mt19937_64;
-
-inline std::int64_t between(Random& random, std::int64_t low, std::int64_t high) {
-  return std::uniform_int_distribution<std::int64_t>(low, high)(random);
-}
-inline bool chance(Random& random, int percent) { return between(random, 1, 100) <= percent; }
 
 /// A random type of at most 60 elements, rank 0 to 3, no axis of size 0.
 ValueType random_type(Random& random);
@@ -50,8 +44,5 @@ struct Generated {
 /// while and cond. Numbers stay whole and small, so that every float is exact.
 Generated random_program(Random& random, const std::vector<Argument>& args,
                          const GeneratorOptions& options);
-
-/// For failure messages.
-std::string to_text(const Program& program, int indent = 0);
 
 }  // namespace outrigger::test

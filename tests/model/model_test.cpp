@@ -215,11 +215,6 @@ class ModelRun {
   std::string last_;
 };
 
-std::uint64_t environment(const char* name, std::uint64_t otherwise) {
-  const char* text = std::getenv(name);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
-
 void run_model(std::unique_ptr<Transport> transport, std::uint64_t seed, std::uint64_t steps) {
   std::cout << "OUTRIGGER_SEED=" << seed << " OUTRIGGER_STEPS=" << steps << std::endl;
   ModelRun run(std::move(transport), seed);
@@ -231,11 +226,6 @@ void run_model(std::unique_ptr<Transport> transport, std::uint64_t seed, std::ui
   }
   if (!testing::Test::HasFailure()) run.check_all();
   if (!testing::Test::HasFailure()) run.release_all();
-}
-
-std::vector<std::uint64_t> seeds() {
-  if (const std::uint64_t seed = environment("OUTRIGGER_SEED", 0); seed != 0) return {seed};
-  return {1, 2, 3, std::random_device()()};
 }
 
 TEST(Model, SessionAgrees) {

@@ -215,6 +215,30 @@ Payload encode_load(std::uint64_t id, std::uint64_t handle, const std::string& p
   return out.take();
 }
 
+Payload encode_load_raw(std::uint64_t id, std::uint64_t handle, const std::string& path,
+                        const std::string& dtype, const std::vector<std::int64_t>& shape,
+                        std::uint64_t offset) {
+  Writer out(id, "load_raw", 5);
+  out.entry("handle", handle);
+  out.entry("path", path);
+  out.entry("dtype", dtype);
+  out.key("shape");
+  out.integers(shape);
+  out.entry("offset", offset);
+  return out.take();
+}
+
+Payload encode_load_csv(std::uint64_t id, std::uint64_t handle, const std::string& path,
+                        const std::string& dtype, const std::string& separator, bool header) {
+  Writer out(id, "load_csv", 5);
+  out.entry("handle", handle);
+  out.entry("path", path);
+  out.entry("dtype", dtype);
+  out.entry("separator", separator);
+  out.entry("header", header);
+  return out.take();
+}
+
 Payload encode_save(std::uint64_t id, std::uint64_t handle, const std::string& path) {
   Writer out(id, "save", 2);
   out.entry("handle", handle);

@@ -26,6 +26,11 @@ Payload encode_download(std::uint64_t id, std::uint64_t handle, std::uint64_t of
                         std::uint64_t length);
 Payload encode_load(std::uint64_t id, std::uint64_t handle, const std::string& path,
                     const std::optional<std::string>& member = {});
+Payload encode_load_raw(std::uint64_t id, std::uint64_t handle, const std::string& path,
+                        const std::string& dtype, const std::vector<std::int64_t>& shape,
+                        std::uint64_t offset);
+Payload encode_load_csv(std::uint64_t id, std::uint64_t handle, const std::string& path,
+                        const std::string& dtype, const std::string& separator, bool header);
 Payload encode_save(std::uint64_t id, std::uint64_t handle, const std::string& path);
 
 struct RunOptions {

@@ -50,6 +50,14 @@ TEST(Decoder, ReadsEveryKind) {
 
   EXPECT_FALSE(body_of<Load>(frame_of(test::encode_load(1, 2, "/a.npy"))).member.has_value());
   EXPECT_EQ(body_of<Load>(frame_of(test::encode_load(1, 2, "/a.npz", "w"))).member, "w");
+
+  const auto raw = body_of<LoadRaw>(frame_of(test::encode_load_raw(1, 2, "/a", "f32", {2, 3}, 16)));
+  EXPECT_EQ(raw.dtype, "f32");
+  EXPECT_EQ(raw.shape, (std::vector<std::int64_t>{2, 3}));
+  EXPECT_EQ(raw.offset, 16U);
+  const auto csv = body_of<LoadCsv>(frame_of(test::encode_load_csv(1, 2, "/a", "s8", ";", true)));
+  EXPECT_EQ(csv.separator, ";");
+  EXPECT_TRUE(csv.header);
   EXPECT_EQ(body_of<Save>(frame_of(test::encode_save(1, 2, "/a.npy"))).path, "/a.npy");
 
   const testing::Handles args = {1, 2};

@@ -55,6 +55,7 @@ defmodule Outrigger do
     ConnectionError,
     Data,
     Dtype,
+    Files,
     Op,
     Options,
     Prepared,
@@ -201,7 +202,7 @@ defmodule Outrigger do
 
   @doc "A tensor from a `.npy` file, which the daemon reads itself."
   @spec load_npy(server, Path.t()) :: Tensor.t()
-  def load_npy(server, path), do: load(server, path, [])
+  def load_npy(server, path), do: Files.load(server, path)
 
   @doc """
   A tensor from a member of an `.npz` file (its name without `.npy`); the member may be left out
@@ -209,19 +210,46 @@ defmodule Outrigger do
   """
   @spec load_npz(server, Path.t(), String.t() | nil) :: Tensor.t()
   def load_npz(server, path, member \\ nil) do
-    load(server, path, if(member, do: [{"member", to_string(member)}], else: []))
+    Files.load(server, path, if(member, do: [{"member", to_string(member)}], else: []))
   end
 
-  defp load(server, path, fields) do
-    server = Server.fetch!(server)
-    epoch = Server.epoch!(server)
-    tensor = Tensor.new(server, epoch)
-    id = Server.request_id(server)
-    fields = [{"handle", tensor.handle}, {"path", Path.expand(path)} | fields]
-    frame = IO.iodata_to_binary(Outrigger.Protocol.request(id, "load", fields))
-    want = {:results, [tensor.handle], []}
-    Server.send_frame(server, epoch, id, frame, byte_size(frame), want)
-    tensor
+  @doc """
+  A tensor of a file's bytes: elements in C order, little-endian, as `from_binary/4` takes them, from
+  byte `:offset` (0) on.
+
+  The daemon maps the file: a page is read when it is used. What is written in place goes to copies of the
+  pages, never to the file. While the tensor lives, nobody should write to the file; if it is cut short,
+  every use of the tensor is an error that says so.
+
+      points = Outrigger.load_raw(MyApp.Compute, "points.f32", :f32, {1_000_000, 3})
+  """
+  @spec load_raw(server, Path.t(), Dtype.accepted(), Dtype.shape(), offset: non_neg_integer) ::
+          Tensor.t()
+  def load_raw(server, path, type, shape, options \\ []) do
+    only!(options, [:offset])
+    Files.load_raw(server, path, type, shape, options)
+  end
+
+  @doc """
+  A tensor `{lines, columns}` from a file of numbers, which the daemon reads with all its threads.
+
+    * `:type` - `:f32` unless said otherwise; complex ones are not possible
+    * `:separator` - one character, `","`
+    * `:header` - whether the first line has names; `false`
+
+  Empty lines are left out. Fields may have spaces or double quotes around them. One that is empty, or
+  says `NA`, is NaN in floats and an error in integers. Errors (`:bad_file`) name the line and the column.
+
+      {:ok, table} = Outrigger.load_csv(MyApp.Compute, "table.csv", header: true) |> Outrigger.await()
+  """
+  @spec load_csv(server, Path.t(),
+          type: Dtype.accepted(),
+          separator: String.t(),
+          header: boolean
+        ) :: Tensor.t()
+  def load_csv(server, path, options \\ []) do
+    only!(options, [:type, :separator, :header])
+    Files.load_csv(server, path, options)
   end
 
   @doc "Writes a tensor to a `.npy` file; the daemon does. The file appears whole or not at all."

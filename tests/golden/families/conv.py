@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from cases import op_case
-from reference import DTYPES, FLOATS, Random, Tensor, merge, size_of, to_floating
+from reference import DTYPES, FLOATS, Random, Tensor, is_complex, merge, size_of, to_floating
 
 
 def conv(x, k, strides=None, padding=None, input_dilation=None, kernel_dilation=None, feature_groups=1,
@@ -40,7 +40,7 @@ def conv(x, k, strides=None, padding=None, input_dilation=None, kernel_dilation=
     order = output_permutation or list(range(rank))
     out = np.transpose(out, np.argsort(order))
     dtype = to_floating(merge(x.dtype, k.dtype))
-    return Tensor(dtype, out.shape, [float(v) for v in out.reshape(-1)])
+    return Tensor(dtype, out.shape, [v if is_complex(dtype) else float(v) for v in out.reshape(-1)])
 
 
 def attrs_of(**options):
@@ -83,6 +83,13 @@ def cases():
         rnd = Random(f"conv random {dtype}")
         x, k = rnd.wide(dtype, (1, 7, 8, 9)), rnd.wide(dtype, (3, 7, 3, 3))
         yield op_case(f"conv/random/{dtype}", "conv", [x, k], conv(x, k), ulp=1, abs=1e-4 if dtype == "f32" else 1e-12)
+    for dtype in ("c64", "c128"):
+        for i, (a, b, options) in list(enumerate(CASES))[1:] + [("depth", ((1, 40, 9, 10), (13, 40, 3, 3), {}))]:
+            rnd = Random(f"conv complex {dtype} {i}")
+            x, k = (Tensor(dtype, s, [complex(*rnd.ints(-4, 5, 2)) for _ in range(size_of(s))]) for s in (a, b))
+            yield op_case(f"conv/{dtype}/{i}", "conv", [x, k], conv(x, k, **options), attrs_of(**options))
+    x, k = Random("conv mixed").small("f64", (1, 2, 5)), Tensor("c64", (2, 2, 2), [1j * i for i in range(8)])
+    yield op_case("conv/mixed complex", "conv", [x, k], conv(x, k))
     x, k = Random("conv mixed").small("u8", (1, 2, 5)), Random("conv mixed").small("f64", (2, 2, 2))
     yield op_case("conv/mixed", "conv", [x, k], conv(x, k))
     x, k = Tensor("f32", (2, 4, 5), [1] * 40), Tensor("f32", (4, 2, 2), [1] * 16)

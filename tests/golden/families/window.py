@@ -10,6 +10,8 @@ from reference import (DTYPES, FLOATS, INF, INTS, NAN, Random, Tensor, from_arra
                        size_of)
 
 OPS = ["window_sum", "window_product", "window_max", "window_min"]
+SMALL = ["u2", "u4", "s2", "s4", "f8", "f8_e4m3fn", "f16", "bf16"]
+
 # shape, window, strides, padding, dilations
 WINDOWS = [((), (), None, None, None), ((7,), (1,), None, None, None), ((7,), (3,), None, None, None),
            ((7,), (7,), None, None, None), ((9,), (2,), [3], None, None),
@@ -93,6 +95,11 @@ def aggregate_cases():
             expected = window(op, t, (2,), None, None, None) if op in OPS[2:] else None
             if expected:
                 yield op_case(f"{op}/special/{dtype}", op, [t], expected, {"window": [2]})
+        for dtype in SMALL:
+            # Windows of nothing but padding, too.
+            for i, (shape, *config) in enumerate(WINDOWS[:6] + [((3,), (1,), None, [(2, 2)], None), ((5, 3), (2, 2), None, [(3, 0), (0, 2)], None)]):
+                t = Random(f"{op} {dtype} {i} small").small(dtype, shape, -2, 1)
+                yield op_case(f"{op}/{dtype}/{i}", op, [t], window(op, t, *config), attrs_of(*config))
     for dtype in FLOATS:
         t = Tensor(dtype, (6,), [1, INF, 2, -INF, 3, NAN])
         yield op_case(f"window_sum/special/{dtype}", "window_sum", [t],

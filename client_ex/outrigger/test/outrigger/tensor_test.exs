@@ -242,6 +242,59 @@ defmodule Outrigger.TensorTest do
     assert {:error, %Error{code: :io_error}} = Outrigger.save_npy(tensor, "/nowhere/t.npy")
   end
 
+  describe "files of numbers" do
+    setup do
+      dir = Path.join(System.tmp_dir!(), "outrigger_#{System.unique_integer([:positive])}")
+      File.mkdir_p!(dir)
+      on_exit(fn -> File.rm_rf!(dir) end)
+      %{path: Path.join(dir, "numbers")}
+    end
+
+    test "raw bytes are mapped, and never written", %{path: path} do
+      data = for i <- 0..9, into: "", do: <<i::32-little>>
+      File.write!(path, data)
+      tensor = Outrigger.load_raw(@server, path, :s32, {2, 4}, offset: 8)
+      assert Outrigger.to_list!(tensor) == [[2, 3, 4, 5], [6, 7, 8, 9]]
+      InPlace.fill(tensor, 7)
+      assert Outrigger.to_list!(Op.sum(tensor)) == 56
+      assert File.read!(path) == data
+
+      short = Outrigger.load_raw(@server, path, :s32, {11})
+      assert {:error, %Error{code: :bad_file, message: text}} = Outrigger.await(short)
+      assert text =~ "40 bytes" and text =~ "44"
+      assert Outrigger.to_list!(Outrigger.load_raw(@server, path, :u4, {4})) == [0, 0, 0, 0]
+
+      assert_raise ArgumentError, ~r/:offset/, fn ->
+        Outrigger.load_raw(@server, path, :u8, {1}, offset: -1)
+      end
+    end
+
+    test "a mapped file that is cut short is an error, and the daemon lives", %{path: path} do
+      File.write!(path, String.duplicate(<<1>>, 1_000_000))
+      tensor = Outrigger.load_raw(@server, path, :u8, {1_000_000})
+      assert {:ok, _} = Outrigger.await(tensor)
+      File.write!(path, "gone")
+      assert {:error, %Error{code: :io_error, message: text}} = Outrigger.to_list(Op.sum(tensor))
+      assert text =~ "shorter"
+      assert {:error, %Error{message: text}} = Outrigger.to_binary(tensor)
+      assert text =~ "shorter"
+      assert {:ok, _} = Outrigger.ping(@server)
+    end
+
+    test "CSV", %{path: path} do
+      File.write!(path, "a;b\n1;2.5\r\n\n \"-3\" ; \n")
+      table = Outrigger.load_csv(@server, path, separator: ";", header: true)
+      assert Outrigger.to_list!(table) == [[1.0, 2.5], [-3.0, :nan]]
+
+      whole = Outrigger.load_csv(@server, path, separator: ";", header: true, type: :s32)
+      assert {:error, %Error{code: :bad_file, message: text}} = Outrigger.await(whole)
+      assert text =~ "line 2, column 2" and text =~ "2.5"
+
+      assert {:error, %Error{code: :bad_request}} =
+               Outrigger.await(Outrigger.load_csv(@server, path, separator: "ab"))
+    end
+  end
+
   test "another server's tensors are refused" do
     other = start_server()
     tensor = Outrigger.tensor(other, 1)
