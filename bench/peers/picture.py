@@ -13,7 +13,7 @@ import goals  # noqa: E402
 
 STYLES = {"limit": ("#222222", "|", 90), "NumPy": ("#4d77cf", "o", 26), "PyTorch": ("#ee4c2c", "s", 24),
           "JAX": ("#9c27b0", "^", 28), "Rust": ("#b7410e", "D", 20)}
-FARTHEST = 40
+NEAREST, FARTHEST = 0.1, 40
 
 
 def main(source, target):
@@ -27,15 +27,16 @@ def main(source, target):
         for y, row in enumerate(rows):
             times = goals.best(row)
             if name in times:
-                points.append((min(times[name] / times["ours"], FARTHEST), y))
+                ratio = times[name] / times["ours"]
+                points.append((min(max(ratio, NEAREST), FARTHEST), y))
         if points:
             label = "limit (C++ by hand)" if name == "limit" else name
             axes.scatter(*zip(*points), s=size, c=color, marker=marker, label=label, zorder=3,
                          linewidths=2 if marker == "|" else 0)
     axes.set_xscale("log")
-    axes.set_xlim(0.1, FARTHEST * 1.1)
-    ticks = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, FARTHEST]
-    axes.set_xticks(ticks, [*map(str, ticks[:-1]), f"≥ {FARTHEST}"])
+    axes.set_xlim(NEAREST * 0.9, FARTHEST * 1.1)
+    ticks = [NEAREST, 0.2, 0.5, 1, 2, 5, 10, 20, FARTHEST]
+    axes.set_xticks(ticks, [f"≤ {NEAREST}", *map(str, ticks[1:-1]), f"≥ {FARTHEST}"])
     axes.minorticks_off()
     axes.set_ylim(-0.8, len(rows) - 0.2)
     axes.set_yticks(range(len(rows)), [row["name"] for row in rows], fontsize=8)
