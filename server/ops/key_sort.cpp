@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <type_traits>
-#include <utility>
 
 #include "ops/scratch.hpp"
 
@@ -18,117 +16,85 @@ void vector_sort(K* keys, std::int64_t n) {
   sorter(keys, static_cast<std::size_t>(n), hwy::SortAscending());
 }
 
-constexpr std::int64_t parts_max = 256;
-/// A line of fewer keys is sorted as it lies.
+constexpr std::int64_t parts_max = 32;
+/// Below this many keys a second thread is not worth the dealing out.
 constexpr std::int64_t parts_keys_min = std::int64_t{1} << 16;
-/// A part, and as much memory beside it, stay in the L2 cache.
-constexpr std::int64_t part_bytes_wanted = std::int64_t{1} << 18;
+/// One thread alone sorts so many keys at a time, to see an interrupt in between.
+constexpr std::int64_t uninterrupted_keys_max = std::int64_t{1} << 23;
+/// A part of so many keys stays in the L2 cache.
+constexpr std::int64_t part_keys_wanted = std::int64_t{1} << 21;
 constexpr std::int64_t chunk_keys = std::int64_t{1} << 16;
-constexpr std::int64_t samples_per_part = 32;
+constexpr std::int64_t samples_per_part = 64;
 
-/// What orders keys roughly: all of the key, or the half above the index.
+/// The keys that divide the parts: part p holds those k with divider[p - 1] <= k < divider[p].
 template <typename K>
-K rank_of(K key) {
-  return key;
-}
-std::uint64_t rank_of(const WideKey& key) { return key.hi; }
-
-/// Which part a key belongs to. The range where most keys lie is cut into cells of equal width, and
-/// these are given to parts, so that each has about as many keys of a sample.
-template <typename K>
-class Parts {
- public:
-  using Rank = decltype(rank_of(K{}));
-
-  Parts(const K* keys, std::int64_t n) {
-    count_ =
-        std::clamp<std::int64_t>(n * std::int64_t{sizeof(K)} / part_bytes_wanted, 2, parts_max);
-    // Evenly spaced with a jump inside of each stretch, or periodic data would look alike.
-    std::array<Rank, parts_max * samples_per_part> samples;
-    const std::int64_t taken = count_ * samples_per_part;
-    const std::int64_t stretch = n / taken;
-    std::uint64_t random = 0x9E3779B97F4A7C15U;
-    for (std::int64_t i = 0; i < taken; ++i) {
-      random = random * 6364136223846793005U + 1442695040888963407U;
-      const auto jump =
-          static_cast<std::int64_t>((random >> 33) % static_cast<std::uint64_t>(stretch));
-      samples[static_cast<std::size_t>(i)] = rank_of(keys[i * stretch + jump]);
-    }
-    std::sort(samples.begin(), samples.begin() + taken);
-    // A few far out must not make the cells too wide for all the others.
-    low_ = samples[static_cast<std::size_t>(taken / 64)];
-    high_ = samples[static_cast<std::size_t>(taken - 1 - taken / 64)];
-    while (static_cast<std::uint64_t>(high_ - low_) >> shift_ >= cells) ++shift_;
-    std::int64_t at = 0;
-    for (std::size_t cell = 0; cell < cells; ++cell) {
-      part_[cell] = static_cast<std::uint8_t>(std::min(at / samples_per_part, count_ - 1));
-      while (at < taken && cell_of(samples[static_cast<std::size_t>(at)]) <= cell) ++at;
-    }
-  }
-
-  std::int64_t count() const { return count_; }
-  std::size_t operator()(const K& key) const { return part_[cell_of(rank_of(key))]; }
-
- private:
-  static constexpr std::size_t cells = std::size_t{1} << 14;
-
-  std::size_t cell_of(Rank rank) const {
-    return static_cast<std::size_t>(static_cast<Rank>(std::clamp(rank, low_, high_) - low_) >>
-                                    shift_);
-  }
-
-  std::int64_t count_ = 0;
-  Rank low_{}, high_{};
-  int shift_ = 0;
-  std::array<std::uint8_t, cells> part_;
+struct Dividers {
+  std::array<K, parts_max> keys{};
+  std::int64_t parts = 0;
 };
 
-/// Sorts by digits, lowest first, of those bits from `first_bit` on that are not the same in all
-/// keys; stable. `spare` has room for n keys.
-void digit_sort(std::uint64_t* keys, std::uint64_t* spare, std::int64_t n, int first_bit) {
-  using K = std::uint64_t;
-  constexpr int digit_bits_max = 8;
-  constexpr std::size_t digits_max = sizeof(K);
-  constexpr std::size_t values = std::size_t{1} << digit_bits_max;
-  K differ = 0;
-  for (std::int64_t i = 0; i < n; ++i) differ |= keys[i] ^ keys[0];
-  const auto bits = static_cast<int>(std::bit_width(static_cast<K>(differ >> first_bit)));
-  if (bits == 0) return;
-  const int digits = (bits + digit_bits_max - 1) / digit_bits_max;
-  const int digit_bits = (bits + digits - 1) / digits;
-  const K mask = (K{1} << digit_bits) - 1;
-  std::array<std::array<std::uint32_t, values>, digits_max> counts{};
-  for (std::int64_t i = 0; i < n; ++i) {
-    K rest = keys[i] >> first_bit;
-    for (int d = 0; d < digits; ++d, rest >>= digit_bits)
-      ++counts[static_cast<std::size_t>(d)][rest & mask];
+template <typename K>
+Dividers<K> choose_dividers(const Context& context, const K* keys, std::int64_t n) {
+  Dividers<K> dividers;
+  dividers.parts = std::clamp<std::int64_t>(
+      std::max<std::int64_t>(n / part_keys_wanted, std::int64_t{4} * context.threads), 2,
+      parts_max);
+  // Evenly spaced with a jump inside of each stretch, or periodic data would look alike.
+  std::array<K, parts_max * samples_per_part> samples;
+  const std::int64_t count = dividers.parts * samples_per_part;
+  const std::int64_t stretch = n / count;
+  std::uint64_t random = 0x9E3779B97F4A7C15U;
+  for (std::int64_t i = 0; i < count; ++i) {
+    random = random * 6364136223846793005U + 1442695040888963407U;
+    const auto jump =
+        static_cast<std::int64_t>((random >> 33) % static_cast<std::uint64_t>(stretch));
+    samples[static_cast<std::size_t>(i)] = keys[i * stretch + jump];
   }
-  K* from = keys;
-  K* to = spare;
-  for (int d = 0; d < digits; ++d) {
-    auto& places = counts[static_cast<std::size_t>(d)];
-    std::uint32_t next = 0;
-    for (std::uint32_t& place : places) next += std::exchange(place, next);
-    const int shift = first_bit + d * digit_bits;
-    for (std::int64_t i = 0; i < n; ++i) to[places[from[i] >> shift & mask]++] = from[i];
-    std::swap(from, to);
+  std::sort(samples.begin(), samples.begin() + count,
+            [](const K& a, const K& b) { return less(a, b); });
+  for (std::int64_t part = 1; part < dividers.parts; ++part) {
+    dividers.keys[static_cast<std::size_t>(part - 1)] =
+        samples[static_cast<std::size_t>(part * samples_per_part)];
   }
-  if (from != keys) std::copy_n(from, n, keys);
+  return dividers;
 }
 
-/// Digits are worth it where the index needs no sorting, as it rises: half of the bits.
-constexpr std::int64_t digit_sort_min = 2048;
-constexpr std::int64_t digit_sort_max = std::int64_t{1} << 31;
+constexpr std::int64_t block_keys = 1024;
 
+/// The part of each of n keys.
 template <typename K>
-void sort_part(K* keys, K* spare, std::int64_t n, int index_bits) {
-  if constexpr (std::is_same_v<K, std::uint64_t>) {
-    if (index_bits > 0 && n >= digit_sort_min && n < digit_sort_max) {
-      digit_sort(keys, spare, n, index_bits);
-      return;
+void find_parts(const K* keys, std::int64_t n, const Dividers<K>& dividers, std::uint8_t* part) {
+  // Counted in the keys' own width, in registers, and narrowed once.
+  constexpr std::int64_t group = 64;
+  using Count = std::conditional_t<std::is_integral_v<K>, K, std::uint64_t>;
+  std::array<Count, group> count;
+  for (std::int64_t start = 0; start < n; start += group) {
+    const std::int64_t m = std::min(group, n - start);
+    count.fill(0);
+    for (std::int64_t d = 0; d + 1 < dividers.parts; ++d) {
+      const K divider = dividers.keys[static_cast<std::size_t>(d)];
+      if (m == group) {
+        for (std::int64_t i = 0; i < group; ++i)
+          count[i] = static_cast<Count>(count[i] + (less(keys[start + i], divider) ? 0 : 1));
+      } else {
+        for (std::int64_t i = 0; i < m; ++i)
+          count[i] = static_cast<Count>(count[i] + (less(keys[start + i], divider) ? 0 : 1));
+      }
     }
+    for (std::int64_t i = 0; i < m; ++i) part[start + i] = static_cast<std::uint8_t>(count[i]);
   }
-  sort_keys(keys, n);
+}
+
+/// f(first key, number, their parts) for blocks of the chunk.
+template <typename K, typename F>
+void for_each_block(const K* keys, std::int64_t begin, std::int64_t end,
+                    const Dividers<K>& dividers, F&& f) {
+  std::array<std::uint8_t, block_keys> part;
+  for (std::int64_t start = begin; start < end; start += block_keys) {
+    const std::int64_t n = std::min(block_keys, end - start);
+    find_parts(keys + start, n, dividers, part.data());
+    f(keys + start, n, part.data());
+  }
 }
 
 }  // namespace
@@ -153,7 +119,9 @@ void sort_keys(std::uint32_t* keys, std::int64_t n) { vector_sort(keys, n); }
 void sort_keys(std::uint64_t* keys, std::int64_t n) { vector_sort(keys, n); }
 void sort_keys(WideKey* keys, std::int64_t n) { vector_sort(keys, n); }
 
-bool sorts_in_parts(std::int64_t n) { return n >= parts_keys_min; }
+bool sorts_in_parts(int threads, std::int64_t n) {
+  return n >= (threads > 1 ? parts_keys_min : uninterrupted_keys_max);
+}
 
 std::uint64_t parts_scratch(std::int64_t n) {
   const std::int64_t chunks = (n + chunk_keys - 1) / chunk_keys;
@@ -161,10 +129,10 @@ std::uint64_t parts_scratch(std::int64_t n) {
 }
 
 template <typename K>
-Result<void> sort_keys_in_parts(Context& context, K* keys, K* to, std::int64_t n, int index_bits,
+Result<void> sort_keys_in_parts(Context& context, const K* keys, K* to, std::int64_t n,
                                 const PartSorted& sorted) {
-  const Parts<K> part_of(keys, n);
-  const std::int64_t parts = part_of.count();
+  const Dividers<K> dividers = choose_dividers(context, keys, n);
+  const std::int64_t parts = dividers.parts;
   const std::int64_t chunks = (n + chunk_keys - 1) / chunk_keys;
   OUTRIGGER_TRY(
       const BufferPtr buffer,
@@ -174,7 +142,10 @@ Result<void> sort_keys_in_parts(Context& context, K* keys, K* to, std::int64_t n
   OUTRIGGER_CHECK(
       parallel_ranges(context, n, chunk_keys, n, [&](int, std::int64_t begin, std::int64_t end) {
         std::array<std::int64_t, parts_max> counts{};
-        for (std::int64_t i = begin; i < end; ++i) ++counts[part_of(keys[i])];
+        for_each_block(keys, begin, end, dividers,
+                       [&](const K*, std::int64_t m, const std::uint8_t* part) {
+                         for (std::int64_t i = 0; i < m; ++i) ++counts[part[i]];
+                       });
         std::copy_n(counts.begin(), parts, places + begin / chunk_keys * parts);
       }));
   std::array<std::int64_t, parts_max + 1> starts{};
@@ -190,27 +161,30 @@ Result<void> sort_keys_in_parts(Context& context, K* keys, K* to, std::int64_t n
   starts[static_cast<std::size_t>(parts)] = n;
   OUTRIGGER_CHECK(
       parallel_ranges(context, n, chunk_keys, n, [&](int, std::int64_t begin, std::int64_t end) {
-        std::int64_t* const at = places + begin / chunk_keys * parts;
-        for (std::int64_t i = begin; i < end; ++i) to[at[part_of(keys[i])]++] = keys[i];
+        std::array<std::int64_t, parts_max> at;
+        std::copy_n(places + begin / chunk_keys * parts, parts, at.begin());
+        for_each_block(keys, begin, end, dividers,
+                       [&](const K* block, std::int64_t m, const std::uint8_t* part) {
+                         for (std::int64_t i = 0; i < m; ++i) to[at[part[i]]++] = block[i];
+                       });
       }));
   return parallel_ranges(context, parts, 1, n * 16, [&](int, std::int64_t begin, std::int64_t) {
     const std::int64_t first = starts[static_cast<std::size_t>(begin)];
     const std::int64_t end = starts[static_cast<std::size_t>(begin) + 1];
-    // What was dealt out is room for sorting.
-    sort_part(to + first, keys + first, end - first, index_bits);
+    sort_keys(to + first, end - first);
     sorted(first, end);
   });
 }
 
-template Result<void> sort_keys_in_parts(Context&, std::uint8_t*, std::uint8_t*, std::int64_t, int,
+template Result<void> sort_keys_in_parts(Context&, const std::uint8_t*, std::uint8_t*, std::int64_t,
                                          const PartSorted&);
-template Result<void> sort_keys_in_parts(Context&, std::uint16_t*, std::uint16_t*, std::int64_t,
-                                         int, const PartSorted&);
-template Result<void> sort_keys_in_parts(Context&, std::uint32_t*, std::uint32_t*, std::int64_t,
-                                         int, const PartSorted&);
-template Result<void> sort_keys_in_parts(Context&, std::uint64_t*, std::uint64_t*, std::int64_t,
-                                         int, const PartSorted&);
-template Result<void> sort_keys_in_parts(Context&, WideKey*, WideKey*, std::int64_t, int,
+template Result<void> sort_keys_in_parts(Context&, const std::uint16_t*, std::uint16_t*,
+                                         std::int64_t, const PartSorted&);
+template Result<void> sort_keys_in_parts(Context&, const std::uint32_t*, std::uint32_t*,
+                                         std::int64_t, const PartSorted&);
+template Result<void> sort_keys_in_parts(Context&, const std::uint64_t*, std::uint64_t*,
+                                         std::int64_t, const PartSorted&);
+template Result<void> sort_keys_in_parts(Context&, const WideKey*, WideKey*, std::int64_t,
                                          const PartSorted&);
 
 }  // namespace outrigger::ops

@@ -40,9 +40,9 @@ void sort_keys(std::uint32_t* keys, std::int64_t n);
 void sort_keys(std::uint64_t* keys, std::int64_t n);
 void sort_keys(WideKey* keys, std::int64_t n);
 
-/// Whether a line of n keys is cut into parts that stay in a cache, are sorted in parallel, and
-/// between which an interrupt is seen.
-bool sorts_in_parts(std::int64_t n);
+/// Whether a line of n keys is cut into parts that are sorted in parallel (and between which an
+/// interrupt is seen).
+bool sorts_in_parts(int threads, std::int64_t n);
 
 /// What sort_keys_in_parts takes for n keys, at most.
 std::uint64_t parts_scratch(std::int64_t n);
@@ -52,12 +52,10 @@ std::uint64_t parts_scratch(std::int64_t n);
 using PartSorted = std::function<void(std::int64_t begin, std::int64_t end)>;
 
 /// Sorts n keys into `to`, which does not overlap them: samples, deals the keys out to parts that
-/// follow one another, sorts the parts, all in parallel; `keys` are lost. The lowest `index_bits`
-/// of a key are its place among them; 0 if it has none. Items of argsort are sorted by digits,
-/// stably, so that the index costs nothing: half the time of vqsort on AVX2, which is as fast on
-/// plain keys. Errors: cancelled, deadline_exceeded, out_of_memory.
+/// follow one another, sorts the parts, all in parallel. Errors: cancelled,
+/// deadline_exceeded, out_of_memory.
 template <typename K>
-Result<void> sort_keys_in_parts(Context& context, K* keys, K* to, std::int64_t n, int index_bits,
+Result<void> sort_keys_in_parts(Context& context, const K* keys, K* to, std::int64_t n,
                                 const PartSorted& sorted);
 
 }  // namespace outrigger::ops

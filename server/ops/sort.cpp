@@ -66,7 +66,7 @@ Result<void> sort_lines(const RunCall& call, const Sortable& sortable, bool down
   const std::int64_t lines = n == 0 ? 0 : sortable.in.size() / n;
   const auto* from = sortable.in.as<K>();
   auto* to = sortable.out.as<K>();
-  if (!sorts_in_parts(n)) {
+  if (!sorts_in_parts(call.context.threads, n)) {
     return parallel_ranges(call.context, lines, lines_at_once(n), lines * n * 16,
                            [&](int, std::int64_t begin, std::int64_t end) {
                              keys.encode(from + begin * n, to + begin * n, (end - begin) * n, down);
@@ -85,7 +85,7 @@ Result<void> sort_lines(const RunCall& call, const Sortable& sortable, bool down
         }));
     K* sorted = to + line * n;
     OUTRIGGER_CHECK(sort_keys_in_parts<K>(
-        call.context, spare, sorted, n, 0, [&](std::int64_t begin, std::int64_t end) {
+        call.context, spare, sorted, n, [&](std::int64_t begin, std::int64_t end) {
           keys.decode(sorted + begin, sorted + begin, end - begin, down);
         }));
   }
@@ -132,7 +132,7 @@ Result<void> argsort_lines(const RunCall& call, const Tensor& in, const Tensor& 
     else
       keys.narrow_items(elements, items + begin, begin, end - begin, down);
   };
-  const bool in_parts = sorts_in_parts(n);
+  const bool in_parts = sorts_in_parts(call.context.threads, n);
   const std::int64_t buffers = in_parts ? 2 : call.context.threads;
   OUTRIGGER_TRY(const BufferPtr buffer,
                 call.context.memory.allocate(static_cast<std::size_t>(buffers * n) * sizeof(Item)));
@@ -152,9 +152,8 @@ Result<void> argsort_lines(const RunCall& call, const Tensor& in, const Tensor& 
     OUTRIGGER_CHECK(parallel_ranges(
         call.context, n, chunk_elements, n,
         [&](int, std::int64_t begin, std::int64_t end) { make_items(line, begin, end, items); }));
-    constexpr int index_bits = std::is_same_v<Item, WideKey> ? 0 : 32;
     OUTRIGGER_CHECK(sort_keys_in_parts<Item>(
-        call.context, items, items + n, n, index_bits, [&](std::int64_t begin, std::int64_t end) {
+        call.context, items, items + n, n, [&](std::int64_t begin, std::int64_t end) {
           store_indices(items + n + begin, out, line * n + begin, end - begin);
         }));
   }
@@ -194,7 +193,8 @@ std::uint64_t sorted_scratch(const ScratchCall& call) {
   // It works in the target, which is operand 0.
   return sort_scratch(call, call.in[0].plain, [](const ScratchCall& sort, std::int64_t n) {
     const auto width = static_cast<std::int64_t>(size_of(sort.in[0].type->dtype));
-    return sorts_in_parts(n) ? buffer_bytes(n * width) + parts_scratch(n) : std::uint64_t{0};
+    return sorts_in_parts(sort.threads, n) ? buffer_bytes(n * width) + parts_scratch(n)
+                                           : std::uint64_t{0};
   });
 }
 
@@ -202,8 +202,8 @@ std::uint64_t argsort_scratch(const ScratchCall& call) {
   return sort_scratch(call, true, [](const ScratchCall& sort, std::int64_t n) {
     const bool narrow = narrow_items(sort.in[0].type->dtype, n);
     const auto bytes = static_cast<std::int64_t>(narrow ? sizeof(std::uint64_t) : sizeof(WideKey));
-    return sorts_in_parts(n) ? buffer_bytes(2 * n * bytes) + parts_scratch(n)
-                             : buffer_bytes(sort.threads * n * bytes);
+    return sorts_in_parts(sort.threads, n) ? buffer_bytes(2 * n * bytes) + parts_scratch(n)
+                                           : buffer_bytes(sort.threads * n * bytes);
   });
 }
 
