@@ -31,6 +31,9 @@ struct Limits {
   /// Results of one request, so that its reply fits a frame.
   std::uint32_t results_max = 4096;
   std::uint32_t uploads_max = 64;
+  /// Steps that the reply to a profiled run tells of, and names of ops for each.
+  static constexpr std::uint32_t profiled_steps_max = 256;
+  static constexpr std::uint32_t profiled_ops_max = 32;
 
   // Tensors.
   static constexpr std::uint32_t rank_max = 16;

@@ -13,11 +13,13 @@ using ops::Context;
 
 class Executor {
  public:
-  Executor(Context& context, const Plan& plan, std::span<const Tensor> arguments, Outcome& outcome)
+  Executor(Context& context, const Plan& plan, std::span<const Tensor> arguments, Outcome& outcome,
+           Profile* profile)
       : context_(context),
         plan_(plan),
         arguments_(arguments),
         outcome_(outcome),
+        profile_(profile),
         frame_(plan.types.size()) {
     outcome_.written.assign(arguments.size(), false);
   }
@@ -42,9 +44,10 @@ class Executor {
  private:
   Result<void> block(const StepBlock& block) {
     for (const Step& step : block.steps) {
-      if (step.kind == Step::Kind::pass && step.pass.space.empty()) {
+      const bool plain = profile_ == nullptr;
+      if (plain && step.kind == Step::Kind::pass && step.pass.space.empty()) {
         if (auto error = scalar_pass(step)) return failed(step, std::move(*error));
-      } else if (auto done = this->step(step); !done) {
+      } else if (auto done = plain ? this->step(step) : profiled(step); !done) {
         return failed(step, std::move(done).error());
       }
       for (const Slot slot : step.dead) frame_[slot].storage.reset();
@@ -59,6 +62,28 @@ class Executor {
       error.text = error.op + ": " + error.text;
     }
     return tl::make_unexpected(std::move(error));
+  }
+
+  Result<void> profiled(const Step& step) {
+    return profile_->measure(step, bytes_moved(step), [&] { return this->step(step); });
+  }
+
+  /// Bytes that the step reads and writes if it does no more than it has to. An update touches what
+  /// it is given twice: here and in its target.
+  std::uint64_t bytes_moved(const Step& step) const {
+    if (step.kind == Step::Kind::view || step.kind == Step::Kind::constant ||
+        step.kind == Step::Kind::loop || step.kind == Step::Kind::branch)
+      return 0;
+    const bool update = step.kind == Step::Kind::update;
+    std::uint64_t bytes = 0;
+    for (std::size_t i = update ? 1 : 0; i < step.in.size(); ++i) {
+      const Tensor& tensor = frame_[step.in[i]];
+      // A broadcast operand is read again and again, but from the cache.
+      bytes += std::min<std::uint64_t>(byte_count(tensor.type), tensor.storage->buffer->bytes());
+    }
+    if (update) return 2 * bytes;
+    for (const TensorType& type : step.types) bytes += byte_count(type);
+    return bytes;
   }
 
   Result<void> step(const Step& step) {
@@ -412,6 +437,7 @@ class Executor {
   const Plan& plan_;
   std::span<const Tensor> arguments_;
   Outcome& outcome_;
+  Profile* profile_;
   std::vector<Tensor> frame_;
 };
 
@@ -439,9 +465,10 @@ Result<Tensor> as_value(Context& context, const Tensor& tensor) {
   return view_of(tensor, tensor.type, tensor.strides, tensor.offset, false);
 }
 
-Outcome execute(Context& context, const Plan& plan, std::span<const Tensor> arguments) {
+Outcome execute(Context& context, const Plan& plan, std::span<const Tensor> arguments,
+                Profile* profile) {
   Outcome outcome;
-  if (auto done = Executor(context, plan, arguments, outcome).run(); !done) {
+  if (auto done = Executor(context, plan, arguments, outcome, profile).run(); !done) {
     outcome.error = std::move(done).error();
     outcome.results.clear();
   }

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "engine/plan.hpp"
+#include "engine/profile.hpp"
 #include "ops/context.hpp"
 
 namespace outrigger::engine {
@@ -21,7 +21,9 @@ struct Outcome {
 
 /// Runs a plan. `arguments` have the plan's types; those that it writes in place have no element in
 /// two positions. The only place where tensors change.
-Outcome execute(ops::Context& context, const Plan& plan, std::span<const Tensor> arguments);
+/// Fills in `profile`, if there is one.
+Outcome execute(ops::Context& context, const Plan& plan, std::span<const Tensor> arguments,
+                Profile* profile = nullptr);
 
 /// True if two positions of the window are one element (broadcast axes).
 bool repeats_elements(const Tensor& tensor);

@@ -44,6 +44,9 @@ class PassBuilder {
     step_.row = nodes_.back()->row;
     step_.attrs = nodes_.back()->attrs;
     step_.path = nodes_.back()->path;
+    for (const Node* node :
+         nodes_.first(std::min<std::size_t>(nodes_.size(), Limits::profiled_ops_max)))
+      step_.ops.push_back(node->row->name);
     step_.pass.space = nodes_.front()->inferred.results[0].shape;
     collect_inputs();
     for (const Node* node : nodes_) add(*node);
@@ -282,6 +285,7 @@ class Fuser {
     step.row = node.row;
     step.attrs = node.attrs;
     step.path = node.path;
+    step.ops = {node.row->name};
     step.in = node.in;
     step.out = node.out;
     step.in_place = node.in_place;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include <boost/container/small_vector.hpp>
@@ -56,6 +57,8 @@ struct Step {
   const ops::OpRow* row = nullptr;
   const Attrs* attrs = nullptr;
   Path path;
+  /// Names of the instructions that it carries out: several in a pass. Cut to profiled_ops_max.
+  std::vector<std::string_view> ops;
   Slots in;
   Slots out;
   /// Types of `out`.

@@ -6,7 +6,7 @@
 namespace outrigger::engine {
 
 Result<void> Programs::prepare(std::uint64_t id, Program program) {
-  if (const auto checked = check_program(program); !checked) {
+  if (auto checked = check_program(program); !checked) {
     // A refused program replaces nothing, and takes no other one's place.
     refusals_.emplace_front(id, checked.error());
     if (refusals_.size() > refusals_max) refusals_.pop_back();

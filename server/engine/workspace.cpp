@@ -380,7 +380,10 @@ Workspace::Reply Workspace::run(std::uint64_t id, const wire::Run& request, ops:
     for (const Tensor& argument : arguments)
       undo.emplace_back(argument.storage, argument.storage->buffer);
   }
-  Outcome outcome = execute(context, plan, std::span(arguments.data(), arguments.size()));
+  std::optional<Profile> profile;
+  if (request.profile) profile.emplace();
+  Outcome outcome = execute(context, plan, std::span(arguments.data(), arguments.size()),
+                            profile ? &*profile : nullptr);
   assert(memory_.watermark() - before <= most && "a program took more memory than was planned");
   if (outcome.error) {
     for (auto& [storage, buffer] : undo) storage->buffer = buffer;
@@ -395,7 +398,8 @@ Workspace::Reply Workspace::run(std::uint64_t id, const wire::Run& request, ops:
     store_.put(request.results[i], std::move(outcome.results[i]));
     results.push_back(describe(request.results[i]));
   }
-  return wire::encode_results(id, results);
+  if (!profile) return wire::encode_results(id, results);
+  return wire::encode_results(id, results, profile->steps(plan));
 }
 
 }  // namespace outrigger::engine

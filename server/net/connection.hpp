@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -43,6 +44,9 @@ using SessionFactory =
 /// unwritten replies, exceed their limits, and goes on when all have fallen to the half. So what a
 /// peer can make us hold is bounded by those limits and one frame. While paused, the input's
 /// hang-up is still seen; end of file without hang-up (a half-closed socket) only after that.
+///
+/// A peer that sends its next request at once when it has its reply is waited for awake, for some
+/// ten microseconds: falling asleep and being woken costs more than a small request does.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   /// Owns both descriptors, which must be two (dup a socket), and makes them non-blocking.
@@ -57,11 +61,15 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Connection(boost::asio::io_context& io, Workspace& workspace, int in_fd,
              std::function<void(End)> on_end);
 
-  enum class Read : std::uint8_t { more, drained, end_of_file };
+  enum class Read : std::uint8_t { nothing, more, drained, end_of_file };
+  using Clock = std::chrono::steady_clock;
 
   void wait_readable();
   void watch_hang_up();
   void on_readable();
+  Read read_burst();
+  Read linger();
+  bool next_is_near() const;
   Read read_once();
   void split(std::span<const std::uint8_t> bytes);
   void handle(std::shared_ptr<wire::Frame> frame);
@@ -85,6 +93,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// Bytes that were read before a pause and are not split yet.
   std::vector<std::uint8_t> leftover_;
   std::uint32_t unflushed_requests_ = 0;
+  Clock::time_point drained_at_;  ///< when we last stopped to look for input
   bool reading_ = false;  ///< a wait for the input is under way
   bool paused_ = false;
   bool hung_up_ = false;

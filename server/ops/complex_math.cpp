@@ -67,7 +67,12 @@ Complex sigmoid(Complex x) {
   return power / (1.0 + power);
 }
 Complex rsqrt(Complex x) { return 1.0 / std::sqrt(x); }
-Complex cbrt(Complex x) { return std::polar(std::cbrt(std::abs(x)), std::arg(x) / 3); }
+Complex cbrt(Complex x) {
+  const double angle = std::arg(x) / 3;
+  const double radius = std::cbrt(std::abs(x));
+  // An infinite radius times the sine of 0 would be NaN.
+  return {radius * std::cos(angle), angle == 0 ? angle : radius * std::sin(angle)};
+}
 
 // The standard's functions are templates, whose addresses are not to be taken.
 Complex exp(Complex x) { return std::exp(x); }

@@ -36,6 +36,12 @@ void negate(T* vector, std::int64_t n, std::int64_t stride) {
   for (std::int64_t i = 0; i < n; ++i) vector[i * stride] = -vector[i * stride];
 }
 
+/// -0.0, which the library leaves where it has turned a sign, becomes 0.0.
+template <typename T>
+void plain_zeros(T* x, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) x[i] += T{0};
+}
+
 /// The identity in each matrix of a batch.
 template <typename T>
 void write_identity(T* to, std::int64_t batch, std::int64_t n) {
@@ -196,6 +202,10 @@ struct QrPlan {
     }
     // A column that is zero below the diagonal already is left as it is by Nx, and so is its sign;
     // LAPACK turns it, by a reflection of one element.
+    // Of the last column, what is left below the diagonal may be a rounding error, whose reflection
+    // would turn the columns of a complete q around.
+    constexpr T epsilon = std::numeric_limits<T>::epsilon();
+    if (n == k && tau[k - 1] < 8 * epsilon * epsilon) tau[k - 1] = T{0};
     for (std::int64_t i = 0; i < k; ++i) work[i] = flips(factors, tau, i) ? T{-1} : T{1};
     for (std::int64_t i = 0; i < k; ++i) {
       if (work[i] < T{0}) {
@@ -205,6 +215,8 @@ struct QrPlan {
     }
     lib.orgqr(&rows, &wide, &kept, factors, &rows, tau, work, &size, &info);
     transpose(q, width, factors, m, width, m);
+    plain_zeros(q, m * width);
+    plain_zeros(r, width * n);
   }
 
   bool flips(const T* factors, const T* tau, std::int64_t i) const {
@@ -423,6 +435,13 @@ struct SvdPlan {
     for (std::int64_t j = k; j < u_columns; ++j) {
       if (turns(u + j, m, u_columns)) negate(u + j, m, u_columns);
     }
+    // What is no more than the error that the method may make is none of the matrix's rank.
+    const T least = static_cast<T>(std::max(m, n)) * std::numeric_limits<T>::epsilon() * s[0];
+    for (int i = 0; i < k; ++i) {
+      if (s[i] < least) s[i] = T{0};
+    }
+    plain_zeros(u, std::int64_t{m} * u_columns);
+    plain_zeros(vt, std::int64_t{v_rows} * n);
     return true;
   }
 };
@@ -495,6 +514,7 @@ void register_decompose(std::vector<OpRow>& rows) {
       .attrs = {eps_attr},
       .results = 3,
       .cost = Cost::quadratic,
+      .wide_order = widened_order_max,
       .infer = infer_lu,
       .run = run_lu,
       .scratch = lu_scratch,
@@ -513,6 +533,7 @@ void register_decompose(std::vector<OpRow>& rows) {
                 eps_attr},
       .results = 2,
       .cost = Cost::quadratic,
+      .wide_order = widened_order_max,
       .infer = infer_qr,
       .run = run_qr,
       .scratch = qr_scratch,
@@ -529,6 +550,7 @@ void register_decompose(std::vector<OpRow>& rows) {
       .attrs = {max_iter_attr, eps_attr},
       .results = 2,
       .cost = Cost::quadratic,
+      .wide_order = widened_order_max,
       .infer = infer_eigh,
       .run = run_eigh,
       .scratch = eigh_scratch,
@@ -549,10 +571,12 @@ void register_decompose(std::vector<OpRow>& rows) {
       .infer = infer_svd,
       .run = run_svd,
       .scratch = svd_scratch,
-      .doc = "u, s, vt with a = u · diag(s) · vt for the matrices {…, m, n}; s {…, k} falls. Each "
-             "row of vt, and each further column of u, has its element of the largest magnitude "
-             "positive. Integers become f32; NaN or infinity gives NaN. Divide and conquer, "
-             "LAPACK's gesdd."});
+      .doc =
+          "u, s, vt with a = u · diag(s) · vt for the matrices {…, m, n}; s {…, k} falls, and is 0 "
+          "where it is less than the rounding error of max(m, n) · ε · s₀. Each "
+          "row of vt, and each further column of u, has its element of the largest magnitude "
+          "positive. Integers become f32; NaN or infinity gives NaN. Divide and conquer, "
+          "LAPACK's gesdd."});
 }
 
 }  // namespace outrigger::ops

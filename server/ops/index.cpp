@@ -1,6 +1,6 @@
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <atomic>
 
 #include "ops/catalogue.hpp"
 #include "ops/indices.hpp"
@@ -87,44 +87,103 @@ Result<Inferred> infer_gather(const InferCall& call) {
   return inferred;
 }
 
-template <typename T, typename Index>
-Result<void> gather_typed(const RunCall& call, const Tensor& indices,
+/// Rows of indices into a tensor's blocks.
+struct Places {
+  Tensor indices;
+  Blocks blocks;
+  std::int64_t rows;
+  std::int64_t depth;
+
+  /// Each row is an index of its own, to a single element.
+  bool single() const { return depth == 1 && element_count(blocks.inner) == 1; }
+};
+
+Places places_in(const Tensor& tensor, Tensor indices, std::span<const std::int64_t> axes) {
+  Places places{std::move(indices), blocks_of(tensor, axes), 0,
+                static_cast<std::int64_t>(axes.size())};
+  const Dims& shape = places.indices.shape();
+  places.rows = element_count(std::span(shape).first(shape.size() - 1));
+  return places;
+}
+
+/// Errors: bad_index.
+Result<void> check_places(const RunCall& call, const Places& places,
                           std::span<const std::int64_t> axes) {
-  const Tensor& from = call.in[0];
-  const Blocks blocks = blocks_of(from, axes);
-  const auto* index = indices.as<Index>();
-  const auto depth = static_cast<std::int64_t>(axes.size());
-  const std::int64_t block = element_count(blocks.inner);
-  const std::int64_t rows =
-      element_count(std::span(indices.shape()).first(indices.shape().size() - 1));
-  OUTRIGGER_CHECK(check_indices(call, index, rows, blocks.sizes, axes));
-  if (block == 0) return {};
+  return with_index_type(places.indices.dtype(), [&](auto tag) {
+    using Index = typename decltype(tag)::type;
+    return check_indices(call, places.indices.as<Index>(), places.rows, places.blocks.sizes, axes);
+  });
+}
+
+/// Calls f(row, element offset of its block) for rows [begin, end).
+template <typename F>
+void for_each_place(const Places& places, std::int64_t begin, std::int64_t end, F&& f) {
+  with_index_type(places.indices.dtype(), [&](auto tag) {
+    using Index = typename decltype(tag)::type;
+    const Index* index = places.indices.as<Index>() + begin * places.depth;
+    for (std::int64_t row = begin; row < end; ++row, index += places.depth)
+      f(row, block_offset(index, places.blocks));
+  });
+}
+
+/// Elements that one thread takes at a time.
+constexpr std::int64_t chunk_elements = std::int64_t{1} << 14;
+
+/// Single elements, of a tensor that has some. False if an index is outside: what was gathered
+/// then counts for nothing.
+template <typename T>
+Result<bool> gather_elements(const RunCall& call, const Places& places) {
+  const std::int64_t stride = places.blocks.strides[0];
+  const auto size = static_cast<std::uint64_t>(places.blocks.sizes[0]);
+  const T* base = call.in[0].as<T>();
   T* out = call.out[0].as<T>();
-  const T* base = from.as<T>();
-  return parallel_ranges(call.context, rows, std::max<std::int64_t>(1, 65536 / block), rows * block,
-                         [&](int, std::int64_t begin, std::int64_t end) {
-                           if (depth == 1 && block == 1) {
-                             const std::int64_t stride = blocks.strides[0];
-                             for (std::int64_t row = begin; row < end; ++row)
-                               out[row] = base[index[row] * stride];
-                             return;
-                           }
-                           for (std::int64_t row = begin; row < end; ++row) {
-                             gather_tile(out + row * block,
-                                         base + block_offset(index + row * depth, blocks),
-                                         blocks.inner, blocks.inner_strides, 0, block);
-                           }
-                         });
+  std::atomic<bool> inside{true};
+  OUTRIGGER_CHECK(with_index_type(places.indices.dtype(), [&](auto tag) {
+    const auto* index = places.indices.as<typename decltype(tag)::type>();
+    return parallel_ranges(call.context, places.rows, chunk_elements, places.rows,
+                           [&](int, std::int64_t begin, std::int64_t end) {
+                             bool all = true;
+                             for (std::int64_t row = begin; row < end; ++row) {
+                               const std::int64_t i = index[row];
+                               const bool in_bounds = static_cast<std::uint64_t>(i) < size;
+                               all &= in_bounds;
+                               out[row] = base[(in_bounds ? i : 0) * stride];
+                             }
+                             if (!all) inside.store(false, std::memory_order_relaxed);
+                           });
+  }));
+  return inside.load();
+}
+
+template <typename T>
+Result<void> gather_blocks(const RunCall& call, const Places& places) {
+  const Blocks& blocks = places.blocks;
+  const std::int64_t block = element_count(blocks.inner);
+  const T* base = call.in[0].as<T>();
+  T* out = call.out[0].as<T>();
+  return parallel_ranges(
+      call.context, places.rows, std::max<std::int64_t>(1, chunk_elements / block),
+      places.rows * block, [&](int, std::int64_t begin, std::int64_t end) {
+        for_each_place(places, begin, end, [&](std::int64_t row, std::int64_t offset) {
+          gather_tile(out + row * block, base + offset, blocks.inner, blocks.inner_strides, 0,
+                      block);
+        });
+      });
 }
 
 Result<void> run_gather(const RunCall& call) {
   OUTRIGGER_TRY(const Dims axes, indexed_axes(call.in[0].type, call.in[1].type, call.attrs));
-  OUTRIGGER_TRY(const Tensor indices, to_contiguous(call.context, call.in[1]));
-  return with_width(size_of(call.in[0].dtype()), [&](auto tag) {
-    return with_index_type(indices.dtype(), [&](auto index_tag) {
-      return gather_typed<typename decltype(tag)::type, typename decltype(index_tag)::type>(
-          call, indices, axes);
-    });
+  OUTRIGGER_TRY(Tensor indices, to_contiguous(call.context, call.in[1]));
+  const Places places = places_in(call.in[0], std::move(indices), axes);
+  return with_width(size_of(call.in[0].dtype()), [&](auto tag) -> Result<void> {
+    using T = typename decltype(tag)::type;
+    if (places.single() && places.blocks.sizes[0] > 0) {
+      OUTRIGGER_TRY(const bool inside, gather_elements<T>(call, places));
+      return inside ? Result<void>{} : check_places(call, places, axes);
+    }
+    OUTRIGGER_CHECK(check_places(call, places, axes));
+    if (element_count(places.blocks.inner) == 0) return {};
+    return gather_blocks<T>(call, places);
   });
 }
 
@@ -181,55 +240,41 @@ struct AccumulateInteger {
 
 /// Updates go one after the other, in the order of the indices: of equal indices the last one wins,
 /// and sums of floats do not depend on the number of threads.
-template <typename F, typename T, typename Index>
-Result<void> update_typed(const RunCall& call, const Tensor& indices, const Tensor& updates,
-                          std::span<const std::int64_t> axes) {
-  const Tensor& into = call.out[0];
-  Blocks blocks = blocks_of(into, axes);
-  blocks.inner.assign(
-      updates.shape().begin() + static_cast<std::ptrdiff_t>(indices.shape().size() - 1),
-      updates.shape().end());
-  const auto* index = indices.as<Index>();
-  const auto depth = static_cast<std::int64_t>(axes.size());
-  const std::int64_t block = element_count(blocks.inner);
-  const std::int64_t rows =
-      element_count(std::span(indices.shape()).first(indices.shape().size() - 1));
-  OUTRIGGER_CHECK(check_indices(call, index, rows, blocks.sizes, axes));
-  T* base = into.as<T>();
-  const T* update = updates.as<T>();
-  if (depth == 1 && block == 1) {
-    const std::int64_t stride = blocks.strides[0];
-    for (std::int64_t row = 0; row < rows; ++row) {
-      T& element = base[index[row] * stride];
-      element = F::apply(element, update[row]);
-    }
-    return {};
+template <typename F, typename T>
+void update_rows(const Places& places, T* base, const T* updates) {
+  if (places.single()) {
+    const std::int64_t stride = places.blocks.strides[0];
+    return with_index_type(places.indices.dtype(), [&](auto tag) {
+      const auto* index = places.indices.as<typename decltype(tag)::type>();
+      for (std::int64_t row = 0; row < places.rows; ++row) {
+        T& element = base[index[row] * stride];
+        element = F::apply(element, updates[row]);
+      }
+    });
   }
-  for (std::int64_t row = 0; row < rows; ++row) {
-    T* at = base + block_offset(index + row * depth, blocks);
-    const T* from = update + row * block;
+  const Blocks& blocks = places.blocks;
+  const std::int64_t block = element_count(blocks.inner);
+  for_each_place(places, 0, places.rows, [&](std::int64_t row, std::int64_t at) {
     for_each_run(
         blocks.inner, blocks.inner_strides, 0, block,
         [&](std::int64_t position, std::int64_t offset, std::int64_t stride, std::int64_t length) {
-          for (std::int64_t i = 0; i < length; ++i) {
-            T& element = at[offset + i * stride];
-            element = F::apply(element, from[position + i]);
-          }
+          T* to = base + at + offset;
+          const T* from = updates + row * block + position;
+          for (std::int64_t i = 0; i < length; ++i)
+            to[i * stride] = F::apply(to[i * stride], from[i]);
         });
-  }
-  return {};
+  });
 }
 
-struct UpdateOperands {
-  Dims axes;
-  Tensor indices;
+struct Update {
+  Places places;
   Tensor updates;
 };
 
-/// Operands in C order, and copied if they are the memory that is about to change.
-Result<UpdateOperands> prepare_update(const RunCall& call) {
-  UpdateOperands operands;
-  OUTRIGGER_TRY(operands.axes, indexed_axes(call.in[0].type, call.in[1].type, call.attrs));
+/// Operands in C order, and copied if they are the memory that is about to change. Errors:
+/// bad_index, out_of_memory.
+Result<Update> prepare_update(const RunCall& call) {
+  OUTRIGGER_TRY(const Dims axes, indexed_axes(call.in[0].type, call.in[1].type, call.attrs));
   const auto prepare = [&](const Tensor& from) -> Result<Tensor> {
     if (from.storage->buffer != call.out[0].storage->buffer)
       return to_contiguous(call.context, from);
@@ -237,15 +282,21 @@ Result<UpdateOperands> prepare_update(const RunCall& call) {
     OUTRIGGER_CHECK(copy_tensor(call.context, from, copy));
     return copy;
   };
-  OUTRIGGER_TRY(operands.indices, prepare(call.in[1]));
-  OUTRIGGER_TRY(operands.updates, prepare(call.in[2]));
-  return operands;
+  OUTRIGGER_TRY(Tensor indices, prepare(call.in[1]));
+  OUTRIGGER_TRY(Tensor updates, prepare(call.in[2]));
+  Places places = places_in(call.out[0], std::move(indices), axes);
+  OUTRIGGER_CHECK(check_places(call, places, axes));
+  // An update may be smaller than the block that it goes to.
+  const std::size_t rows_rank = places.indices.shape().size() - 1;
+  places.blocks.inner.assign(updates.shape().begin() + static_cast<std::ptrdiff_t>(rows_rank),
+                             updates.shape().end());
+  return Update{std::move(places), std::move(updates)};
 }
 
 /// Calls f(type_tag<T>{}, how) with the dtype's type in memory and the way that its elements are
 /// added up, each sum rounded or wrapped at once.
 template <typename F>
-Result<void> with_accumulation(DType dtype, F&& f) {
+void with_accumulation(DType dtype, F&& f) {
   constexpr type_tag<std::uint8_t> byte;
   constexpr type_tag<std::int8_t> signed_byte;
   constexpr type_tag<std::uint16_t> half;
@@ -275,24 +326,21 @@ Result<void> with_accumulation(DType dtype, F&& f) {
 }
 
 Result<void> run_indexed_put(const RunCall& call) {
-  OUTRIGGER_TRY(const UpdateOperands operands, prepare_update(call));
-  return with_width(size_of(call.out[0].dtype()), [&](auto tag) {
-    return with_index_type(operands.indices.dtype(), [&](auto index_tag) {
-      return update_typed<Put, typename decltype(tag)::type, typename decltype(index_tag)::type>(
-          call, operands.indices, operands.updates, operands.axes);
-    });
+  OUTRIGGER_TRY(const Update update, prepare_update(call));
+  with_width(size_of(call.out[0].dtype()), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    update_rows<Put>(update.places, call.out[0].as<T>(), update.updates.as<T>());
   });
+  return {};
 }
 
 Result<void> run_indexed_add(const RunCall& call) {
-  OUTRIGGER_TRY(const UpdateOperands operands, prepare_update(call));
-  return with_accumulation(call.out[0].dtype(), [&](auto tag, auto how) {
-    return with_index_type(operands.indices.dtype(), [&](auto index_tag) {
-      return update_typed<decltype(how), typename decltype(tag)::type,
-                          typename decltype(index_tag)::type>(call, operands.indices,
-                                                              operands.updates, operands.axes);
-    });
+  OUTRIGGER_TRY(const Update update, prepare_update(call));
+  with_accumulation(call.out[0].dtype(), [&](auto tag, auto how) {
+    using T = typename decltype(tag)::type;
+    update_rows<decltype(how)>(update.places, call.out[0].as<T>(), update.updates.as<T>());
   });
+  return {};
 }
 
 OpRow indexed(std::string_view name, Result<void> (*run)(const RunCall&), std::string_view doc) {

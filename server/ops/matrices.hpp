@@ -24,6 +24,9 @@ struct MatrixShape {
   std::int64_t columns = 0;
 };
 
+/// The rows' OpRow::wide_order.
+inline constexpr std::int64_t widened_order_max = 32;
+
 /// LAPACK counts with 32 bits, the squares of orders too.
 inline constexpr std::int64_t matrix_order_max = 20'000;
 

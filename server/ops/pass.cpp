@@ -14,7 +14,7 @@ namespace outrigger::ops {
 namespace {
 
 /// Tiles that one thread takes at a time: 64 Ki elements.
-constexpr std::int64_t tiles_per_chunk = 64;
+constexpr std::int64_t tiles_per_chunk = 16;
 
 /// Passes of this many micro-ops go in quarters of a tile (of bytes, in whole ones): the hardware's
 /// prefetcher runs about that far ahead while one is computed, so that arithmetic and memory

@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <limits>
 
 #include "ops/catalogue.hpp"
 #include "ops/complex_math.hpp"
+#include "ops/kernels.hpp"
 #include "ops/op.hpp"
 #include "ops/reducers.hpp"
 #include "ops/reduction.hpp"
@@ -32,16 +34,72 @@ struct Any {
 constexpr std::int64_t block_elements = std::int64_t{1} << 16;
 /// Columns that are reduced side by side.
 constexpr std::int64_t column_tile = 1024;
+constexpr std::int64_t accumulator_bytes_max = 16;
 
-/// Reduces columns [first, first + width) of `rows` rows, `stride` apart.
-template <typename R, typename T>
-void reduce_columns(const T* x, std::int64_t rows, std::int64_t stride, std::int64_t width,
-                    typename R::Accumulator* out) {
-  std::fill_n(out, width, R::identity);
-  for (std::int64_t row = 0; row < rows; ++row, x += stride) {
-    for (std::int64_t k = 0; k < width; ++k) out[k] = R::combine(out[k], R::lift(x[k]));
+/// The loops of one reduction over one type. What goes round them knows sizes only, and is compiled
+/// once.
+struct ReductionLoops {
+  std::int64_t element_bytes;
+  std::int64_t accumulator_bytes;
+  std::int64_t result_bytes;
+  /// n neighbours to one accumulator.
+  void (*run)(const std::byte* in, std::int64_t n, std::byte* accumulator);
+  /// `width` columns of `rows` rows, `stride` elements apart, to as many accumulators.
+  void (*columns)(const std::byte* in, std::int64_t rows, std::int64_t stride, std::int64_t width,
+                  std::byte* accumulators);
+  void (*combine)(std::byte* into, const std::byte* with, std::int64_t n);
+  void (*store)(const std::byte* accumulators, std::int64_t n, std::byte* out);
+};
+
+/// A result as it is stored. The sign of a NaN that arithmetic makes is the processor's own.
+template <typename Out, typename A>
+Out finished(A x) {
+  if constexpr (is_complex_v<A>) {
+    using Part = typename Out::value_type;
+    return {finished<Part>(x.real()), finished<Part>(x.imag())};
+  } else {
+    if constexpr (std::is_floating_point_v<A>) {
+      if (x != x) return std::numeric_limits<Out>::quiet_NaN();
+    }
+    return static_cast<Out>(x);
   }
 }
+
+template <typename R, typename T, typename Out>
+struct Loops {
+  using A = typename R::Accumulator;
+
+  static void run(const std::byte* in, std::int64_t n, std::byte* accumulator) {
+    *reinterpret_cast<A*>(accumulator) = reduce_run<R>(reinterpret_cast<const T*>(in), n);
+  }
+
+  static void columns(const std::byte* in, std::int64_t rows, std::int64_t stride,
+                      std::int64_t width, std::byte* accumulators) {
+    const auto* x = reinterpret_cast<const T*>(in);
+    auto* a = reinterpret_cast<A*>(accumulators);
+    std::fill_n(a, width, R::identity);
+    for (std::int64_t row = 0; row < rows; ++row, x += stride) {
+      OUTRIGGER_INDEPENDENT
+      for (std::int64_t k = 0; k < width; ++k) a[k] = R::combine(a[k], R::lift(x[k]));
+    }
+  }
+
+  static void combine(std::byte* into, const std::byte* with, std::int64_t n) {
+    auto* a = reinterpret_cast<A*>(into);
+    const auto* b = reinterpret_cast<const A*>(with);
+    for (std::int64_t i = 0; i < n; ++i) a[i] = R::combine(a[i], b[i]);
+  }
+
+  static void store(const std::byte* accumulators, std::int64_t n, std::byte* out) {
+    const auto* a = reinterpret_cast<const A*>(accumulators);
+    auto* r = reinterpret_cast<Out*>(out);
+    for (std::int64_t i = 0; i < n; ++i) r[i] = finished<Out>(a[i]);
+  }
+
+  static ReductionLoops loops() {
+    return {sizeof(T), sizeof(A), sizeof(Out), run, columns, combine, store};
+  }
+};
 
 std::int64_t column_width(std::int64_t inner) { return std::min(inner, column_tile); }
 std::int64_t block_rows(std::int64_t width) {
@@ -53,81 +111,71 @@ std::int64_t block_count(std::int64_t reduced, std::int64_t width) {
 
 /// Reduces the middle axis of a [outer][reduced][inner] array. Work is cut into blocks of about
 /// block_elements; partial results of a column are combined in order.
-template <typename R, typename T, typename Out>
-Result<void> reduce_middle(const RunCall& call, const Folded& x, Out* out) {
-  using A = typename R::Accumulator;
+Result<void> reduce_middle(const RunCall& call, const Folded& x, const ReductionLoops& loops) {
   const std::int64_t outputs = x.outer * x.inner;
   if (outputs == 0) return {};
-  const T* base = x.tensor.as<T>();
-  const bool runs = x.inner == 1;
   const std::int64_t width = column_width(x.inner);
   const std::int64_t column_tiles = (x.inner + width - 1) / width;
   const std::int64_t rows_per_block = block_rows(width);
   const std::int64_t blocks = block_count(x.reduced, width);
   OUTRIGGER_TRY(const BufferPtr partials,
-                call.context.memory.allocate(
-                    static_cast<std::size_t>(blocks > 1 ? outputs * blocks : 0) * sizeof(A)));
-  auto* partial = reinterpret_cast<A*>(partials->data());
-
-  // One task is one block of one column tile of one outer index; short runs go together.
+                call.context.memory.allocate(static_cast<std::size_t>(
+                    blocks > 1 ? outputs * blocks * loops.accumulator_bytes : 0)));
+  // A task is one block of one column tile of one outer index.
+  const auto reduce_task = [&](std::int64_t task) {
+    const std::int64_t block = task % blocks;
+    const std::int64_t outer = task / blocks / column_tiles;
+    const std::int64_t column = task / blocks % column_tiles * width;
+    const std::int64_t first_row = block * rows_per_block;
+    const std::int64_t rows = std::min(rows_per_block, x.reduced - first_row);
+    const std::int64_t w = std::min(width, x.inner - column);
+    const std::byte* from = x.tensor.data() + ((outer * x.reduced + first_row) * x.inner + column) *
+                                                  loops.element_bytes;
+    const std::int64_t at = outer * x.inner + column;
+    alignas(64) std::array<std::byte, column_tile * accumulator_bytes_max> columns;
+    std::byte* into = blocks > 1
+                          ? partials->data() + (block * outputs + at) * loops.accumulator_bytes
+                          : columns.data();
+    if (x.inner == 1)
+      loops.run(from, rows, into);
+    else
+      loops.columns(from, rows, x.inner, w, into);
+    if (blocks == 1) loops.store(into, w, call.out[0].data() + at * loops.result_bytes);
+  };
   const std::int64_t tasks = x.outer * column_tiles * blocks;
+  // Short runs go together.
   const std::int64_t grain = std::max<std::int64_t>(
       1, block_elements / std::max<std::int64_t>(1, std::min(x.reduced, rows_per_block) * width));
   OUTRIGGER_CHECK(parallel_ranges(call.context, tasks, grain, x.outer * x.reduced * x.inner,
                                   [&](int, std::int64_t begin, std::int64_t end) {
-                                    std::array<A, column_tile> columns;
-                                    for (std::int64_t task = begin; task < end; ++task) {
-                                      const std::int64_t block = task % blocks;
-                                      const std::int64_t tile = task / blocks % column_tiles;
-                                      const std::int64_t outer = task / blocks / column_tiles;
-                                      const std::int64_t first_row = block * rows_per_block;
-                                      const std::int64_t rows =
-                                          std::min(rows_per_block, x.reduced - first_row);
-                                      const std::int64_t column = tile * width;
-                                      const std::int64_t w = std::min(width, x.inner - column);
-                                      const T* from =
-                                          base + (outer * x.reduced + first_row) * x.inner + column;
-                                      if (runs)
-                                        columns[0] = reduce_run<R>(from, rows);
-                                      else
-                                        reduce_columns<R>(from, rows, x.inner, w, columns.data());
-                                      const std::int64_t at = outer * x.inner + column;
-                                      for (std::int64_t k = 0; k < w; ++k) {
-                                        if (blocks > 1)
-                                          partial[block * outputs + at + k] = columns[k];
-                                        else
-                                          out[at + k] = static_cast<Out>(columns[k]);
-                                      }
-                                    }
+                                    for (std::int64_t task = begin; task < end; ++task)
+                                      reduce_task(task);
                                   }));
   if (blocks == 1) return {};
-  for (std::int64_t i = 0; i < outputs; ++i) {
-    A result = partial[i];
-    for (std::int64_t block = 1; block < blocks; ++block) {
-      result = R::combine(result, partial[block * outputs + i]);
-    }
-    out[i] = static_cast<Out>(result);
-  }
+  for (std::int64_t block = 1; block < blocks; ++block)
+    loops.combine(partials->data(), partials->data() + block * outputs * loops.accumulator_bytes,
+                  outputs);
+  loops.store(partials->data(), outputs, call.out[0].data());
   return {};
 }
 
 template <template <typename> typename R, typename OutOf>
 Result<void> run_reduction(const RunCall& call, OutOf) {
   OUTRIGGER_TRY(const Folded folded, fold(call.context, call.in[0], call.attrs));
-  const auto run = [&](auto tag) {
+  const DType dtype = call.in[0].dtype();
+  const auto loops_of = [&](auto tag) {
     using T = typename decltype(tag)::type;
     using Out = typename OutOf::template type<T>;
     if constexpr (OutOf::wide && std::is_same_v<Out, float>) {
       // Sums of small floats: they are rounded only once they are narrowed.
-      if (call.out[0].dtype() == DType::f64)
-        return reduce_middle<R<T>, T, double>(call, folded, call.out[0].as<double>());
+      if (call.out[0].dtype() == DType::f64) return Loops<R<T>, T, double>::loops();
     }
-    return reduce_middle<R<T>, T, Out>(call, folded, call.out[0].as<Out>());
+    return Loops<R<T>, T, Out>::loops();
   };
   if constexpr (OutOf::complex) {
-    if (is_complex(call.in[0].dtype())) return with_complex_type(call.in[0].dtype(), run);
+    if (is_complex(dtype)) return reduce_middle(call, folded, with_complex_type(dtype, loops_of));
   }
-  return with_type(call.in[0].dtype(), run);
+  return reduce_middle(call, folded, with_type(dtype, loops_of));
 }
 
 /// Partial results, if there is more than one block, and the operand in C order.

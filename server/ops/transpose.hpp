@@ -19,14 +19,11 @@ void transpose(To* to, std::int64_t to_stride, const From* from, std::int64_t fr
       To* t = to + j * to_stride + i;
       if constexpr (std::is_same_v<To, From> && (sizeof(To) == 4 || sizeof(To) == 8)) {
         using V __attribute__((vector_size(4 * sizeof(To)))) = To;
-        using I __attribute__((vector_size(4 * sizeof(To)))) =
-            std::conditional_t<sizeof(To) == 4, std::int32_t, std::int64_t>;
         V a, b, c, d;
         std::memcpy(&a, f, sizeof(V));
         std::memcpy(&b, f + from_stride, sizeof(V));
         std::memcpy(&c, f + 2 * from_stride, sizeof(V));
         std::memcpy(&d, f + 3 * from_stride, sizeof(V));
-#if defined(__clang__)
         const V ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
         const V ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
         const V cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
@@ -35,16 +32,6 @@ void transpose(To* to, std::int64_t to_stride, const From* from, std::int64_t fr
                           __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7),
                           __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5),
                           __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7)};
-#else
-        const V ab_low = __builtin_shuffle(a, b, I{0, 4, 1, 5});
-        const V ab_high = __builtin_shuffle(a, b, I{2, 6, 3, 7});
-        const V cd_low = __builtin_shuffle(c, d, I{0, 4, 1, 5});
-        const V cd_high = __builtin_shuffle(c, d, I{2, 6, 3, 7});
-        const V out[4] = {__builtin_shuffle(ab_low, cd_low, I{0, 1, 4, 5}),
-                          __builtin_shuffle(ab_low, cd_low, I{2, 3, 6, 7}),
-                          __builtin_shuffle(ab_high, cd_high, I{0, 1, 4, 5}),
-                          __builtin_shuffle(ab_high, cd_high, I{2, 3, 6, 7})};
-#endif
         for (int l = 0; l < 4; ++l) std::memcpy(t + l * to_stride, &out[l], sizeof(V));
       } else {
         for (int l = 0; l < 4; ++l) {

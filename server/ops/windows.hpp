@@ -9,7 +9,7 @@
 namespace outrigger::ops {
 
 /// Sums of sizes that a client names: they are checked before they are narrowed.
-__extension__ typedef __int128 Wide;
+__extension__ using Wide = __int128;
 
 /// How windows lie over a tensor, one entry for each axis: element w of window o is at position
 /// o × stride + w × dilation − low of the operand, and in the padding if that is outside of it.

@@ -111,6 +111,21 @@ void write_limits(Writer& writer, const Limits& limits) {
   writer.entry("depth_max", limits.depth_max);
 }
 
+void write_profile(Writer& writer, std::span<const StepProfile> steps) {
+  writer.text("profile");
+  writer.array(steps.size());
+  for (const StepProfile& step : steps) {
+    writer.map(5);
+    writer.integers("index", step.index);
+    writer.text("ops");
+    writer.array(step.ops.size());
+    for (const std::string_view op : step.ops) writer.text(op);
+    writer.entry("calls", step.calls);
+    writer.entry("ns", step.ns);
+    writer.entry("bytes", step.bytes);
+  }
+}
+
 }  // namespace
 
 Frame encode_ok(std::uint64_t id) {
@@ -167,11 +182,12 @@ Frame encode_tensor_info(std::uint64_t id, const TensorInfoReply& reply) {
   return writer.finish();
 }
 
-Frame encode_results(std::uint64_t id, std::span<const ResultType> results) {
+Frame encode_results(std::uint64_t id, std::span<const ResultType> results,
+                     const std::optional<std::vector<StepProfile>>& profile) {
   std::size_t bytes = 48;
   for (const ResultType& result : results) bytes += 48 + 9 * result.shape.size();
   Writer writer(bytes);
-  writer.begin(id, "ok", 1);
+  writer.begin(id, "ok", profile ? 2 : 1);
   writer.text("results");
   writer.array(results.size());
   for (const ResultType& result : results) {
@@ -180,6 +196,7 @@ Frame encode_results(std::uint64_t id, std::span<const ResultType> results) {
     writer.entry("dtype", result.dtype);
     writer.integers("shape", result.shape);
   }
+  if (profile) write_profile(writer, *profile);
   return writer.finish();
 }
 

@@ -56,11 +56,21 @@ struct TensorInfoReply {
   bool shared = false;
 };
 
+/// What one step of a run took; see PROTOCOL.md, `run`.
+struct StepProfile {
+  std::span<const std::uint32_t> index;
+  std::span<const std::string_view> ops;
+  std::uint64_t calls = 0;
+  std::uint64_t ns = 0;
+  std::uint64_t bytes = 0;
+};
+
 Frame encode_ok(std::uint64_t id);
 Frame encode_hello(std::uint64_t id, const HelloReply& reply);
 Frame encode_info(std::uint64_t id, const InfoReply& reply);
 Frame encode_tensor_info(std::uint64_t id, const TensorInfoReply& reply);
-Frame encode_results(std::uint64_t id, std::span<const ResultType> results);
+Frame encode_results(std::uint64_t id, std::span<const ResultType> results,
+                     const std::optional<std::vector<StepProfile>>& profile = std::nullopt);
 Frame encode_released(std::uint64_t id, std::uint64_t count);
 Frame encode_found(std::uint64_t id, bool found);
 /// `status` follows from the code: cancelled, deadline_exceeded, or error.

@@ -55,6 +55,7 @@ struct Run {
   std::vector<std::uint64_t> results;
   bool atomic = false;
   std::optional<std::uint64_t> deadline_ms;
+  bool profile = false;
 };
 struct Prepare {
   std::uint64_t program_id = 0;

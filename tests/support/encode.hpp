@@ -31,6 +31,7 @@ Payload encode_save(std::uint64_t id, std::uint64_t handle, const std::string& p
 struct RunOptions {
   bool atomic = false;
   std::optional<std::uint64_t> deadline_ms = {};
+  bool profile = false;
 };
 Payload encode_run(std::uint64_t id, const Program& program, std::span<const std::uint64_t> args,
                    std::span<const std::uint64_t> results, const RunOptions& options = {});

@@ -105,6 +105,16 @@ Frame results_reply() {
   return encode_results(12, results);
 }
 
+Frame profile_reply() {
+  const ResultType result{18, "f32", {}};
+  constexpr std::array<std::uint32_t, 3> inner{2, 1, 0};
+  constexpr std::array<std::uint32_t, 1> outer{3};
+  constexpr std::array<std::string_view, 2> pass{"multiply", "add"};
+  constexpr std::array<std::string_view, 1> sum{"sum"};
+  const std::vector<StepProfile> steps{{inner, pass, 3, 1500, 96}, {outer, sum, 1, 400, 36}};
+  return encode_results(24, std::span(&result, 1), steps);
+}
+
 /// The reply that each golden reply shows, encoded by us.
 const std::map<std::string, std::function<Frame()>> replies = {
     {"reply_ok", [] { return encode_ok(2); }},
@@ -116,6 +126,7 @@ const std::map<std::string, std::function<Frame()>> replies = {
        return encode_tensor_info(4, {"s32", {2, 2}, 16, true, false});
      }},
     {"reply_results", results_reply},
+    {"reply_profile", profile_reply},
     {"reply_results_none", [] { return encode_results(6, {}); }},
     {"reply_data", data_reply},
     {"reply_released", [] { return encode_released(19, 2); }},

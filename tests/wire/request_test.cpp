@@ -55,13 +55,14 @@ TEST(Decoder, ReadsEveryKind) {
   const testing::Handles args = {1, 2};
   const testing::Handles results = {3};
   const auto call =
-      body_of<wire::Run>(frame_of(test::encode_call(1, 6, args, results, {true, 250})));
+      body_of<wire::Run>(frame_of(test::encode_call(1, 6, args, results, {true, 250, true})));
   EXPECT_FALSE(call.program.has_value());
   EXPECT_EQ(call.program_id, 6U);
   EXPECT_EQ(call.args, args);
   EXPECT_EQ(call.results, results);
   EXPECT_TRUE(call.atomic);
   EXPECT_EQ(call.deadline_ms, 250U);
+  EXPECT_TRUE(call.profile);
 }
 
 TEST(Decoder, RefersToUploadedDataInTheFrame) {

@@ -159,6 +159,8 @@ def complex_cases():
                       ("cbrt", lambda v: np.power(v, np.clongdouble(1) / 3))]:
             want = [complex(f(np.clongdouble(v))) for v in r.values]
             yield op_case(f"{op}/{dtype}", op, [r], tensor(dtype, want), ulp=8, abs=eps)
+        yield op_case(f"cbrt/infinite/{dtype}", "cbrt", [tensor(dtype, [complex(INF, 3), INF])],
+                      tensor(dtype, [INF, INF]))
         n = Tensor(dtype, (8, 3), whole[:24])
         yield op_case(f"dot/{dtype}", "dot", [m, n], from_array(dtype, a.dot(n.array())))
         for op in ["less", "max", "floor", "sign", "clip", "reduce_max", "sort", "argmax", "quotient",

@@ -25,6 +25,8 @@ defmodule Outrigger.Connection do
   @backoff_ready_max_ms 100
   # A daemon that lived this long did not die of being started.
   @settled_ms 1_000
+  # After so much was created, dropped tensors are looked for: their memory is warm, new memory is not.
+  @poll_bytes_max 64 * 1024 * 1024
   # Until the handshake tells, no frame may be longer than this.
   @handshake_frame_max 65_536
 
@@ -319,7 +321,8 @@ defmodule Outrigger.Connection do
           programs_max: max(limits["programs_max"], 1),
           room_below: max(div(options.queue_max, 2), 1),
           memory: limit,
-          poll_bytes: if(limit > 0, do: div(limit, 16), else: 64 * 1024 * 1024)
+          poll_bytes:
+            if(limit > 0, do: min(div(limit, 16), @poll_bytes_max), else: @poll_bytes_max)
         }
     }
 

@@ -12,17 +12,22 @@ defmodule Outrigger.Leases do
   # Polls happen when much was created; this one is for what is dropped while all is quiet.
   @poll_interval_ms 5_000
   @batches_per_poll_min 16
+  # Of the callers' time, routine collections take a twentieth at most.
+  @rest_factor 20
 
   def start_link(table), do: GenServer.start_link(__MODULE__, table)
 
-  @doc "Looks for dropped tokens; with processes, makes them collect their garbage first."
-  def poll(leases, pids \\ []), do: send(leases, {:poll, pids, nil})
+  @doc """
+  Looks for dropped tokens; with processes, makes them collect their garbage first. As a `:routine`,
+  they do so only if it takes little of their time.
+  """
+  def poll(leases, pids \\ [], why \\ :need), do: send(leases, {:poll, pids, why, nil})
 
   @doc "The same, and returns when the releases have been handed to the connection."
   def poll_and_wait(leases, pids) do
     ref = make_ref()
     monitor = Process.monitor(leases)
-    send(leases, {:poll, pids, {self(), ref}})
+    send(leases, {:poll, pids, :need, {self(), ref}})
 
     receive do
       ^ref -> Process.demonitor(monitor, [:flush])
@@ -61,7 +66,9 @@ defmodule Outrigger.Leases do
        opened: 0,
        collecting: MapSet.new(),
        polling: MapSet.new(),
-       waiting: []
+       waiting: [],
+       collect_began: 0,
+       rest_until: System.monotonic_time()
      }}
   end
 
@@ -84,16 +91,18 @@ defmodule Outrigger.Leases do
     {:noreply, state}
   end
 
-  def handle_info({:poll, _pids, waiting}, %{works?: false} = state) do
+  def handle_info({:poll, _pids, _why, waiting}, %{works?: false} = state) do
     answer(List.wrap(waiting))
     {:noreply, state}
   end
 
-  def handle_info({:poll, pids, waiting}, state) do
+  def handle_info({:poll, pids, why, waiting}, state) do
+    now = System.monotonic_time()
+    pids = if why == :routine and now < state.rest_until, do: [], else: pids
     waiting = if waiting, do: [waiting | state.waiting], else: state.waiting
     # Not synchronously: a process may be busy in a NIF.
     requests = for pid <- pids, node(pid) == node(), do: collect_garbage(pid)
-    state = %{state | waiting: waiting}
+    state = %{state | waiting: waiting, collect_began: now}
 
     case requests do
       [] ->
@@ -144,9 +153,13 @@ defmodule Outrigger.Leases do
     left = MapSet.difference(collecting, MapSet.new(refs))
     state = %{state | collecting: left}
 
-    if MapSet.size(collecting) > 0 and MapSet.size(left) == 0,
-      do: start_poll(state),
-      else: state
+    if MapSet.size(collecting) > 0 and MapSet.size(left) == 0 do
+      now = System.monotonic_time()
+      rest = (now - state.collect_began) * @rest_factor
+      start_poll(%{state | rest_until: now + rest})
+    else
+      state
+    end
   end
 
   defp open(%{works?: false} = state, _batch), do: state

@@ -14,8 +14,9 @@ defmodule Outrigger.Outcome do
     t
   end
 
-  def tell(t, {:results, _, _}, _pid, {:ok, %{"results" => results}}) do
-    Enum.reduce(results, t, &created/2)
+  def tell(t, {:results, _, _}, pid, {:ok, %{"results" => results}}) do
+    t = Enum.reduce(results, t, &created/2)
+    if t.created_bytes > t.limits.poll_bytes, do: poll(t, pid), else: t
   end
 
   def tell(t, {:results, handles, args}, pid, {:error, error}) do
@@ -68,8 +69,7 @@ defmodule Outrigger.Outcome do
         shape = List.to_tuple(shape)
         bytes = Dtype.byte_size(type, shape)
         t = %{t | live_bytes: t.live_bytes + bytes, created_bytes: t.created_bytes + bytes}
-        t = settled(t, handle, {type, shape})
-        if t.created_bytes > t.limits.poll_bytes, do: poll(t), else: t
+        settled(t, handle, {type, shape})
 
       :error ->
         detail = "this client does not know the dtype #{dtype}"
@@ -97,11 +97,13 @@ defmodule Outrigger.Outcome do
   def settled_reply(meta), do: {:ok, meta}
 
   # Near the limit the owners collect their garbage first: what they dropped may be in old heaps.
-  defp poll(%{limits: %{memory: limit}} = t) when limit > 0 and t.live_bytes > limit * 0.7,
+  defp poll(%{limits: %{memory: limit}} = t, _pid) when limit > 0 and t.live_bytes > limit * 0.7,
     do: collect(t)
 
-  defp poll(t) do
-    if t.leases, do: Leases.poll(t.leases)
+  # Whoever makes many large tensors makes little else: its heap hardly grows, the VM sees no reason to
+  # collect, and each tensor would get memory that nobody has touched yet, at several times the cost.
+  defp poll(t, pid) do
+    if t.leases, do: Leases.poll(t.leases, List.wrap(pid), :routine)
     %{t | created_bytes: 0}
   end
 

@@ -112,6 +112,23 @@ defmodule Outrigger.Program do
 
   @doc false
   def call_and_wait(prepared, args, options) do
+    with {:ok, results, _reply} <- exchange(prepared, args, options), do: {:ok, results}
+  end
+
+  @doc false
+  def profile(prepared, args, options) do
+    with {:ok, results, reply} <- exchange(prepared, args, [{:profile, true} | options]) do
+      steps =
+        for step <- reply["profile"] do
+          %{"index" => index, "ops" => ops, "calls" => calls, "ns" => ns, "bytes" => bytes} = step
+          %{index: index, ops: ops, calls: calls, ns: ns, bytes: bytes}
+        end
+
+      {:ok, results, steps}
+    end
+  end
+
+  defp exchange(prepared, args, options) do
     %{server: server, id: program_id, head: head, program: program} = prepared
     {id, epoch, frame, want, deadline, results} = frame(server, program, args, options, head)
     {:results, handles, arg_handles} = want
@@ -120,7 +137,7 @@ defmodule Outrigger.Program do
     # The connection watches the deadline of the program itself.
     timeout = if deadline, do: deadline + 100, else: server.timeout
     reply = Server.call(server, epoch, id, frame, want, prepared, deadline, timeout)
-    with {:ok, _} <- reply, do: {:ok, results}
+    with {:ok, map} <- reply, do: {:ok, results, map}
   end
 
   defp send_call(server, program, args, options, head, prepared) do
@@ -157,6 +174,9 @@ defmodule Outrigger.Program do
 
       {:atomic, atomic}, {deadline, fields} when is_boolean(atomic) ->
         {deadline, [{"atomic", atomic} | fields]}
+
+      {:profile, true}, {deadline, fields} ->
+        {deadline, [{"profile", true} | fields]}
 
       option, _ ->
         raise ArgumentError,

@@ -158,6 +158,15 @@ defmodule Outrigger.LeasesTest do
     end)
   end
 
+  test "large tensors that are dropped one after the other do not pile up", %{server: server} do
+    # 1 GB in all, in a process whose heap hardly grows, far from any limit.
+    Enum.each(1..128, fn _ ->
+      Outrigger.await!(Outrigger.iota(server, {1_000_000}, type: :f64))
+    end)
+
+    assert Outrigger.info!(server).memory.peak < 400_000_000
+  end
+
   test "keepers with little left are merged, and nothing is lost", %{server: server} do
     kept =
       for n <- 1..5120, tensor = Outrigger.tensor(server, n), rem(n, 100) == 0, do: {n, tensor}

@@ -19,6 +19,11 @@ defmodule Outrigger.Nx do
   What is compiled for a function and the types and shapes of its arguments is kept, up to
   `config :outrigger_nx, cache_entries_max: 2048` entries.
 
+  ## Donation
+
+  An argument that is marked by `Nx.donatable/1` is released by the call: its memory is free once the program
+  has run, not when the VM collects the tensor. Who reads it afterwards is told so.
+
   ## Functions of Elixir within a defn
 
   A `hook` (`io_call`) with a function and `Nx.runtime_call/4` call back into the VM, which a program
@@ -29,6 +34,30 @@ defmodule Outrigger.Nx do
   @behaviour Nx.Defn.Compiler
 
   alias Outrigger.Nx.{Backend, Compiler}
+
+  @doc """
+  Runs a function as a defn and prints what its steps took in the daemon. Gives its result.
+
+  A step is what the daemon carries out at once: one operation, or several element-wise ones fused to
+  one pass over memory. For each there is its time, its share of the whole, how often it ran (in a loop, more
+  than once), the bytes that it had to read and write and how many of them it moved per second. A pass
+  near the memory's speed can only be made faster by moving less; one far below it is busy computing.
+
+      iex> sum = Outrigger.Nx.profile(&Nx.sum(Nx.exp(&1)), [Nx.iota({1_000_000}, type: :f32)])
+
+  prints
+
+          time   share   calls       bytes      GB/s  step
+      410.3 µs    72 %       1     8.00 MB      19.5  exp
+      160.1 µs    28 %       1     4.00 MB      25.0  sum
+      570.4 µs             the whole program
+
+  The function runs twice, and the second time counts: what is compiled and touched for the first time is
+  there by then. Arguments are never donated. The options are those of the compiler, and `:device`, where to
+  print (`:stdio`).
+  """
+  @spec profile(fun, [term], keyword) :: term
+  defdelegate profile(fun, args, options \\ []), to: Outrigger.Nx.Profile, as: :run
 
   @impl true
   def __jit__(key, vars, fun, args_list, options) do

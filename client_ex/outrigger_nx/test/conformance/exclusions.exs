@@ -1,4 +1,5 @@
-# Tests of Nx that are not run, by reason. CONFORMANCE.md has the figures.
+# Tests of Nx that are not run, by reason. CONFORMANCE.md has the figures. A test is named as ExUnit does, or,
+# where other suites have one of that name, by its file and what stands behind `test`.
 [
   {"Nx.BinaryBackend raises at once; here the error comes, as Outrigger.Error, where the result is read",
    [
@@ -12,6 +13,14 @@
      "bitshift raises for negative numbers on the right",
      "binary operations remainder"
    ]},
+  {"a complex function at an infinity, where Nx.BinaryBackend's formula gives NaN or π/4: here it has the limit, as in C",
+   for name <- ~w(tanh acos asin atan acosh asinh atanh pow window_product) do
+     {"nx/non_finite_test.exs", name}
+   end},
+  {"a Cholesky decomposition of a singular matrix, for which Nx.Random's doc says to use another",
+   ["properties multivariate_normal properties"]},
+  {"mixes a tensor of the default backend with one of a backend of the test's own",
+   ["optional callbacks (defn) calls the default impl if custom does not exist"]},
   {"compares the last bit of an f32",
    [
      "covariance/1 calculates the covariance of a tensor",
@@ -21,8 +30,23 @@
      "take computes gradient",
      "sort computes gradient",
      "sort computes gradient along axis",
-     "gather computes gradient"
+     "gather computes gradient",
+     "cholesky computes grad for composed {2,2}-tensor",
+     "vectorization supports combination of vectorized and non-vectorized tensors over composed function",
+     "types normal",
+     "types multivariate_normal"
    ]},
+  {"compares a bf16, of which Nx.BinaryBackend cuts off the bits that the daemon rounds",
+   ["types uniform"]},
+  {"asks for Nx.Defn.Evaluator by name, or for what only it does",
+   [
+     "transform back and forth between Elixir and defn",
+     "jit compiles elixir function",
+     "jit uses the default backend on iota",
+     "jit raises on nested JIT unless forcing"
+   ]},
+  {"mixes a template with a tensor, which only Nx.BinaryBackend's may be: Nx raises earlier",
+   [{"nx/defn/evaluator_test.exs", "slice"}]},
   {"matches equal results by one variable or a pin, which compares handles",
    ["metadata computes custom grad", "run/2 with client pre/post"]},
   {"EXLA: its clients, devices, logs, cache on disk, telemetry and precision",

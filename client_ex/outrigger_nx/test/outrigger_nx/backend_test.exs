@@ -8,12 +8,42 @@ defmodule Outrigger.Nx.BackendTest do
     name
   end
 
-  test "every callback of Nx.Backend is there" do
+  # Callbacks that are no op: they move values, or look at them. (`triangular_solve` and the folds are
+  # both.)
+  @no_op [:init, :from_binary, :to_binary, :inspect, :to_batched, :backend_copy, :block] ++
+           [:backend_transfer, :backend_deallocate, :to_pointer, :from_pointer]
+
+  test "every callback of Nx.Backend is there, and every op is lowered" do
     Code.ensure_loaded!(Backend)
+    ops = Outrigger.Nx.Lowering.ops()
 
     for {name, arity} <- Nx.Backend.behaviour_info(:callbacks) do
       assert function_exported?(Backend, name, arity), "#{name}/#{arity}"
+      assert name in ops or name in @no_op, "#{name} is not lowered"
     end
+  end
+
+  test "pointers are refused in words" do
+    t = Nx.iota({3})
+    assert_raise ArgumentError, ~r/to_pointer.*another process/, fn -> Nx.to_pointer(t) end
+
+    assert_raise ArgumentError, ~r/from_pointer.*another process/, fn ->
+      Nx.from_pointer(Backend, %Nx.Pointer{kind: :local, address: 1}, {:s, 32}, {3})
+    end
+  end
+
+  test "a singular triangular matrix is refused at once, as Nx does" do
+    a = Nx.tensor([[0.0, 0.0], [1.0, 1.0]])
+
+    assert_raise ArgumentError, "can't solve for singular matrix", fn ->
+      Nx.LinAlg.triangular_solve(a, Nx.tensor([1.0, 2.0]))
+    end
+  end
+
+  test "the pseudo-inverse of a matrix without full rank" do
+    a = Nx.tensor([[1.0, 2.0], [2.0, 4.0], [3.0, 6.0]])
+    product = a |> Nx.dot(Nx.LinAlg.pinv(a)) |> Nx.dot(a)
+    assert Nx.to_number(Nx.all_close(product, a, atol: 1.0e-4)) == 1
   end
 
   test "nothing waits until a value is read" do

@@ -110,6 +110,43 @@ defmodule Outrigger.Nx.CompilerTest do
     assert sum |> Nx.devectorize() |> list() == [3, 7]
   end
 
+  test "donated arguments are gone after the call, others stay" do
+    fun = Nx.Defn.jit(fn a, b -> {a, Nx.add(a, b)} end)
+    a = Nx.donatable(Nx.iota({3}))
+    b = Nx.iota({3})
+    {same, sum} = fun.(a, b)
+    assert list(same) == [0, 1, 2]
+    assert list(sum) == [0, 2, 4]
+    assert list(b) == [0, 1, 2]
+    refute Nx.donatable?(same)
+    error = assert_raise Outrigger.Error, fn -> Nx.to_binary(a) end
+    assert Exception.message(error) =~ "donated"
+    assert inspect(a) =~ "released"
+    # The same function without the mark is another program.
+    {_, sum} = fun.(b, b)
+    assert list(sum) == [0, 2, 4]
+    assert list(b) == [0, 1, 2]
+    # What is known in the VM, or elsewhere, has nothing to release.
+    {_, sum} =
+      fun.(Nx.donatable(Nx.tensor(1)), Nx.donatable(Nx.iota({2}, backend: Nx.BinaryBackend)))
+
+    assert list(sum) == [1, 2]
+  end
+
+  test "a donated argument's memory is free once the program has run" do
+    name = :"donation_#{System.unique_integer([:positive])}"
+    start_supervised!({Outrigger, name: name, threads: 1})
+    backend = {Outrigger.Nx.Backend, server: name}
+    used = fn -> Outrigger.info!(name).memory.used end
+    fun = Nx.Defn.jit(&Nx.sum/1)
+    x = Nx.iota({1_000_000}, type: :f64, backend: backend)
+    assert Nx.to_number(fun.(x)) == 499_999_500_000
+    assert used.() >= 8_000_000
+    assert Nx.to_number(fun.(Nx.donatable(x))) == 499_999_500_000
+    Outrigger.sync!(name)
+    assert used.() < 1_000_000
+  end
+
   test "hooks that nobody listens to cost nothing; others are called" do
     assert Nx.to_number(hooked(1)) == 4
     me = self()
@@ -191,6 +228,13 @@ defmodule Outrigger.Nx.CompilerTest do
   test "the errors of the daemon name the operation" do
     result = Nx.Defn.jit(&Nx.take/2).(Nx.tensor([1, 2]), Nx.tensor([7]))
     assert_raise Outrigger.Error, ~r/take.*7/, fn -> Nx.to_binary(result) end
+  end
+
+  test "Nx.Serving as a process, which passes options of its own on" do
+    serving = Nx.Serving.jit(&Nx.multiply(&1, 2), compiler: Outrigger.Nx)
+    start_supervised!({Nx.Serving, serving: serving, name: __MODULE__.Doubling, batch_size: 4})
+    batch = Nx.Batch.concatenate([Nx.tensor([1, 2]), Nx.tensor([3])])
+    assert list(Nx.Serving.batched_run(__MODULE__.Doubling, batch)) == [2, 4, 6]
   end
 
   test "options" do

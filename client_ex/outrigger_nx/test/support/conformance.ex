@@ -4,6 +4,7 @@ defmodule Outrigger.Nx.Conformance do
   # none of them is copied.
 
   @nx System.get_env("NX_PATH")
+  @defaults "setup do: Outrigger.Nx.Conformance.exla_defaults()"
 
   @doc "Where Nx's checkout is, or nil."
   def nx, do: @nx && Path.expand(@nx)
@@ -31,6 +32,18 @@ defmodule Outrigger.Nx.Conformance do
   @doc "Defines the test modules of one of Nx's files."
   def nx_suite(file), do: compile(Path.join(nx(), "test/#{file}"), & &1)
 
+  @doc """
+  The same with Nx.BinaryBackend as default backend and this compiler, as EXLA runs its tests: for
+  files whose functions capture tensors, which Nx wants on Nx.BinaryBackend.
+  """
+  def compiled_suite(file) do
+    compile(Path.join(nx(), "test/#{file}"), fn source ->
+      source
+      |> String.replace(~r/^  use ExUnit\.Case.*$/m, "\\0; #{@defaults}")
+      |> String.replace(~r/compiler: (Nx\.Defn\.)?Evaluator\b/, "compiler: Outrigger.Nx")
+    end)
+  end
+
   @doc "The same of EXLA's, with this compiler and backend in the place of EXLA's."
   def exla_suite(file) do
     compile(Path.join(nx(), "../exla/test/exla/#{file}"), fn source ->
@@ -40,10 +53,7 @@ defmodule Outrigger.Nx.Conformance do
       |> String.replace("buffer: %EXLA.DeviceBuffer{}", "ref: %Outrigger.Tensor{}")
       |> String.replace("{buffer: ", "{ref: ")
       |> String.replace("{Outrigger.Nx.Backend, client: :host}", "Outrigger.Nx.Backend")
-      |> String.replace(
-        ~r/^  use EXLA\.Case.*$/m,
-        "\\0; setup do: Outrigger.Nx.Conformance.exla_defaults()"
-      )
+      |> String.replace(~r/^  use EXLA\.Case.*$/m, "\\0; #{@defaults}")
       |> String.replace(~r/compiler: EXLA(, client: :host)?/, "compiler: Outrigger.Nx")
       |> String.replace(~r/, precision: :(highest|default)/, "")
     end)
@@ -66,6 +76,9 @@ defmodule Outrigger.Nx.Conformance do
         path
         |> File.read!()
         |> fun.()
+        |> exclude_here(path)
+        # Run once, by doctest_test.exs.
+        |> String.replace(~r/^  doctest Nx(\.LinAlg|\.Random)?(,\n.*)?$/m, "")
         |> String.replace(
           ~r/^  use (ExUnit|EXLA|Nx)\.Case.*$/m,
           "\\0; import ExUnit.Assertions, except: [assert: 1]; import Outrigger.Nx.TensorEquality"
@@ -84,8 +97,22 @@ defmodule Outrigger.Nx.Conformance do
 
   @doc "What is excluded, in the form that ExUnit takes; conformance/exclusions.exs tells why."
   def excluded do
+    [
+      :excluded_here
+      | for(name when is_binary(name) <- exclusions(), do: {:test, :"test #{name}"})
+    ]
+  end
+
+  # Those that are named by their file.
+  defp exclude_here(source, path) do
+    for {file, name} <- exclusions(), String.ends_with?(path, file), reduce: source do
+      source -> String.replace(source, ~r/^ *test "#{name}"/m, "@tag :excluded_here; \\0")
+    end
+  end
+
+  defp exclusions do
     {exclusions, _} = Code.eval_file("conformance/exclusions.exs", Path.dirname(__DIR__))
-    for {_reason, tests} <- exclusions, test <- tests, do: {:test, :"test #{test}"}
+    Enum.flat_map(exclusions, fn {_reason, tests} -> tests end)
   end
 end
 

@@ -6,7 +6,8 @@ defmodule Outrigger.Nx.Backend do
 
   An operation is sent to the daemon at once and its result is a handle: nothing waits until a value
   is read (`Nx.to_binary/1`, `Nx.to_number/1`, `inspect/1`, …). What went wrong with an operation is
-  raised there, as `Outrigger.Error`; it names the operation. The daemon's memory is released when
+  raised there, as `Outrigger.Error`; it names the operation. (Only `Nx.LinAlg.triangular_solve/3` waits:
+  for a singular matrix it raises `ArgumentError`, as Nx documents.) The daemon's memory is released when
   no process holds the tensor any more, or by `Nx.backend_deallocate/1`.
 
   ## Options
@@ -76,12 +77,7 @@ defmodule Outrigger.Nx.Backend do
   def source(%T{data: %__MODULE__{ref: nil, constant: constant}}), do: constant
   def source(%T{data: %__MODULE__{ref: ref}}), do: ref
   def source(%T{data: %Nx.BinaryBackend{}, shape: {}} = t), do: {:number, Nx.to_number(t)}
-  def source(%T{data: %Nx.BinaryBackend{}} = t), do: {:upload, t}
-
-  def source(%T{data: %backend{}}) do
-    raise ArgumentError,
-          "expected a tensor of Outrigger.Nx.Backend, got one of #{inspect(backend)}"
-  end
+  def source(%T{} = t), do: {:upload, t}
 
   @doc false
   # The handle of a source, on the server.
@@ -171,13 +167,22 @@ defmodule Outrigger.Nx.Backend do
   end
 
   def to_binary(%T{data: %{ref: ref}} = t, limit) do
-    check!(t, Outrigger.await!(ref))
+    check!(t, ok!(Outrigger.await(ref)))
     limit = min(limit, Outrigger.Dtype.count(Outrigger.shape!(ref)))
 
     if limit == 0,
       do: <<>>,
-      else: ref |> Outrigger.to_binary!(limit: limit) |> Types.unpack(t.type, limit)
+      else: ref |> Outrigger.to_binary(limit: limit) |> ok!() |> Types.unpack(t.type, limit)
   end
+
+  defp ok!({:ok, value}), do: value
+
+  defp ok!({:error, %Outrigger.Error{code: :bad_handle} = error}) do
+    text = "the tensor was released: deallocated, transferred, or donated to a defn"
+    raise %{error | message: "#{text} (#{error.message})"}
+  end
+
+  defp ok!({:error, error}), do: raise(error)
 
   # Nx has worked out type and size without the daemon; if the two ever disagree, that is our bug.
   defp check!(%T{type: type} = t, ref) do
@@ -283,6 +288,22 @@ defmodule Outrigger.Nx.Backend do
             "another process"
   end
 
+  ## Errors that Nx has at once
+
+  @impl true
+  def triangular_solve(out, a, b, opts) do
+    solution = Eager.run(:triangular_solve, out, [a, b, opts])
+
+    case Outrigger.await(solution.data.ref) do
+      {:error, %Outrigger.Error{code: :bad_value}} ->
+        raise ArgumentError, "can't solve for singular matrix"
+
+      # Any other error is raised where the value is read.
+      _ ->
+        solution
+    end
+  end
+
   ## Functions and blocks
 
   @impl true
@@ -327,7 +348,7 @@ defmodule Outrigger.Nx.Backend do
 
   @defined [:init, :constant, :eye, :iota, :from_binary, :to_binary, :inspect, :to_batched] ++
              [:backend_copy, :backend_transfer, :backend_deallocate, :to_pointer, :from_pointer] ++
-             [:reduce, :window_reduce, :block]
+             [:reduce, :window_reduce, :block, :triangular_solve]
 
   for {name, arity} <- Nx.Backend.behaviour_info(:callbacks), name not in @defined do
     args = Macro.generate_arguments(arity - 1, __MODULE__)

@@ -8,10 +8,13 @@ defmodule Outrigger.Nx.Compiler do
   alias Outrigger.{Prepared, Program, Scope, Server}
   alias Outrigger.Nx.{Backend, Cache, DefaultServer, Expression}
 
-  @options [:server, :servers, :max_concurrency, hooks: %{}, garbage_collect: false]
+  # `:batch_keys` are Nx.Serving's own: it passes all its options on.
+  @options [:server, :servers, :max_concurrency, :profile, :batch_keys, hooks: %{}] ++
+             [garbage_collect: false]
 
-  @enforce_keys [:ref, :program, :sources, :outputs]
-  defstruct [:ref, :program, :sources, :outputs]
+  # `donated` are the positions of arguments that no one reads after the call.
+  @enforce_keys [:ref, :program, :sources, :outputs, :donated]
+  defstruct [:ref, :program, :sources, :outputs, :donated]
 
   @doc "A function of the arguments' lists, which gives the lists of results."
   def compile(key, vars, fun, options) do
@@ -30,15 +33,25 @@ defmodule Outrigger.Nx.Compiler do
       expr = fun.(vars)
 
       with {program, sources} <- Expression.program(expr, hooks) do
-        outputs = Composite.traverse(expr, &%{Nx.to_template(&1) | donatable?: false})
-        ref = make_ref()
-        %__MODULE__{ref: ref, program: program, sources: sources, outputs: outputs}
+        %__MODULE__{
+          ref: make_ref(),
+          program: program,
+          sources: sources,
+          outputs: Composite.traverse(expr, &%{Nx.to_template(&1) | donatable?: false}),
+          donated: donated(vars)
+        }
       end
     end)
   end
 
-  defp id(%T{type: type, shape: shape, names: names, vectorized_axes: axes}),
-    do: {type, shape, names, axes}
+  defp id(%T{} = t), do: {t.type, t.shape, t.names, t.vectorized_axes, t.donatable?}
+
+  defp donated(vars) do
+    for var <- vars,
+        %T{donatable?: true, data: %{op: :parameter, args: [index]}} <-
+          Composite.flatten_list([var]),
+        do: index
+  end
 
   ## Calls
 
@@ -58,8 +71,27 @@ defmodule Outrigger.Nx.Compiler do
     prepared = Cache.fetch(key, fn -> Prepared.new(server, compiled.program) end)
     args = Enum.map(sources, &place(&1, server))
     # The connection may be another one since.
-    results = Program.call(%{prepared | server: server}, args, [])
+    results = run(%{prepared | server: server}, args, options[:profile])
+    for index <- compiled.donated, do: release(elem(params, index).())
     fill(compiled.outputs, results)
+  end
+
+  # The daemon does so once the program has run.
+  defp release(%T{data: %Backend{ref: ref}}) when ref != nil, do: Outrigger.release(ref)
+  defp release(_number_or_other_backend), do: :ok
+
+  defp run(prepared, args, nil), do: Program.call(prepared, args, [])
+
+  # Whoever profiles is told of the steps.
+  defp run(prepared, args, tell) do
+    case Outrigger.profile(prepared, args) do
+      {:ok, results, steps} ->
+        tell.(steps)
+        results
+
+      {:error, error} ->
+        raise error
+    end
   end
 
   defp argument(%T{data: %Nx.Defn.Expr{}} = t) do
@@ -115,6 +147,12 @@ defmodule Outrigger.Nx.Compiler do
 
   # Operation by operation, on the same backend.
   defp evaluate(key, vars, fun, options) do
+    if options[:profile] do
+      raise ArgumentError,
+            "a defn with hooks or runtime calls is carried out operation by operation: there is no " <>
+              "program to profile"
+    end
+
     backend = {Backend, Keyword.take(options, [:server])}
     evaluator_options = Keyword.take(options, [:hooks, :garbage_collect])
 
