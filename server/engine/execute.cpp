@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
+
+#include "ops/run_single.hpp"
 
 namespace outrigger::engine {
 namespace {
@@ -41,18 +44,24 @@ class Executor {
  private:
   Result<void> block(const StepBlock& block) {
     for (const Step& step : block.steps) {
-      if (auto done = profile_ == nullptr ? this->step(step) : profiled(step); !done) {
-        Error error = std::move(done).error();
-        if (error.op.empty()) {
-          error.op = step.row->name;
-          error.path.assign(step.path.begin(), step.path.end());
-          error.text = error.op + ": " + error.text;
-        }
-        return tl::make_unexpected(std::move(error));
+      const bool plain = profile_ == nullptr;
+      if (plain && step.kind == Step::Kind::pass && step.pass.space.empty()) {
+        if (auto error = scalar_pass(step)) return failed(step, std::move(*error));
+      } else if (auto done = plain ? this->step(step) : profiled(step); !done) {
+        return failed(step, std::move(done).error());
       }
       for (const Slot slot : step.dead) frame_[slot].storage.reset();
     }
     return {};
+  }
+
+  static tl::unexpected<Error> failed(const Step& step, Error error) {
+    if (error.op.empty()) {
+      error.op = step.row->name;
+      error.path.assign(step.path.begin(), step.path.end());
+      error.text = error.op + ": " + error.text;
+    }
+    return tl::make_unexpected(std::move(error));
   }
 
   Result<void> profiled(const Step& step) {
@@ -142,6 +151,47 @@ class Executor {
     return may_take(step, position, tensor.type, result) && is_free(tensor);
   }
 
+  /// The position of a dying input whose memory output `o` of a pass may take, or the number of
+  /// inputs. Bits of `taken` are inputs that another output took.
+  std::size_t donor_of(const Step& step, std::size_t o, std::uint64_t taken) const {
+    std::size_t donor = 0;
+    for (; donor < step.in.size(); ++donor) {
+      const Tensor& tensor = frame_[step.in[donor]];
+      if ((taken >> donor & 1) == 0 && may_donate(step, donor, tensor.type, o) && is_free(tensor))
+        break;
+    }
+    return donor;
+  }
+
+  /// A pass over scalars: what a loop that counts does in each turn. Nothing is built for it but
+  /// the values; a Result would cost as much as an operation.
+  std::optional<Error> scalar_pass(const Step& step) {
+    boost::container::small_vector<std::byte*, 16> in, out;
+    for (const Slot slot : step.in) in.push_back(frame_[slot].data());
+    std::uint64_t taken = 0;
+    for (std::size_t o = 0; o < step.out.size(); ++o) {
+      Tensor& result = frame_[step.out[o]];
+      if (o >= step.fresh_outputs) {
+        if (auto done = make_writable(step.out[o]); !done) return std::move(done).error();
+        mark_written(result);
+      } else {
+        const std::size_t donor = donor_of(step, o, taken);
+        if (donor < step.in.size()) {
+          taken |= std::uint64_t{1} << donor;
+          result = frame_[step.in[donor]];
+          result.type.dtype = step.types[o].dtype;
+        } else {
+          auto fresh = allocate_tensor(context_.memory, step.types[o]);
+          if (!fresh) return std::move(fresh).error();
+          result = std::move(*fresh);
+        }
+      }
+      out.push_back(result.data());
+    }
+    ops::run_single(step.pass, std::span(in.data(), in.size()), std::span(out.data(), out.size()));
+    return std::nullopt;
+  }
+
   Result<void> pass(const Step& step) {
     Tensors out;
     std::uint64_t taken = 0;
@@ -152,13 +202,7 @@ class Executor {
         out.push_back(frame_[step.out[o]]);
         continue;
       }
-      const auto donates = [&](std::size_t donor) {
-        const Tensor& tensor = frame_[step.in[donor]];
-        return (taken >> donor & 1) == 0 && may_donate(step, donor, tensor.type, o) &&
-               is_free(tensor);
-      };
-      std::size_t donor = 0;
-      while (donor < step.in.size() && !donates(donor)) ++donor;
+      const std::size_t donor = donor_of(step, o, taken);
       if (donor < step.in.size()) {
         taken |= std::uint64_t{1} << donor;
         out.push_back(frame_[step.in[donor]]);

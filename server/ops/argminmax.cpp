@@ -1,7 +1,9 @@
 #include <algorithm>
-#include <cmath>
+#include <array>
+#include <type_traits>
 
 #include "ops/catalogue.hpp"
+#include "ops/reducers.hpp"
 #include "ops/reduction.hpp"
 #include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
@@ -10,48 +12,101 @@
 namespace outrigger::ops {
 namespace {
 
-/// Whether x, which comes after `best`, takes its place. A NaN always does, and nothing but a NaN
-/// takes the place of a NaN.
-template <typename T, bool max, bool high>
-bool replaces(T x, T best) {
-  if (x != x) return true;
-  if constexpr (max) return high ? x >= best : x > best;
-  return high ? x <= best : x < best;
-}
-
 template <typename T>
 struct Extremum {
   T value{};
   std::int64_t index = 0;
 };
 
-/// The extremum of n elements, `stride` apart.
+/// Whether x, which comes after `best`, takes its place: a larger one (smaller, for the minimum)
+/// does, an equal one if `high`. A NaN always does, and nothing but a NaN takes the place of a NaN.
 template <typename T, bool max, bool high>
-Extremum<T> scan_run(const T* x, std::int64_t n, std::int64_t stride) {
-  constexpr std::int64_t block = 1024;
+bool replaces(T x, T best) {
+  const bool beyond = max ? x > best : x < best;
+  return beyond | (x != x) | (high && x == best);
+}
+
+template <typename T, bool max>
+bool replaces(T x, T best, bool high) {
+  return high ? replaces<T, max, true>(x, best) : replaces<T, max, false>(x, best);
+}
+
+/// The extremum of n neighbours. Blocks are reduced first: only in one that holds something better
+/// than what is known is it worth looking where.
+template <typename T, bool max>
+Extremum<T> scan_run(const T* x, std::int64_t n, bool high) {
+  using Reducer = std::conditional_t<max, Maximum<T>, Minimum<T>>;
+  constexpr std::int64_t block = 512;
   Extremum<T> best{x[0], 0};
-  std::int64_t i = 1;
-  for (; stride == 1 && i + block <= n; i += block) {
-    // Most blocks hold nothing better than what is known: find that out without branches.
-    bool better = false;
-    for (std::int64_t k = 0; k < block; ++k) better |= replaces<T, max, high>(x[i + k], best.value);
-    if (!better) continue;
-    for (std::int64_t k = i; k < i + block; ++k) {
-      if (replaces<T, max, high>(x[k], best.value)) best = {x[k], k};
-    }
-  }
-  for (; i < n; ++i) {
-    if (replaces<T, max, high>(x[i * stride], best.value)) best = {x[i * stride], i};
+  for (std::int64_t start = 0; start < n; start += block) {
+    const std::int64_t end = std::min(n, start + block);
+    const T top = reduce_run<Reducer>(x + start, end - start);
+    if (start > 0 && !replaces<T, max>(top, best.value, high)) continue;
+    const bool nan = top != top;
+    const auto is_top = [=](std::int64_t i) { return nan ? x[i] != x[i] : x[i] == top; };
+    std::int64_t at = high || nan ? end - 1 : start;
+    while (!is_top(at)) at += high || nan ? -1 : 1;
+    best = {top, at};
   }
   return best;
 }
 
+/// Columns of an inner axis that are searched side by side, in the L1 cache.
+constexpr std::int64_t stripe = 512;
+
+/// The extrema of up to `stripe` columns of n rows, `pitch` apart; to[c · step] is column c's.
+template <typename T, bool max, bool high>
+void scan_columns(const T* x, std::int64_t n, std::int64_t pitch, std::int64_t columns,
+                  std::int64_t first, Extremum<T>* to, std::int64_t step) {
+  std::array<T, stripe> best;
+  std::array<std::int32_t, stripe> index;
+  std::copy_n(x, columns, best.begin());
+  index.fill(0);
+  for (std::int64_t row = 1; row < n; ++row) {
+    const T* from = x + row * pitch;
+    for (std::int64_t c = 0; c < columns; ++c) {
+      const bool take = replaces<T, max, high>(from[c], best[c]);
+      best[c] = take ? from[c] : best[c];
+      index[c] = take ? static_cast<std::int32_t>(row) : index[c];
+    }
+  }
+  for (std::int64_t c = 0; c < columns; ++c) to[c * step] = {best[c], first + index[c]};
+}
+
 constexpr std::int64_t chunk_elements = std::int64_t{1} << 16;
 
-template <typename T, typename Out, bool max, bool high>
-Result<void> run_typed(const RunCall& call, const Folded& x) {
+/// The extrema of chunks of the reduced axis: partial[output · chunks + chunk].
+template <typename T, bool max>
+Result<void> scan_chunks(const Context& context, const Folded& x, std::int64_t chunks, bool high,
+                         Extremum<T>* partial) {
   const T* base = x.tensor.as<T>();
-  Out* out = call.out[0].as<Out>();
+  const std::int64_t stripes = (x.inner + stripe - 1) / stripe;
+  const std::int64_t tasks = x.outer * stripes * chunks;
+  const std::int64_t of_one = std::min(x.reduced, chunk_elements) * std::min(x.inner, stripe);
+  return parallel_ranges(
+      context, tasks, std::max<std::int64_t>(1, chunk_elements / of_one),
+      x.outer * x.inner * x.reduced, [&](int, std::int64_t begin, std::int64_t end) {
+        for (std::int64_t task = begin; task < end; ++task) {
+          const std::int64_t chunk = task % chunks;
+          const std::int64_t column = task / chunks % stripes * stripe;
+          const std::int64_t outer = task / chunks / stripes;
+          const std::int64_t first = chunk * chunk_elements;
+          const std::int64_t n = std::min(chunk_elements, x.reduced - first);
+          const T* from = base + (outer * x.reduced + first) * x.inner + column;
+          Extremum<T>* to = partial + (outer * x.inner + column) * chunks + chunk;
+          if (x.inner == 1) {
+            *to = scan_run<T, max>(from, n, high);
+            to->index += first;
+            continue;
+          }
+          const auto scan = high ? &scan_columns<T, max, true> : &scan_columns<T, max, false>;
+          scan(from, n, x.inner, std::min(stripe, x.inner - column), first, to, chunks);
+        }
+      });
+}
+
+template <typename T, bool max>
+Result<void> run_typed(const RunCall& call, const Folded& x, bool high) {
   const std::int64_t outputs = x.outer * x.inner;
   if (outputs == 0) return {};
   const std::int64_t chunks = (x.reduced + chunk_elements - 1) / chunk_elements;
@@ -59,28 +114,17 @@ Result<void> run_typed(const RunCall& call, const Folded& x) {
                 call.context.memory.allocate(static_cast<std::size_t>(outputs * chunks) *
                                              sizeof(Extremum<T>)));
   auto* partial = reinterpret_cast<Extremum<T>*>(buffer->data());
-  const std::int64_t grain =
-      std::max<std::int64_t>(1, chunk_elements / std::min(x.reduced, chunk_elements));
-  OUTRIGGER_CHECK(parallel_ranges(
-      call.context, outputs * chunks, grain, outputs * x.reduced,
-      [&](int, std::int64_t begin, std::int64_t end) {
-        for (std::int64_t task = begin; task < end; ++task) {
-          const std::int64_t output = task / chunks;
-          const std::int64_t first = task % chunks * chunk_elements;
-          const std::int64_t n = std::min(chunk_elements, x.reduced - first);
-          const T* from =
-              base + output / x.inner * x.reduced * x.inner + output % x.inner + first * x.inner;
-          partial[task] = scan_run<T, max, high>(from, n, x.inner);
-          partial[task].index += first;
-        }
-      }));
+  OUTRIGGER_CHECK((scan_chunks<T, max>(call.context, x, chunks, high, partial)));
   for (std::int64_t output = 0; output < outputs; ++output) {
     Extremum<T> best = partial[output * chunks];
     for (std::int64_t chunk = 1; chunk < chunks; ++chunk) {
       const Extremum<T>& next = partial[output * chunks + chunk];
-      if (replaces<T, max, high>(next.value, best.value)) best = next;
+      if (replaces<T, max>(next.value, best.value, high)) best = next;
     }
-    out[output] = static_cast<Out>(best.index);
+    if (call.out[0].dtype() == DType::s64)
+      call.out[0].as<std::int64_t>()[output] = best.index;
+    else
+      call.out[0].as<std::int32_t>()[output] = static_cast<std::int32_t>(best.index);
   }
   return {};
 }
@@ -97,13 +141,7 @@ Result<void> run_extremum(const RunCall& call) {
   OUTRIGGER_TRY(const Folded folded, fold(call.context, in, axes));
   const bool high = call.attrs.string("tie_break", "low") == "high";
   return with_type(in.dtype(), [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    if (call.out[0].dtype() == DType::s64) {
-      return high ? run_typed<T, std::int64_t, max, true>(call, folded)
-                  : run_typed<T, std::int64_t, max, false>(call, folded);
-    }
-    return high ? run_typed<T, std::int32_t, max, true>(call, folded)
-                : run_typed<T, std::int32_t, max, false>(call, folded);
+    return run_typed<typename decltype(tag)::type, max>(call, folded, high);
   });
 }
 

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstring>
 #include <memory>
 
 #include <boost/container/small_vector.hpp>
 
+#include "ops/run_single.hpp"
 #include "ops/strided.hpp"
 
 namespace outrigger::ops {
@@ -14,18 +16,23 @@ namespace {
 /// Tiles that one thread takes at a time: 64 Ki elements.
 constexpr std::int64_t tiles_per_chunk = 16;
 
-/// Passes of this many micro-ops go in quarters of a tile: the hardware's prefetcher runs about
-/// that far ahead while one is computed, so that arithmetic and memory overlap (a sixth of the time
-/// of tanh(a·b+1)·exp(-a)). Software prefetches gave nothing.
+/// Passes of this many micro-ops go in quarters of a tile (of bytes, in whole ones): the hardware's
+/// prefetcher runs about that far ahead while one is computed, so that arithmetic and memory
+/// overlap (a sixth of the time of tanh(a·b+1)·exp(-a)). Software prefetches gave nothing.
 constexpr std::size_t long_pass = 3;
 
 enum class Access : std::uint8_t { direct, uniform, strided };
+
+/// Rows of a strided operand that are shorter are gathered into a tile; longer ones are used where
+/// they are, and no tile goes beyond the end of a row.
+constexpr std::int64_t row_elements_min = 128;
 
 /// One input or output, bound to memory.
 struct Binding {
   std::byte* base = nullptr;
   std::size_t width = 0;
   Access access = Access::direct;
+  bool rows = false;  ///< strided, but each row lies together
   Dims strides;
 };
 
@@ -67,8 +74,14 @@ class Run {
       assert(output.access != Access::uniform);
       outputs_.push_back(std::move(output));
     }
+    const auto in_rows = [](const Binding& binding) { return binding.rows; };
+    in_rows_ = std::any_of(inputs_.begin(), inputs_.end(), in_rows) ||
+               std::any_of(outputs_.begin(), outputs_.end(), in_rows);
     deferred_.resize(out.size(), false);
-    for (std::size_t i = 0; i < out.size(); ++i) deferred_[i] = must_defer(i);
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      deferred_[i] = must_defer(i);
+      any_deferred_ = any_deferred_ || deferred_[i];
+    }
   }
 
   /// Scratch that each thread needs.
@@ -93,41 +106,79 @@ class Run {
     }
   }
 
-  void tile(std::int64_t start, std::int64_t n, std::span<std::byte*> registers) const {
-    load(start, n, registers);
+  /// All tiles of [begin, end), of at most `step` elements.
+  void tiles(std::int64_t begin, std::int64_t end, std::int64_t step,
+             std::span<std::byte*> registers) const {
+    for (std::int64_t start = begin; start < end;) {
+      const Place at = place(start);
+      std::int64_t n = std::min(step, end - start);
+      if (in_rows_) n = std::min(n, dims_.back() - at.index[dims_.size() - 1]);
+      tile(at, n, registers);
+      start += n;
+    }
+  }
+
+ private:
+  /// Where a tile begins: its first element, and that one's index where rows matter.
+  struct Place {
+    std::int64_t start = 0;
+    std::array<std::int64_t, Limits::rank_max> index;
+  };
+
+  Place place(std::int64_t start) const {
+    Place at;
+    at.start = start;
+    if (!in_rows_) return at;
+    for (std::size_t axis = dims_.size(); axis-- > 0; start /= dims_[axis])
+      at.index[axis] = start % dims_[axis];
+    return at;
+  }
+
+  void tile(const Place& at, std::int64_t n, std::span<std::byte*> registers) const {
+    load(at, n, registers);
     for (std::size_t i = 0; i < outputs_.size(); ++i) {
-      if (!deferred_[i]) registers[pass_.stores[i]] = address(outputs_[i], start);
+      if (!deferred_[i]) registers[pass_.stores[i]] = address(outputs_[i], at);
     }
     for (const Pass::MicroOp& op : pass_.micro_ops) {
       const std::array<const void*, 3> in{registers[op.in[0]], registers[op.in[1]],
                                           registers[op.in[2]]};
       op.run(registers[op.out], in.data(), n);
     }
+    if (!any_deferred_) return;
     // Inputs that are stored as they are go first: another store may overwrite them.
     for (const bool inputs_first : {true, false}) {
       for (std::size_t i = 0; i < outputs_.size(); ++i) {
         const bool is_input = pass_.stores[i] < pass_.inputs;
         if (deferred_[i] && is_input == inputs_first)
-          store(outputs_[i], start, n, registers[pass_.stores[i]]);
+          store(outputs_[i], at, n, registers[pass_.stores[i]]);
       }
     }
   }
 
- private:
-  static std::byte* address(const Binding& binding, std::int64_t start) {
-    return binding.base + start * static_cast<std::int64_t>(binding.width);
+  /// Of the tile's first element, behind which its row or all of the operand lies.
+  std::byte* address(const Binding& binding, const Place& at) const {
+    std::int64_t offset = at.start;
+    if (binding.rows) {
+      offset = 0;
+      for (std::size_t axis = 0; axis < dims_.size(); ++axis)
+        offset += at.index[axis] * binding.strides[axis];
+    }
+    return binding.base + offset * static_cast<std::int64_t>(binding.width);
   }
 
   Binding bind(const Tensor& tensor, Dims strides) const {
     const Access access = classify(dims_, strides);
-    return Binding{tensor.data(), size_of(tensor.dtype()), access, std::move(strides)};
+    const bool rows =
+        access == Access::strided && strides.back() == 1 && dims_.back() >= row_elements_min;
+    return Binding{tensor.data(), size_of(tensor.dtype()), access, rows, std::move(strides)};
   }
 
   /// An output can be computed right where it belongs, unless it is strided, is itself an input
   /// or a second name of a register, or overwrites an input that is still read after it.
   bool must_defer(std::size_t output) const {
     const Pass::Register r = pass_.stores[output];
-    if (outputs_[output].access == Access::strided || r < pass_.inputs) return true;
+    const Binding& target = outputs_[output];
+    if ((target.access == Access::strided && !target.rows) || r < pass_.inputs) return true;
     for (std::size_t other = 0; other < output; ++other) {
       if (pass_.stores[other] == r) return true;
     }
@@ -155,37 +206,38 @@ class Run {
     return last;
   }
 
-  void load(std::int64_t start, std::int64_t n, std::span<std::byte*> registers) const {
+  void load(const Place& at, std::int64_t n, std::span<std::byte*> registers) const {
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
       const Binding& input = inputs_[i];
-      if (input.access == Access::direct) {
-        registers[i] = address(input, start);
+      if (input.access == Access::direct || input.rows) {
+        registers[i] = address(input, at);
       } else if (input.access == Access::strided) {
         with_width(input.width, [&](auto tag) {
           using T = typename decltype(tag)::type;
           gather_tile(reinterpret_cast<T*>(registers[i]), reinterpret_cast<const T*>(input.base),
-                      dims_, input.strides, start, n);
+                      dims_, input.strides, at.start, n);
         });
       }
     }
   }
 
-  void store(const Binding& output, std::int64_t start, std::int64_t n,
-             const std::byte* from) const {
+  void store(const Binding& output, const Place& at, std::int64_t n, const std::byte* from) const {
     with_width(output.width, [&](auto tag) {
       using T = typename decltype(tag)::type;
       const T* in = reinterpret_cast<const T*>(from);
-      if (output.access == Access::strided) {
-        scatter_tile(in, reinterpret_cast<T*>(output.base), dims_, output.strides, start, n);
+      if (output.access == Access::strided && !output.rows) {
+        scatter_tile(in, reinterpret_cast<T*>(output.base), dims_, output.strides, at.start, n);
       } else {
         // An output may be the memory of the input that it stores.
-        std::memmove(address(output, start), in, static_cast<std::size_t>(n) * sizeof(T));
+        std::memmove(address(output, at), in, static_cast<std::size_t>(n) * sizeof(T));
       }
     });
   }
 
   const Pass& pass_;
   Dims dims_;
+  bool in_rows_ = false;
+  bool any_deferred_ = false;
   boost::container::small_vector<Binding, 8> inputs_;
   boost::container::small_vector<Binding, 4> outputs_;
   boost::container::small_vector<bool, 4> deferred_;
@@ -245,10 +297,41 @@ void Pass::finish() {
   slot_bytes = static_cast<std::uint32_t>(width * tile_size);
 }
 
+void run_single(const Pass& pass, std::span<std::byte* const> in, std::span<std::byte* const> out) {
+  constexpr std::size_t element_max = 16;
+  alignas(64) std::array<std::byte, pass_registers_max * element_max> values;
+  std::array<std::byte*, pass_registers_max> registers;
+  std::copy(in.begin(), in.end(), registers.begin());
+  for (const Pass::MicroOp& op : pass.micro_ops) {
+    registers[op.out] = values.data() + op.out * element_max;
+    const std::array<const void*, 3> operands{registers[op.in[0]], registers[op.in[1]],
+                                              registers[op.in[2]]};
+    op.run(registers[op.out], operands.data(), 1);
+  }
+  // An output may be the memory of an input that another one stores as it is.
+  for (const Pass::Register r : pass.stores) {
+    if (r >= pass.inputs) continue;
+    std::byte* const kept = values.data() + r * element_max;
+    if (registers[r] != kept) std::memcpy(kept, registers[r], size_of(pass.registers[r]));
+    registers[r] = kept;
+  }
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const Pass::Register r = pass.stores[i];
+    std::memcpy(out[i], registers[r], size_of(pass.registers[r]));
+  }
+}
+
 Result<void> run_pass(Context& context, const Pass& pass, std::span<const Tensor> in,
                       std::span<const Tensor> out) {
   const std::int64_t n = element_count(pass.space);
   if (n == 0) return {};
+  if (n == 1) {
+    boost::container::small_vector<std::byte*, 8> from, to;
+    for (const Tensor& tensor : in) from.push_back(tensor.data());
+    for (const Tensor& tensor : out) to.push_back(tensor.data());
+    run_single(pass, std::span(from.data(), from.size()), std::span(to.data(), to.size()));
+    return {};
+  }
   boost::container::small_vector<Tensor, 8> inputs(in.begin(), in.end());
   for (Tensor& input : inputs) {
     const auto clashes = [&](const Tensor& output) { return overlap_differently(input, output); };
@@ -270,16 +353,16 @@ Result<void> run_pass(Context& context, const Pass& pass, std::span<const Tensor
       static_cast<std::size_t>(context.threads));
   boost::container::small_vector<bool, 8> prepared(static_cast<std::size_t>(context.threads),
                                                    false);
-  const std::int64_t step = pass.micro_ops.size() >= long_pass ? tile_size / 4 : tile_size;
+  const std::int64_t width = pass.slot_bytes / tile_size;
+  const std::int64_t step =
+      pass.micro_ops.size() >= long_pass ? tile_size / std::min<std::int64_t>(width, 4) : tile_size;
   const auto body = [&](int thread, std::int64_t begin, std::int64_t end) {
     const auto t = static_cast<std::size_t>(thread);
     if (!prepared[t]) {
       run.prepare(scratch + t * per_thread, n, registers[t]);
       prepared[t] = true;
     }
-    for (std::int64_t start = begin; start < end; start += step) {
-      run.tile(start, std::min(step, end - start), registers[t]);
-    }
+    run.tiles(begin, end, step, registers[t]);
   };
   const auto work = n * static_cast<std::int64_t>(1 + pass.micro_ops.size());
   return parallel_ranges(context, n, tile_size * tiles_per_chunk, work, body);

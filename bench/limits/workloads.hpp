@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+/// Hand-written loops: what this machine can do. Built with -march=native and -Ofast, unlike the
+/// daemon, for these workloads only, on as many threads as OMP_NUM_THREADS says.
+namespace outrigger::bench {
+
+/// Memory aligned to huge pages, which it asks for, as the daemon's is.
+class Array {
+ public:
+  Array() = default;
+  Array(std::string type, std::vector<std::int64_t> shape);  ///< type as in .npy: "<f4"
+  Array(Array&& other) noexcept;
+  Array& operator=(Array&& other) noexcept;
+  ~Array();
+
+  const std::string& type() const { return type_; }
+  const std::vector<std::int64_t>& shape() const { return shape_; }
+  std::int64_t size() const;
+  std::size_t bytes() const;
+  template <typename T>
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
+
+ private:
+  std::string type_;
+  std::vector<std::int64_t> shape_;
+  void* data_ = nullptr;
+};
+
+using Inputs = std::vector<Array>;
+
+/// Does the work once more; the result lives until the next call.
+using Step = std::function<const Array*()>;
+using Maker = std::function<Step(Inputs& inputs, std::int64_t steps)>;
+using Workloads = std::map<std::string, Maker>;
+
+void add_elementwise(Workloads& all);
+void add_reductions(Workloads& all);
+void add_movement(Workloads& all);  ///< sorts, scatters, gathers, copies
+void add_grids(Workloads& all);
+void add_loops(Workloads& all);
+void add_linear_algebra(Workloads& all);
+
+/// An array like another, or of one number.
+Array like(const Array& other);
+Array scalar(const std::string& type);
+
+}  // namespace outrigger::bench
