@@ -44,6 +44,9 @@ else
   "$python" -B "$here/peers/report.py" "$out"
 fi
 echo
+# The daemon runs with the same policy: idle workers sleep.
+OMP_WAIT_POLICY=passive "$build/bench/engine_bench" --benchmark_enable_random_interleaving=true "$results/engine.json"
+echo
 cd "$here/../client_ex/outrigger"
 OUTRIGGERD=$build/server/outriggerd OUTRIGGER_ECHO=$build/bench/echo MIX_ENV=prod \
   mix run ../../bench/elixir/client.exs "$results/client.json"
