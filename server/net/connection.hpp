@@ -94,7 +94,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::vector<std::uint8_t> leftover_;
   std::uint32_t unflushed_requests_ = 0;
   Clock::time_point drained_at_;  ///< when we last stopped to look for input
-  bool reading_ = false;  ///< a wait for the input is under way
+  bool reading_ = false;          ///< a wait for the input is under way
   bool paused_ = false;
   bool hung_up_ = false;
   bool closing_ = false;

@@ -154,8 +154,8 @@ struct Loops {
   }
 
   static ScanLoops loops() {
-    ScanLoops loops{sizeof(T), sizeof(A), {},           total,       advance, scan,
-                    scan_streams,         total_columns, scan_columns};
+    ScanLoops loops{sizeof(T),    sizeof(A),     {},          total, advance, scan,
+                    scan_streams, total_columns, scan_columns};
     const A identity = F::identity;
     std::memcpy(loops.identity.data(), &identity, sizeof(A));
     return loops;
@@ -209,9 +209,9 @@ void scan_blocks(const Scan& scan, const LineBlocks& lines, const std::byte* sta
   const std::int64_t step = scan.reverse ? -1 : 1;
   const auto run_of = [&](std::int64_t b) {
     const std::int64_t first = lines.first(b);
-    return Run{scan.in(first), scan.out(first),
-               starts == nullptr ? scan.loops.identity.data()
-                                 : starts + b * scan.loops.accumulator_bytes};
+    return Run{
+        scan.in(first), scan.out(first),
+        starts == nullptr ? scan.loops.identity.data() : starts + b * scan.loops.accumulator_bytes};
   };
   constexpr auto together = static_cast<std::int64_t>(streams);
   while (block < end) {
@@ -238,9 +238,8 @@ Result<void> scan_lines(const Scan& scan) {
   const bool cut = lines.per_line > 1;
   const std::int64_t tasks = x.outer * lines.per_line;
   const std::int64_t state = scan.loops.accumulator_bytes;
-  OUTRIGGER_TRY(
-      const BufferPtr buffer,
-      scan.call.context.memory.allocate(static_cast<std::size_t>(cut ? tasks * state : 0)));
+  OUTRIGGER_TRY(const BufferPtr buffer, scan.call.context.memory.allocate(
+                                            static_cast<std::size_t>(cut ? tasks * state : 0)));
   std::byte* starts = cut ? buffer->data() : nullptr;
   const std::int64_t grain =
       std::max<std::int64_t>(streams, chunk_elements / std::min(lines.n, block_elements));
@@ -250,10 +249,9 @@ Result<void> scan_lines(const Scan& scan) {
     const std::int64_t count = std::min(group, tasks - first);
     const std::int64_t work = count * std::min(lines.n, block_elements);
     const auto in_parallel = [&](const auto& f) {
-      return parallel_ranges(scan.call.context, count, grain, work,
-                             [&](int, std::int64_t begin, std::int64_t end) {
-                               f(first + begin, first + end);
-                             });
+      return parallel_ranges(
+          scan.call.context, count, grain, work,
+          [&](int, std::int64_t begin, std::int64_t end) { f(first + begin, first + end); });
     };
     if (cut) {
       OUTRIGGER_CHECK(in_parallel([&](std::int64_t block, std::int64_t end) {
@@ -306,8 +304,8 @@ Result<void> scan_columns(const Scan& scan) {
   // f(first element, rows, columns, the block's starts)
   const auto for_each_task = [&](const auto& f) {
     const std::int64_t grain = std::max<std::int64_t>(
-        1, chunk_elements /
-               (std::min(cut.rows_per_block, x.reduced) * std::min(cut.width, x.inner)));
+        1,
+        chunk_elements / (std::min(cut.rows_per_block, x.reduced) * std::min(cut.width, x.inner)));
     return parallel_ranges(
         scan.call.context, x.outer * cut.blocks * cut.tiles, grain, x.outer * x.reduced * x.inner,
         [&](int, std::int64_t begin, std::int64_t end) {
