@@ -49,7 +49,7 @@ struct ConvPanel {
 
   /// i times each complex number.
   static Vector turn(Vector v) {
-    Vector turned;
+    Vector turned{};
     for (std::int64_t i = 0; i < 2 * lanes; i += 2) {
       turned[i] = -v[i + 1];
       turned[i + 1] = v[i];
