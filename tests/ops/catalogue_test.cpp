@@ -1,6 +1,8 @@
 #include "ops/catalogue.hpp"
 
 #include <cctype>
+#include <charconv>
+#include <cmath>
 #include <functional>
 #include <map>
 #include <set>
@@ -81,11 +83,13 @@ class Json {
         break;
     }
     if (word("true") || word("false") || word("null")) return true;
-    const std::size_t before = at_;
-    while (at_ < text_.size() &&
-           (std::isdigit(static_cast<unsigned char>(text_[at_])) != 0 || text_[at_] == '-'))
-      ++at_;
-    return at_ > before;
+    if (std::isdigit(static_cast<unsigned char>(text_[at_])) == 0 && text_[at_] != '-')
+      return false;
+    double number = 0;
+    const char* const end = text_.data() + text_.size();
+    const auto [rest, error] = std::from_chars(text_.data() + at_, end, number);
+    at_ = text_.size() - static_cast<std::size_t>(end - rest);
+    return error == std::errc{} && std::isfinite(number);
   }
 
   std::string_view text_;
