@@ -139,11 +139,11 @@ Workspace::Reply Workspace::dispatch(Task& task, ops::Context& context,
   if (const auto* request = std::get_if<wire::Release>(&task.body)) return release(id, *request);
   if (const auto* request = std::get_if<wire::Info>(&task.body)) return info(id, *request);
   if (const auto* request = std::get_if<wire::Load>(&task.body))
-    return loaded(id, request->handle, load(memory_, context, *request));
+    return load_file(id, *request, context);
   if (const auto* request = std::get_if<wire::LoadRaw>(&task.body))
-    return loaded(id, request->handle, load(memory_, context, *request));
+    return load_file(id, *request, context);
   if (const auto* request = std::get_if<wire::LoadCsv>(&task.body))
-    return loaded(id, request->handle, load(memory_, context, *request));
+    return load_file(id, *request, context);
   if (const auto* request = std::get_if<wire::Save>(&task.body)) return save(id, *request, context);
   if (auto* request = std::get_if<wire::Prepare>(&task.body)) {
     OUTRIGGER_CHECK(programs_.prepare(request->program_id, std::move(request->program)));
@@ -252,11 +252,13 @@ Workspace::Reply Workspace::download(std::uint64_t id, const wire::Download& req
   return std::move(reply.frame);
 }
 
-Workspace::Reply Workspace::loaded(std::uint64_t id, std::uint64_t handle, Result<Tensor> tensor) {
-  OUTRIGGER_CHECK(check_new(handle, 1));
-  if (!tensor) return tl::make_unexpected(std::move(tensor).error());
-  store_.put(handle, std::move(*tensor));
-  const wire::ResultType result = describe(handle);
+template <typename Request>
+Workspace::Reply Workspace::load_file(std::uint64_t id, const Request& request,
+                                      const ops::Context& context) {
+  OUTRIGGER_CHECK(check_new(request.handle, 1));
+  OUTRIGGER_TRY(Tensor tensor, load(memory_, context, request));
+  store_.put(request.handle, std::move(tensor));
+  const wire::ResultType result = describe(request.handle);
   return wire::encode_results(id, std::span(&result, 1));
 }
 

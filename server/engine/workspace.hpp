@@ -63,8 +63,9 @@ class Workspace {
   Result<bool> receive(const wire::Upload& request);
   Result<void> begin_upload(const wire::Upload& request);
   Reply download(std::uint64_t id, const wire::Download& request);
-  /// Puts what a file gave under the new handle.
-  Reply loaded(std::uint64_t id, std::uint64_t handle, Result<Tensor> tensor);
+  /// Puts what a file gives under a new handle.
+  template <typename Request>
+  Reply load_file(std::uint64_t id, const Request& request, const ops::Context& context);
   Reply save(std::uint64_t id, const wire::Save& request, ops::Context& context);
   Reply run(std::uint64_t id, const wire::Run& request, ops::Context& context, const Plan& plan);
   Reply release(std::uint64_t id, const wire::Release& request);
