@@ -25,7 +25,13 @@ struct Limits {
   std::uint64_t handles_max = 1ULL << 20;
   std::uint32_t programs_max = 1024;
   std::uint32_t plans_per_program_max = 16;
-  std::uint32_t instructions_max = 65536;
+  std::uint32_t instructions_max = 65536;  ///< of a program, calls expanded
+  /// Regions and calls inside each other in a program that calls others.
+  static constexpr std::uint32_t nesting_max = 64;
+  /// A program with all that it calls, as data.
+  static constexpr std::uint64_t program_bytes_max = 64ULL << 20;
+  /// Of all prepared programs of a session, each with all that it calls.
+  static constexpr std::uint64_t programs_bytes_max = 1ULL << 30;
   /// Attributes of one instruction.
   std::uint32_t attrs_max = 64;
   /// Results of one request, so that its reply fits a frame.

@@ -2,6 +2,7 @@
 
 #include <complex>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <variant>
@@ -36,6 +37,8 @@ struct Instruction {
   Attrs attrs;
   std::vector<Region> regions;
   bool in_place = false;
+  /// Of a `call`: the program that it names. The wire leaves it empty; the session binds it.
+  std::shared_ptr<const Region> callee = nullptr;
 };
 
 struct Region {

@@ -48,8 +48,9 @@ Result<void> check_counts(const ops::OpRow& row, const Instruction& instruction)
   const std::size_t wanted = row.operands.size();
   const bool many = wanted > 0 && row.operands.back().many;
   const std::size_t given = instruction.in.size();
-  // A slice of a scalar has no starts: "many" may be none beside other operands.
-  const std::size_t least = many && wanted > 1 ? wanted - 1 : wanted;
+  // A slice of a scalar has no starts: "many" may be none beside other operands. A call may have no
+  // arguments.
+  const std::size_t least = many && (wanted > 1 || row.name == "call") ? wanted - 1 : wanted;
   if (given < least || (!many && given > wanted)) {
     return fail(ErrorCode::bad_program, "takes " + std::string(many ? "at least " : "") +
                                             std::to_string(least) + " operands, got " +
@@ -69,6 +70,26 @@ Result<void> check_counts(const ops::OpRow& row, const Instruction& instruction)
   if (instruction.in_place && row.in_place < 0) {
     return fail(ErrorCode::bad_program, "has no in-place form");
   }
+  return {};
+}
+
+Result<void> check_call(const Instruction& instruction) {
+  const auto id = ops::AttrView(instruction.attrs).integer("program_id");
+  if (!instruction.callee) {
+    return fail(ErrorCode::unknown_program, "there is no prepared program " + std::to_string(id) +
+                                                ": prepare it (again) before this one");
+  }
+  const auto counts = [&](std::string_view does, std::size_t wanted, std::string_view what,
+                          std::size_t given) {
+    return fail(ErrorCode::bad_program, "program " + std::to_string(id) + " " + std::string(does) +
+                                            " " + std::to_string(wanted) + " " + std::string(what) +
+                                            ", but " + std::to_string(given) + " are named");
+  };
+  const Program& callee = *instruction.callee;
+  if (callee.params.size() != instruction.in.size())
+    return counts("takes", callee.params.size(), "operands", instruction.in.size());
+  if (callee.outputs.size() != instruction.out.size())
+    return counts("gives", callee.outputs.size(), "results", instruction.out.size());
   return {};
 }
 
@@ -110,6 +131,7 @@ class FormChecker {
     if (row == nullptr) return fail(ErrorCode::unknown_op, "there is no such op");
     OUTRIGGER_CHECK(ops::check_attrs(*row, instruction.attrs));
     OUTRIGGER_CHECK(check_counts(*row, instruction));
+    if (row->name == "call") OUTRIGGER_CHECK(check_call(instruction));
     for (const Operand& operand : instruction.in) {
       if (const auto* id = std::get_if<ValueId>(&operand)) OUTRIGGER_CHECK(use(*id));
     }

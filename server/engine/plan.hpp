@@ -145,6 +145,10 @@ Result<void> check_program(const Program& program);
 /// Errors: bad_program.
 Result<void> check_counts(const ops::OpRow& row, const Instruction& instruction);
 
+/// A `call`: whether it is bound to a program, and as many operands and results as that has.
+/// Errors: unknown_program, bad_program.
+Result<void> check_call(const Instruction& instruction);
+
 // The planner's stages, in their order.
 
 /// Resolves ids and operands, infers types. Fills types, constants, arguments and results of the

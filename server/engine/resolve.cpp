@@ -2,6 +2,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "engine/plan.hpp"
 
@@ -264,6 +265,10 @@ class Resolver {
       return fail(ErrorCode::bad_program, "a number cannot be written in place");
     }
     OUTRIGGER_TRY(const Slot target, find(std::get<ValueId>(instruction.in[position])));
+    if (numbers_.contains(target)) {
+      return fail(ErrorCode::bad_program,
+                  "the parameter is a number here, which cannot be written");
+    }
     mark_written(target);
     if (node.row->kind == Kind::view) {
       OUTRIGGER_CHECK(results(instruction, node));
@@ -293,7 +298,9 @@ class Resolver {
     for (std::size_t i = 0; i < operands.size(); ++i) {
       if (operands[i].literal == nullptr) continue;
       OUTRIGGER_TRY(node.in[i], constant(*operands[i].literal, operands[i].type.dtype));
+      numbers_.insert(node.in[i]);
     }
+    if (node.row->name == "call") return call(instruction, node, block);
     if (node.row->name == "while") {
       OUTRIGGER_CHECK(loop(instruction, node));
     } else {
@@ -307,6 +314,58 @@ class Resolver {
     OUTRIGGER_CHECK(results(instruction, node));
     block.nodes.push_back(std::move(node));
     return {};
+  }
+
+  /// The called program's instructions, as if they stood here: its parameters are the operands. Of
+  /// the values that are visible here it sees none.
+  Result<void> call(const Instruction& instruction, const Node& node, Block& block) {
+    OUTRIGGER_CHECK(check_call(instruction));
+    const Program& callee = *instruction.callee;
+    std::unordered_map<ValueId, Slot> values;
+    std::vector<ValueId> scope;
+    std::swap(values_, values);
+    std::swap(scope_, scope);
+    const auto own = static_cast<Slot>(plan_.types.size());
+    for (std::size_t i = 0; i < node.in.size(); ++i)
+      OUTRIGGER_CHECK(define(callee.params[i], node.in[i]));
+    Path inner = node.path;
+    inner.push_back(0);
+    Slots outputs;
+    std::swap(block.outputs, outputs);
+    OUTRIGGER_CHECK(body(callee, inner, block));
+    std::swap(block.outputs, outputs);
+    std::swap(values_, values);
+    std::swap(scope_, scope);
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      // A parameter, and what was given already, becomes another value: a write to one of them in
+      // place must not show in the other.
+      const auto before = outputs.begin() + static_cast<std::ptrdiff_t>(i);
+      const bool fresh =
+          outputs[i] >= own && std::find(outputs.begin(), before, outputs[i]) == before;
+      OUTRIGGER_CHECK(
+          define(instruction.out[i], fresh ? outputs[i] : copy(node, outputs[i], block)));
+    }
+    return {};
+  }
+
+  /// Another value with the same elements: a view, which becomes a copy when one of them is
+  /// written.
+  Slot copy(const Node& of, Slot from, Block& block) {
+    static const OpRow row = [] {
+      OpRow made = *ops::find_op("reshape");
+      made.name = "call";
+      return made;
+    }();
+    Node view;
+    view.row = &row;
+    view.path = of.path;
+    view.in = {from};
+    view.inferred.operands = {plan_.types[from].dtype};
+    view.inferred.results.push_back(plan_.types[from]);
+    view.inferred.raw = {plan_.types[from].dtype};
+    view.out = {new_slot(plan_.types[from])};
+    block.nodes.push_back(view);
+    return view.out[0];
   }
 
   /// Resolves a nested region whose parameters are the given slots.
@@ -406,6 +465,8 @@ class Resolver {
   std::vector<ValueId> scope_;
   /// Mutable views: the slot that each looks at.
   std::unordered_map<Slot, Slot> aliases_;
+  /// Literals that a called program has as parameters: all runs of the plan share them.
+  std::unordered_set<Slot> numbers_;
 };
 
 }  // namespace

@@ -19,12 +19,14 @@ constexpr std::uint64_t small_bytes = std::uint64_t{256} << 10;
 
 constexpr std::size_t small_instructions = 64;
 
-/// Whether the region has at most `left` instructions, which are taken off.
+/// Whether the region has at most `left` instructions, which are taken off. Nobody knows yet what a
+/// call is worth.
 bool fits(const Region& region, std::size_t& left) {
   if (region.body.size() > left) return false;
   left -= region.body.size();
   return std::all_of(region.body.begin(), region.body.end(), [&](const Instruction& instruction) {
-    return std::all_of(instruction.regions.begin(), instruction.regions.end(),
+    return instruction.op != "call" &&
+           std::all_of(instruction.regions.begin(), instruction.regions.end(),
                        [&](const Region& inner) { return fits(inner, left); });
   });
 }
@@ -307,6 +309,7 @@ Result<void> Workspace::check_new_handles(const std::vector<std::uint64_t>& hand
   std::sort(sorted.begin(), sorted.end());
   const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
   if (twice == sorted.end()) return {};
+  OUTRIGGER_CHECK(programs_.link(*request.program));
   return fail(ErrorCode::handle_in_use,
               "handle " + std::to_string(*twice) + " is named for two results");
 }

@@ -24,6 +24,13 @@ class Golden : public testing::TestWithParam<std::tuple<Way, std::string>> {
  protected:
   using Check = std::optional<std::string> (*)(Client&, const Case&);
 
+  static std::optional<std::string> with_prepared(Client& client, const Case& test, Check check) {
+    for (const auto& [id, program] : test.prepared) client.wait(client.prepare_later(id, program));
+    auto text = check(client, test);
+    for (const auto& [id, program] : test.prepared) client.wait(client.forget_later(id));
+    return text;
+  }
+
   /// Runs `check` on every case of the family; the first failures are told in full.
   void run(Check check) {
     const auto& [way, family] = GetParam();
@@ -34,7 +41,7 @@ class Golden : public testing::TestWithParam<std::tuple<Way, std::string>> {
     for (const Case& test : cases) {
       if (wanted != nullptr && test.name.find(wanted) == std::string::npos) continue;
       try {
-        const auto text = check(client, test);
+        const auto text = with_prepared(client, test, check);
         if (text && ++failed <= 30) ADD_FAILURE() << test.name << ": " << *text;
       } catch (const std::exception& error) {
         ADD_FAILURE() << test.name << ": " << error.what();

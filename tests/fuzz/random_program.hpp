@@ -3,6 +3,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
+#include <map>
 #include <span>
 #include <string>
 #include <utility>
@@ -36,7 +38,16 @@ class Choices {
 /// client can be.
 class ProgramMaker {
  public:
-  explicit ProgramMaker(Choices& choices) : choices_(choices) {}
+  /// What a prepared program takes and gives.
+  struct Callee {
+    std::size_t params = 0;
+    std::size_t outputs = 0;
+  };
+  /// By id.
+  using Callees = std::map<std::uint64_t, Callee>;
+
+  explicit ProgramMaker(Choices& choices, const Callees& callees)
+      : choices_(choices), callees_(callees) {}
 
   Program make(std::size_t params) {
     Program program;
@@ -138,6 +149,7 @@ class ProgramMaker {
   }
 
   Instruction instruction(std::size_t depth) {
+    if (!callees_.empty() && choices_.once_in(16)) return call();
     const auto rows = ops::all_ops();
     const ops::OpRow& row = rows[choices_.below(rows.size())];
     if (row.name == "while" && depth < depth_max && !choices_.once_in(8))
@@ -165,6 +177,19 @@ class ProgramMaker {
     if (choices_.once_in(64)) results = choices_.below(3);
     for (std::size_t i = 0; i < results; ++i)
       made.out.push_back(choices_.once_in(64) ? id() : fresh());
+    visible_.insert(visible_.end(), made.out.begin(), made.out.end());
+    return made;
+  }
+
+  /// As many operands and results as the program had when it was sent; it may have been refused.
+  Instruction call() {
+    const auto& [id, callee] =
+        *std::next(callees_.begin(), static_cast<std::ptrdiff_t>(choices_.below(callees_.size())));
+    Instruction made;
+    made.op = "call";
+    made.attrs.emplace_back("program_id", Number{static_cast<std::int64_t>(id)});
+    for (std::size_t i = 0; i < callee.params; ++i) made.in.push_back(operand());
+    for (std::size_t i = 0; i < callee.outputs; ++i) made.out.push_back(fresh());
     visible_.insert(visible_.end(), made.out.begin(), made.out.end());
     return made;
   }
@@ -219,6 +244,7 @@ class ProgramMaker {
   }
 
   Choices& choices_;
+  const Callees& callees_;
   std::vector<ValueId> visible_;
   ValueId next_ = 0;
 };

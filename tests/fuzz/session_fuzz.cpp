@@ -243,7 +243,7 @@ class Requests {
     wire::Run run;
     const std::size_t params = choices_.below(4);
     for (std::size_t i = 0; i < params; ++i) run.args.push_back(handle());
-    run.program = ProgramMaker(choices_).make(params);
+    run.program = ProgramMaker(choices_, callees_).make(params);
     const std::size_t results =
         choices_.once_in(32) ? choices_.below(5) : run.program->outputs.size();
     for (std::size_t i = 0; i < results; ++i) run.results.push_back(fresh());
@@ -279,6 +279,7 @@ class Requests {
         const std::uint64_t id = 1 + choices_.below(3);
         client_.submit(wire::Prepare{id, std::move(*run.program)});
         run.program.reset();
+        callees_[id] = {run.program->params.size(), run.program->outputs.size()};
         run.program_id = id;
         client_.submit(run);
         for (std::uint64_t& result : run.results) result = fresh();
@@ -307,6 +308,7 @@ class Requests {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  ProgramMaker::Callees callees_;
   if (size < 2) return 0;
   const std::span rest(data + 1, size - 1);
   switch (data[0] % 4) {

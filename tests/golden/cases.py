@@ -20,7 +20,9 @@ def wire_operand(x):
     return x.wire() if isinstance(x, Tensor) else {"number": wire_number(x)}
 
 
-def _finish(case, out, error, ulp, abs_, in_place):
+def _finish(case, out, error, ulp, abs_, in_place, prepared=None):
+    if prepared:
+        case["prepared"] = [{"program_id": i, "program": p} for i, p in prepared.items()]
     if in_place:
         case["in_place"] = True
     if error is not None:
@@ -34,8 +36,8 @@ def _finish(case, out, error, ulp, abs_, in_place):
 
 
 def op_case(name, op, inputs, out=None, attrs=None, error=None, ulp=0, abs=None, in_place=False,
-            regions=None, results=1):
-    """One instruction. `out` is a Tensor or a list of them."""
+            regions=None, results=1, prepared=None):
+    """One instruction. `out` is a Tensor or a list of them; `prepared` are programs by id."""
     case = {"name": name, "op": op, "attrs": attrs or {}, "in": [wire_operand(x) for x in inputs]}
     if regions is not None:
         case["regions"] = regions
@@ -43,13 +45,13 @@ def op_case(name, op, inputs, out=None, attrs=None, error=None, ulp=0, abs=None,
         results = len(out)
     if results != 1:
         case["results"] = results
-    return _finish(case, out, error, ulp, abs, in_place)
+    return _finish(case, out, error, ulp, abs, in_place, prepared)
 
 
-def program_case(name, program, inputs, out=None, error=None, ulp=0, abs=None):
+def program_case(name, program, inputs, out=None, error=None, ulp=0, abs=None, prepared=None):
     """A whole program; its parameters are the inputs in order."""
     case = {"name": name, "program": program, "in": [wire_operand(x) for x in inputs]}
-    return _finish(case, out, error, ulp, abs, False)
+    return _finish(case, out, error, ulp, abs, False, prepared)
 
 
 class Region:

@@ -161,12 +161,38 @@ class ModelRun {
     const std::uint64_t program_id = ++last_program_;
     const std::uint64_t prepare = client_.new_id();
     client_.send(prepare, encode_prepare(prepare, program_id, program));
+    const bool inside = chance(random_, 40);
+    if (inside) about("inside of another program\n" + last_);
     const std::uint64_t call = client_.new_id();
-    client_.send(call, encode_call(call, program_id, handles, results, options));
+    client_.send(call,
+                 inside ? encode_run(call, around(program_id, program), handles, results, options)
+                        : encode_call(call, program_id, handles, results, options));
     const Reply prepared = client_.wait(prepare);
     Reply reply = client_.wait(call);
     // What is wrong with the form alone shows already now.
-    return prepared.ok() ? reply : prepared;
+    if (!prepared.ok()) return prepared;
+    if (inside && reply.error) {
+      auto& index = reply.error->index;
+      EXPECT_GE(index.size(), 2U) << last_;
+      EXPECT_TRUE(index.at(0) == 0 && index.at(1) == 0) << last_;
+      index.erase(index.begin(), index.begin() + 2);
+    }
+    return reply;
+  }
+
+  /// A program that only calls the prepared one.
+  static Program around(std::uint64_t program_id, const Program& program) {
+    Instruction call;
+    call.op = "call";
+    call.attrs.emplace_back("program_id", Number{static_cast<std::int64_t>(program_id)});
+    ValueId next = 0;
+    Program made;
+    for (std::size_t i = 0; i < program.params.size(); ++i) made.params.push_back(next++);
+    for (std::size_t i = 0; i < program.outputs.size(); ++i) made.outputs.push_back(next++);
+    call.in.assign(made.params.begin(), made.params.end());
+    call.out = made.outputs;
+    made.body.push_back(std::move(call));
+    return made;
   }
 
   void expect_refusal(const Generated& generated, const Reply& reply,

@@ -62,6 +62,16 @@ std::uint64_t Client::run_later(const Program& program, std::span<const std::uin
   return send(id, encode_run(id, program, args, results, options));
 }
 
+std::uint64_t Client::prepare_later(std::uint64_t program_id, const Program& program) {
+  const std::uint64_t id = new_id();
+  return send(id, encode_prepare(id, program_id, program));
+}
+
+std::uint64_t Client::forget_later(std::uint64_t program_id) {
+  const std::uint64_t id = new_id();
+  return send(id, encode_forget(id, program_id));
+}
+
 std::uint64_t Client::release_later(std::span<const std::uint64_t> handles) {
   const std::uint64_t id = new_id();
   return send(id, encode_release(id, handles));

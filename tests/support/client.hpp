@@ -35,6 +35,8 @@ class Client {
   std::uint64_t upload_later(std::uint64_t handle, const Data& data);
   std::uint64_t run_later(const Program& program, std::span<const std::uint64_t> args,
                           std::span<const std::uint64_t> results, const RunOptions& options = {});
+  std::uint64_t prepare_later(std::uint64_t program_id, const Program& program);
+  std::uint64_t forget_later(std::uint64_t program_id);
   std::uint64_t release_later(std::span<const std::uint64_t> handles);
 
   /// Uploads under a new handle; throws if that fails.

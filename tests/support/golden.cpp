@@ -149,6 +149,12 @@ void wrap_instruction(const Object& object, Case& out) {
 Case case_of(const Object& object) {
   Case out;
   out.name = at(object, "name").as<std::string>();
+  if (const Object* prepared = find(object, "prepared")) {
+    for (const Object& entry : prepared->via.array) {
+      out.prepared.emplace_back(at(entry, "program_id").as<std::uint64_t>(),
+                                region_of(at(entry, "program")));
+    }
+  }
   if (const Object* program = find(object, "program")) {
     out.program = region_of(*program);
     for (const Object& input : at(object, "in").via.array) out.args.push_back(data_of(input));

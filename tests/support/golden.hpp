@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/program.hpp"
@@ -15,6 +17,8 @@ struct Case {
   /// The op under test; empty if the case is a whole program.
   std::string op;
   Program program;
+  /// Programs that must have been prepared, by id, in this order.
+  std::vector<std::pair<std::uint64_t, Program>> prepared;
   std::vector<Data> args;
   /// The results, unless `error` is the code of an error.
   std::vector<Data> expected;

@@ -459,7 +459,7 @@ defmodule Outrigger do
 
     with {:ok, _epoch} <- Server.ready(server),
          :ok <- Server.fits(server, byte_size(program.encoded) + 64),
-         message = &{:prepare, prepared.id, program.encoded, &1},
+         message = &{:prepare, Program.kept(server, program, prepared.id), &1},
          {:ok, _} <- Server.exchange(server, message, deadline) do
       {:ok, prepared}
     end

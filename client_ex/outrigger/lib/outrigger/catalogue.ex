@@ -123,6 +123,7 @@ defmodule Outrigger.Catalogue do
       for op <- @catalogue["ops"],
           op["name"] not in except,
           op["regions"] == [],
+          op["results"] != "regions",
           not in_place? or op["in_place"],
           do: op
 

@@ -159,9 +159,8 @@ defmodule Outrigger.Connection do
   def handle_info({:deadline, id}, state), do: traffic(state, &Withdrawal.deadline(&1, id))
   def handle_info(:retry, state), do: traffic(state, &Traffic.retry/1)
 
-  def handle_info({:prepare, program_id, encoded, ref}, state) do
-    traffic(state, &Traffic.prepare(&1, program_id, encoded, ref))
-  end
+  def handle_info({:prepare, program, ref}, state),
+    do: traffic(state, &Traffic.prepare(&1, program, ref))
 
   def handle_info({:cancel_handle, handle, ref}, state) do
     traffic(state, &Withdrawal.cancel_handle(&1, handle, ref))

@@ -150,6 +150,27 @@ defmodule Outrigger.Op do
     end)
   end
 
+  @doc """
+  Calls a prepared program inside of another: its instructions then are part of that program, and
+  fuse with what is around them. Gives what `Outrigger.call/3` gives; what it writes in place of its
+  parameters is written in the operands.
+
+      iex> alias Outrigger.Op
+      iex> square = Outrigger.prepare!(MyApp.Compute, Outrigger.program(&Op.multiply(&1, &1)))
+      iex> norm = Outrigger.program(fn x, y -> Op.sqrt(Op.add(Op.call(square, [x]), Op.call(square, [y]))) end)
+      iex> {x, y} = {Outrigger.tensor(MyApp.Compute, 3.0), Outrigger.tensor(MyApp.Compute, 4.0)}
+      iex> Outrigger.run(MyApp.Compute, norm, [x, y]) |> Outrigger.to_number!()
+      5.0
+
+  Outside of a program it is `Outrigger.call/3`.
+  """
+  @spec call(Outrigger.Prepared.t(), [operand]) :: container | nil
+  def call(%Outrigger.Prepared{} = prepared, operands) do
+    if Trace.active?(),
+      do: Trace.call(prepared, List.wrap(operands)),
+      else: Outrigger.call(prepared, operands)
+  end
+
   # Outside of a program: a program of its own, with the tensors captured.
   defp eagerly_or(operands, emit) do
     if Trace.active?() do

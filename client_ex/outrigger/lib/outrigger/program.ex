@@ -4,12 +4,14 @@ defmodule Outrigger.Program do
   `Outrigger.run/4`, or prepared once with `Outrigger.prepare/2` and called many times.
 
   A program belongs to no server and can be kept in a module attribute, sent and compared, unless
-  the traced function used tensors from outside: these are then part of it (`captures`).
+  the traced function used tensors from outside (`captures`) or called prepared programs
+  (`callees`): these are then part of it.
   """
 
-  alias Outrigger.{Codec, ConnectionError, Protocol, Server, Tensor}
+  alias Outrigger.{Codec, ConnectionError, Prepared, Protocol, Server, Tensor, Value}
 
-  defstruct [:arity, :encoded, :head, :outputs, :template, params: [], body: [], captures: []]
+  defstruct [:arity, :encoded, :head, :outputs, :template] ++
+              [params: [], body: [], captures: [], callees: []]
 
   @type t :: %__MODULE__{
           arity: non_neg_integer,
@@ -19,11 +21,12 @@ defmodule Outrigger.Program do
           template: term,
           params: [non_neg_integer],
           body: [map],
-          captures: [Tensor.t()]
+          captures: [Tensor.t()],
+          callees: [Prepared.t()]
         }
 
   @doc false
-  def build(params, body, outputs, template, captures) do
+  def build(params, body, outputs, template, captures, callees \\ []) do
     encoded = IO.iodata_to_binary(encode_region(%{params: params, body: body, outputs: outputs}))
 
     %__MODULE__{
@@ -35,7 +38,8 @@ defmodule Outrigger.Program do
       template: template,
       params: params,
       body: body,
-      captures: captures
+      captures: captures,
+      callees: callees
     }
   end
 
@@ -101,13 +105,33 @@ defmodule Outrigger.Program do
   # Sends the program; the results' tensors come back at once.
   def run(server, program, args, options) do
     head = program.head || Protocol.head("run", {"program", {:raw, program.encoded}})
-    send_call(server, program, args, options, head, nil)
+    send_call(server, program, args, options, head, kept(server, program, 0))
   end
 
   @doc false
   def call(prepared, args, options) do
     %{server: server, id: id, head: head, program: program} = prepared
-    send_call(server, program, args, options, head, {id, program.encoded})
+    send_call(server, program, args, options, head, kept(server, program, id))
+  end
+
+  @doc false
+  # What the daemon must keep to carry it out: `{id, encoded, what it calls}`, the id 0 for a program
+  # that is not prepared itself; nil for nothing.
+  def kept(_server, %{callees: []}, 0), do: nil
+  def kept(_server, %{callees: [], encoded: encoded}, id), do: {id, encoded, []}
+
+  def kept(server, %{callees: callees, encoded: encoded}, id) do
+    callees =
+      for %{server: other} = callee <- callees do
+        if other.counters != server.counters do
+          raise ArgumentError,
+                "the program calls #{inspect(callee)}, which was prepared on another server"
+        end
+
+        kept(server, callee.program, callee.id)
+      end
+
+    {id, encoded, callees}
   end
 
   @doc false
@@ -133,7 +157,7 @@ defmodule Outrigger.Program do
     {id, epoch, frame, want, deadline, results} = frame(server, program, args, options, head)
     {:results, handles, arg_handles} = want
     want = &{:results, handles, arg_handles, &1}
-    prepared = {program_id, program.encoded}
+    prepared = kept(server, program, program_id)
     # The connection watches the deadline of the program itself.
     timeout = if deadline, do: deadline + 100, else: server.timeout
     reply = Server.call(server, epoch, id, frame, want, prepared, deadline, timeout)
@@ -214,18 +238,24 @@ defmodule Outrigger.Program do
     raise %ConnectionError{reason: :foreign_tensor, detail: inspect(tensor)}
   end
 
+  defp check_arg(_server, %Value{}) do
+    raise ArgumentError, "inside of a program, a prepared one is called by Op.call/2"
+  end
+
   defp check_arg(_server, other) do
     raise ArgumentError,
           "arguments are tensors, got: #{inspect(other)}; make one with Outrigger.tensor/3"
   end
 
-  defp fill(nil, _args, _results), do: nil
-  defp fill({:result, 0}, _args, [result | _]), do: result
-  defp fill({:result, index}, _args, results), do: Enum.at(results, index)
-  defp fill({:param, index}, args, _results), do: Enum.at(args, index)
-  defp fill({:list, entries}, args, results), do: Enum.map(entries, &fill(&1, args, results))
+  @doc false
+  # The results, and arguments that are given back, in the container of the template.
+  def fill(nil, _args, _results), do: nil
+  def fill({:result, 0}, _args, [result | _]), do: result
+  def fill({:result, index}, _args, results), do: Enum.at(results, index)
+  def fill({:param, index}, args, _results), do: Enum.at(args, index)
+  def fill({:list, entries}, args, results), do: Enum.map(entries, &fill(&1, args, results))
 
-  defp fill({:tuple, entries}, args, results) do
+  def fill({:tuple, entries}, args, results) do
     entries |> Enum.map(&fill(&1, args, results)) |> List.to_tuple()
   end
 

@@ -31,7 +31,7 @@ defmodule Outrigger.Trace do
   # In place, these give a mutable view, which is another tensor.
   @views ~w(slice reshape squeeze transpose reverse)
 
-  defstruct [:ref, next: 0, body: [], captures: []]
+  defstruct [:ref, next: 0, body: [], captures: [], callees: []]
 
   def active?, do: Process.get(@key) != nil
 
@@ -205,12 +205,28 @@ defmodule Outrigger.Trace do
     for out <- outs, do: %Value{id: out, trace: builder().ref}
   end
 
-  @doc "An op with regions. Gives as many values as there are `outs`."
+  @doc "An op with regions, or a call. Gives as many values as there are `outs`."
   def emit_regions(name, operands, regions, count, attrs \\ []) do
     ins = Enum.map(operands, &operand(name, &1))
     outs = fresh(count)
     append(%{op: name, in: ins, out: outs, attrs: attrs, regions: regions, in_place: nil})
     for out <- outs, do: %Value{id: out, trace: builder().ref}
+  end
+
+  @doc "The call of a prepared program: what it gives, in the container that it gives it in."
+  def call(%{program: program} = prepared, operands) do
+    count = length(operands)
+
+    if count != program.arity do
+      raise ArgumentError, "#{inspect(prepared)} takes #{program.arity} operands, got #{count}"
+    end
+
+    operands = operands ++ program.captures
+    attrs = [{"program_id", prepared.id}]
+    results = emit_regions("call", operands, [], length(program.outputs), attrs)
+    builder = builder()
+    put(%{builder | callees: Enum.uniq_by([prepared | builder.callees], & &1.id)})
+    Program.fill(program.template, operands, results)
   end
 
   @doc "Traces a function of `count` parameters into a region: `{region, what it returned}`."
@@ -252,11 +268,12 @@ defmodule Outrigger.Trace do
       ref = builder().ref
       returned = apply(fun, for(id <- params, do: %Value{id: id, trace: ref, param: id}))
       {template, outputs} = outputs(returned, params)
-      %{body: body, captures: captures} = builder()
+      %{body: body, captures: captures, callees: callees} = builder()
       captures = :lists.reverse(captures)
       {captured_ids, captured} = Enum.unzip(captures)
-      template = relocate(template, params ++ captured_ids)
-      Program.build(params ++ captured_ids, :lists.reverse(body), outputs, template, captured)
+      params = params ++ captured_ids
+      template = relocate(template, params)
+      Program.build(params, :lists.reverse(body), outputs, template, captured, callees)
     after
       Process.delete(@key)
     end

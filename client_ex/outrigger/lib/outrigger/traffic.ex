@@ -135,10 +135,18 @@ defmodule Outrigger.Traffic do
   end
 
   # A call of a prepared program. The client decides what the daemon keeps, and so always knows.
-  defp forward(t, {id, frame, entry, {program_id, encoded}}, handed_on) do
-    t = if is_map_key(t.programs, program_id), do: t, else: prepare(t, program_id, encoded, nil)
-    t |> used(program_id) |> forward({id, frame, entry, nil}, handed_on)
+  defp forward(t, {id, frame, entry, program}, handed_on),
+    do: t |> keep(program) |> forward({id, frame, entry, nil}, handed_on)
+
+  # A program that is run at once is not kept, what it calls is.
+  defp keep(t, {0, _encoded, callees}), do: keep_all(t, callees)
+
+  defp keep(t, {program_id, _encoded, _callees} = program) do
+    t = if is_map_key(t.programs, program_id), do: t, else: prepare(t, program, nil)
+    used(t, program_id)
   end
+
+  defp keep_all(t, programs), do: Enum.reduce(programs, t, &keep(&2, &1))
 
   # The same as last time: no change.
   defp used(%{programs: programs, tick: tick} = t, program_id)
@@ -150,13 +158,15 @@ defmodule Outrigger.Traffic do
     %{t | tick: tick, programs: Map.put(t.programs, program_id, tick)}
   end
 
-  @doc "Prepares a program for a caller that waits for the verdict."
-  def prepare(%{epoch: 0} = t, _program_id, _encoded, ref) do
+  @doc "Prepares a program of Program.kept/3 for a caller that waits for the verdict."
+  def prepare(%{epoch: 0} = t, _program, ref) do
     Outcome.answer(ref, {:error, %ConnectionError{reason: :not_connected}})
     t
   end
 
-  def prepare(t, program_id, encoded, ref) do
+  # What it calls must be there before it.
+  def prepare(t, {program_id, encoded, callees}, ref) do
+    t = keep_all(t, callees)
     t = if map_size(t.programs) >= t.limits.programs_max, do: evict(t), else: t
     fields = [{"program_id", program_id}, {"program", {:raw, encoded}}]
     t = own(t, "prepare", fields, {:prepare, program_id, ref})

@@ -26,6 +26,7 @@ defmodule Outrigger.Conformance.CasesTest do
   defp failure(server, a_case) do
     tensors = for %{"dtype" => _} = tensor <- a_case["in"], do: {tensor, upload(server, tensor)}
     args = Enum.map(tensors, &elem(&1, 1))
+    for prepared <- Map.get(a_case, "prepared", []), do: prepare(server, prepared)
     Outrigger.sync(server)
     results = run(server, a_case, args)
     # Without results, sync/2 tells.
@@ -47,6 +48,12 @@ defmodule Outrigger.Conformance.CasesTest do
   defp upload(server, %{"dtype" => dtype, "shape" => shape, "data" => data}) do
     {:ok, type} = Dtype.parse(dtype)
     Transfer.upload(Outrigger.Server.fetch!(server), data, type, List.to_tuple(shape))
+  end
+
+  defp prepare(server, %{"program_id" => id, "program" => program}) do
+    encoded = program |> wire() |> Codec.encode() |> IO.iodata_to_binary()
+    fields = [{"program_id", id}, {"program", {:raw, encoded}}]
+    {:ok, _} = Outrigger.Server.request(Outrigger.Server.fetch!(server), "prepare", fields)
   end
 
   # Programs come as they are on the wire; the client's own are made by program/1.

@@ -110,6 +110,8 @@ defmodule Outrigger.CrashTest do
     server = start_server()
     tensor = Outrigger.tensor(server, [1, 2, 3])
     prepared = Outrigger.prepare!(server, Outrigger.program(&Op.add(&1, 1)))
+    twice = Outrigger.program(&Op.call(prepared, [Op.call(prepared, [&1])]))
+    prepared_twice = Outrigger.prepare!(server, twice)
     Outrigger.await!(tensor)
     kill(os_pid(server), "KILL")
     assert eventually(fn -> inspect(tensor) == "#Outrigger.Tensor<stale>" end)
@@ -124,6 +126,8 @@ defmodule Outrigger.CrashTest do
 
     # The next call finds the new daemon, and prepared programs have survived.
     fresh = Outrigger.tensor(server, [1, 2, 3])
+    assert Outrigger.to_list!(Outrigger.run(server, twice, [fresh])) == [3, 4, 5]
+    assert Outrigger.to_list!(Outrigger.call(prepared_twice, [fresh])) == [3, 4, 5]
     assert Outrigger.to_list!(Outrigger.call(prepared, [fresh])) == [2, 3, 4]
     assert {:error, %ConnectionError{reason: :stale_epoch}} = Outrigger.to_list(tensor)
   end

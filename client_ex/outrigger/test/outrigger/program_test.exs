@@ -77,6 +77,38 @@ defmodule Outrigger.ProgramTest do
     assert outputs == [hd(loop["out"])]
   end
 
+  test "a call of a prepared program gives what that gives" do
+    inner = Outrigger.program(fn x, y -> {InPlace.add(x, y), Op.sum(x)} end)
+    prepared = %Outrigger.Prepared{server: nil, id: 7, head: "", program: inner}
+
+    program =
+      Outrigger.program(fn x ->
+        doubled = Op.multiply(x, 2)
+        {written, sum} = Op.call(prepared, [doubled, x])
+        assert written == doubled
+        {same, _} = Op.call(prepared, [x, 1])
+        {written, sum, same}
+      end)
+
+    assert [_, first, second] = wire(program)["body"]
+
+    assert first == %{
+             "op" => "call",
+             "in" => [1, 0],
+             "out" => [2],
+             "attrs" => %{"program_id" => 7}
+           }
+
+    assert second["in"] == [0, %{"number" => 1}]
+    assert wire(program)["outputs"] == [1, 2]
+    assert program.template == {:tuple, [{:result, 0}, {:result, 1}, {:param, 0}]}
+    assert program.callees == [prepared]
+
+    assert_raise ArgumentError, ~r/takes 2 operands, got 1/, fn ->
+      Outrigger.program(fn x -> Op.call(prepared, [x]) end)
+    end
+  end
+
   test "what is written in place into a parameter comes back as the argument" do
     program = Outrigger.program(fn x, y -> {InPlace.add(x, y), Op.sum(x), y} end)
     assert program.template == {:tuple, [{:param, 0}, {:result, 0}, {:param, 1}]}

@@ -16,6 +16,45 @@ defmodule Outrigger.TensorTest do
     assert Outrigger.from_range(@server, 3..1//1) |> Outrigger.to_list!() == []
   end
 
+  test "programs call prepared programs" do
+    step = Outrigger.prepare!(@server, Outrigger.program(&InPlace.add(&1, 1)))
+    scale = Outrigger.tensor(@server, 10)
+    scaled = Outrigger.prepare!(@server, Outrigger.program(&Op.multiply(&1, scale)))
+
+    program =
+      Outrigger.program(fn x ->
+        turns =
+          Op.while({x, 0}, fn {_, i} -> Op.less(i, 3) end, fn {x, i} ->
+            {Op.call(step, [x]), Op.add(i, 1)}
+          end)
+
+        {Op.call(scaled, [elem(turns, 0)]), Op.call(step, [x])}
+      end)
+
+    x = Outrigger.tensor(@server, [1, 2])
+    assert {sum, same} = Outrigger.run(@server, program, [x])
+    assert Outrigger.to_list!(sum) == [40, 50]
+    assert same == x and Outrigger.to_list!(x) == [2, 3]
+    prepared = Outrigger.prepare!(@server, program)
+    assert {sum, _} = Outrigger.call(prepared, [x])
+    assert Outrigger.to_list!(sum) == [50, 60]
+    assert Outrigger.to_list!(Op.call(step, [x])) == [4, 5]
+  end
+
+  test "a program that calls another belongs to its server" do
+    other = start_server()
+    step = Outrigger.prepare!(other, Outrigger.program(&Op.add(&1, 1)))
+    program = Outrigger.program(fn x -> Op.call(step, [x]) end)
+    x = Outrigger.tensor(@server, 1)
+    message = ~r/prepared on another server/
+    assert_raise ArgumentError, message, fn -> Outrigger.run(@server, program, [x]) end
+    assert_raise ArgumentError, message, fn -> Outrigger.prepare(@server, program) end
+
+    assert_raise ArgumentError, ~r/Op.call/, fn ->
+      Outrigger.program(fn x -> Outrigger.call(step, [x]) end)
+    end
+  end
+
   test "every type that the daemon has" do
     data = :binary.copy(<<0x12, 0x34, 0x56, 0x38>>, 12)
 
