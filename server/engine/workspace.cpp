@@ -7,6 +7,7 @@
 
 #include "engine/loading.hpp"
 #include "files/npy.hpp"
+#include "files/npz.hpp"
 #include "files/raw.hpp"
 #include "tensor/packing.hpp"
 
@@ -115,7 +116,8 @@ bool Workspace::is_small(const Task& task, const std::shared_ptr<const Plan>& pl
   if (std::holds_alternative<wire::Load>(task.body) ||
       std::holds_alternative<wire::LoadRaw>(task.body) ||
       std::holds_alternative<wire::LoadCsv>(task.body) ||
-      std::holds_alternative<wire::Save>(task.body))
+      std::holds_alternative<wire::Save>(task.body) ||
+      std::holds_alternative<wire::SaveNpz>(task.body))
     return false;
   return task.bytes <= small_bytes;
 }
@@ -147,6 +149,8 @@ Workspace::Reply Workspace::dispatch(Task& task, ops::Context& context,
   if (const auto* request = std::get_if<wire::LoadCsv>(&task.body))
     return load_file(id, *request, context);
   if (const auto* request = std::get_if<wire::Save>(&task.body)) return save(id, *request, context);
+  if (const auto* request = std::get_if<wire::SaveNpz>(&task.body))
+    return save(id, *request, context);
   if (auto* request = std::get_if<wire::Prepare>(&task.body)) {
     OUTRIGGER_CHECK(programs_.prepare(request->program_id, std::move(request->program)));
     return wire::encode_ok(id);
@@ -273,6 +277,20 @@ Workspace::Reply Workspace::save(std::uint64_t id, const wire::Save& request,
   return wire::encode_ok(id);
 }
 
+Workspace::Reply Workspace::save(std::uint64_t id, const wire::SaveNpz& request,
+                                 ops::Context& context) {
+  std::vector<files::NamedTensor> members;
+  for (std::size_t i = 0; i < request.handles.size(); ++i) {
+    OUTRIGGER_TRY(const Tensor* tensor, store_.find(request.handles[i]));
+    OUTRIGGER_TRY(Tensor contiguous, ops::to_contiguous(context, *tensor));
+    members.push_back({request.names[i], std::move(contiguous)});
+  }
+  OUTRIGGER_CHECK(files::save_npz(members, request.path, request.compress, check_of(context)));
+  for (const std::uint64_t handle : request.handles)
+    OUTRIGGER_CHECK(files::check_intact(**store_.find(handle)));
+  return wire::encode_ok(id);
+}
+
 Workspace::Reply Workspace::release(std::uint64_t id, const wire::Release& request) {
   std::uint64_t released = 0;
   for (const std::uint64_t handle : request.handles) {
@@ -291,6 +309,7 @@ Result<std::shared_ptr<const Plan>> Workspace::plan_for(wire::Run& request) {
   const std::span<const TensorType> arguments(types.data(), types.size());
   if (request.program_id) return programs_.plan(*request.program_id, arguments);
   if (!request.program) return fail(ErrorCode::internal, "the program is gone");
+  OUTRIGGER_CHECK(programs_.link(*request.program));
   // Kept whole: the engine thread may have to plan again what was too large for the I/O thread.
   return make_plan(memory_, std::make_shared<const Program>(*request.program), arguments, threads_);
 }
@@ -309,7 +328,6 @@ Result<void> Workspace::check_new_handles(const std::vector<std::uint64_t>& hand
   std::sort(sorted.begin(), sorted.end());
   const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
   if (twice == sorted.end()) return {};
-  OUTRIGGER_CHECK(programs_.link(*request.program));
   return fail(ErrorCode::handle_in_use,
               "handle " + std::to_string(*twice) + " is named for two results");
 }

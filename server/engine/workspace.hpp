@@ -67,6 +67,7 @@ class Workspace {
   template <typename Request>
   Reply load_file(std::uint64_t id, const Request& request, const ops::Context& context);
   Reply save(std::uint64_t id, const wire::Save& request, ops::Context& context);
+  Reply save(std::uint64_t id, const wire::SaveNpz& request, ops::Context& context);
   Reply run(std::uint64_t id, const wire::Run& request, ops::Context& context, const Plan& plan);
   Reply release(std::uint64_t id, const wire::Release& request);
 

@@ -131,6 +131,15 @@ std::string in_quotes(std::string_view text) {
   return out + "\"";
 }
 
+bool is_text(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t bytes = character_bytes(text);
+    if (bytes == 0) return false;
+    text.remove_prefix(bytes);
+  }
+  return true;
+}
+
 std::string describe_start(std::string_view first_bytes) {
   return first_bytes.empty() ? "it is empty" : "it begins with " + in_quotes(first_bytes);
 }

@@ -126,11 +126,34 @@ struct Descr {
   bool swapped;
 };
 
+/// What arrays of a dtype hold that no tensor can, in words; nothing if that is not known.
+std::string_view contents_of(std::string_view descr) {
+  const std::size_t first = descr.find_first_not_of(" \t");
+  if (first != std::string_view::npos && descr[first] == '[') return ", records of named fields";
+  const std::string_view type = descr.substr(std::min<std::size_t>(descr.size(), 1));
+  if (type == "f16" || type == "c32") return ", long doubles";
+  switch (type.empty() ? '\0' : type.front()) {
+    case 'O':
+      return ", Python objects";
+    case 'U':
+    case 'S':
+    case 'a':
+      return ", strings";
+    case 'M':
+    case 'm':
+      return ", dates or times";
+    case 'V':
+      return ", records";
+    default:
+      return "";
+  }
+}
+
 tl::unexpected<Error> unsupported(std::string_view descr) {
   std::string names;
   for (const NpyType& type : npy_types) names.append(" ").append(type.name);
-  return bad_header("has the dtype " + in_quotes(descr) + "; supported are" + names +
-                    ", each in either byte order");
+  return bad_header("has the dtype " + in_quotes(descr) + std::string(contents_of(descr)) +
+                    "; supported are" + names + ", each in either byte order");
 }
 
 Result<Descr> parse_descr(LiteralReader& reader) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 
 #include "base/error.hpp"
@@ -21,5 +22,17 @@ Result<Tensor> load_npz(Memory& memory, const std::string& path,
 /// The same from an open file.
 Result<Tensor> read_npz(Memory& memory, File file, const std::optional<std::string>& member,
                         const Check& check = {});
+
+/// A tensor, contiguous, and the member's name, without ".npy".
+struct NamedTensor {
+  std::string name;
+  Tensor tensor;
+};
+
+/// Writes a .npz file of these members, as save_npy() writes: stored, or deflated with `compress`.
+/// Errors: save_npy()'s; bad_request for a name that is empty, too long, no text or there twice,
+/// and for no tensors at all.
+Result<void> save_npz(std::span<const NamedTensor> tensors, const std::string& path, bool compress,
+                      const Check& check = {});
 
 }  // namespace outrigger::files

@@ -115,6 +115,18 @@ Result<std::string> Fields::string(std::string_view key) const {
   return std::string(value.string());
 }
 
+Result<std::vector<std::string>> Fields::strings(std::string_view key) const {
+  constexpr std::string_view expected = "an array of strings";
+  OUTRIGGER_TRY(const Value array, require(key, Kind::array, expected));
+  std::vector<std::string> out;
+  out.reserve(array.size());
+  for (const Value item : array.items()) {
+    if (!item.is(Kind::string)) return mistyped(key, expected, item);
+    out.emplace_back(item.string());
+  }
+  return out;
+}
+
 Result<std::span<const std::uint8_t>> Fields::binary(std::string_view key) const {
   OUTRIGGER_TRY(const Value value, require(key, Kind::binary, "a binary"));
   return value.binary();

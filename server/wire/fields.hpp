@@ -42,6 +42,7 @@ class Fields {
                                 std::uint64_t max = integer_max) const;
   Result<std::uint64_t> handle(std::string_view key) const { return integer(key, 1); }
   Result<std::string> string(std::string_view key) const;
+  Result<std::vector<std::string>> strings(std::string_view key) const;
   Result<std::span<const std::uint8_t>> binary(std::string_view key) const;
   Result<std::vector<std::uint64_t>> handles(std::string_view key, std::uint64_t count_max) const;
   Result<std::vector<std::int64_t>> shape(std::string_view key) const;

@@ -109,6 +109,22 @@ Result<Body> read_save(const Context& context) {
   return out;
 }
 
+Result<Body> read_save_npz(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields,
+                context.fields({"id", "do", "handles", "names", "path", "compress"}));
+  SaveNpz out;
+  OUTRIGGER_TRY(out.handles, fields.handles("handles", context.limits.results_max));
+  OUTRIGGER_TRY(out.names, fields.strings("names"));
+  if (out.names.size() != out.handles.size()) {
+    return fail(ErrorCode::bad_request, "save_npz: " + std::to_string(out.names.size()) +
+                                            " names for " + std::to_string(out.handles.size()) +
+                                            " handles");
+  }
+  OUTRIGGER_TRY(out.path, fields.string("path"));
+  OUTRIGGER_TRY(out.compress, fields.boolean_or("compress", false));
+  return out;
+}
+
 /// The keys that `run` and `call` share.
 Result<Run> read_execution(const Fields& fields, const Limits& limits) {
   Run out;
@@ -180,7 +196,8 @@ constexpr std::array kinds{
     KindRow{"forget", read_forget},     KindRow{"cancel", read_cancel},
     KindRow{"load_raw", read_load_raw}, KindRow{"load_csv", read_load_csv},
     KindRow{"load", read_load},         KindRow{"save", read_save},
-    KindRow{"hello", read_hello},       KindRow{"bye", read_empty<Bye>},
+    KindRow{"save_npz", read_save_npz}, KindRow{"hello", read_hello},
+    KindRow{"bye", read_empty<Bye>},
 };
 
 /// The first entry under `key`, if it has one; a second is found when the kind is read.

@@ -61,6 +61,13 @@ struct Save {
   std::uint64_t handle = 0;
   std::string path;
 };
+/// As many names as handles.
+struct SaveNpz {
+  std::vector<std::uint64_t> handles;
+  std::vector<std::string> names;
+  std::string path;
+  bool compress = false;
+};
 /// `run` and `call`: exactly one of program and program_id is set.
 struct Run {
   std::optional<Program> program;
@@ -88,8 +95,8 @@ struct Bye {};
 
 struct Request {
   std::uint64_t id = 0;
-  std::variant<Hello, Ping, Info, Upload, Download, Load, LoadRaw, LoadCsv, Save, Run, Prepare,
-               Forget, Release, Cancel, Bye>
+  std::variant<Hello, Ping, Info, Upload, Download, Load, LoadRaw, LoadCsv, Save, SaveNpz, Run,
+               Prepare, Forget, Release, Cancel, Bye>
       body;
 };
 

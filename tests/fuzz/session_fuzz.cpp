@@ -128,6 +128,8 @@ class Client {
       load->path = files_.path_for(load->path);
     if (auto* save = std::get_if<wire::Save>(&request.body))
       save->path = files_.path_for(save->path);
+    if (auto* save = std::get_if<wire::SaveNpz>(&request.body))
+      save->path = files_.path_for(save->path);
     if (auto* run = std::get_if<wire::Run>(&request.body))
       run->deadline_ms = std::min(run->deadline_ms.value_or(run_ms), run_ms);
     said_bye_ = said_bye_ || std::holds_alternative<wire::Bye>(request.body);
@@ -277,9 +279,9 @@ class Requests {
       case 7: {
         wire::Run run = around_program();
         const std::uint64_t id = 1 + choices_.below(3);
+        callees_[id] = {run.program->params.size(), run.program->outputs.size()};
         client_.submit(wire::Prepare{id, std::move(*run.program)});
         run.program.reset();
-        callees_[id] = {run.program->params.size(), run.program->outputs.size()};
         run.program_id = id;
         client_.submit(run);
         for (std::uint64_t& result : run.results) result = fresh();
@@ -292,6 +294,12 @@ class Requests {
       case 9:
         client_.submit(wire::Load{fresh(), some_path(), std::nullopt});
         break;
+      case 10:
+        client_.submit(wire::SaveNpz{{handle(), handle()},
+                                     {std::string(choices_.below(3), 'a'), "b"},
+                                     some_path(),
+                                     choices_.below(2) == 0});
+        break;
       default:
         last_run_ = client_.submit(around_program());
     }
@@ -300,6 +308,7 @@ class Requests {
   using ProgramMaker = fuzz::ProgramMaker;
   fuzz::Choices choices_;
   Client client_;
+  ProgramMaker::Callees callees_;
   std::uint64_t last_handle_ = 0;
   std::uint64_t last_run_ = 0;
   std::uint64_t upload_id_ = 1 << 20;
@@ -308,7 +317,6 @@ class Requests {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  ProgramMaker::Callees callees_;
   if (size < 2) return 0;
   const std::span rest(data + 1, size - 1);
   switch (data[0] % 4) {

@@ -112,6 +112,8 @@ REQUESTS = [
     ("load_csv_short", "Without optional keys.",
      {"id": 26, "do": "load_csv", "handle": 20, "path": "/data/a.csv", "dtype": "s32"}),
     ("save", "", {"id": 11, "do": "save", "handle": 7, "path": "/data/b.npy"}),
+    ("save_npz", "", {"id": 28, "do": "save_npz", "handles": [7, 8], "names": ["a", "größe"], "path": "/data/b.npz",
+                      "compress": True}),
     ("run", "Two operands, a literal, one result.",
      {"id": 12, "do": "run", "program": PROGRAM, "args": [7, 8], "results": [12]}),
     ("run_atomic", "All optional keys; a program with nested regions.",

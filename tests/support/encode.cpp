@@ -246,6 +246,18 @@ Payload encode_save(std::uint64_t id, std::uint64_t handle, const std::string& p
   return out.take();
 }
 
+Payload encode_save_npz(std::uint64_t id, std::span<const std::uint64_t> handles,
+                        const std::vector<std::string>& names, const std::string& path,
+                        bool compress) {
+  Writer out(id, "save_npz", 4);
+  out.key("handles");
+  out.integers(handles);
+  out.entry("names", names);
+  out.entry("path", path);
+  out.entry("compress", compress);
+  return out.take();
+}
+
 Payload encode_run(std::uint64_t id, const Program& program, std::span<const std::uint64_t> args,
                    std::span<const std::uint64_t> results, const RunOptions& options) {
   Writer out(id, "run", 3 + option_keys(options));

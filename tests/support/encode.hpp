@@ -32,6 +32,9 @@ Payload encode_load_raw(std::uint64_t id, std::uint64_t handle, const std::strin
 Payload encode_load_csv(std::uint64_t id, std::uint64_t handle, const std::string& path,
                         const std::string& dtype, const std::string& separator, bool header);
 Payload encode_save(std::uint64_t id, std::uint64_t handle, const std::string& path);
+Payload encode_save_npz(std::uint64_t id, std::span<const std::uint64_t> handles,
+                        const std::vector<std::string>& names, const std::string& path,
+                        bool compress);
 
 struct RunOptions {
   bool atomic = false;

@@ -32,9 +32,9 @@ tl::expected<Request, Refusal> receive(const GoldenFrame& golden) {
 }
 
 /// Names of the kinds in the order of Request::body.
-constexpr std::array<std::string_view, 15> kinds = {
-    "hello", "ping", "info",    "upload", "download", "load",   "load_raw", "load_csv",
-    "save",  "run",  "prepare", "forget", "release",  "cancel", "bye"};
+constexpr std::array<std::string_view, 16> kinds = {
+    "hello", "ping",     "info", "upload",  "download", "load",    "load_raw", "load_csv",
+    "save",  "save_npz", "run",  "prepare", "forget",   "release", "cancel",   "bye"};
 
 TEST(GoldenFrames, GoodRequestsAreUnderstood) {
   std::set<std::string> seen;

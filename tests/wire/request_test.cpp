@@ -59,6 +59,13 @@ TEST(Decoder, ReadsEveryKind) {
   EXPECT_EQ(csv.separator, ";");
   EXPECT_TRUE(csv.header);
   EXPECT_EQ(body_of<Save>(frame_of(test::encode_save(1, 2, "/a.npy"))).path, "/a.npy");
+  const testing::Handles both = {2, 3};
+  const auto npz =
+      body_of<SaveNpz>(frame_of(test::encode_save_npz(1, both, {"a", "b"}, "/a.npz", true)));
+  EXPECT_EQ(npz.handles, both);
+  EXPECT_EQ(npz.names, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(npz.path, "/a.npz");
+  EXPECT_TRUE(npz.compress);
 
   const testing::Handles args = {1, 2};
   const testing::Handles results = {3};

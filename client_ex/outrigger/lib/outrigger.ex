@@ -263,6 +263,29 @@ defmodule Outrigger do
   @spec save_npy!(Tensor.t(), Path.t(), keyword) :: :ok
   def save_npy!(tensor, path, options \\ []), do: ok!(save_npy(tensor, path, options))
 
+  @doc """
+  Writes tensors to a `.npz` file, each under its name (a string or atom); the daemon does. With
+  `compress: true` they are deflated.
+
+      iex> path = Path.join(System.tmp_dir!(), "outrigger_doc.npz")
+      iex> {x, y} = {Outrigger.tensor(MyApp.Compute, [1, 2]), Outrigger.tensor(MyApp.Compute, 0.5)}
+      iex> :ok = Outrigger.save_npz(%{x: x, y: y}, path)
+      iex> Outrigger.load_npz(MyApp.Compute, path, :x) |> Outrigger.to_list!()
+      [1, 2]
+  """
+  @spec save_npz(%{(String.t() | atom) => Tensor.t()} | keyword(Tensor.t()), Path.t(), keyword) ::
+          :ok | error
+  def save_npz(tensors, path, options \\ []) do
+    {compress, options} = Keyword.pop(options, :compress, false)
+    {tensor, fields} = Files.npz(tensors, path, compress)
+    with {:ok, _} <- request(tensor, "save_npz", fields, options), do: :ok
+  end
+
+  @doc "As `save_npz/3`, but raises."
+  @spec save_npz!(%{(String.t() | atom) => Tensor.t()} | keyword(Tensor.t()), Path.t(), keyword) ::
+          :ok
+  def save_npz!(tensors, path, options \\ []), do: ok!(save_npz(tensors, path, options))
+
   ## Reading tensors
 
   @doc """

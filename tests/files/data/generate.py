@@ -29,6 +29,24 @@ def npz(name, members, method):
                 out.write(data)
 
 
+def every_dtype():
+    """Each dtype in both byte orders, in C and in Fortran order: arrays of the same values."""
+    arrays = {code: np.arange(6).reshape(2, 3) * 37 + 1 for code in TYPES}
+    arrays["f2"] = np.array([[1, -2.5, 2.0 ** -24], [65504, np.inf, -0.0]])
+    for code in ("c8", "c16"):
+        arrays[code] = np.array([[1 - 2.5j, 1e30j, -0.5], [complex(np.inf, -1), 3j, 0]])
+    members = {}
+    for code, array in arrays.items():
+        for order, word in (("<", "little"), (">", "big")):
+            typed = array.astype(order + code)
+            members[f"{code}_{word}.npy"] = npy(typed)
+            members[f"{code}_{word}_fortran.npy"] = npy(np.asfortranarray(typed))
+    truth = np.array([[True, False, True], [False, False, True]])
+    members["bool.npy"], members["bool_fortran.npy"] = npy(truth), npy(np.asfortranarray(truth))
+    members["bool_as_u1.npy"] = npy(truth.astype("u1"))
+    npz("dtypes.npz", members, zipfile.ZIP_STORED)
+
+
 def bombs(zeros):
     three = npy(np.zeros(3, "u1"))
     lying = three[:-3] + zeros
@@ -84,6 +102,7 @@ def main():
     npz("single.npz", {"only.npy": npy(cube)}, zipfile.ZIP_DEFLATED)
     npz("bzip2.npz", {"only.npy": npy(cube)}, zipfile.ZIP_BZIP2)
     npz("many.npz", {f"a{i}.npy": npy(np.uint8(i)) for i in range(13)}, zipfile.ZIP_STORED)
+    every_dtype()
     bombs(bytes(BOMB_BYTES))
 
 

@@ -279,6 +279,22 @@ defmodule Outrigger.TensorTest do
     bad = Outrigger.load_npy(@server, path)
     assert {:error, %Error{code: :bad_file}} = Outrigger.await(bad)
     assert {:error, %Error{code: :io_error}} = Outrigger.save_npy(tensor, "/nowhere/t.npy")
+
+    path = Path.join(dir, "t.npz")
+    other = Outrigger.tensor(@server, [{1.0, -2.0}], type: :c64)
+
+    for compress <- [false, true] do
+      assert Outrigger.save_npz(%{"größe" => other, x: tensor}, path, compress: compress) == :ok
+      loaded = Outrigger.load_npz(@server, path, "größe")
+      assert Outrigger.to_list!(loaded) == [{1.0, -2.0}]
+      loaded = Outrigger.load_npz(@server, path, :x)
+      assert Outrigger.to_list!(loaded) == Outrigger.to_list!(tensor)
+    end
+
+    assert {:error, %Error{code: :bad_request}} =
+             Outrigger.save_npz([{"x", tensor}, {"x", other}], path)
+
+    assert_raise ArgumentError, ~r/needs tensors/, fn -> Outrigger.save_npz(%{}, path) end
   end
 
   describe "files of numbers" do
