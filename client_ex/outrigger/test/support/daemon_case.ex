@@ -46,13 +46,50 @@ defmodule Outrigger.DaemonCase do
     end
   end
 
+  # So many of the machine's own delays may be in an answer: it goes through several processes.
+  @lags 10
+
   @doc """
-  A function's milliseconds and result. Limits on them leave half a second or more to a machine that has
-  other work, which still tells an answer in time from a hang.
+  A function's milliseconds and result. What the machine itself was late by is taken off: a witness
+  beside it asks a process that only echoes, again and again, and the slowest of its answers counts
+  ten times. Where nothing else runs that is a few milliseconds; where everything waits for a processor
+  it is what tells an answer in time from a hang.
   """
   def timed(fun) do
+    parent = self()
+    witness = Task.async(fn -> witness(parent) end)
+    receive do: (:witness_ready -> :ok)
     {us, result} = :timer.tc(fun)
-    {div(us, 1000), result}
+    send(witness.pid, :stop)
+    lag_us = Task.await(witness, 60_000)
+    {max(div(us - @lags * lag_us, 1000), 0), result}
+  end
+
+  # The slowest echo, in microseconds, until it is told to stop.
+  defp witness(parent) do
+    cat = System.find_executable("cat")
+    port = Port.open({:spawn_executable, cat}, [:binary, :stream])
+    echo(port)
+    send(parent, :witness_ready)
+    slowest = slowest_echo(port, 0)
+    Port.close(port)
+    slowest
+  end
+
+  defp slowest_echo(port, slowest) do
+    {us, _} = :timer.tc(fn -> echo(port) end)
+    slowest = max(slowest, us)
+
+    receive do
+      :stop -> slowest
+    after
+      2 -> slowest_echo(port, slowest)
+    end
+  end
+
+  defp echo(port) do
+    Port.command(port, "x")
+    receive do: ({^port, {:data, _}} -> :ok)
   end
 
   @doc "A program that computes for many seconds on any machine."
