@@ -47,6 +47,13 @@ echo
 # The daemon runs with the same policy: idle workers sleep.
 OMP_WAIT_POLICY=passive "$build/bench/engine_bench" --benchmark_enable_random_interleaving=true "$results/engine.json"
 echo
+before=()
+if [ -f "$results/cases.json" ]; then
+  mv "$results/cases.json" "$results/cases_before.json"
+  before=("$results/cases_before.json")
+fi
+"$build/bench/cases_bench" "$results/cases.json" "${before[@]}"
+echo
 cd "$here/../client_ex/outrigger"
 OUTRIGGERD=$build/server/outriggerd OUTRIGGER_ECHO=$build/bench/echo MIX_ENV=prod \
   mix run ../../bench/elixir/client.exs "$results/client.json"
