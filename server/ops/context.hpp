@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "ops/compile/isa.hpp"
 #include "tensor/memory.hpp"
 
 #ifdef _OPENMP
@@ -47,6 +48,7 @@ struct Context {
   int threads = 1;
   /// Scratch for tiles, kept between programs; grows only.
   std::vector<std::byte>& scratch;
+  Compile compile = {};
 };
 
 /// Work below this many element operations is not worth waking a second thread for.
