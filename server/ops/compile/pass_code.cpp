@@ -113,6 +113,11 @@ const CompiledPass* PassCode::compile(const Pass& pass, const std::vector<bool>&
   return variants_.back().get();
 }
 
+std::string_view compiler_name(const Compile& compile) {
+  if (compile.when == Compile::When::never || compile.isa == Isa::none) return "none";
+  return compile.isa == Isa::avx512 ? "avx512" : "avx2";
+}
+
 std::size_t compiled_micro_ops(const Pass& pass) { return pass.code->compiled_micro_ops(); }
 
 std::size_t PassCode::compiled_micro_ops() const {
