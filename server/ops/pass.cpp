@@ -102,8 +102,8 @@ class Run {
       const auto in_memory = [](const Binding& input) {
         return input.access != Access::strided || input.rows || input.spread;
       };
-      const bool through = !any_deferred_ && std::all_of(inputs_.begin(), inputs_.end(), in_memory);
-      return through ? std::numeric_limits<std::int64_t>::max() : tile_size;
+      const bool all = !any_deferred_ && std::all_of(inputs_.begin(), inputs_.end(), in_memory);
+      return all ? std::numeric_limits<std::int64_t>::max() : tile_size;
     }
     if (pass_.micro_ops.size() < long_pass) return tile_size;
     return tile_size / std::min<std::int64_t>(pass_.slot_bytes / tile_size, 4);
@@ -130,6 +130,7 @@ class Run {
   /// All tiles of [begin, end), of at most `step` elements.
   void tiles(std::int64_t begin, std::int64_t end, std::int64_t step,
              std::span<std::byte*> registers) const {
+    if (step == std::numeric_limits<std::int64_t>::max()) return through(begin, end);
     for (std::int64_t start = begin; start < end;) {
       const Place at = place(start);
       std::int64_t n = std::min(step, end - start);
@@ -140,6 +141,49 @@ class Run {
   }
 
  private:
+  /// Runs the code over [begin, end), row by row if rows matter, where the operands are.
+  void through(std::int64_t begin, std::int64_t end) const {
+    const Schedule::Part& part = code_->schedule->parts[0];
+    const CompiledPass::Segment& segment = code_->segments[0];
+    boost::container::small_vector<const Binding*, 16> operands;
+    boost::container::small_vector<std::byte*, 16> addresses;
+    for (const Pass::Register r : part.in) operands.push_back(&inputs_[r]);
+    for (const Pass::Register r : part.out) operands.push_back(&outputs_[output_of(r)]);
+    addresses.resize(operands.size());
+    const auto go_to = [&](const Place& at) {
+      for (std::size_t k = 0; k < operands.size(); ++k) addresses[k] = address(*operands[k], at);
+    };
+    Place at = place(begin);
+    go_to(at);
+    if (!in_rows_) return segment.run(std::span(addresses.data(), addresses.size()), end - begin);
+    const std::size_t last = dims_.size() - 1;
+    while (true) {
+      const std::int64_t n = std::min(end - at.start, dims_[last] - at.index[last]);
+      segment.run(std::span(addresses.data(), addresses.size()), n);
+      if (at.start + n == end) return;
+      const bool next_row =
+          last > 0 && at.index[last] == 0 && at.index[last - 1] + 1 < dims_[last - 1];
+      if (!next_row) {
+        at = place(at.start + n);
+        go_to(at);
+        continue;
+      }
+      at.start += n;
+      ++at.index[last - 1];
+      for (std::size_t k = 0; k < operands.size(); ++k) addresses[k] += row_bytes(*operands[k]);
+    }
+  }
+
+  std::size_t output_of(Pass::Register r) const {
+    const auto found = std::find(pass_.stores.begin(), pass_.stores.end(), r);
+    return static_cast<std::size_t>(found - pass_.stores.begin());
+  }
+
+  /// From a row to the next.
+  std::ptrdiff_t row_bytes(const Binding& binding) const {
+    return binding.strides[dims_.size() - 2] * static_cast<std::ptrdiff_t>(binding.width);
+  }
+
   /// Where a tile begins: its first element, and that one's index where rows matter.
   struct Place {
     std::int64_t start = 0;
@@ -192,9 +236,7 @@ class Run {
       boost::container::small_vector<std::byte*, 16> addresses;
       for (const Pass::Register r : part.in) {
         const bool single = r < pass_.inputs && code_->uniform[r];
-        addresses.push_back(!single             ? registers[r]
-                            : inputs_[r].spread ? address(inputs_[r], at)
-                                                : inputs_[r].base);
+        addresses.push_back(single ? address(inputs_[r], at) : registers[r]);
       }
       for (const Pass::Register r : part.out) addresses.push_back(registers[r]);
       segment++->run(std::span(addresses.data(), addresses.size()), n);
@@ -203,6 +245,7 @@ class Run {
 
   /// Of the tile's first element, behind which its row or all of the operand lies.
   std::byte* address(const Binding& binding, const Place& at) const {
+    if (binding.access == Access::uniform) return binding.base;
     std::int64_t offset = at.start;
     if (binding.rows || binding.spread) {
       offset = 0;

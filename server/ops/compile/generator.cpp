@@ -12,6 +12,9 @@ using namespace Xbyak::util;  // NOLINT(google-build-using-namespace): register 
 const std::array address_file{rdx, rcx, r8, r9, r10, rbx, r12, r13, r14, r15};
 constexpr std::size_t unsaved = 5;
 
+/// A function may change the first ones: beside calls, only the others are used.
+std::size_t first_address(bool calls) { return calls ? unsaved : 0; }
+
 constexpr std::size_t code_bytes_max = std::size_t{64} << 10;
 
 /// Short loops are written several times over, which makes less of what counts and jumps.
@@ -48,6 +51,7 @@ void Generator::find_uses() {
     const Op& op = ops[id];
     if (!live_[id]) continue;
     ++operations_;
+    calls_ = calls_ || op.code == Trace::Code::call;
     if (op.code != Trace::Code::constant) widest = std::max(widest, size_of(op.type));
     for (std::size_t i = 0; i < op.arity; ++i) {
       live_[op.in[i]] = true;
@@ -75,6 +79,7 @@ void Generator::write(const Pins& pins) {
 
 Generator::Pins Generator::worth_pinning() const {
   Pins pins;
+  if (calls_) return pins;
   for (std::size_t id = 0; id < live_.size(); ++id) {
     const bool constant = segment_.trace.at(static_cast<Id>(id)).code == Trace::Code::constant;
     if (live_[id] && (constant || is_uniform(static_cast<Id>(id))))
@@ -93,9 +98,12 @@ void Generator::prologue() {
   push(rbp);
   mov(rbp, rsp);
   const std::size_t operands = segment_.inputs.size() + segment_.outputs.size();
-  for (std::size_t k = 0; k < std::min(operands, address_file.size()); ++k) {
-    address_registers_.push_back(address_file[k]);
-    if (k >= unsaved) push(address_file[k]);
+  const std::size_t first = first_address(calls_);
+  for (std::size_t k = 0; k < operands && first + k < address_file.size(); ++k) {
+    address_registers_.push_back(address_file[first + k]);
+    if (first + k < unsaved) continue;
+    push(address_file[first + k]);
+    ++saved_;
   }
   // The size of the stack is known only at the end.
   sub(rsp, 0x7fffffff);
@@ -207,10 +215,9 @@ void Generator::body(std::int64_t displacement, bool tail) {
 
 void Generator::epilogue() {
   rewrite(stack_size_at_, static_cast<std::uint64_t>(slot_count_ * vector_bytes()), 4);
-  const std::size_t saved =
-      address_registers_.size() - std::min(unsaved, address_registers_.size());
-  lea(rsp, ptr[rbp - static_cast<int>(saved * 8)]);
-  for (std::size_t k = address_registers_.size(); k-- > unsaved;) pop(address_registers_[k]);
+  lea(rsp, ptr[rbp - static_cast<int>(saved_ * 8)]);
+  for (std::size_t k = address_registers_.size(); saved_ > 0; --saved_)
+    pop(address_registers_[--k]);
   pop(rbp);
   vzeroupper();
   ret();

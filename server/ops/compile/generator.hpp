@@ -98,6 +98,8 @@ class Generator : private Xbyak::CodeGenerator {
   int take(File& file);
   void evict(File& file, int reg);
   void spill(Id id);
+  /// Before a call, which may change them all.
+  void leave_registers(File& file);
   void place(Id id, int reg);
   int reg_of(Id id);
   Xmm use(Id id, DType type) { return view(reg_of(id), type); }
@@ -152,6 +154,7 @@ class Generator : private Xbyak::CodeGenerator {
   void mask_operation(Id id, const Op& op);
   void byte_of_mask(Id id, const Op& op);
   void convert(Id id, const Op& op);
+  void call_function(Id id, const Op& op);
   void widen(const Xmm& to, const Operand& from, std::size_t from_size, std::size_t to_size,
              bool sign);
   void narrow(Id id, Id in, std::size_t from_size, std::size_t to_size);
@@ -172,7 +175,10 @@ class Generator : private Xbyak::CodeGenerator {
   std::int64_t displacement_ = 0;  ///< in elements, of the copy of the loop's body at hand
   bool tail_ = false;
   std::vector<Xbyak::Reg64> address_registers_;
+  bool calls_ = false;             ///< functions
+  int call_slot_ = -1;             ///< what else they may change
   std::size_t operations_ = 0;     ///< that are live
+  std::size_t saved_ = 0;          ///< registers, on the stack
   std::size_t stack_size_at_ = 0;  ///< where its size stands in the code
 
   std::deque<Constant> constants_;

@@ -75,6 +75,9 @@ void Generator::operation(Id id) {
     case Code::byte_of_mask:
       byte_of_mask(id, op);
       break;
+    case Code::call:
+      call_function(id, op);
+      break;
   }
   end_of_operation(op);
 }
@@ -485,6 +488,30 @@ void Generator::convert(Id id, const Op& op) {
     default:
       return single ? vcvtuqq2ps(to, from) : vcvtuqq2pd(to, from);
   }
+}
+
+/// By the platform's convention: the vector in register 0, and nothing else survives but what the
+/// loop keeps in saved registers.
+void Generator::call_function(Id id, const Op& op) {
+  using namespace Xbyak::util;  // NOLINT(google-build-using-namespace): register names
+  const int from = reg_of(op.in[0]);
+  leave_registers(vectors_);
+  if (from != 0) vmovaps(whole(0), whole(from));
+  leave_registers(masks_);
+  if (call_slot_ < 0) call_slot_ = slot_count_++;
+  const int kept = call_slot_ * vector_bytes();
+  mov(ptr[rsp + kept], rax);
+  mov(ptr[rsp + kept + 8], rdi);
+  mov(ptr[rsp + kept + 16], rsi);
+  if (tail_) kmovq(ptr[rsp + kept + 24], k7);
+  mov(r11, op.bits);
+  call(r11);
+  mov(rax, ptr[rsp + kept]);
+  mov(rdi, ptr[rsp + kept + 8]);
+  mov(rsi, ptr[rsp + kept + 16]);
+  if (tail_) kmovq(k7, ptr[rsp + kept + 24]);
+  vectors_.touched |= 1;
+  place(id, 0);
 }
 
 void Generator::widen(const Xmm& to, const Operand& from, std::size_t from_size,

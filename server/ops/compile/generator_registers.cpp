@@ -82,6 +82,17 @@ void Generator::spill(Id id) {
   places_[id].spilled = true;
 }
 
+void Generator::leave_registers(File& file) {
+  for (int reg = file.first; reg < file.end; ++reg) {
+    int& held = file.holds[static_cast<std::size_t>(reg)];
+    if (held < 0) continue;
+    const auto id = static_cast<Id>(held);
+    if (!is_last_use(id) && !is_kept(id) && !places_[id].spilled) spill(id);
+    places_[id].reg = -1;
+    held = free_;
+  }
+}
+
 void Generator::place(Id id, int reg) {
   File& file = file_of(id);
   file.holds[static_cast<std::size_t>(reg)] = id;

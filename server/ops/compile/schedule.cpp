@@ -43,12 +43,25 @@ std::vector<std::size_t> levels_of(const Pass& pass, const std::vector<bool>& co
   return level;
 }
 
+/// Micro-ops that some output needs.
+std::vector<bool> live_of(const Pass& pass) {
+  std::vector<bool> live(pass.micro_ops.size());
+  for (std::size_t i = live.size(); i-- > 0;) {
+    const Pass::MicroOp& op = pass.micro_ops[i];
+    live[i] = live[i] || pass.is_wanted(op.out);
+    for (std::size_t k = 0; live[i] && k < op.arity; ++k) {
+      if (op.in[k] >= pass.inputs) live[op.in[k] - pass.inputs] = true;
+    }
+  }
+  return live;
+}
+
 void add_once(std::vector<Pass::Register>& registers, Pass::Register r) {
   if (std::find(registers.begin(), registers.end(), r) == registers.end()) registers.push_back(r);
 }
 
 /// Finds what the part reads from elsewhere and what others read of it.
-void connect(const Pass& pass, Schedule::Part& part) {
+void connect(const Pass& pass, const std::vector<bool>& live, Schedule::Part& part) {
   const auto mine = [&](std::size_t position) {
     return std::find(part.micro_ops.begin(), part.micro_ops.end(), position) !=
            part.micro_ops.end();
@@ -62,7 +75,8 @@ void connect(const Pass& pass, Schedule::Part& part) {
     for (std::size_t other = position + std::size_t{1}; other < pass.micro_ops.size(); ++other) {
       const Pass::MicroOp& user = pass.micro_ops[other];
       const auto* const end = user.in.begin() + user.arity;
-      needed = needed || (!mine(other) && std::find(user.in.begin(), end, op.out) != end);
+      needed =
+          needed || (live[other] && !mine(other) && std::find(user.in.begin(), end, op.out) != end);
     }
     if (needed) part.out.push_back(op.out);
   }
@@ -74,6 +88,7 @@ Schedule::Schedule(const Pass& pass, Isa isa) {
   const std::size_t count = pass.micro_ops.size();
   std::vector<bool> compiled(count);
   for (std::size_t i = 0; i < count; ++i) compiled[i] = can_compile(pass, pass.micro_ops[i], isa);
+  const std::vector<bool> live = live_of(pass);
   const std::vector<std::size_t> levels = levels_of(pass, compiled);
   const std::size_t last = count == 0 ? 0 : *std::max_element(levels.begin(), levels.end());
   for (std::size_t level = 0; level <= last; ++level) {
@@ -81,7 +96,7 @@ Schedule::Schedule(const Pass& pass, Isa isa) {
     segment.segment = true;
     std::vector<Part> calls;
     for (std::size_t i = 0; i < count; ++i) {
-      if (levels[i] != level) continue;
+      if (levels[i] != level || !live[i]) continue;
       const auto position = static_cast<std::uint16_t>(i);
       if (compiled[i])
         segment.micro_ops.push_back(position);
@@ -91,9 +106,7 @@ Schedule::Schedule(const Pass& pass, Isa isa) {
     if (!segment.micro_ops.empty()) parts.push_back(std::move(segment));
     std::move(calls.begin(), calls.end(), std::back_inserter(parts));
   }
-  for (Part& part : parts) connect(pass, part);
-  // What nobody needs would be a segment without outputs.
-  std::erase_if(parts, [](const Part& part) { return part.out.empty(); });
+  for (Part& part : parts) connect(pass, live, part);
   slot_count = assign_slots(
       pass, parts.size(), slots,
       [&](std::size_t i, auto f) { std::for_each(parts[i].in.begin(), parts[i].in.end(), f); },

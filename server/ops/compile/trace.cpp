@@ -123,6 +123,11 @@ Id Trace::byte_of_mask(Id mask) {
       {.code = Code::byte_of_mask, .type = DType::u8, .arity = 1, .in = {sized(mask, DType::u8)}});
 }
 
+Id Trace::call(Isa isa, DType type, std::uint64_t function, Id a) {
+  if (isa != isa_) return missing();
+  return record({.code = Code::call, .type = type, .arity = 1, .in = {a}, .bits = function});
+}
+
 /// A count of the element's width or more gives what the machine's shifts give, but those of narrow
 /// elements, which not every machine has, go through 32 bits.
 Id Trace::shift(Code code, DType type, Id a, Id b) {

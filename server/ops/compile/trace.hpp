@@ -51,6 +51,7 @@ class Trace {
     resize,  ///< AVX2: a mask has as many bits for each lane as `type`
     // And back: 0 or 1 as u8.
     byte_of_mask,
+    call,  ///< bits: the address of a function from a vector to a vector
   };
 
   struct Op {
@@ -78,6 +79,10 @@ class Trace {
   Id byte_of_mask(Id mask);
   /// As the kernels of casts between these dtypes do; f16 is known besides those that kernels have.
   Id convert(DType from, DType to, Id a);
+
+  /// A function from a vector to a vector of the instruction set; no element's result may depend on
+  /// another's.
+  Id call(Isa isa, DType type, std::uint64_t function, Id a);
 
   const std::vector<Op>& ops() const { return ops_; }
   const Op& at(Id id) const { return ops_[id]; }
