@@ -2,6 +2,9 @@
 // op that is compiled, over special values and random bits, for each instruction set that this
 // machine runs.
 
+#include <sys/prctl.h>
+
+#include <cstdlib>
 #include <map>
 #include <set>
 
@@ -367,6 +370,33 @@ TEST_F(CompileTest, CodeEndsWithItsPass) {
     EXPECT_GT(code_bytes(), before);
   }
   EXPECT_EQ(code_bytes(), before);
+}
+
+/// As on a system that refuses executable memory: this process may not get any from now on.
+bool refuse_executable_memory() {
+  constexpr int set_mdwe = 65;  // PR_SET_MDWE, Linux 6.3
+  constexpr unsigned long refuse_exec_gain = 1;
+  return ::prctl(set_mdwe, refuse_exec_gain, 0UL, 0UL, 0UL) == 0;
+}
+
+TEST(CompileRefusedTest, PassesAreInterpreted) {
+  constexpr int get_mdwe = 66;
+  if (::prctl(get_mdwe, 0UL, 0UL, 0UL, 0UL) < 0) GTEST_SKIP() << "this kernel cannot refuse it";
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto child = [] {
+    if (!refuse_executable_memory() || executable_memory_refused().empty()) std::exit(2);
+    Lab lab;
+    PassMaker maker({3}, {f32});
+    const Pass pass = maker.done({maker.apply("add", f32, {0, 0})});
+    const Tensor in = lab.tensor<float>({3}, {1, 2, 3});
+    const Tensor out = lab.empty(f32, {3});
+    Context context = lab.context();
+    context.compile.when = Compile::When::always;
+    const bool ran = run_pass(context, pass, std::span(&in, 1), std::span(&out, 1)).has_value();
+    const bool right = values<float>(out) == std::vector<float>{2, 4, 6};
+    std::exit(ran && right && compiled_micro_ops(pass) == 0 ? 0 : 1);
+  };
+  EXPECT_EXIT(child(), testing::ExitedWithCode(0), "");
 }
 
 }  // namespace
