@@ -20,6 +20,7 @@
 #include "net/process.hpp"
 #include "net/serve_stdio.hpp"
 #include "ops/catalogue.hpp"
+#include "ops/compile/status.hpp"
 
 namespace {
 
@@ -41,6 +42,7 @@ struct Options {
   int threads = 0;
   std::string log_level = "warning";
   std::string log_file;
+  std::string compile = "auto";
 };
 
 void declare(CLI::App& app, Options& options) {
@@ -58,6 +60,12 @@ void declare(CLI::App& app, Options& options) {
       ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error", "off"}))
       ->capture_default_str();
   app.add_option("--log-file", options.log_file, "Append logs to this file instead");
+  app.add_option("--compile", options.compile,
+                 "Compile elementwise passes to machine code: auto (those that pay), always, or\n"
+                 "never (to look for bugs); the results are the same bit for bit")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->envname("OUTRIGGER_COMPILE")
+      ->capture_default_str();
   app.add_flag("--describe-ops", options.describe_ops,
                "Print the catalogue of ops as JSON and exit");
   app.add_flag("--no-parent-death", options.no_parent_death,
@@ -73,6 +81,23 @@ void start_logging(const Options& options) {
   spdlog::set_pattern("%Y-%m-%d %H:%M:%S.%e %l outriggerd[%P] %v");
   spdlog::set_level(spdlog::level::from_str(options.log_level));
   spdlog::flush_on(spdlog::level::info);
+}
+
+ops::Compile compile_option(std::string_view text) {
+  using When = ops::Compile::When;
+  ops::Compile compile;
+  if (text == "never") compile.when = When::never;
+  if (text == "always") compile.when = When::always;
+  const std::string_view refused = ops::executable_memory_refused();
+  if (compile.when == When::never)
+    spdlog::info("passes are interpreted: --compile never");
+  else if (compile.isa == ops::Isa::none)
+    spdlog::info("passes are interpreted: this processor has no AVX2");
+  else if (!refused.empty())
+    spdlog::warn("passes are interpreted: the system refuses executable memory: {}", refused);
+  else
+    spdlog::info("passes are compiled for {}", ops::compiler_name(compile));
+  return compile;
 }
 
 /// To the real standard output, which frames would go to.
@@ -104,6 +129,7 @@ void print(int out_fd, std::string_view text) {
   engine::EngineOptions engine_options;
   engine_options.threads = options.threads;
   engine_options.memory_limit = *memory;
+  engine_options.compile = compile_option(options.compile);
   const auto engine = engine::make_engine(engine_options);
   net::serve_stdio(engine_options.limits, STDIN_FILENO, out_fd,
                    [&engine](std::shared_ptr<engine::Outbox> outbox) {

@@ -41,6 +41,9 @@ struct Limits {
   static constexpr std::uint32_t profiled_steps_max = 256;
   static constexpr std::uint32_t profiled_ops_max = 32;
 
+  /// Machine code of all passes together; passes beyond it are interpreted.
+  static constexpr std::uint64_t code_bytes_max = 32ULL << 20;
+
   // Tensors.
   static constexpr std::uint32_t rank_max = 16;
 };

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "engine/queued_session.hpp"
+#include "ops/compile/status.hpp"
 
 namespace outrigger::engine {
 namespace {
@@ -22,6 +23,8 @@ int usable_threads() {
 
 EngineOptions completed(EngineOptions options) {
   if (options.threads <= 0) options.threads = std::max(1, usable_threads());
+  if (!ops::executable_memory_refused().empty()) options.compile.isa = ops::Isa::none;
+  if (options.compile.isa == ops::Isa::none) options.compile.when = ops::Compile::When::never;
   return options;
 }
 

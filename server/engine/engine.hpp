@@ -34,7 +34,7 @@ class Engine {
   std::unique_lock<std::mutex> try_claim() { return std::unique_lock(claim_, std::try_to_lock); }
 
   ops::Context context(const ops::Interrupt& interrupt, int threads) {
-    return ops::Context{memory_, interrupt, threads, scratch_};
+    return ops::Context{memory_, interrupt, threads, scratch_, options_.compile};
   }
 
   Memory& memory() { return memory_; }

@@ -131,9 +131,12 @@ class PassBuilder {
     return static_cast<Pass::Register>(step_.pass.registers.size() - 1);
   }
 
-  Pass::Register micro_op(ops::TileFn run, DType result, std::initializer_list<Pass::Register> in) {
-    Pass::MicroOp op{
-        .run = run, .out = new_register(result), .arity = static_cast<std::uint8_t>(in.size())};
+  Pass::Register micro_op(const ops::Kernel& kernel, DType result,
+                          std::initializer_list<Pass::Register> in) {
+    Pass::MicroOp op{.run = kernel.run,
+                     .out = new_register(result),
+                     .arity = static_cast<std::uint8_t>(in.size()),
+                     .record = kernel.record};
     std::copy(in.begin(), in.end(), op.in.begin());
     // Unused operands read what is there: cheaper than a branch for each tile.
     std::fill(op.in.begin() + op.arity, op.in.end(), op.arity == 0 ? op.out : op.in[0]);
@@ -152,7 +155,7 @@ class PassBuilder {
   }
 
   Pass::Register apply(const ops::CastSteps& steps, Pass::Register from) {
-    for (const ops::CastStep& step : steps) from = micro_op(step.run, step.to, {from});
+    for (const ops::CastStep& step : steps) from = micro_op(step.kernel(), step.to, {from});
     return from;
   }
 
@@ -172,7 +175,7 @@ class PassBuilder {
     std::array<Pass::Register, 3> in{};
     for (std::size_t i = 0; i < node.in.size(); ++i) in.at(i) = operand(node, i);
     Pass::Register result = in[0];
-    if (const ops::TileFn run = ops::kernel_of(*node.row, node.inferred.compute)) {
+    if (const ops::Kernel run = ops::kernel_of(*node.row, node.inferred.compute)) {
       const DType dtype = node.inferred.raw[0];
       result = node.in.size() == 1   ? micro_op(run, dtype, {in[0]})
                : node.in.size() == 2 ? micro_op(run, dtype, {in[0], in[1]})

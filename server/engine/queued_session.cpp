@@ -7,6 +7,7 @@
 
 #include "base/version.hpp"
 #include "ops/catalogue.hpp"
+#include "ops/compile/status.hpp"
 
 namespace outrigger::engine {
 namespace {
@@ -86,6 +87,8 @@ void QueuedSession::describe(std::uint64_t id) {
   reply.programs = programs_.load(std::memory_order_relaxed);
   reply.uptime_ms = engine_.uptime_ms();
   reply.requests = requests_;
+  reply.compiler = ops::compiler_name(engine_.options().compile);
+  reply.code_bytes = ops::code_bytes();
   {
     const std::lock_guard lock(mutex_);
     reply.queue = queue_.size();

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/limits.hpp"
+#include "ops/compile/isa.hpp"
 #include "wire/reply.hpp"
 #include "wire/request.hpp"
 
@@ -54,6 +55,7 @@ struct EngineOptions {
   int threads = 0;                 ///< 0: all that the process may use
   std::uint64_t memory_limit = 0;  ///< bytes for tensors and temporaries; 0: none
   Limits limits;
+  ops::Compile compile;
 };
 
 /// The process-wide engine: one thread that runs the programs of all sessions in turn.

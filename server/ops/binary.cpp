@@ -9,25 +9,25 @@ namespace outrigger::ops {
 namespace {
 
 // Integers wrap around: the ops library is compiled with -fwrapv.
-struct Add {
+struct Add : OnLanes {
   template <typename T>
   static T apply(T a, T b) {
     return static_cast<T>(a + b);
   }
 };
-struct Subtract {
+struct Subtract : OnLanes {
   template <typename T>
   static T apply(T a, T b) {
     return static_cast<T>(a - b);
   }
 };
-struct Multiply {
+struct Multiply : OnLanes {
   template <typename T>
   static T apply(T a, T b) {
     return times(a, b);
   }
 };
-struct Divide {
+struct Divide : OnLanes {
   template <typename T>
   static T apply(T a, T b) {
     return a / b;
@@ -54,16 +54,22 @@ struct Remainder {
     }
   }
 };
-struct Min {
+struct Min : OnLanes {
   template <typename T>
   static T apply(T a, T b) {
-    return a < b || a != a ? a : b;
+    if constexpr (std::is_integral_v<Element<T>>)
+      return lesser(a, b);
+    else
+      return choose(a != a, a, lesser(a, b));
   }
 };
-struct Max {
+struct Max : OnLanes {
   template <typename T>
   static T apply(T a, T b) {
-    return a > b || a != a ? a : b;
+    if constexpr (std::is_integral_v<Element<T>>)
+      return greater(a, b);
+    else
+      return choose(a != a, a, greater(a, b));
   }
 };
 struct IntegerPow {
@@ -82,47 +88,40 @@ struct IntegerPow {
     return result;
   }
 };
-struct BitwiseAnd {
+struct BitwiseAnd : OnLanes {
   template <typename T>
   static T apply(T a, T b) {
     return static_cast<T>(a & b);
   }
 };
-struct BitwiseOr {
+struct BitwiseOr : OnLanes {
   template <typename T>
   static T apply(T a, T b) {
     return static_cast<T>(a | b);
   }
 };
-struct BitwiseXor {
+struct BitwiseXor : OnLanes {
   template <typename T>
   static T apply(T a, T b) {
     return static_cast<T>(a ^ b);
   }
 };
-/// True if a shift by b moves every bit out; a negative b counts as one.
-template <typename T>
-bool shifts_out(T b) {
-  return static_cast<std::make_unsigned_t<T>>(b) >= sizeof(T) * 8;
-}
-struct LeftShift {
+struct LeftShift : OnLanes {
   template <typename T>
   static T apply(T a, T b) {
-    using U = std::make_unsigned_t<T>;
-    return shifts_out(b) ? T{0} : static_cast<T>(static_cast<U>(a) << b);
+    return shift_left(a, b);
   }
 };
-struct RightShift {
+struct RightShift : OnLanes {
   template <typename T>
   static T apply(T a, T b) {
-    const T fill = std::is_signed_v<T> && a < 0 ? static_cast<T>(-1) : T{0};
-    return shifts_out(b) ? fill : static_cast<T>(a >> b);
+    return shift_right(a, b);
   }
 };
 
-TileFn divide_tile(DType compute) {
-  return float_tile(compute, &binary_kernel<Divide, float, float>,
-                    &binary_kernel<Divide, double, double>);
+Kernel divide_tile(DType compute) {
+  return float_tile(compute, binary_kernel_of<Divide, float, float>(),
+                    binary_kernel_of<Divide, double, double>());
 }
 /// SLEEF's pow overflows at the largest double to the power of 1.
 template <typename Traits, auto F>
@@ -131,20 +130,20 @@ typename Traits::Vector pow_exact_at_one(typename Traits::Vector x, typename Tra
   return y == one ? x : F(x, y);
 }
 
-TileFn float_pow_tile(DType compute) {
+Kernel float_pow_tile(DType compute) {
   return float_tile(compute, &vector_binary_kernel<F32, OUTRIGGER_SLEEF_F32(pow)>,
                     &vector_binary_kernel<F64, pow_exact_at_one<F64, OUTRIGGER_SLEEF_F64(pow)>>);
 }
-TileFn pow_tile(DType compute) {
+Kernel pow_tile(DType compute) {
   return is_float(compute) ? float_pow_tile(compute) : integer_binary_tile<IntegerPow>(compute);
 }
-TileFn atan2_tile(DType compute) {
+Kernel atan2_tile(DType compute) {
   return float_tile(compute, &vector_binary_kernel<F32, OUTRIGGER_SLEEF_F32(atan2)>,
                     &vector_binary_kernel<F64, OUTRIGGER_SLEEF_F64(atan2)>);
 }
 
 OpRow binary(std::string_view name, Result<Inferred> (*infer)(const InferCall&),
-             TileFn (*tile)(DType), std::string_view doc, TileFn (*complex_tile)(DType) = nullptr) {
+             Kernel (*tile)(DType), std::string_view doc, Kernel (*complex_tile)(DType) = nullptr) {
   return OpRow{.name = name,
                .family = "binary",
                .kind = Kind::elementwise,

@@ -24,17 +24,18 @@ struct CountLeadingZeros {
     return static_cast<T>(std::countl_zero(static_cast<std::make_unsigned_t<T>>(x)));
   }
 };
-struct IsNan {
+struct IsNan : OnLanes {
   template <typename T>
-  static bool apply(T x) {
+  static auto apply(T x) {
     return x != x;
   }
 };
-struct IsInfinity {
+struct IsInfinity : OnLanes {
   template <typename T>
-  static bool apply(T x) {
-    if constexpr (std::is_floating_point_v<T>)
-      return std::fabs(x) == std::numeric_limits<T>::infinity();
+  static auto apply(T x) {
+    using std::fabs;
+    if constexpr (std::is_floating_point_v<Element<T>>)
+      return fabs(x) == T{std::numeric_limits<Element<T>>::infinity()};
     else
       return false;
   }
@@ -58,7 +59,7 @@ struct SmallCountLeadingZeros {
 };
 
 template <template <typename> typename F>
-TileFn small_integer_tile(DType dtype) {
+Kernel small_integer_tile(DType dtype) {
   switch (dtype) {
     case DType::u2:
       return &unary_kernel<F<U2>, std::uint8_t, std::uint8_t>;
@@ -74,9 +75,9 @@ TileFn small_integer_tile(DType dtype) {
 }
 
 template <typename F, template <typename> typename Small>
-TileFn integer_unary_tile(DType compute) {
+Kernel integer_unary_tile(DType compute) {
   if (bits_of(compute) < 8) return small_integer_tile<Small>(compute);
-  return with_type(compute, [](auto tag) -> TileFn {
+  return with_type(compute, [](auto tag) -> Kernel {
     using T = typename decltype(tag)::type;
     if constexpr (std::is_integral_v<T>) {
       return &unary_kernel<F, T, T>;
@@ -110,7 +111,7 @@ Result<Tensor> view_bitcast(const ViewCall& call) {
 }
 
 OpRow bits(std::string_view name, Result<Inferred> (*infer)(const InferCall&),
-           TileFn (*tile)(DType), std::string_view doc) {
+           Kernel (*tile)(DType), std::string_view doc) {
   return unary_row("bits", name, infer, tile, doc);
 }
 

@@ -42,10 +42,17 @@ void cast_kernel(void* out, const void* const* in, std::int64_t n) {
   }
 }
 
-TileFn cast_tile(DType from, DType to) {
-  return with_type(from, [to](auto from_tag) -> TileFn {
-    return with_type(to, [](auto to_tag) -> TileFn {
-      return &cast_kernel<typename decltype(to_tag)::type, typename decltype(from_tag)::type>;
+template <typename To, typename From>
+Trace::Id record_cast(Trace& trace, const Trace::Id* in) {
+  return trace.convert(dtype_v<From>, dtype_v<To>, in[0]);
+}
+
+Kernel cast_tile(DType from, DType to) {
+  return with_type(from, [to](auto from_tag) -> Kernel {
+    return with_type(to, [](auto to_tag) -> Kernel {
+      using To = typename decltype(to_tag)::type;
+      using From = typename decltype(from_tag)::type;
+      return {&cast_kernel<To, From>, &record_cast<To, From>};
     });
   });
 }
@@ -91,9 +98,9 @@ struct OtherComplex {
   }
   static std::complex<double> apply(std::complex<float> x) { return {x.real(), x.imag()}; }
 };
-struct NotZero {
+struct NotZero : OnLanes {
   template <typename T>
-  static bool apply(T a) {
+  static auto apply(T a) {
     return a != T{0};
   }
 };
@@ -125,14 +132,21 @@ constexpr TileFn widen_f16 = &unary_kernel<Widen<F16>, float, std::uint16_t>;
 constexpr TileFn narrow_f16 = &unary_kernel<Narrow<F16>, std::uint16_t, float>;
 #endif
 
-TileFn widen_tile(DType from) {
+Trace::Id record_widen_f16(Trace& trace, const Trace::Id* in) {
+  return trace.convert(DType::f16, DType::f32, in[0]);
+}
+Trace::Id record_narrow_f16(Trace& trace, const Trace::Id* in) {
+  return trace.convert(DType::f32, DType::f16, in[0]);
+}
+
+Kernel widen_tile(DType from) {
   switch (from) {
     case DType::f8:
       return &unary_kernel<Widen<F8>, float, std::uint8_t>;
     case DType::f8_e4m3fn:
       return &unary_kernel<Widen<F8E4M3FN>, float, std::uint8_t>;
     case DType::f16:
-      return widen_f16;
+      return {widen_f16, record_widen_f16};
     case DType::bf16:
       return &unary_kernel<Widen<BF16>, float, std::uint16_t>;
     default:
@@ -141,7 +155,7 @@ TileFn widen_tile(DType from) {
 }
 
 /// From f32 or f64 to a small float.
-TileFn narrow_tile(DType from, DType to) {
+Kernel narrow_tile(DType from, DType to) {
   const bool single = from == DType::f32;
   switch (to) {
     case DType::f8:
@@ -151,7 +165,8 @@ TileFn narrow_tile(DType from, DType to) {
       return single ? &unary_kernel<Narrow<F8E4M3FN>, std::uint8_t, float>
                     : &unary_kernel<NarrowDouble<F8E4M3FN>, std::uint8_t, double>;
     case DType::f16:
-      return single ? narrow_f16 : &unary_kernel<NarrowDouble<F16>, std::uint16_t, double>;
+      if (single) return {narrow_f16, record_narrow_f16};
+      return &unary_kernel<NarrowDouble<F16>, std::uint16_t, double>;
     case DType::bf16:
       return single ? &unary_kernel<Narrow<BF16>, std::uint16_t, float>
                     : &unary_kernel<NarrowDouble<BF16>, std::uint16_t, double>;
@@ -161,7 +176,7 @@ TileFn narrow_tile(DType from, DType to) {
 }
 
 template <typename I>
-TileFn small_integer_tile(DType from) {
+Kernel small_integer_tile(DType from) {
   using C = typename I::Carrier;
   if (from == DType::f32) return &unary_kernel<ToSmallInteger<I>, C, float>;
   if (from == DType::f64) return &unary_kernel<ToSmallInteger<I>, C, double>;
@@ -169,7 +184,7 @@ TileFn small_integer_tile(DType from) {
 }
 
 /// From f32, f64 or the byte that carries it to an integer below 8 bits.
-TileFn small_integer_tile(DType from, DType to) {
+Kernel small_integer_tile(DType from, DType to) {
   switch (to) {
     case DType::u2:
       return small_integer_tile<U2>(from);
@@ -184,24 +199,24 @@ TileFn small_integer_tile(DType from, DType to) {
   }
 }
 
-TileFn real_tile(DType from) {
-  return with_complex_type(from, [](auto tag) -> TileFn {
+Kernel real_tile(DType from) {
+  return with_complex_type(from, [](auto tag) -> Kernel {
     using C = typename decltype(tag)::type;
     return &unary_kernel<Real, typename C::value_type, C>;
   });
 }
 
-TileFn complex_tile(DType to) {
-  return with_complex_type(to, [](auto tag) -> TileFn {
+Kernel complex_tile(DType to) {
+  return with_complex_type(to, [](auto tag) -> Kernel {
     using C = typename decltype(tag)::type;
     return &unary_kernel<FromReal, C, typename C::value_type>;
   });
 }
 
-TileFn other_complex_tile(DType to) {
+Kernel other_complex_tile(DType to) {
   return to == DType::c64
-             ? TileFn{&unary_kernel<OtherComplex, std::complex<float>, std::complex<double>>}
-             : TileFn{&unary_kernel<OtherComplex, std::complex<double>, std::complex<float>>};
+             ? Kernel{&unary_kernel<OtherComplex, std::complex<float>, std::complex<double>>}
+             : Kernel{&unary_kernel<OtherComplex, std::complex<double>, std::complex<float>>};
 }
 
 /// A cast under way.
@@ -209,8 +224,8 @@ struct Path {
   CastSteps steps;
   DType at;
 
-  void step(TileFn run, DType to) {
-    steps.push_back({run, to});
+  void step(Kernel kernel, DType to) {
+    steps.push_back({kernel.run, to, kernel.record});
     at = to;
   }
   /// Between two dtypes that kernels are written for.
@@ -268,7 +283,7 @@ CastSteps boolean_steps(DType from) {
   if (is_complex(from)) {
     path.step(with_complex_type(
                   from,
-                  [](auto tag) -> TileFn {
+                  [](auto tag) -> Kernel {
                     return &unary_kernel<NotZero, std::uint8_t, typename decltype(tag)::type>;
                   }),
               DType::u8);

@@ -12,6 +12,9 @@ namespace outrigger::ops {
 struct CastStep {
   TileFn run = nullptr;
   DType to = DType::f32;
+  RecordFn record = nullptr;
+
+  Kernel kernel() const { return {run, record}; }
 };
 
 /// Small and complex dtypes are cast by way of the dtypes that they compute in: at most widen,

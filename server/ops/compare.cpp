@@ -5,65 +5,77 @@
 namespace outrigger::ops {
 namespace {
 
-struct Equal {
+struct Equal : OnLanes {
   template <typename T>
-  static bool apply(T a, T b) {
+  static auto apply(T a, T b) {
     return a == b;
   }
 };
-struct NotEqual {
+struct NotEqual : OnLanes {
   template <typename T>
-  static bool apply(T a, T b) {
+  static auto apply(T a, T b) {
     return a != b;
   }
 };
-struct Greater {
+struct Greater : OnLanes {
   template <typename T>
-  static bool apply(T a, T b) {
+  static auto apply(T a, T b) {
     return a > b;
   }
 };
-struct Less {
+struct Less : OnLanes {
   template <typename T>
-  static bool apply(T a, T b) {
+  static auto apply(T a, T b) {
     return a < b;
   }
 };
-struct GreaterEqual {
+struct GreaterEqual : OnLanes {
   template <typename T>
-  static bool apply(T a, T b) {
+  static auto apply(T a, T b) {
     return a >= b;
   }
 };
-struct LessEqual {
+struct LessEqual : OnLanes {
   template <typename T>
-  static bool apply(T a, T b) {
+  static auto apply(T a, T b) {
     return a <= b;
   }
 };
 
 // Operands of the logical ops are 0 or 1 already.
-struct LogicalAnd {
-  static std::uint8_t apply(std::uint8_t a, std::uint8_t b) { return a & b; }
+struct LogicalAnd : OnLanes {
+  template <typename T>
+  static T apply(T a, T b) {
+    return static_cast<T>(a & b);
+  }
 };
-struct LogicalOr {
-  static std::uint8_t apply(std::uint8_t a, std::uint8_t b) { return a | b; }
+struct LogicalOr : OnLanes {
+  template <typename T>
+  static T apply(T a, T b) {
+    return static_cast<T>(a | b);
+  }
 };
-struct LogicalXor {
-  static std::uint8_t apply(std::uint8_t a, std::uint8_t b) { return a ^ b; }
+struct LogicalXor : OnLanes {
+  template <typename T>
+  static T apply(T a, T b) {
+    return static_cast<T>(a ^ b);
+  }
 };
-struct LogicalNot {
-  static std::uint8_t apply(std::uint8_t a) { return a ^ 1; }
+struct LogicalNot : OnLanes {
+  template <typename T>
+  static T apply(T a) {
+    return static_cast<T>(a ^ T{1});
+  }
 };
 
 template <typename F>
-TileFn logical_tile(DType) {
-  return &binary_kernel<F, std::uint8_t, std::uint8_t>;
+Kernel logical_tile(DType) {
+  return binary_kernel_of<F, std::uint8_t, std::uint8_t>();
 }
-TileFn logical_not_tile(DType) { return &unary_kernel<LogicalNot, std::uint8_t, std::uint8_t>; }
+Kernel logical_not_tile(DType) { return unary_kernel_of<LogicalNot, std::uint8_t, std::uint8_t>(); }
 
-OpRow compare(std::string_view name, TileFn (*tile)(DType), std::string_view doc,
-              TileFn (*complex_tile)(DType) = nullptr) {
+OpRow compare(std::string_view name, Kernel (*tile)(DType), std::string_view doc,
+              Kernel (*complex_tile)(DType) = nullptr) {
   return OpRow{.name = name,
                .family = "compare",
                .kind = Kind::elementwise,
@@ -75,7 +87,7 @@ OpRow compare(std::string_view name, TileFn (*tile)(DType), std::string_view doc
                .doc = doc};
 }
 
-OpRow logical(std::string_view name, TileFn (*tile)(DType), std::string_view doc) {
+OpRow logical(std::string_view name, Kernel (*tile)(DType), std::string_view doc) {
   OpRow row = compare(name, tile, doc);
   row.family = "logical";
   row.infer = infer_logical;

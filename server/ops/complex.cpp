@@ -51,17 +51,17 @@ struct FromParts {
 
 /// A function from complex to real numbers.
 template <typename F>
-TileFn part_tile(DType compute) {
-  return with_complex_type(compute, [](auto tag) -> TileFn {
+Kernel part_tile(DType compute) {
+  return with_complex_type(compute, [](auto tag) -> Kernel {
     using C = typename decltype(tag)::type;
     return &unary_kernel<F, typename C::value_type, C>;
   });
 }
 template <typename F>
-TileFn real_tile(DType compute) {
+Kernel real_tile(DType compute) {
   return float_tile(compute, &unary_kernel<F, float, float>, &unary_kernel<F, double, double>);
 }
-TileFn from_parts_tile(DType compute) {
+Kernel from_parts_tile(DType compute) {
   return float_tile(compute, &binary_kernel<FromParts, std::complex<float>, float>,
                     &binary_kernel<FromParts, std::complex<double>, double>);
 }
@@ -87,7 +87,7 @@ Result<Inferred> infer_from_parts(const InferCall& call) {
   return infer_elementwise(call, to_real(result), result);
 }
 
-OpRow part(std::string_view name, TileFn (*real)(DType), TileFn (*complex)(DType),
+OpRow part(std::string_view name, Kernel (*real)(DType), Kernel (*complex)(DType),
            std::string_view doc) {
   return unary_row("complex", name, infer_part, real, doc, complex);
 }

@@ -17,7 +17,7 @@ struct Rounded {
 };
 
 template <Complex (*F)(Complex)>
-TileFn rounded_tile(DType compute) {
+Kernel rounded_tile(DType compute) {
   return complex_unary_tile<Rounded<F>>(compute);
 }
 
@@ -112,38 +112,38 @@ struct IsInfinity {
 
 }  // namespace
 
-TileFn complex_abs_tile(DType compute) {
-  return with_complex_type(compute, [](auto tag) -> TileFn {
+Kernel complex_abs_tile(DType compute) {
+  return with_complex_type(compute, [](auto tag) -> Kernel {
     using C = typename decltype(tag)::type;
     return &unary_kernel<Abs, typename C::value_type, C>;
   });
 }
-TileFn complex_divide_tile(DType compute) { return complex_binary_tile<Divide>(compute); }
-TileFn complex_pow_tile(DType compute) { return complex_binary_tile<Pow>(compute); }
-TileFn complex_exp_tile(DType compute) { return rounded_tile<exp>(compute); }
-TileFn complex_expm1_tile(DType compute) { return rounded_tile<expm1>(compute); }
-TileFn complex_log_tile(DType compute) { return rounded_tile<log>(compute); }
-TileFn complex_log1p_tile(DType compute) { return rounded_tile<log1p>(compute); }
-TileFn complex_sigmoid_tile(DType compute) { return rounded_tile<sigmoid>(compute); }
-TileFn complex_sqrt_tile(DType compute) { return rounded_tile<sqrt>(compute); }
-TileFn complex_rsqrt_tile(DType compute) { return rounded_tile<rsqrt>(compute); }
-TileFn complex_cbrt_tile(DType compute) { return rounded_tile<cbrt>(compute); }
-TileFn complex_sin_tile(DType compute) { return rounded_tile<sin>(compute); }
-TileFn complex_cos_tile(DType compute) { return rounded_tile<cos>(compute); }
-TileFn complex_tan_tile(DType compute) { return rounded_tile<tan>(compute); }
-TileFn complex_asin_tile(DType compute) { return rounded_tile<asin>(compute); }
-TileFn complex_acos_tile(DType compute) { return rounded_tile<acos>(compute); }
-TileFn complex_atan_tile(DType compute) { return rounded_tile<atan>(compute); }
-TileFn complex_sinh_tile(DType compute) { return rounded_tile<sinh>(compute); }
-TileFn complex_cosh_tile(DType compute) { return rounded_tile<cosh>(compute); }
-TileFn complex_tanh_tile(DType compute) { return rounded_tile<tanh>(compute); }
-TileFn complex_asinh_tile(DType compute) { return rounded_tile<asinh>(compute); }
-TileFn complex_acosh_tile(DType compute) { return rounded_tile<acosh>(compute); }
-TileFn complex_atanh_tile(DType compute) { return rounded_tile<atanh>(compute); }
-TileFn complex_is_nan_tile(DType compute) {
+Kernel complex_divide_tile(DType compute) { return complex_binary_tile<Divide>(compute); }
+Kernel complex_pow_tile(DType compute) { return complex_binary_tile<Pow>(compute); }
+Kernel complex_exp_tile(DType compute) { return rounded_tile<exp>(compute); }
+Kernel complex_expm1_tile(DType compute) { return rounded_tile<expm1>(compute); }
+Kernel complex_log_tile(DType compute) { return rounded_tile<log>(compute); }
+Kernel complex_log1p_tile(DType compute) { return rounded_tile<log1p>(compute); }
+Kernel complex_sigmoid_tile(DType compute) { return rounded_tile<sigmoid>(compute); }
+Kernel complex_sqrt_tile(DType compute) { return rounded_tile<sqrt>(compute); }
+Kernel complex_rsqrt_tile(DType compute) { return rounded_tile<rsqrt>(compute); }
+Kernel complex_cbrt_tile(DType compute) { return rounded_tile<cbrt>(compute); }
+Kernel complex_sin_tile(DType compute) { return rounded_tile<sin>(compute); }
+Kernel complex_cos_tile(DType compute) { return rounded_tile<cos>(compute); }
+Kernel complex_tan_tile(DType compute) { return rounded_tile<tan>(compute); }
+Kernel complex_asin_tile(DType compute) { return rounded_tile<asin>(compute); }
+Kernel complex_acos_tile(DType compute) { return rounded_tile<acos>(compute); }
+Kernel complex_atan_tile(DType compute) { return rounded_tile<atan>(compute); }
+Kernel complex_sinh_tile(DType compute) { return rounded_tile<sinh>(compute); }
+Kernel complex_cosh_tile(DType compute) { return rounded_tile<cosh>(compute); }
+Kernel complex_tanh_tile(DType compute) { return rounded_tile<tanh>(compute); }
+Kernel complex_asinh_tile(DType compute) { return rounded_tile<asinh>(compute); }
+Kernel complex_acosh_tile(DType compute) { return rounded_tile<acosh>(compute); }
+Kernel complex_atanh_tile(DType compute) { return rounded_tile<atanh>(compute); }
+Kernel complex_is_nan_tile(DType compute) {
   return complex_unary_tile<IsNan, std::uint8_t>(compute);
 }
-TileFn complex_is_infinity_tile(DType compute) {
+Kernel complex_is_infinity_tile(DType compute) {
   return complex_unary_tile<IsInfinity, std::uint8_t>(compute);
 }
 

@@ -39,15 +39,15 @@ std::complex<T> times(std::complex<T> a, std::complex<T> b) {
 
 /// Rows' `complex_tile` functions: F's kernel for c64 or c128; R fixes the result, void keeps it.
 template <typename F, typename R = void>
-TileFn complex_unary_tile(DType compute) {
-  return with_complex_type(compute, [](auto tag) -> TileFn {
+Kernel complex_unary_tile(DType compute) {
+  return with_complex_type(compute, [](auto tag) -> Kernel {
     using T = typename decltype(tag)::type;
     return &unary_kernel<F, std::conditional_t<std::is_void_v<R>, T, R>, T>;
   });
 }
 template <typename F, typename R = void>
-TileFn complex_binary_tile(DType compute) {
-  return with_complex_type(compute, [](auto tag) -> TileFn {
+Kernel complex_binary_tile(DType compute) {
+  return with_complex_type(compute, [](auto tag) -> Kernel {
     using T = typename decltype(tag)::type;
     return &binary_kernel<F, std::conditional_t<std::is_void_v<R>, T, R>, T>;
   });
@@ -55,31 +55,31 @@ TileFn complex_binary_tile(DType compute) {
 
 /// Kernels of functions on complex numbers, which Nx has beside those on real ones. c64 computes in
 /// f64, so that its parts are rounded once.
-TileFn complex_abs_tile(DType compute);
-TileFn complex_divide_tile(DType compute);
-TileFn complex_pow_tile(DType compute);
-TileFn complex_exp_tile(DType compute);
-TileFn complex_expm1_tile(DType compute);
-TileFn complex_log_tile(DType compute);
-TileFn complex_log1p_tile(DType compute);
-TileFn complex_sigmoid_tile(DType compute);
-TileFn complex_sqrt_tile(DType compute);
-TileFn complex_rsqrt_tile(DType compute);
-TileFn complex_cbrt_tile(DType compute);
-TileFn complex_sin_tile(DType compute);
-TileFn complex_cos_tile(DType compute);
-TileFn complex_tan_tile(DType compute);
-TileFn complex_asin_tile(DType compute);
-TileFn complex_acos_tile(DType compute);
-TileFn complex_atan_tile(DType compute);
-TileFn complex_sinh_tile(DType compute);
-TileFn complex_cosh_tile(DType compute);
-TileFn complex_tanh_tile(DType compute);
-TileFn complex_asinh_tile(DType compute);
-TileFn complex_acosh_tile(DType compute);
-TileFn complex_atanh_tile(DType compute);
+Kernel complex_abs_tile(DType compute);
+Kernel complex_divide_tile(DType compute);
+Kernel complex_pow_tile(DType compute);
+Kernel complex_exp_tile(DType compute);
+Kernel complex_expm1_tile(DType compute);
+Kernel complex_log_tile(DType compute);
+Kernel complex_log1p_tile(DType compute);
+Kernel complex_sigmoid_tile(DType compute);
+Kernel complex_sqrt_tile(DType compute);
+Kernel complex_rsqrt_tile(DType compute);
+Kernel complex_cbrt_tile(DType compute);
+Kernel complex_sin_tile(DType compute);
+Kernel complex_cos_tile(DType compute);
+Kernel complex_tan_tile(DType compute);
+Kernel complex_asin_tile(DType compute);
+Kernel complex_acos_tile(DType compute);
+Kernel complex_atan_tile(DType compute);
+Kernel complex_sinh_tile(DType compute);
+Kernel complex_cosh_tile(DType compute);
+Kernel complex_tanh_tile(DType compute);
+Kernel complex_asinh_tile(DType compute);
+Kernel complex_acosh_tile(DType compute);
+Kernel complex_atanh_tile(DType compute);
 /// 1 where a part is NaN, or infinite, as u8.
-TileFn complex_is_nan_tile(DType compute);
-TileFn complex_is_infinity_tile(DType compute);
+Kernel complex_is_nan_tile(DType compute);
+Kernel complex_is_infinity_tile(DType compute);
 
 }  // namespace outrigger::ops

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "ops/compile/isa.hpp"
 #include "tensor/memory.hpp"
 
 #ifdef _OPENMP
@@ -47,6 +48,7 @@ struct Context {
   int threads = 1;
   /// Scratch for tiles, kept between programs; grows only.
   std::vector<std::byte>& scratch;
+  Compile compile = {};
 };
 
 /// Work below this many element operations is not worth waking a second thread for.
@@ -69,8 +71,27 @@ bool parallel_for(const Context& context, std::int64_t chunks, std::int64_t work
   };
 #ifdef _OPENMP
   if (context.threads > 1 && chunks > 1 && work >= parallel_threshold) {
-#pragma omp parallel for schedule(dynamic, 1) num_threads(context.threads)
-    for (std::int64_t chunk = 0; chunk < chunks; ++chunk) one(omp_get_thread_num(), chunk);
+    // Each thread has a range of its own, the same in each run, whose memory its caches may know;
+    // one that is done takes what is left of the others'.
+    struct alignas(64) Cursor {
+      std::atomic<std::int64_t> next;
+    };
+    const std::int64_t threads = context.threads;
+    std::vector<Cursor> cursors(static_cast<std::size_t>(threads));
+    const auto begin_of = [=](std::int64_t thread) { return thread * chunks / threads; };
+    for (std::int64_t t = 0; t < threads; ++t)
+      cursors[static_cast<std::size_t>(t)].next = begin_of(t);
+#pragma omp parallel num_threads(context.threads)
+    {
+      const int thread = omp_get_thread_num();
+      for (std::int64_t i = 0; i < threads; ++i) {
+        const std::int64_t owner = (thread + i) % threads;
+        Cursor& cursor = cursors[static_cast<std::size_t>(owner)];
+        const std::int64_t end = begin_of(owner + 1);
+        for (std::int64_t chunk = cursor.next++; chunk < end; chunk = cursor.next++)
+          one(thread, chunk);
+      }
+    }
     return !stop.load();
   }
 #endif

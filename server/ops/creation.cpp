@@ -138,9 +138,9 @@ void fill_kernel(void* out, const void* const* in, std::int64_t n) {
   std::copy_n(value, n, static_cast<T*>(out));
 }
 
-TileFn fill_tile(DType compute) {
+Kernel fill_tile(DType compute) {
   return with_width(size_of(compute),
-                    [](auto tag) -> TileFn { return &fill_kernel<typename decltype(tag)::type>; });
+                    [](auto tag) -> Kernel { return &fill_kernel<typename decltype(tag)::type>; });
 }
 
 const AttrSpec type_attr{"type", AttrType::dtype, true, "", "dtype of the result"};

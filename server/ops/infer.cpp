@@ -55,7 +55,7 @@ bool takes_complex(const OpRow& row) {
          row.kind == Kind::control;
 }
 
-TileFn kernel_of(const OpRow& row, DType compute) {
+Kernel kernel_of(const OpRow& row, DType compute) {
   if (is_complex(compute) && row.complex_tile != nullptr) return row.complex_tile(compute);
   return row.tile == nullptr ? nullptr : row.tile(compute);
 }

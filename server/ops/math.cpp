@@ -14,7 +14,7 @@ namespace outrigger::ops {
 namespace {
 
 #define OUTRIGGER_MATH_TILE(name)                                                    \
-  TileFn name##_tile(DType compute) {                                                \
+  Kernel name##_tile(DType compute) {                                                \
     return float_tile(compute, &vector_unary_kernel<F32, OUTRIGGER_SLEEF_F32(name)>, \
                       &vector_unary_kernel<F64, OUTRIGGER_SLEEF_F64(name)>);         \
   }
@@ -29,7 +29,7 @@ namespace {
     static constexpr float limit(float) { return limit_f32; }                        \
     static constexpr double limit(double) { return limit_f64; }                      \
   };                                                                                 \
-  TileFn name##_tile(DType compute) {                                                \
+  Kernel name##_tile(DType compute) {                                                \
     return float_tile(compute, &bounded_kernel<F32, name##_bounded>,                 \
                       &bounded_kernel<F64, name##_bounded>);                         \
   }
@@ -78,7 +78,7 @@ OUTRIGGER_MATH_TILE(atan)
 OUTRIGGER_MATH_TILE(atanh)
 OUTRIGGER_MATH_TILE(cbrt)
 
-TileFn erf_tile(DType compute) {
+Kernel erf_tile(DType compute) {
   return float_tile(compute, &unary_kernel<ErfF32, float, float>,
                     &vector_unary_kernel<F64, OUTRIGGER_SLEEF_F64(erf)>);
 }
@@ -91,7 +91,7 @@ struct erfc_bounded {
   static constexpr float limit(float) { return 9.0F; }
   static constexpr double limit(double) { return 26.0; }
 };
-TileFn erfc_tile(DType compute) {
+Kernel erfc_tile(DType compute) {
   return float_tile(compute, &bounded_kernel<F32, erfc_bounded>,
                     &bounded_kernel<F64, erfc_bounded>);
 }
@@ -131,20 +131,21 @@ void sigmoid_kernel(void* out, const void* const* in, std::int64_t n) {
       r[start + i] = sigmoid_quotient(x[i] < 0 ? e[i] : T{1}, e[i]);
   }
 }
-TileFn sigmoid_tile(DType compute) {
+Kernel sigmoid_tile(DType compute) {
   return float_tile(compute, &sigmoid_kernel<F32, OUTRIGGER_SLEEF_F32(exp)>,
                     &sigmoid_kernel<F64, OUTRIGGER_SLEEF_F64(exp)>);
 }
 
-struct ReciprocalSqrt {
+struct ReciprocalSqrt : OnLanes {
   template <typename T>
   static T apply(T x) {
-    return T{1} / std::sqrt(x);
+    using std::sqrt;
+    return T{1} / sqrt(x);
   }
 };
-TileFn rsqrt_tile(DType compute) {
-  return float_tile(compute, &unary_kernel<ReciprocalSqrt, float, float>,
-                    &unary_kernel<ReciprocalSqrt, double, double>);
+Kernel rsqrt_tile(DType compute) {
+  return float_tile(compute, unary_kernel_of<ReciprocalSqrt, float, float>(),
+                    unary_kernel_of<ReciprocalSqrt, double, double>());
 }
 
 constexpr std::size_t erf_inv_block = 256;
@@ -200,12 +201,12 @@ void erf_inv_kernel(void* out, const void* const* in, std::int64_t n) {
     for (std::size_t i = 0; i < m; ++i) r[start + i] = static_cast<T>(y[i]);
   }
 }
-TileFn erf_inv_tile(DType compute) {
+Kernel erf_inv_tile(DType compute) {
   return float_tile(compute, &erf_inv_kernel<float>, &erf_inv_kernel<double>);
 }
 
-OpRow math(std::string_view name, double ulp, TileFn (*tile)(DType), std::string_view doc,
-           TileFn (*complex_tile)(DType) = nullptr) {
+OpRow math(std::string_view name, double ulp, Kernel (*tile)(DType), std::string_view doc,
+           Kernel (*complex_tile)(DType) = nullptr) {
   OpRow row = unary_row("unary", name, infer_floating, tile, doc, complex_tile);
   row.ulp = ulp;
   return row;

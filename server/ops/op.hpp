@@ -177,10 +177,10 @@ struct OpRow {
   bool keeps_order = false;
 
   /// Elementwise: the kernel for a compute dtype. Null if casting the operand is all there is to
-  /// do.
-  TileFn (*tile)(DType compute) = nullptr;
+  /// do. If its function object is OnLanes, passes with the op can be compiled.
+  Kernel (*tile)(DType compute) = nullptr;
   /// The same for c64 and c128. Null if the op has no meaning for complex numbers.
-  TileFn (*complex_tile)(DType compute) = nullptr;
+  Kernel (*complex_tile)(DType compute) = nullptr;
   /// View: the window. May fail only for operands whose values matter.
   Result<Tensor> (*view)(const ViewCall& call) = nullptr;
   /// Create, compute and update. For update, out[0] already holds operand 0's elements; it must
@@ -203,7 +203,7 @@ OUTRIGGER_EXPORT bool takes_complex(const OpRow& row);
 
 /// The kernel of an elementwise row for an inferred compute dtype; null if casting the operand is
 /// all there is to do.
-OUTRIGGER_EXPORT TileFn kernel_of(const OpRow& row, DType compute);
+OUTRIGGER_EXPORT Kernel kernel_of(const OpRow& row, DType compute);
 
 /// The row's inference, brought to dtypes that its kernels are written for (see OpRow::any_dtype).
 /// Every size that it speaks of can be counted: results, and operands in the dtypes that they are

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <cassert>
 #include <cstring>
+#include <limits>
 #include <memory>
 
 #include <boost/container/small_vector.hpp>
 
+#include "ops/compile/pass_code.hpp"
+#include "ops/pass_slots.hpp"
 #include "ops/run_single.hpp"
 #include "ops/strided.hpp"
 
@@ -32,7 +35,8 @@ struct Binding {
   std::byte* base = nullptr;
   std::size_t width = 0;
   Access access = Access::direct;
-  bool rows = false;  ///< strided, but each row lies together
+  bool rows = false;    ///< strided, but each row lies together
+  bool spread = false;  ///< strided, but each row is one element
   Dims strides;
 };
 
@@ -61,7 +65,8 @@ Access classify(std::span<const std::int64_t> dims, std::span<const std::int64_t
 /// A pass bound to the memory of one run.
 class Run {
  public:
-  Run(const Pass& pass, std::span<const Tensor> in, std::span<const Tensor> out)
+  Run(const Pass& pass, std::span<const Tensor> in, std::span<const Tensor> out,
+      const Compile& compile)
       : pass_(pass), dims_(pass.space) {
     boost::container::small_vector<Dims, 12> strides;
     for (const Tensor& tensor : in) strides.push_back(broadcast_strides(tensor, pass.space));
@@ -77,6 +82,7 @@ class Run {
     const auto in_rows = [](const Binding& binding) { return binding.rows; };
     in_rows_ = std::any_of(inputs_.begin(), inputs_.end(), in_rows) ||
                std::any_of(outputs_.begin(), outputs_.end(), in_rows);
+    code_ = find_code(compile);
     deferred_.resize(out.size(), false);
     for (std::size_t i = 0; i < out.size(); ++i) {
       deferred_[i] = must_defer(i);
@@ -86,18 +92,33 @@ class Run {
 
   /// Scratch that each thread needs.
   std::size_t scratch_bytes() const {
-    return static_cast<std::size_t>(pass_.slot_count) * pass_.slot_bytes;
+    const std::size_t count = code_ != nullptr ? code_->schedule->slot_count : pass_.slot_count;
+    return count * pass_.slot_bytes;
+  }
+
+  /// Elements of a tile, at most.
+  std::int64_t step() const {
+    if (code_ != nullptr && code_->schedule->whole()) {
+      const auto in_memory = [](const Binding& input) {
+        return input.access != Access::strided || input.rows || input.spread;
+      };
+      const bool all = !any_deferred_ && std::all_of(inputs_.begin(), inputs_.end(), in_memory);
+      return all ? std::numeric_limits<std::int64_t>::max() : tile_size;
+    }
+    if (pass_.micro_ops.size() < long_pass) return tile_size;
+    return tile_size / std::min<std::int64_t>(pass_.slot_bytes / tile_size, 4);
   }
 
   /// Points each register at its slot of the scratch and fills the uniform inputs.
   void prepare(std::byte* scratch, std::int64_t n, std::span<std::byte*> registers) const {
+    const auto& slots = code_ != nullptr ? code_->schedule->slots : pass_.slots;
     for (std::size_t r = 0; r < pass_.registers.size(); ++r) {
-      registers[r] = scratch + static_cast<std::size_t>(pass_.slots[r]) * pass_.slot_bytes;
+      registers[r] = scratch + static_cast<std::size_t>(slots[r]) * pass_.slot_bytes;
     }
     const std::int64_t filled = std::min(n, tile_size);
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
       const Binding& input = inputs_[i];
-      if (input.access != Access::uniform) continue;
+      if (input.access != Access::uniform || !read_by_calls(i)) continue;
       with_width(input.width, [&](auto tag) {
         using T = typename decltype(tag)::type;
         std::fill_n(reinterpret_cast<T*>(registers[i]), filled,
@@ -109,6 +130,7 @@ class Run {
   /// All tiles of [begin, end), of at most `step` elements.
   void tiles(std::int64_t begin, std::int64_t end, std::int64_t step,
              std::span<std::byte*> registers) const {
+    if (step == std::numeric_limits<std::int64_t>::max()) return through(begin, end);
     for (std::int64_t start = begin; start < end;) {
       const Place at = place(start);
       std::int64_t n = std::min(step, end - start);
@@ -119,6 +141,49 @@ class Run {
   }
 
  private:
+  /// Runs the code over [begin, end), row by row if rows matter, where the operands are.
+  void through(std::int64_t begin, std::int64_t end) const {
+    const Schedule::Part& part = code_->schedule->parts[0];
+    const CompiledPass::Segment& segment = code_->segments[0];
+    boost::container::small_vector<const Binding*, 16> operands;
+    boost::container::small_vector<std::byte*, 16> addresses;
+    for (const Pass::Register r : part.in) operands.push_back(&inputs_[r]);
+    for (const Pass::Register r : part.out) operands.push_back(&outputs_[output_of(r)]);
+    addresses.resize(operands.size());
+    const auto go_to = [&](const Place& at) {
+      for (std::size_t k = 0; k < operands.size(); ++k) addresses[k] = address(*operands[k], at);
+    };
+    Place at = place(begin);
+    go_to(at);
+    if (!in_rows_) return segment.run(std::span(addresses.data(), addresses.size()), end - begin);
+    const std::size_t last = dims_.size() - 1;
+    while (true) {
+      const std::int64_t n = std::min(end - at.start, dims_[last] - at.index[last]);
+      segment.run(std::span(addresses.data(), addresses.size()), n);
+      if (at.start + n == end) return;
+      const bool next_row =
+          last > 0 && at.index[last] == 0 && at.index[last - 1] + 1 < dims_[last - 1];
+      if (!next_row) {
+        at = place(at.start + n);
+        go_to(at);
+        continue;
+      }
+      at.start += n;
+      ++at.index[last - 1];
+      for (std::size_t k = 0; k < operands.size(); ++k) addresses[k] += row_bytes(*operands[k]);
+    }
+  }
+
+  std::size_t output_of(Pass::Register r) const {
+    const auto found = std::find(pass_.stores.begin(), pass_.stores.end(), r);
+    return static_cast<std::size_t>(found - pass_.stores.begin());
+  }
+
+  /// From a row to the next.
+  std::ptrdiff_t row_bytes(const Binding& binding) const {
+    return binding.strides[dims_.size() - 2] * static_cast<std::ptrdiff_t>(binding.width);
+  }
+
   /// Where a tile begins: its first element, and that one's index where rows matter.
   struct Place {
     std::int64_t start = 0;
@@ -139,10 +204,10 @@ class Run {
     for (std::size_t i = 0; i < outputs_.size(); ++i) {
       if (!deferred_[i]) registers[pass_.stores[i]] = address(outputs_[i], at);
     }
-    for (const Pass::MicroOp& op : pass_.micro_ops) {
-      const std::array<const void*, 3> in{registers[op.in[0]], registers[op.in[1]],
-                                          registers[op.in[2]]};
-      op.run(registers[op.out], in.data(), n);
+    if (code_ != nullptr) {
+      run_parts(at, n, registers);
+    } else {
+      for (const Pass::MicroOp& op : pass_.micro_ops) call(op, n, registers);
     }
     if (!any_deferred_) return;
     // Inputs that are stored as they are go first: another store may overwrite them.
@@ -155,10 +220,34 @@ class Run {
     }
   }
 
+  static void call(const Pass::MicroOp& op, std::int64_t n, std::span<std::byte*> registers) {
+    const std::array<const void*, 3> in{registers[op.in[0]], registers[op.in[1]],
+                                        registers[op.in[2]]};
+    op.run(registers[op.out], in.data(), n);
+  }
+
+  void run_parts(const Place& at, std::int64_t n, std::span<std::byte*> registers) const {
+    auto segment = code_->segments.begin();
+    for (const Schedule::Part& part : code_->schedule->parts) {
+      if (!part.segment) {
+        call(pass_.micro_ops[part.micro_ops[0]], n, registers);
+        continue;
+      }
+      boost::container::small_vector<std::byte*, 16> addresses;
+      for (const Pass::Register r : part.in) {
+        const bool single = r < pass_.inputs && code_->uniform[r];
+        addresses.push_back(single ? address(inputs_[r], at) : registers[r]);
+      }
+      for (const Pass::Register r : part.out) addresses.push_back(registers[r]);
+      segment++->run(std::span(addresses.data(), addresses.size()), n);
+    }
+  }
+
   /// Of the tile's first element, behind which its row or all of the operand lies.
   std::byte* address(const Binding& binding, const Place& at) const {
+    if (binding.access == Access::uniform) return binding.base;
     std::int64_t offset = at.start;
-    if (binding.rows) {
+    if (binding.rows || binding.spread) {
       offset = 0;
       for (std::size_t axis = 0; axis < dims_.size(); ++axis)
         offset += at.index[axis] * binding.strides[axis];
@@ -168,9 +257,49 @@ class Run {
 
   Binding bind(const Tensor& tensor, Dims strides) const {
     const Access access = classify(dims_, strides);
-    const bool rows =
-        access == Access::strided && strides.back() == 1 && dims_.back() >= row_elements_min;
-    return Binding{tensor.data(), size_of(tensor.dtype()), access, rows, std::move(strides)};
+    const bool long_rows = access == Access::strided && dims_.back() >= row_elements_min;
+    const bool rows = long_rows && strides.back() == 1;
+    return Binding{tensor.data(), size_of(tensor.dtype()), access, rows, false, std::move(strides)};
+  }
+
+  /// Code for inputs as they are. An input whose rows are one element each need not be spread over
+  /// a tile if only code reads it.
+  const CompiledPass* find_code(const Compile& compile) {
+    const std::int64_t n = element_count(dims_);
+    std::vector<bool> uniform;
+    bool any_spread = false;
+    for (Binding& input : inputs_) {
+      input.spread = input.access == Access::strided && input.strides.back() == 0 &&
+                     dims_.back() >= row_elements_min;
+      any_spread = any_spread || input.spread;
+      uniform.push_back(input.access == Access::uniform || input.spread);
+    }
+    code_ = pass_.code->find(pass_, uniform, n, compile);
+    if (!any_spread) return code_;
+    bool again = false;
+    for (std::size_t i = 0; i < inputs_.size(); ++i) {
+      if (!inputs_[i].spread || (code_ != nullptr && !read_by_calls(i))) continue;
+      inputs_[i].spread = false;
+      uniform[i] = false;
+      again = code_ != nullptr;
+    }
+    if (again) code_ = pass_.code->find(pass_, uniform, n, compile);
+    for (Binding& input : inputs_) {
+      if (code_ == nullptr) input.spread = false;
+      in_rows_ = in_rows_ || input.spread;
+    }
+    return code_;
+  }
+
+  /// Whether a kernel reads the input from a tile.
+  bool read_by_calls(std::size_t input) const {
+    if (code_ == nullptr) return true;
+    const auto reads = [input](const Schedule::Part& part) {
+      return !part.segment && std::find(part.in.begin(), part.in.end(), input) != part.in.end();
+    };
+    const auto& parts = code_->schedule->parts;
+    return std::any_of(parts.begin(), parts.end(), reads) ||
+           pass_.is_wanted(static_cast<Pass::Register>(input));
   }
 
   /// An output can be computed right where it belongs, unless it is strided, is itself an input
@@ -189,19 +318,32 @@ class Run {
     return false;
   }
 
-  std::size_t written_at(Pass::Register r) const { return r - pass_.inputs; }
+  /// When it is, counted in micro-ops or in parts of the schedule.
+  std::size_t written_at(Pass::Register r) const {
+    if (code_ == nullptr) return r - pass_.inputs;
+    std::size_t part = 0;
+    const auto& parts = code_->schedule->parts;
+    while (std::find(parts[part].out.begin(), parts[part].out.end(), r) == parts[part].out.end())
+      ++part;
+    return part;
+  }
 
   std::size_t last_read(Pass::Register r) const {
+    // A store of the input itself reads it at the very end.
+    if (pass_.is_wanted(r)) return pass_.micro_ops.size();
     std::size_t last = 0;
+    if (code_ != nullptr) {
+      const auto& parts = code_->schedule->parts;
+      for (std::size_t i = 0; i < parts.size(); ++i) {
+        if (std::find(parts[i].in.begin(), parts[i].in.end(), r) != parts[i].in.end()) last = i;
+      }
+      return last;
+    }
     for (std::size_t i = 0; i < pass_.micro_ops.size(); ++i) {
       const Pass::MicroOp& op = pass_.micro_ops[i];
       for (std::size_t k = 0; k < op.arity; ++k) {
         if (op.in[k] == r) last = i;
       }
-    }
-    // A store of the input itself reads it at the very end.
-    for (const Pass::Register stored : pass_.stores) {
-      if (stored == r) last = pass_.micro_ops.size();
     }
     return last;
   }
@@ -211,7 +353,7 @@ class Run {
       const Binding& input = inputs_[i];
       if (input.access == Access::direct || input.rows) {
         registers[i] = address(input, at);
-      } else if (input.access == Access::strided) {
+      } else if (input.access == Access::strided && !input.spread) {
         with_width(input.width, [&](auto tag) {
           using T = typename decltype(tag)::type;
           gather_tile(reinterpret_cast<T*>(registers[i]), reinterpret_cast<const T*>(input.base),
@@ -236,6 +378,7 @@ class Run {
 
   const Pass& pass_;
   Dims dims_;
+  const CompiledPass* code_ = nullptr;
   bool in_rows_ = false;
   bool any_deferred_ = false;
   boost::container::small_vector<Binding, 8> inputs_;
@@ -266,35 +409,22 @@ void collapse(Dims& dims, std::span<Dims> strides) {
   for (Dims& row : strides) row.resize(kept);
 }
 
+bool Pass::is_wanted(Register r) const {
+  return std::find(stores.begin(), stores.end(), r) != stores.end();
+}
+
 void Pass::finish() {
-  // An input's scratch must outlive the tile: uniform inputs are filled only once.
-  const std::size_t count = registers.size();
-  std::vector<std::size_t> last_use(count, 0);
-  for (std::size_t i = 0; i < micro_ops.size(); ++i) {
-    for (std::size_t k = 0; k < micro_ops[i].arity; ++k) last_use[micro_ops[i].in[k]] = i;
-  }
-  for (const Register r : stores) last_use[r] = micro_ops.size();
-  slots.assign(count, 0);
-  std::vector<std::uint16_t> free_slots;
-  slot_count = 0;
+  slot_count = assign_slots(
+      *this, micro_ops.size(), slots,
+      [this](std::size_t i, auto f) {
+        const MicroOp& op = micro_ops[i];
+        std::for_each(op.in.begin(), op.in.begin() + op.arity, f);
+      },
+      [this](std::size_t i, auto f) { f(micro_ops[i].out); });
   std::size_t width = 1;
-  for (std::size_t r = 0; r < count; ++r) {
-    width = std::max(width, size_of(registers[r]));
-    if (r < inputs) slots[r] = slot_count++;
-  }
-  for (std::size_t i = 0; i < micro_ops.size(); ++i) {
-    if (free_slots.empty()) free_slots.push_back(slot_count++);
-    slots[micro_ops[i].out] = free_slots.back();
-    free_slots.pop_back();
-    for (std::size_t r = inputs; r < count; ++r) {
-      const bool written = r - inputs <= i;
-      if (written && last_use[r] == i) {
-        free_slots.push_back(slots[r]);
-        last_use[r] = micro_ops.size() + 1;
-      }
-    }
-  }
+  for (const DType dtype : registers) width = std::max(width, size_of(dtype));
   slot_bytes = static_cast<std::uint32_t>(width * tile_size);
+  code = std::make_shared<PassCode>();
 }
 
 void run_single(const Pass& pass, std::span<std::byte* const> in, std::span<std::byte* const> out) {
@@ -340,7 +470,7 @@ Result<void> run_pass(Context& context, const Pass& pass, std::span<const Tensor
     OUTRIGGER_CHECK(copy_tensor(context, input, copy));
     input = std::move(copy);
   }
-  const Run run(pass, std::span(inputs.data(), inputs.size()), out);
+  const Run run(pass, std::span(inputs.data(), inputs.size()), out, context.compile);
   const std::size_t per_thread = run.scratch_bytes();
   const std::size_t needed = per_thread * static_cast<std::size_t>(context.threads);
   if (context.scratch.size() < needed + 64) context.scratch.resize(needed + 64);
@@ -353,9 +483,7 @@ Result<void> run_pass(Context& context, const Pass& pass, std::span<const Tensor
       static_cast<std::size_t>(context.threads));
   boost::container::small_vector<bool, 8> prepared(static_cast<std::size_t>(context.threads),
                                                    false);
-  const std::int64_t width = pass.slot_bytes / tile_size;
-  const std::int64_t step =
-      pass.micro_ops.size() >= long_pass ? tile_size / std::min<std::int64_t>(width, 4) : tile_size;
+  const std::int64_t step = run.step();
   const auto body = [&](int thread, std::int64_t begin, std::int64_t end) {
     const auto t = static_cast<std::size_t>(thread);
     if (!prepared[t]) {

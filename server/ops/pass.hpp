@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -18,6 +19,23 @@ inline constexpr std::int64_t tile_size = 1024;
 /// A kernel over one tile: n elements, contiguous. `out` may be one of `in`.
 using TileFn = void (*)(void* out, const void* const* in, std::int64_t n);
 
+class PassCode;
+class Trace;
+/// Records what a kernel does to an element for the compiler (ops/compile/lanes.hpp): the values'
+/// ids to that of the result.
+using RecordFn = std::uint16_t (*)(Trace& trace, const std::uint16_t* in);
+
+/// What an elementwise op does, for the interpreter and, if it can be compiled, for the compiler:
+/// both give the same bits.
+struct Kernel {
+  TileFn run = nullptr;
+  RecordFn record = nullptr;
+
+  constexpr Kernel(TileFn tile) : run(tile) {}  // NOLINT(google-explicit-constructor)
+  constexpr Kernel(TileFn tile, RecordFn recorder) : run(tile), record(recorder) {}
+  explicit operator bool() const { return run != nullptr; }
+};
+
 /// A fused pass: elementwise operations over one iteration space, as data. Registers hold a tile of
 /// one dtype; the first `inputs` of them are loaded from the input tensors (broadcast to the
 /// space), each micro-op writes one further register, and `stores` names the register of each
@@ -29,6 +47,7 @@ struct Pass {
     Register out = 0;
     std::array<Register, 3> in{};
     std::uint8_t arity = 0;
+    RecordFn record = nullptr;
   };
 
   Dims space;
@@ -37,11 +56,15 @@ struct Pass {
   std::vector<MicroOp> micro_ops;
   std::vector<Register> stores;
 
-  /// Filled in by finish(): the scratch slot of each register, and for each input the position of
-  /// the micro-op that reads it last.
+  /// Filled in by finish(): the scratch slot of each register, and where the pass's machine code
+  /// will be.
   std::vector<std::uint16_t> slots;
   std::uint16_t slot_count = 0;
   std::uint32_t slot_bytes = 0;
+  std::shared_ptr<PassCode> code;
+
+  /// Whether somebody wants the register when the micro-ops are done.
+  bool is_wanted(Register r) const;
 
   /// Gives registers whose lives do not overlap the same scratch slot. Call once when complete.
   OUTRIGGER_EXPORT void finish();

@@ -5,6 +5,13 @@
 namespace outrigger::ops {
 namespace {
 
+struct Select : OnLanes {
+  template <typename P, typename T>
+  static T apply(P pred, T on_true, T on_false) {
+    return choose(pred != P{0}, on_true, on_false);
+  }
+};
+
 template <typename T>
 void select_kernel(void* out, const void* const* in, std::int64_t n) {
   auto* r = static_cast<T*>(out);
@@ -12,28 +19,31 @@ void select_kernel(void* out, const void* const* in, std::int64_t n) {
   const auto* on_true = static_cast<const T*>(in[1]);
   const auto* on_false = static_cast<const T*>(in[2]);
   OUTRIGGER_INDEPENDENT
-  for (std::int64_t i = 0; i < n; ++i) r[i] = pred[i] != 0 ? on_true[i] : on_false[i];
+  for (std::int64_t i = 0; i < n; ++i) r[i] = Select::apply(pred[i], on_true[i], on_false[i]);
 }
 
 /// Bits only move: one kernel for each width.
-TileFn select_tile(DType compute) {
-  return with_width(size_of(compute), [](auto tag) -> TileFn {
-    return &select_kernel<typename decltype(tag)::type>;
+Kernel select_tile(DType compute) {
+  return with_width(size_of(compute), [](auto tag) -> Kernel {
+    using T = typename decltype(tag)::type;
+    if constexpr (std::is_integral_v<T>)
+      return {&select_kernel<T>, &record_kernel<Select, T, std::uint8_t, T, T>};
+    else
+      return &select_kernel<T>;
   });
 }
 
-struct Clip {
+struct Clip : OnLanes {
   template <typename T>
   static T apply(T x, T low, T high) {
-    const T raised = x < low ? low : x;
-    return raised > high ? high : raised;
+    return lesser(high, greater(low, x));
   }
 };
 
-TileFn clip_tile(DType compute) {
-  return with_type(compute, [](auto tag) -> TileFn {
+Kernel clip_tile(DType compute) {
+  return with_type(compute, [](auto tag) -> Kernel {
     using T = typename decltype(tag)::type;
-    return &ternary_kernel<Clip, T, T>;
+    return ternary_kernel_of<Clip, T, T>();
   });
 }
 

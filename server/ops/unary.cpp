@@ -10,69 +10,79 @@
 namespace outrigger::ops {
 namespace {
 
-struct Negate {
+struct Negate : OnLanes {
   template <typename T>
   static T apply(T x) {
     return static_cast<T>(-x);
   }
 };
-struct Abs {
+struct Abs : OnLanes {
   template <typename T>
   static T apply(T x) {
-    if constexpr (std::is_unsigned_v<T>) return x;
-    if constexpr (std::is_floating_point_v<T>) return std::fabs(x);
-    return static_cast<T>(x < 0 ? -x : x);
+    using std::fabs;
+    if constexpr (std::is_unsigned_v<Element<T>>)
+      return x;
+    else if constexpr (std::is_floating_point_v<Element<T>>)
+      return fabs(x);
+    else
+      return choose(x < T{0}, static_cast<T>(-x), x);
   }
 };
-struct Sign {
+struct Sign : OnLanes {
   template <typename T>
   static T apply(T x) {
-    return x > 0 ? T{1} : x < 0 ? static_cast<T>(-1) : x;
+    return choose(x > T{0}, T{1}, choose(x < T{0}, static_cast<T>(-1), x));
   }
 };
-struct Floor {
+struct Floor : OnLanes {
   template <typename T>
   static T apply(T x) {
-    if constexpr (std::is_integral_v<T>)
+    using std::floor;
+    if constexpr (std::is_integral_v<Element<T>>)
       return x;
     else
-      return std::floor(x);
+      return floor(x);
   }
 };
-struct Ceil {
+struct Ceil : OnLanes {
   template <typename T>
   static T apply(T x) {
-    if constexpr (std::is_integral_v<T>)
+    using std::ceil;
+    if constexpr (std::is_integral_v<Element<T>>)
       return x;
     else
-      return std::ceil(x);
+      return ceil(x);
   }
 };
-struct Round {
+struct Round : OnLanes {
   template <typename T>
   static T apply(T x) {
-    if constexpr (std::is_integral_v<T>) {
+    if constexpr (std::is_integral_v<Element<T>>) {
       return x;
     } else {
       // Half away from zero; std::round does not vectorise.
-      const T whole = std::trunc(x);
-      return std::fabs(x - whole) >= T{0.5} ? whole + std::copysign(T{1}, x) : whole;
+      using std::copysign;
+      using std::fabs;
+      using std::trunc;
+      const T whole = trunc(x);
+      return choose(fabs(x - whole) >= T{0.5}, whole + copysign(T{1}, x), whole);
     }
   }
 };
-struct BitwiseNot {
+struct BitwiseNot : OnLanes {
   template <typename T>
   static T apply(T x) {
-    if constexpr (std::is_integral_v<T>)
+    if constexpr (std::is_integral_v<Element<T>>)
       return static_cast<T>(~x);
     else
       return x;
   }
 };
-struct Sqrt {
+struct Sqrt : OnLanes {
   template <typename T>
   static T apply(T x) {
-    return std::sqrt(x);
+    using std::sqrt;
+    return sqrt(x);
   }
 };
 
@@ -80,32 +90,39 @@ struct Sqrt {
   float_tile(compute, &vector_unary_kernel<F32, OUTRIGGER_SLEEF_F32(name)>, \
              &vector_unary_kernel<F64, OUTRIGGER_SLEEF_F64(name)>)
 
-TileFn exp_tile(DType compute) { return OUTRIGGER_SLEEF_KERNEL(exp); }
-TileFn log_tile(DType compute) { return OUTRIGGER_SLEEF_KERNEL(log); }
-// Eigen's f32 sine and cosine take half the time of SLEEF's, but reach 2.3 ulp.
-TileFn sin_tile(DType compute) { return OUTRIGGER_SLEEF_KERNEL(sin); }
-TileFn cos_tile(DType compute) { return OUTRIGGER_SLEEF_KERNEL(cos); }
-TileFn tanh_tile(DType compute) {
-#ifdef __FMA__
-  const TileFn f64 = &unary_kernel<TanhF64, double, double>;
-#else
-  const TileFn f64 = &vector_unary_kernel<F64, OUTRIGGER_SLEEF_F64(tanh)>;
-#endif
-  return float_tile(compute, &unary_kernel<TanhF32, float, float>, f64);
+Kernel exp_tile(DType compute) {
+  return float_tile(compute, vector_unary_kernel_of<F32, OUTRIGGER_SLEEF_F32(exp)>(),
+                    vector_unary_kernel_of<F64, OUTRIGGER_SLEEF_F64(exp)>());
 }
-TileFn sqrt_tile(DType compute) {
-  return float_tile(compute, &unary_kernel<Sqrt, float, float>,
-                    &unary_kernel<Sqrt, double, double>);
+Kernel log_tile(DType compute) { return OUTRIGGER_SLEEF_KERNEL(log); }
+// Eigen's f32 sine and cosine take half the time of SLEEF's, but reach 2.3 ulp.
+Kernel sin_tile(DType compute) { return OUTRIGGER_SLEEF_KERNEL(sin); }
+Kernel cos_tile(DType compute) { return OUTRIGGER_SLEEF_KERNEL(cos); }
+Kernel tanh_tile(DType compute) {
+#ifdef __FMA__
+  const Kernel f64{&unary_kernel<TanhF64, double, double>,
+                   &record_vector_function<F64, on_vector<F64, TanhF64>>};
+#else
+  const Kernel f64 = &vector_unary_kernel<F64, OUTRIGGER_SLEEF_F64(tanh)>;
+#endif
+  return float_tile(
+      compute,
+      {&unary_kernel<TanhF32, float, float>, &record_vector_function<F32, on_vector<F32, TanhF32>>},
+      f64);
+}
+Kernel sqrt_tile(DType compute) {
+  return float_tile(compute, unary_kernel_of<Sqrt, float, float>(),
+                    unary_kernel_of<Sqrt, double, double>());
 }
 
 OpRow unary(std::string_view name, Result<Inferred> (*infer)(const InferCall&),
-            TileFn (*tile)(DType), std::string_view doc, TileFn (*complex_tile)(DType) = nullptr) {
+            Kernel (*tile)(DType), std::string_view doc, Kernel (*complex_tile)(DType) = nullptr) {
   return unary_row("unary", name, infer, tile, doc, complex_tile);
 }
 
 /// A function that is not rounded correctly.
-OpRow function(std::string_view name, double ulp, TileFn (*tile)(DType), std::string_view doc,
-               TileFn (*complex_tile)(DType)) {
+OpRow function(std::string_view name, double ulp, Kernel (*tile)(DType), std::string_view doc,
+               Kernel (*complex_tile)(DType)) {
   OpRow row = unary(name, infer_floating, tile, doc, complex_tile);
   row.ulp = ulp;
   return row;

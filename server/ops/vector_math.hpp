@@ -6,8 +6,12 @@
 #include <immintrin.h>
 #include <sleef.h>
 
+#include <array>
 #include <cstdint>
 #include <cstring>
+
+#include "ops/compile/lanes.hpp"
+#include "ops/pass.hpp"
 
 namespace outrigger::ops {
 
@@ -20,6 +24,7 @@ struct F64 {
   using Element = double;
   using Vector = __m512d;
 };
+inline constexpr Isa vector_isa = Isa::avx512;
 #define OUTRIGGER_SLEEF_F32(name) Sleef_##name##f16_u10avx512f
 #define OUTRIGGER_SLEEF_F32_U15(name) Sleef_##name##f16_u15avx512f
 #define OUTRIGGER_SLEEF_F64(name) Sleef_##name##d8_u10avx512f
@@ -33,6 +38,7 @@ struct F64 {
   using Element = double;
   using Vector = __m256d;
 };
+inline constexpr Isa vector_isa = Isa::avx2;
 #define OUTRIGGER_SLEEF_F32(name) Sleef_##name##f8_u10avx2
 #define OUTRIGGER_SLEEF_F32_U15(name) Sleef_##name##f8_u15avx2
 #define OUTRIGGER_SLEEF_F64(name) Sleef_##name##d4_u10avx2
@@ -46,6 +52,7 @@ struct F64 {
   using Element = double;
   using Vector = __m128d;
 };
+inline constexpr Isa vector_isa = Isa::none;
 #define OUTRIGGER_SLEEF_F32(name) Sleef_##name##f4_u10sse4
 #define OUTRIGGER_SLEEF_F32_U15(name) Sleef_##name##f4_u15sse4
 #define OUTRIGGER_SLEEF_F64(name) Sleef_##name##d2_u10sse4
@@ -74,6 +81,31 @@ void vector_unary_kernel(void* out, const void* const* in, std::int64_t n) {
   std::memcpy(&x, a + i, rest);
   x = F(x);
   std::memcpy(r + i, &x, rest);
+}
+
+/// A function object on numbers as a function on vectors.
+template <typename Traits, typename F>
+typename Traits::Vector on_vector(typename Traits::Vector x) {
+  std::array<typename Traits::Element, sizeof x / sizeof(typename Traits::Element)> elements;
+  std::memcpy(elements.data(), &x, sizeof x);
+  for (auto& element : elements) element = F::apply(element);
+  std::memcpy(&x, elements.data(), sizeof x);
+  return x;
+}
+
+template <typename Traits, auto F>
+Trace::Id record_vector_function(Trace& trace, const Trace::Id* in) {
+  // SLEEF's give `const` vectors.
+  auto* const function = F;
+  return trace.call(vector_isa, dtype_v<typename Traits::Element>,
+                    reinterpret_cast<std::uint64_t>(function), in[0]);
+}
+
+/// A kernel that applies F to vectors; compiled passes call it. Only for an F of which no lane
+/// depends on the others, as those do that take another way when one lane asks for it.
+template <typename Traits, auto F>
+constexpr Kernel vector_unary_kernel_of() {
+  return {&vector_unary_kernel<Traits, F>, &record_vector_function<Traits, F>};
 }
 
 template <typename Traits, auto F>

@@ -154,7 +154,7 @@ Frame encode_hello(std::uint64_t id, const HelloReply& reply) {
 
 Frame encode_info(std::uint64_t id, const InfoReply& reply) {
   Writer writer(256);
-  writer.begin(id, "ok", 7);
+  writer.begin(id, "ok", 9);
   writer.text("memory");
   writer.map(4);
   writer.entry("limit", reply.memory_limit);
@@ -168,6 +168,8 @@ Frame encode_info(std::uint64_t id, const InfoReply& reply) {
   reply.running ? writer.natural(*reply.running) : writer.nil();
   writer.entry("uptime_ms", reply.uptime_ms);
   writer.entry("requests", reply.requests);
+  writer.entry("compiler", reply.compiler);
+  writer.entry("code_bytes", reply.code_bytes);
   return writer.finish();
 }
 

@@ -46,6 +46,8 @@ struct InfoReply {
   std::optional<std::uint64_t> running;
   std::uint64_t uptime_ms = 0;
   std::uint64_t requests = 0;
+  std::string_view compiler = "none";
+  std::uint64_t code_bytes = 0;
 };
 
 struct TensorInfoReply {

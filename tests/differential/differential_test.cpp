@@ -1,6 +1,6 @@
 // Random programs of all ops and dtypes, over shapes with zeros and ones, broadcasts, views and
 // special values: each instruction alone against a naive reference; the whole program, fused, on 1,
-// 2 and 5 threads against its instructions one by one, bit for bit.
+// 2 and 5 threads, interpreted and compiled, against its instructions one by one, bit for bit.
 //
 //   OUTRIGGER_SEED=…      one seed instead of the fixed ones and a new one
 //   OUTRIGGER_PROGRAMS=…  programs for each seed
@@ -14,6 +14,7 @@
 #include "differential/draw.hpp"
 #include "differential/whole.hpp"
 #include "engine/builder.hpp"
+#include "ops/compile/status.hpp"
 #include "support/program_text.hpp"
 
 namespace outrigger::test {
@@ -32,7 +33,9 @@ struct Coverage {
 class ProgramRun {
  public:
   ProgramRun(Random& random, Coverage& coverage)
-      : random_(random), coverage_(coverage), shapes_(random) {}
+      : random_(random), coverage_(coverage), shapes_(random) {
+    runner_.compile.when = ops::Compile::When::never;
+  }
 
   void run() {
     for (std::int64_t n = between(random_, 2, 4); n > 0; --n) add_argument();
@@ -159,19 +162,40 @@ class ProgramRun {
       }
     }
     program_.outputs.push_back(program_.body.back().out.back());
-    for (const int threads : {1, 2, 5}) {
-      const engine::Outcome outcome = runner_.run(program_, arguments_, threads);
-      if (!engine::test::succeeded(outcome)) {
-        coverage_.failed.insert(outcome.error->text);
-        return tell(threads);
-      }
-      for (std::size_t i = 0; i < program_.outputs.size(); ++i) {
-        const auto text = bit_difference(values_.at(program_.outputs[i]), outcome.results[i]);
-        if (!text || !coverage_.failed.insert("%" + maker_of(program_.outputs[i])).second) continue;
-        ADD_FAILURE() << "output " << program_.outputs[i] << ": " << *text;
-        return tell(threads);
-      }
+    for (const ops::Compile& compile : ways()) {
+      runner_.compile = compile;
+      const bool agrees = std::all_of(threads.begin(), threads.end(),
+                                      [this](int count) { return compare_whole(count); });
+      if (!agrees) return;
     }
+  }
+
+  static constexpr std::array threads{1, 2, 5};
+
+  /// How passes are run: interpreted, and as code of each kind that this machine runs.
+  static std::vector<ops::Compile> ways() {
+    std::vector<ops::Compile> all{{.when = ops::Compile::When::never}};
+    for (const ops::Isa isa : {ops::Isa::avx2, ops::Isa::avx512}) {
+      if (isa <= ops::machine_isa()) all.push_back({ops::Compile::When::always, isa});
+    }
+    return all;
+  }
+
+  bool compare_whole(int threads) {
+    const engine::Outcome outcome = runner_.run(program_, arguments_, threads);
+    if (!engine::test::succeeded(outcome)) {
+      coverage_.failed.insert(outcome.error->text);
+      tell(threads);
+      return false;
+    }
+    for (std::size_t i = 0; i < program_.outputs.size(); ++i) {
+      const auto text = bit_difference(values_.at(program_.outputs[i]), outcome.results[i]);
+      if (!text || !coverage_.failed.insert("%" + maker_of(program_.outputs[i])).second) continue;
+      ADD_FAILURE() << "output " << program_.outputs[i] << ": " << *text;
+      tell(threads);
+      return false;
+    }
+    return true;
   }
 
   std::string maker_of(ValueId id) const {
@@ -182,7 +206,9 @@ class ProgramRun {
   }
 
   void tell(int threads) {
-    std::string text = "on " + std::to_string(threads) + " threads\n";
+    std::string text = "on " + std::to_string(threads) +
+                       " threads, compiler: " + std::string(ops::compiler_name(runner_.compile)) +
+                       "\n";
     for (const Known& known : known_)
       text += " %" + std::to_string(known.id) + ": " + to_string(known.type);
     ADD_FAILURE() << text << "\n" << to_text(program_);

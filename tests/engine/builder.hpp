@@ -83,13 +83,14 @@ class Runner {
     return run(**planned, arguments, threads);
   }
   Outcome run(const Plan& plan, const std::vector<Tensor>& arguments, int threads = 1) {
-    ops::Context context{memory, interrupt, threads, scratch};
+    ops::Context context{memory, interrupt, threads, scratch, compile};
     return execute(context, plan, arguments);
   }
 
   Memory memory;
   ops::Interrupt interrupt;
   std::vector<std::byte> scratch;
+  ops::Compile compile;
 };
 
 template <typename T>

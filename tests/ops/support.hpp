@@ -101,7 +101,7 @@ class PassMaker {
   }
   Pass::Register cast(Pass::Register from, DType to) {
     for (const CastStep& step : cast_steps(pass_.registers[from], to))
-      from = add(step.run, step.to, {from});
+      from = add(step.kernel(), step.to, {from});
     return from;
   }
   Pass done(std::vector<Pass::Register> stores) {
@@ -109,11 +109,18 @@ class PassMaker {
     pass_.finish();
     return pass_;
   }
+  Pass::Register truth(Pass::Register from) {
+    for (const CastStep& step : boolean_steps(pass_.registers[from]))
+      from = add(step.kernel(), step.to, {from});
+    return from;
+  }
+  /// Registers so far.
+  std::size_t size() const { return pass_.registers.size(); }
 
- private:
-  Pass::Register add(TileFn run, DType result, const std::vector<Pass::Register>& in) {
-    EXPECT_NE(run, nullptr);
-    Pass::MicroOp op{.run = run, .arity = static_cast<std::uint8_t>(in.size())};
+  Pass::Register add(const Kernel& kernel, DType result, const std::vector<Pass::Register>& in) {
+    EXPECT_NE(kernel.run, nullptr);
+    Pass::MicroOp op{
+        .run = kernel.run, .arity = static_cast<std::uint8_t>(in.size()), .record = kernel.record};
     op.out = static_cast<Pass::Register>(pass_.registers.size());
     op.in.fill(in[0]);
     std::copy(in.begin(), in.end(), op.in.begin());
@@ -121,6 +128,8 @@ class PassMaker {
     pass_.micro_ops.push_back(op);
     return op.out;
   }
+
+ private:
   Pass pass_;
 };
 

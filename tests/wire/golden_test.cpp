@@ -91,7 +91,9 @@ Frame info_reply() {
                          .queue = 2,
                          .running = 13,
                          .uptime_ms = 60000,
-                         .requests = 12});
+                         .requests = 12,
+                         .compiler = "avx2",
+                         .code_bytes = 8192});
 }
 
 InfoReply idle() {

@@ -58,7 +58,8 @@ TEST(Replies, DescribeTheDaemon) {
   info.running = 5;
   EXPECT_EQ(text_of(encode_info(2, info)),
             R"({"id":2,"status":"ok","memory":{"limit":1,"used":2,"peak":3,"pooled":4},)"
-            R"("tensors":0,"programs":0,"queue":0,"running":5,"uptime_ms":0,"requests":0})");
+            R"("tensors":0,"programs":0,"queue":0,"running":5,"uptime_ms":0,"requests":0,)"
+            R"("compiler":"none","code_bytes":0})");
   info.running.reset();
   EXPECT_NE(text_of(encode_info(2, info)).find(R"("running":null)"), std::string::npos);
 }
