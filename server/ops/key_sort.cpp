@@ -8,6 +8,9 @@
 
 #include "ops/key_partition.hpp"
 #include "ops/scratch.hpp"
+#if defined(__AVX2__)
+#include "ops/key_network.hpp"
+#endif
 
 namespace outrigger::ops {
 namespace {
@@ -16,6 +19,24 @@ template <typename K>
 void vector_sort(K* keys, std::int64_t n) {
   static thread_local const hwy::Sorter sorter;
   sorter(keys, static_cast<std::size_t>(n), hwy::SortAscending());
+}
+
+/// How many keys of 32 bits are left to sort_few.
+#if defined(__AVX2__)
+constexpr std::int64_t few_keys_max = network::keys_max;
+#else
+constexpr std::int64_t few_keys_max = 256;
+#endif
+
+/// More of them come only where quicksort has found bad pivots too often.
+void sort_few(std::uint32_t* keys, std::int64_t n) {
+#if defined(__AVX2__)
+  if (n <= few_keys_max) {
+    network::sort(keys, n);
+    return;
+  }
+#endif
+  vector_sort(keys, n);
 }
 
 constexpr std::int64_t parts_max = 32;
@@ -103,9 +124,8 @@ void sort_keys(std::uint8_t* keys, std::int64_t n, std::uint8_t*) {
 }
 void sort_keys(std::uint16_t* keys, std::int64_t n, std::uint16_t*) { vector_sort(keys, n); }
 void sort_keys(std::uint32_t* keys, std::int64_t n, std::uint32_t* spare) {
-  constexpr std::int64_t few = 256;  // vqsort takes so many at once
   const int depth = 2 * static_cast<int>(std::bit_width(static_cast<std::uint64_t>(n)));
-  partition::sort<few>(keys, n, spare, depth, &vector_sort<std::uint32_t>);
+  partition::sort<few_keys_max>(keys, n, spare, depth, &sort_few);
 }
 void sort_keys(std::uint64_t* keys, std::int64_t n, std::uint64_t*) { vector_sort(keys, n); }
 void sort_keys(WideKey* keys, std::int64_t n, WideKey*) { vector_sort(keys, n); }

@@ -255,7 +255,7 @@ void register_sort(std::vector<OpRow>& rows) {
             .scratch = sorted_scratch,
             .doc = "Sorts along an axis. NaN counts as the largest value. A line of 2^16 elements "
                    "or more takes as much memory again while it is sorted, and a byte for each "
-                   "element. Source: samplesort and quicksort of keys, few of them by Highway's "
+                   "element. Source: samplesort and quicksort of keys of 32 bits, else Highway's "
                    "vqsort (Wassenberg et al., 2022)."});
   rows.push_back(
       OpRow{.name = "argsort",
