@@ -17,14 +17,23 @@ constexpr std::int64_t rows_of(std::size_t element_bytes) {
 }
 template <typename C>
 constexpr std::int64_t block_rows = rows_of(sizeof(C));
-/// Columns of B that are packed at once, for all threads: they stay in the last cache.
+/// Columns of B that are packed at once: they stay in the last cache.
 constexpr std::int64_t block_columns = 4096;
-/// Below this many multiplications a product is one task.
+/// Up to so many multiplications a product is one task, and no piece of one has fewer elements than
+/// half of these.
 constexpr std::int64_t small_product = std::int64_t{1} << 18;
+constexpr std::int64_t small_piece = std::int64_t{1} << 14;
 
 constexpr std::int64_t line_bytes = 64;
 
 std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
+
+template <typename C>
+void prefetch(const C* from, std::int64_t count) {
+  const auto* bytes = reinterpret_cast<const char*>(from);
+  for (std::int64_t i = 0; i < count * std::int64_t{sizeof(C)}; i += line_bytes)
+    __builtin_prefetch(bytes + i, 0, 2);
+}
 
 /// A[row, row + rows) × [k0, k0 + k), a_pitch elements to a row.
 template <typename C, typename T>
@@ -39,6 +48,8 @@ void pack_left(C* to, const T* from, const Axis& row_axis, const Axis& k_axis, s
     C* out = to + i * a_pitch;
     if (k_axis.unit()) {
       line += k0;
+      // Rows lie far apart: a later one is on its way while this one is copied.
+      if (i + 4 < rows) prefetch(from + row_axis(row + i + 4) + k0, k);
       for (std::int64_t p = 0; p < k; ++p) out[p] = static_cast<C>(line[p]);
     } else {
       for (std::int64_t p = 0; p < k; ++p) out[p] = static_cast<C>(line[k_axis(k0 + p)]);
@@ -61,20 +72,34 @@ void pack_right(C* to, const T* from, const Axis& k_axis, const Axis& column_axi
     }
     return;
   }
-  // Along the rows of B, which lie far from each other.
+  if (column_axis.unit()) {
+    // Some rows at a time: lines of B are read next to each other, and panels written in runs.
+    constexpr std::int64_t rows = 16;
+    for (std::int64_t p = 0; p < k; p += rows) {
+      const std::int64_t end = std::min(p + rows, k);
+      for (std::int64_t j = 0; j < columns; j += width) {
+        for (std::int64_t q = p; q < end; ++q) {
+          const T* line = from + k_axis(k0 + q) + column + j;
+          C* out = to + j * k + q * width;
+          if (j < full) {
+            if constexpr (sizeof(C) == sizeof(T)) {
+              std::memcpy(out, line, sizeof(C) * width);
+            } else {
+              for (std::int64_t i = 0; i < width; ++i) out[i] = static_cast<C>(line[i]);
+            }
+          } else {
+            for (std::int64_t i = 0; i < columns - full; ++i) out[i] = static_cast<C>(line[i]);
+          }
+        }
+      }
+    }
+    return;
+  }
   for (std::int64_t p = 0; p < k; ++p) {
     const T* line = from + k_axis(k0 + p);
     C* out = to + p * width;
-    if (column_axis.unit()) {
-      line += column;
-      for (std::int64_t j = 0; j < full; j += width, out += width * k) {
-        for (std::int64_t i = 0; i < width; ++i) out[i] = static_cast<C>(line[j + i]);
-      }
-      for (std::int64_t j = full; j < columns; ++j) out[j - full] = static_cast<C>(line[j]);
-    } else {
-      for (std::int64_t j = 0; j < columns; ++j)
-        out[j / width * width * k + j % width] = static_cast<C>(line[column_axis(column + j)]);
-    }
+    for (std::int64_t j = 0; j < columns; ++j)
+      out[j / width * width * k + j % width] = static_cast<C>(line[column_axis(column + j)]);
   }
 }
 
@@ -99,13 +124,6 @@ void multiply_tile(std::int64_t k, const C* a, const C* b, std::int64_t b_stride
       to[j] = static_cast<T>(add ? static_cast<C>(static_cast<C>(to[j]) + from[j]) : from[j]);
     }
   }
-}
-
-template <typename C>
-void prefetch(const C* from, std::int64_t count) {
-  const auto* bytes = reinterpret_cast<const char*>(from);
-  for (std::int64_t i = 0; i < count * std::int64_t{sizeof(C)}; i += line_bytes)
-    __builtin_prefetch(bytes + i, 0, 2);
 }
 
 /// Packed rows of A times packed columns of B.
@@ -159,85 +177,68 @@ class Product {
         return multiply_vector<T>(context_, matrix, free, along, vector, vector_along, out_);
       }
     }
-    // Enough small products keep all threads busy one by one; otherwise all work on each.
-    if (n_ <= block_columns && (m_ * n_ * k_ <= small_product || batch >= 16)) return one_each();
-    for (std::int64_t b = 0; b < batch; ++b) {
-      for (std::int64_t column = 0; column < n_; column += block_columns) {
-        for (std::int64_t k0 = 0; k0 < k_; k0 += depth)
-          OUTRIGGER_CHECK(slab(b, column, std::min(block_columns, n_ - column), k0));
-      }
-    }
+    cut();
+    const std::int64_t batch_pieces = row_pieces_ * column_pieces_;
+    const std::int64_t each = left_elements() + right_elements();
+    OUTRIGGER_TRY(
+        const BufferPtr buffer,
+        context_.memory.allocate(static_cast<std::size_t>(each * context_.threads) * sizeof(C)));
+    C* packed = reinterpret_cast<C*>(buffer->data());
+    const std::int64_t work = m_ * n_ * k_;
+    const std::int64_t grain = std::max<std::int64_t>(1, (std::int64_t{1} << 16) / work);
+    OUTRIGGER_CHECK(parallel_ranges(context_, batch * batch_pieces, grain, batch * work,
+                                    [&](int thread, std::int64_t begin, std::int64_t end) {
+                                      C* a = packed + thread * each;
+                                      for (std::int64_t i = begin; i < end; ++i)
+                                        piece(i / batch_pieces, i % batch_pieces, a);
+                                    }));
+    if (context_.interrupt.raised()) return tl::make_unexpected(context_.interrupt.error());
     return {};
   }
 
  private:
-  std::int64_t row_block() const { return std::min(block_rows<C>, round_up(m_, tile_rows)); }
-  std::int64_t left_elements() const { return row_block() * a_pitch; }
-  std::int64_t right_elements() const {
-    return std::min(depth, k_) * round_up(std::min(n_, block_columns), tile_columns<C>);
+  /// Cuts the result into pieces for the threads, each packing what it needs: they meet only once,
+  /// and packing twice costs less than to wait for each other.
+  void cut() {
+    column_pieces_ = (n_ + block_columns - 1) / block_columns;
+    while (left_.batch.size * row_pieces_ * column_pieces_ < 2 * context_.threads &&
+           context_.threads > 1 && piece_rows() * piece_columns() > small_piece &&
+           m_ * n_ * k_ > small_product) {
+      ++(piece_rows() > piece_columns() ? row_pieces_ : column_pieces_);
+    }
   }
+
+  std::int64_t piece_rows() const {
+    return round_up((m_ + row_pieces_ - 1) / row_pieces_, tile_rows);
+  }
+  std::int64_t piece_columns() const {
+    return round_up((n_ + column_pieces_ - 1) / column_pieces_, tile_columns<C>);
+  }
+  std::int64_t row_block() const { return std::min(block_rows<C>, piece_rows()); }
+  std::int64_t left_elements() const { return row_block() * a_pitch; }
+  std::int64_t right_elements() const { return std::min(depth, k_) * piece_columns(); }
   T* result(std::int64_t batch, std::int64_t row, std::int64_t column) const {
     return out_ + (batch * m_ + row) * n_ + column;
   }
 
-  Result<BufferPtr> scratch(std::int64_t elements) const {
-    return context_.memory.allocate(static_cast<std::size_t>(elements) * sizeof(C));
-  }
-
-  /// One task for a product, or for a few.
-  Result<void> one_each() {
-    const std::int64_t batch = left_.batch.size;
-    const std::int64_t each = left_elements() + right_elements();
-    OUTRIGGER_TRY(const BufferPtr buffer, scratch(each * context_.threads));
-    C* packed = reinterpret_cast<C*>(buffer->data());
-    const std::int64_t work = m_ * n_ * k_;
-    const std::int64_t grain = std::max<std::int64_t>(1, (std::int64_t{1} << 16) / work);
-    return parallel_ranges(context_, batch, grain, batch * work,
-                           [&](int thread, std::int64_t begin, std::int64_t end) {
-                             C* a = packed + thread * each;
-                             C* b = a + left_elements();
-                             for (std::int64_t i = begin; i < end; ++i) one(i, a, b);
-                           });
-  }
-
-  void one(std::int64_t batch, C* a, C* b) const {
+  void piece(std::int64_t batch, std::int64_t index, C* a) const {
+    C* const b = a + left_elements();
+    const std::int64_t column = index % column_pieces_ * piece_columns();
+    const std::int64_t columns = std::min(piece_columns(), n_ - column);
+    const std::int64_t row = index / column_pieces_ * piece_rows();
+    const std::int64_t row_end = std::min(row + piece_rows(), m_);
+    if (columns <= 0) return;
     for (std::int64_t k0 = 0; k0 < k_; k0 += depth) {
+      // Another thread may be at its last piece, too: nobody else would look.
+      if (context_.interrupt.raised()) return;
       const std::int64_t k = std::min(depth, k_ - k0);
-      pack_right(b, right_.at(batch), right_.rows, right_.columns, k0, k, 0, n_);
-      for (std::int64_t i = 0; i < m_; i += row_block()) {
-        const std::int64_t rows = std::min(row_block(), m_ - i);
+      pack_right(b, right_.at(batch), right_.rows, right_.columns, k0, k, column, columns);
+      for (std::int64_t i = row; i < row_end; i += row_block()) {
+        const std::int64_t rows = std::min(row_block(), row_end - i);
         pack_left(a, left_.at(batch), left_.rows, left_.columns, i, rows, k0, k);
-        multiply_block(k, a, b, result(batch, i, 0), n_, rows, n_, k0 > 0);
+        multiply_block(k, a, b, result(batch, i, column), n_, rows, columns, k0 > 0);
       }
     }
-  }
-
-  /// All threads pack a piece of B, then each multiplies it with rows of A.
-  Result<void> slab(std::int64_t batch, std::int64_t column, std::int64_t columns,
-                    std::int64_t k0) {
-    const std::int64_t k = std::min(depth, k_ - k0);
-    if (!buffer_) {
-      OUTRIGGER_TRY(buffer_, scratch(right_elements() + left_elements() * context_.threads));
-    }
-    C* b = reinterpret_cast<C*>(buffer_->data());
-    OUTRIGGER_CHECK(parallel_ranges(context_, columns, 8 * tile_columns<C>, columns * k,
-                                    [&](int, std::int64_t begin, std::int64_t end) {
-                                      pack_right(b + begin * k, right_.at(batch), right_.rows,
-                                                 right_.columns, k0, k, column + begin,
-                                                 end - begin);
-                                    }));
-    return parallel_ranges(
-        context_, m_, task_rows(), m_ * columns * k,
-        [&](int thread, std::int64_t begin, std::int64_t end) {
-          C* a = b + right_elements() + thread * left_elements();
-          pack_left(a, left_.at(batch), left_.rows, left_.columns, begin, end - begin, k0, k);
-          multiply_block(k, a, b, result(batch, begin, column), n_, end - begin, columns, k0 > 0);
-        });
-  }
-
-  /// Fewer rows to a task where there are few rows, for the sake of balance.
-  std::int64_t task_rows() const {
-    return std::min(row_block(), round_up(std::max<std::int64_t>(1, m_ / 8), tile_rows));
   }
 
   const Context& context_;
@@ -245,7 +246,8 @@ class Product {
   const Matrices<T>& right_;
   T* out_;
   std::int64_t m_, k_, n_;
-  BufferPtr buffer_;
+  std::int64_t row_pieces_ = 1;
+  std::int64_t column_pieces_ = 1;
 };
 
 }  // namespace

@@ -2,10 +2,15 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <type_traits>
 
+#include "ops/key_partition.hpp"
 #include "ops/scratch.hpp"
+#if defined(__AVX2__)
+#include "ops/key_network.hpp"
+#endif
 
 namespace outrigger::ops {
 namespace {
@@ -16,13 +21,29 @@ void vector_sort(K* keys, std::int64_t n) {
   sorter(keys, static_cast<std::size_t>(n), hwy::SortAscending());
 }
 
+/// How many keys of 32 bits are left to sort_few.
+#if defined(__AVX2__)
+constexpr std::int64_t few_keys_max = network::keys_max;
+#else
+constexpr std::int64_t few_keys_max = 256;
+#endif
+
+/// More of them come only where quicksort has found bad pivots too often.
+void sort_few(std::uint32_t* keys, std::int64_t n) {
+#if defined(__AVX2__)
+  if (n <= few_keys_max) {
+    network::sort(keys, n);
+    return;
+  }
+#endif
+  vector_sort(keys, n);
+}
+
 constexpr std::int64_t parts_max = 32;
-/// Below this many keys a second thread is not worth the dealing out.
+/// From here on a line is sorted in parts.
 constexpr std::int64_t parts_keys_min = std::int64_t{1} << 16;
-/// One thread alone sorts so many keys at a time, to see an interrupt in between.
-constexpr std::int64_t uninterrupted_keys_max = std::int64_t{1} << 23;
 /// A part of so many keys stays in the L2 cache.
-constexpr std::int64_t part_keys_wanted = std::int64_t{1} << 21;
+constexpr std::int64_t part_keys_wanted = std::int64_t{1} << 16;
 constexpr std::int64_t chunk_keys = std::int64_t{1} << 16;
 constexpr std::int64_t samples_per_part = 64;
 
@@ -34,11 +55,9 @@ struct Dividers {
 };
 
 template <typename K>
-Dividers<K> choose_dividers(const Context& context, const K* keys, std::int64_t n) {
+Dividers<K> choose_dividers(K* keys, std::int64_t n, const FillKeys& fill) {
   Dividers<K> dividers;
-  dividers.parts = std::clamp<std::int64_t>(
-      std::max<std::int64_t>(n / part_keys_wanted, std::int64_t{4} * context.threads), 2,
-      parts_max);
+  dividers.parts = std::clamp<std::int64_t>(n / part_keys_wanted, 2, parts_max);
   // Evenly spaced with a jump inside of each stretch, or periodic data would look alike.
   std::array<K, parts_max * samples_per_part> samples;
   const std::int64_t count = dividers.parts * samples_per_part;
@@ -48,6 +67,7 @@ Dividers<K> choose_dividers(const Context& context, const K* keys, std::int64_t 
     random = random * 6364136223846793005U + 1442695040888963407U;
     const auto jump =
         static_cast<std::int64_t>((random >> 33) % static_cast<std::uint64_t>(stretch));
+    fill(i * stretch + jump, i * stretch + jump + 1);
     samples[static_cast<std::size_t>(i)] = keys[i * stretch + jump];
   }
   std::sort(samples.begin(), samples.begin() + count,
@@ -85,21 +105,9 @@ void find_parts(const K* keys, std::int64_t n, const Dividers<K>& dividers, std:
   }
 }
 
-/// f(first key, number, their parts) for blocks of the chunk.
-template <typename K, typename F>
-void for_each_block(const K* keys, std::int64_t begin, std::int64_t end,
-                    const Dividers<K>& dividers, F&& f) {
-  std::array<std::uint8_t, block_keys> part;
-  for (std::int64_t start = begin; start < end; start += block_keys) {
-    const std::int64_t n = std::min(block_keys, end - start);
-    find_parts(keys + start, n, dividers, part.data());
-    f(keys + start, n, part.data());
-  }
-}
-
 }  // namespace
 
-void sort_keys(std::uint8_t* keys, std::int64_t n) {
+void sort_keys(std::uint8_t* keys, std::int64_t n, std::uint8_t*) {
   // Four counters for each value: runs of equal bytes would wait for their own increments.
   std::array<std::array<std::int64_t, 256>, 4> counts{};
   std::int64_t i = 0;
@@ -114,38 +122,42 @@ void sort_keys(std::uint8_t* keys, std::int64_t n) {
     keys += count;
   }
 }
-void sort_keys(std::uint16_t* keys, std::int64_t n) { vector_sort(keys, n); }
-void sort_keys(std::uint32_t* keys, std::int64_t n) { vector_sort(keys, n); }
-void sort_keys(std::uint64_t* keys, std::int64_t n) { vector_sort(keys, n); }
-void sort_keys(WideKey* keys, std::int64_t n) { vector_sort(keys, n); }
-
-bool sorts_in_parts(int threads, std::int64_t n) {
-  return n >= (threads > 1 ? parts_keys_min : uninterrupted_keys_max);
+void sort_keys(std::uint16_t* keys, std::int64_t n, std::uint16_t*) { vector_sort(keys, n); }
+void sort_keys(std::uint32_t* keys, std::int64_t n, std::uint32_t* spare) {
+  const int depth = 2 * static_cast<int>(std::bit_width(static_cast<std::uint64_t>(n)));
+  partition::sort<few_keys_max>(keys, n, spare, depth, &sort_few);
 }
+void sort_keys(std::uint64_t* keys, std::int64_t n, std::uint64_t*) { vector_sort(keys, n); }
+void sort_keys(WideKey* keys, std::int64_t n, WideKey*) { vector_sort(keys, n); }
+
+bool sorts_in_parts(std::int64_t n) { return n >= parts_keys_min; }
 
 std::uint64_t parts_scratch(std::int64_t n) {
   const std::int64_t chunks = (n + chunk_keys - 1) / chunk_keys;
-  return buffer_bytes(chunks * parts_max * static_cast<std::int64_t>(sizeof(std::int64_t)));
+  return buffer_bytes(chunks * parts_max * static_cast<std::int64_t>(sizeof(std::int64_t)) + n);
 }
 
 template <typename K>
-Result<void> sort_keys_in_parts(Context& context, const K* keys, K* to, std::int64_t n,
-                                const PartSorted& sorted) {
-  const Dividers<K> dividers = choose_dividers(context, keys, n);
+Result<void> sort_keys_in_parts(Context& context, K* keys, K* to, std::int64_t n,
+                                const FillKeys& fill, const PartSorted& sorted) {
+  const Dividers<K> dividers = choose_dividers(keys, n, fill);
   const std::int64_t parts = dividers.parts;
   const std::int64_t chunks = (n + chunk_keys - 1) / chunk_keys;
-  OUTRIGGER_TRY(
-      const BufferPtr buffer,
-      context.memory.allocate(static_cast<std::size_t>(chunks * parts) * sizeof(std::int64_t)));
+  const std::int64_t table = chunks * parts * std::int64_t{sizeof(std::int64_t)};
+  OUTRIGGER_TRY(const BufferPtr buffer,
+                context.memory.allocate(static_cast<std::size_t>(table + n)));
   // First how many keys of each part a chunk has, then where they go.
   auto* places = reinterpret_cast<std::int64_t*>(buffer->data());
+  auto* part_of = reinterpret_cast<std::uint8_t*>(buffer->data() + table);
   OUTRIGGER_CHECK(
       parallel_ranges(context, n, chunk_keys, n, [&](int, std::int64_t begin, std::int64_t end) {
         std::array<std::int64_t, parts_max> counts{};
-        for_each_block(keys, begin, end, dividers,
-                       [&](const K*, std::int64_t m, const std::uint8_t* part) {
-                         for (std::int64_t i = 0; i < m; ++i) ++counts[part[i]];
-                       });
+        for (std::int64_t start = begin; start < end; start += block_keys) {
+          const std::int64_t stop = std::min(start + block_keys, end);
+          fill(start, stop);
+          find_parts(keys + start, stop - start, dividers, part_of + start);
+          for (std::int64_t i = start; i < stop; ++i) ++counts[part_of[i]];
+        }
         std::copy_n(counts.begin(), parts, places + begin / chunk_keys * parts);
       }));
   std::array<std::int64_t, parts_max + 1> starts{};
@@ -163,28 +175,24 @@ Result<void> sort_keys_in_parts(Context& context, const K* keys, K* to, std::int
       parallel_ranges(context, n, chunk_keys, n, [&](int, std::int64_t begin, std::int64_t end) {
         std::array<std::int64_t, parts_max> at;
         std::copy_n(places + begin / chunk_keys * parts, parts, at.begin());
-        for_each_block(keys, begin, end, dividers,
-                       [&](const K* block, std::int64_t m, const std::uint8_t* part) {
-                         for (std::int64_t i = 0; i < m; ++i) to[at[part[i]]++] = block[i];
-                       });
+        for (std::int64_t i = begin; i < end; ++i) to[at[part_of[i]]++] = keys[i];
       }));
   return parallel_ranges(context, parts, 1, n * 16, [&](int, std::int64_t begin, std::int64_t) {
     const std::int64_t first = starts[static_cast<std::size_t>(begin)];
     const std::int64_t end = starts[static_cast<std::size_t>(begin) + 1];
-    sort_keys(to + first, end - first);
+    sort_keys(to + first, end - first, keys + first);
     sorted(first, end);
   });
 }
 
-template Result<void> sort_keys_in_parts(Context&, const std::uint8_t*, std::uint8_t*, std::int64_t,
-                                         const PartSorted&);
-template Result<void> sort_keys_in_parts(Context&, const std::uint16_t*, std::uint16_t*,
-                                         std::int64_t, const PartSorted&);
-template Result<void> sort_keys_in_parts(Context&, const std::uint32_t*, std::uint32_t*,
-                                         std::int64_t, const PartSorted&);
-template Result<void> sort_keys_in_parts(Context&, const std::uint64_t*, std::uint64_t*,
-                                         std::int64_t, const PartSorted&);
-template Result<void> sort_keys_in_parts(Context&, const WideKey*, WideKey*, std::int64_t,
-                                         const PartSorted&);
+#define OUTRIGGER_INSTANTIATE(K)                                                            \
+  template Result<void> sort_keys_in_parts(Context&, K*, K*, std::int64_t, const FillKeys&, \
+                                           const PartSorted&);
+OUTRIGGER_INSTANTIATE(std::uint8_t)
+OUTRIGGER_INSTANTIATE(std::uint16_t)
+OUTRIGGER_INSTANTIATE(std::uint32_t)
+OUTRIGGER_INSTANTIATE(std::uint64_t)
+OUTRIGGER_INSTANTIATE(WideKey)
+#undef OUTRIGGER_INSTANTIATE
 
 }  // namespace outrigger::ops

@@ -57,8 +57,7 @@ Result<void> finish(const RunCall& call, const Sortable& sortable) {
 
 bool descending(const AttrView& attrs) { return attrs.string("direction", "asc") == "desc"; }
 
-/// Sorts lines whose keys have type K. They are sorted where the result belongs; only long lines,
-/// which are dealt out to the threads, take as much memory again.
+/// Sorts lines whose keys have type K, where the result belongs.
 template <typename K>
 Result<void> sort_lines(const RunCall& call, const Sortable& sortable, bool down) {
   const Keys keys = keys_of(sortable.in.dtype());
@@ -66,26 +65,29 @@ Result<void> sort_lines(const RunCall& call, const Sortable& sortable, bool down
   const std::int64_t lines = n == 0 ? 0 : sortable.in.size() / n;
   const auto* from = sortable.in.as<K>();
   auto* to = sortable.out.as<K>();
-  if (!sorts_in_parts(call.context.threads, n)) {
+  const bool in_parts = sorts_in_parts(n);
+  const std::int64_t spares = in_parts ? 1 : needs_spare<K> ? call.context.threads : 0;
+  OUTRIGGER_TRY(const BufferPtr buffer,
+                call.context.memory.allocate(static_cast<std::size_t>(spares * n) * sizeof(K)));
+  auto* spare = reinterpret_cast<K*>(buffer->data());
+  if (!in_parts) {
     return parallel_ranges(call.context, lines, lines_at_once(n), lines * n * 16,
-                           [&](int, std::int64_t begin, std::int64_t end) {
+                           [&](int thread, std::int64_t begin, std::int64_t end) {
+                             K* mine = needs_spare<K> ? spare + thread * n : nullptr;
                              keys.encode(from + begin * n, to + begin * n, (end - begin) * n, down);
                              for (std::int64_t line = begin; line < end; ++line)
-                               sort_keys(to + line * n, n);
+                               sort_keys(to + line * n, n, mine);
                              keys.decode(to + begin * n, to + begin * n, (end - begin) * n, down);
                            });
   }
-  OUTRIGGER_TRY(const BufferPtr buffer,
-                call.context.memory.allocate(static_cast<std::size_t>(n) * sizeof(K)));
-  auto* spare = reinterpret_cast<K*>(buffer->data());
   for (std::int64_t line = 0; line < lines; ++line) {
-    OUTRIGGER_CHECK(parallel_ranges(
-        call.context, n, chunk_elements, n, [&](int, std::int64_t begin, std::int64_t end) {
-          keys.encode(from + line * n + begin, spare + begin, end - begin, down);
-        }));
-    K* sorted = to + line * n;
+    K* const sorted = to + line * n;
     OUTRIGGER_CHECK(sort_keys_in_parts<K>(
-        call.context, spare, sorted, n, [&](std::int64_t begin, std::int64_t end) {
+        call.context, spare, sorted, n,
+        [&](std::int64_t begin, std::int64_t end) {
+          keys.encode(from + line * n + begin, spare + begin, end - begin, down);
+        },
+        [&](std::int64_t begin, std::int64_t end) {
           keys.decode(sorted + begin, sorted + begin, end - begin, down);
         }));
   }
@@ -132,7 +134,7 @@ Result<void> argsort_lines(const RunCall& call, const Tensor& in, const Tensor& 
     else
       keys.narrow_items(elements, items + begin, begin, end - begin, down);
   };
-  const bool in_parts = sorts_in_parts(call.context.threads, n);
+  const bool in_parts = sorts_in_parts(n);
   const std::int64_t buffers = in_parts ? 2 : call.context.threads;
   OUTRIGGER_TRY(const BufferPtr buffer,
                 call.context.memory.allocate(static_cast<std::size_t>(buffers * n) * sizeof(Item)));
@@ -143,17 +145,16 @@ Result<void> argsort_lines(const RunCall& call, const Tensor& in, const Tensor& 
                              Item* mine = items + thread * n;
                              for (std::int64_t line = begin; line < end; ++line) {
                                make_items(line, 0, n, mine);
-                               sort_keys(mine, n);
+                               sort_keys(mine, n, static_cast<Item*>(nullptr));
                                store_indices(mine, out, line * n, n);
                              }
                            });
   }
   for (std::int64_t line = 0; line < lines; ++line) {
-    OUTRIGGER_CHECK(parallel_ranges(
-        call.context, n, chunk_elements, n,
-        [&](int, std::int64_t begin, std::int64_t end) { make_items(line, begin, end, items); }));
     OUTRIGGER_CHECK(sort_keys_in_parts<Item>(
-        call.context, items, items + n, n, [&](std::int64_t begin, std::int64_t end) {
+        call.context, items, items + n, n,
+        [&](std::int64_t begin, std::int64_t end) { make_items(line, begin, end, items); },
+        [&](std::int64_t begin, std::int64_t end) {
           store_indices(items + n + begin, out, line * n + begin, end - begin);
         }));
   }
@@ -193,8 +194,8 @@ std::uint64_t sorted_scratch(const ScratchCall& call) {
   // It works in the target, which is operand 0.
   return sort_scratch(call, call.in[0].plain, [](const ScratchCall& sort, std::int64_t n) {
     const auto width = static_cast<std::int64_t>(size_of(sort.in[0].type->dtype));
-    return sorts_in_parts(sort.threads, n) ? buffer_bytes(n * width) + parts_scratch(n)
-                                           : std::uint64_t{0};
+    if (sorts_in_parts(n)) return buffer_bytes(n * width) + parts_scratch(n);
+    return width == 4 ? buffer_bytes(sort.threads * n * width) : std::uint64_t{0};
   });
 }
 
@@ -202,8 +203,8 @@ std::uint64_t argsort_scratch(const ScratchCall& call) {
   return sort_scratch(call, true, [](const ScratchCall& sort, std::int64_t n) {
     const bool narrow = narrow_items(sort.in[0].type->dtype, n);
     const auto bytes = static_cast<std::int64_t>(narrow ? sizeof(std::uint64_t) : sizeof(WideKey));
-    return sorts_in_parts(sort.threads, n) ? buffer_bytes(2 * n * bytes) + parts_scratch(n)
-                                           : buffer_bytes(sort.threads * n * bytes);
+    return sorts_in_parts(n) ? buffer_bytes(2 * n * bytes) + parts_scratch(n)
+                             : buffer_bytes(sort.threads * n * bytes);
   });
 }
 
@@ -253,8 +254,9 @@ void register_sort(std::vector<OpRow>& rows) {
             .run = run_sort,
             .scratch = sorted_scratch,
             .doc = "Sorts along an axis. NaN counts as the largest value. A line of 2^16 elements "
-                   "or more takes as much memory again while it is sorted. Source: Highway's "
-                   "vqsort (Wassenberg et al., 2022) on keys."});
+                   "or more takes as much memory again while it is sorted, and a byte for each "
+                   "element. Source: samplesort and quicksort of keys of 32 bits, else Highway's "
+                   "vqsort (Wassenberg et al., 2022)."});
   rows.push_back(
       OpRow{.name = "argsort",
             .family = "sort",
@@ -272,7 +274,7 @@ void register_sort(std::vector<OpRow>& rows) {
             .scratch = argsort_scratch,
             .doc = "Indices that would sort along an axis, stably. NaN counts as the largest "
                    "value, both zeros are equal. A line of n elements takes 8 n bytes while it is "
-                   "sorted, 16 n for dtypes of 64 bits, twice that from 2^16 elements on."});
+                   "sorted, 16 n for dtypes of 64 bits, twice that and n from 2^16 elements on."});
 }
 
 }  // namespace outrigger::ops

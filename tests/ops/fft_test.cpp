@@ -4,6 +4,7 @@
 #include <complex>
 #include <numbers>
 #include <random>
+#include <thread>
 
 #include "ops/support.hpp"
 
@@ -65,7 +66,22 @@ Attrs with(std::int64_t axis, std::int64_t length) {
   return attrs;
 }
 
-/// Largest error of some points, relative to the root of the sum of squares.
+/// What a point may be off, relative to the root of the sum of squares and itself. f32 is computed
+/// in f64 up to 64 points; beyond, its errors grow with the logarithm of the length.
+template <typename T>
+long double bound_of(std::int64_t n) {
+  if (std::is_same_v<T, double>) return 3e-15L;
+  return n <= 64 ? 1.2e-7L : 6e-8L * (1 + std::log2(static_cast<long double>(n)) / 2);
+}
+
+template <typename T>
+long double root_of_squares(const std::vector<T>& x) {
+  long double sum = 1e-60L;
+  for (const T& e : x) sum += std::norm(Wide(e));
+  return std::sqrt(sum);
+}
+
+/// Largest error of some points.
 template <typename T>
 void check(std::int64_t given, std::int64_t n, bool inverse) {
   SCOPED_TRACE(testing::Message() << given << " elements, " << n << " points, "
@@ -77,10 +93,8 @@ void check(std::int64_t given, std::int64_t n, bool inverse) {
   ASSERT_TRUE(y);
   ASSERT_EQ(y->size(), n);
   const auto out = elements<T>(*y);
-  long double scale = 1e-30L;
-  for (const auto& e : x) scale += std::norm(Wide(e));
-  scale = std::sqrt(scale) / (inverse ? static_cast<long double>(n) : 1);
-  const long double bound = std::is_same_v<T, float> ? 1.2e-7L : 3e-15L;
+  const long double scale = root_of_squares(x) / (inverse ? static_cast<long double>(n) : 1);
+  const long double bound = bound_of<T>(n);
   // Each point costs n sines: fewer of them where n is large.
   for (std::int64_t k = 0; k < n; k += std::max<std::int64_t>(1, n / (n > 5000 ? 5 : 50))) {
     const Wide want = point(x.data(), given, 1, n, k, inverse);
@@ -103,6 +117,131 @@ TEST(Fft, LongLengths) {
     check<double>(n, n, false);
     check<double>(n, n, true);
     check<float>(n, n, false);
+  }
+}
+
+/// Real transforms, which take two numbers as one from some length on, there and back.
+template <typename T>
+void check_real(std::int64_t lines, std::int64_t n, std::int64_t axis) {
+  SCOPED_TRACE(testing::Message() << lines << " lines of " << n << " along axis " << axis << ", "
+                                  << sizeof(T) << " bytes");
+  Lab lab;
+  const Dims shape = axis == 1 ? Dims{lines, n} : Dims{n, lines};
+  const std::int64_t step = axis == 1 ? 1 : lines;
+  std::mt19937 random(static_cast<unsigned>(n));
+  std::vector<T> x(static_cast<std::size_t>(lines * n));
+  for (T& e : x) e = static_cast<T>(std::normal_distribution<double>()(random));
+  const std::vector<std::complex<T>> wide(x.begin(), x.end());
+  const auto half = lab.run("rfft", {lab.tensor(shape, x)}, with(axis, 0), 2);
+  ASSERT_TRUE(half);
+  const std::int64_t points = n / 2 + 1;
+  ASSERT_EQ(half->size(), lines * points);
+  const auto out = elements<T>(*half);
+  const long double scale = root_of_squares(x) / std::sqrt(static_cast<long double>(lines));
+  for (std::int64_t line = 0; line < lines; line += std::max<std::int64_t>(1, lines - 1)) {
+    const std::int64_t from = axis == 1 ? line * n : line;
+    const std::int64_t to = axis == 1 ? line * points : line;
+    for (std::int64_t k = 0; k < points; k += std::max<std::int64_t>(1, points / 3)) {
+      const Wide want = point(wide.data() + from, n, step, n, k, false);
+      const Wide got(out[static_cast<std::size_t>(to + k * step)]);
+      ASSERT_LE(std::abs(want - got), bound_of<T>(n) * (scale + std::abs(want))) << "point " << k;
+    }
+  }
+  const auto back = lab.run("irfft", {*half}, with(axis, n), 2);
+  ASSERT_TRUE(back);
+  const std::vector<T> again = values<T>(*back);
+  for (std::size_t i = 0; i < x.size(); ++i)
+    ASSERT_NEAR(again[i], x[i], 8 * static_cast<double>(bound_of<T>(n))) << i;
+}
+
+TEST(Fft, RealTransformsOfAnyLength) {
+  for (const std::int64_t n :
+       {127, 128, 130, 134, 256, 1000, 1018, 1022, 1026, 4096, 8198, 10000}) {
+    for (const std::int64_t axis : {0, 1}) {
+      for (const std::int64_t lines : {1, 3, 37}) {
+        check_real<double>(lines, n, axis);
+        check_real<float>(lines, n, axis);
+      }
+    }
+  }
+  for (const std::int64_t n : {65536, 65537, 100002, 131074}) {
+    check_real<double>(1, n, 1);
+    check_real<float>(2, n, 0);
+  }
+}
+
+/// Hermitian points that no real transform gives: what they imply counts, and no more is read.
+TEST(Fft, RealInversesOfAnyPoints) {
+  for (const std::int64_t n : {126, 128, 129, 1000, 1001, 2048, 8198}) {
+    for (const std::int64_t given : {n / 2 + 1, n / 2 - 3, n}) {
+      SCOPED_TRACE(testing::Message() << given << " of " << n);
+      Lab lab;
+      const auto x = noise<double>(given, static_cast<unsigned>(n));
+      const auto y = lab.run("irfft", {complex_tensor<double>(lab, {given}, x)}, with(0, n));
+      ASSERT_TRUE(y);
+      std::vector<std::complex<double>> whole(static_cast<std::size_t>(n));
+      for (std::int64_t k = 0; k < std::min(given, n / 2 + 1); ++k) {
+        const auto at = static_cast<std::size_t>(k);
+        const bool own_mirror = k == 0 || 2 * k == n;
+        whole[at] = own_mirror ? x[at].real() : x[at];
+        if (!own_mirror) whole[static_cast<std::size_t>(n - k)] = std::conj(x[at]);
+      }
+      for (std::int64_t k = 0; k < n; k += n / 20) {
+        const Wide want = point(whole.data(), n, 1, n, k, true);
+        EXPECT_NEAR(static_cast<double>(want.imag()), 0, 1e-15);
+        EXPECT_NEAR(y->as<double>()[k], static_cast<double>(want.real()), 1e-15) << k;
+      }
+    }
+  }
+}
+
+TEST(Fft, ManyLinesAreTheirTransforms) {
+  // Side by side, or one by one: to rounding.
+  for (const std::int64_t n : {8, 100, 512, 1009, 4096}) {
+    Lab lab;
+    const std::int64_t lines = 21;
+    const auto x = noise<double>(lines * n, static_cast<unsigned>(n));
+    const auto all = lab.run("fft", {complex_tensor<double>(lab, {lines, n}, x)}, with(1, 0));
+    ASSERT_TRUE(all);
+    const auto out = elements<double>(*all);
+    for (std::int64_t line = 0; line < lines; ++line) {
+      const std::vector<std::complex<double>> mine(x.begin() + line * n,
+                                                   x.begin() + (line + 1) * n);
+      const auto one = lab.run("fft", {complex_tensor<double>(lab, {n}, mine)}, with(0, 0));
+      ASSERT_TRUE(one);
+      const double scale = static_cast<double>(root_of_squares(mine));
+      for (std::int64_t k = 0; k < n; ++k) {
+        ASSERT_LE(std::abs(one->as<std::complex<double>>()[k] -
+                           out[static_cast<std::size_t>(line * n + k)]),
+                  3e-15 * scale);
+      }
+    }
+  }
+}
+
+TEST(Fft, PlansAreSharedByThreads) {
+  // More plans than are kept, made and used at once.
+  const auto transform = [](std::int64_t n) {
+    Lab lab;
+    const auto y = lab.run("fft", {complex_tensor<double>(lab, {n}, noise<double>(n, 7))});
+    return y ? bytes(*y) : std::vector<std::byte>{};
+  };
+  std::vector<std::int64_t> lengths;
+  for (std::int64_t n = 300'007; n < 300'017; ++n) lengths.push_back(n);
+  std::vector<std::vector<std::byte>> expected;
+  for (const std::int64_t n : lengths) expected.push_back(transform(n));
+  std::vector<std::vector<std::byte>> got(2 * lengths.size());
+  std::vector<std::thread> threads;
+  for (std::size_t half = 0; half < 2; ++half) {
+    threads.emplace_back([&, half] {
+      for (std::size_t i = 0; i < lengths.size(); ++i)
+        got[half * lengths.size() + i] = transform(lengths[i]);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    EXPECT_FALSE(got[i].empty());
+    EXPECT_EQ(got[i], expected[i % lengths.size()]);
   }
 }
 
@@ -227,12 +366,21 @@ TEST(Fft, SmallPartsBecomeZero) {
 
 TEST(Fft, SameBitsForAnyNumberOfThreads) {
   Lab lab;
-  for (const Dims& shape : {Dims{300, 1000}, Dims{500, 509}, Dims{1, 65536}, Dims{2, 65537}}) {
+  for (const Dims& shape : {Dims{300, 1000}, Dims{500, 509}, Dims{1, 65536}, Dims{2, 65537},
+                            Dims{3, 2000}, Dims{1, 500'000}, Dims{7, 8192}, Dims{40, 16384}}) {
     const Tensor t = complex_tensor<float>(lab, shape, noise<float>(element_count(shape), 3));
     const auto one = lab.run("fft", {t}, with(1, 0), 1);
+    const auto two = lab.run("fft", {t}, with(1, 0), 2);
     const auto five = lab.run("fft", {t}, with(1, 0), 5);
-    ASSERT_TRUE(one && five);
+    ASSERT_TRUE(one && two && five);
+    EXPECT_EQ(bytes(*one), bytes(*two));
     EXPECT_EQ(bytes(*one), bytes(*five));
+    const Tensor real =
+        lab.tensor(shape, std::vector<double>(static_cast<std::size_t>(t.size()), 0.1));
+    const auto half = lab.run("rfft", {real}, with(1, 0), 1);
+    const auto again = lab.run("rfft", {real}, with(1, 0), 5);
+    ASSERT_TRUE(half && again);
+    EXPECT_EQ(bytes(*half), bytes(*again));
   }
 }
 
