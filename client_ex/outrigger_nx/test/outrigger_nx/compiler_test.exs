@@ -52,7 +52,7 @@ defmodule Outrigger.Nx.CompilerTest do
     t
   end
 
-  defn hooked(x), do: hook(x + 1, :after_add) * 2
+  defn hooked(x), do: io_call(x + 1, :after_add) * 2
 
   deftransform calls_back(x), do: Nx.runtime_call(x, x, &__MODULE__.twice/2)
   def twice(x, _options), do: Nx.multiply(x, 2)

@@ -44,7 +44,7 @@ defmodule Outrigger.Nx.Backend do
   @behaviour Nx.Backend
 
   alias Nx.Tensor, as: T
-  alias Outrigger.Nx.{Compiler, DefaultServer, Eager, Lowering, Types}
+  alias Outrigger.Nx.{Compiler, DefaultServer, Eager, Failure, Lowering, Types}
   alias Outrigger.{Scope, Server}
 
   # Scalars that this process has sent lately.
@@ -52,13 +52,14 @@ defmodule Outrigger.Nx.Backend do
   @scalars_max 64
 
   @enforce_keys [:ref]
-  defstruct [:ref, :constant, :server, mutable: false]
+  defstruct [:ref, :constant, :server, :origin, mutable: false]
 
   @typedoc "A handle, or a scalar that no daemon has been told yet. Private."
   @opaque t :: %__MODULE__{
             ref: Outrigger.Tensor.t() | nil,
             constant: nil | {:number, term},
             server: term,
+            origin: Failure.origin(),
             mutable: boolean
           }
 
@@ -166,23 +167,23 @@ defmodule Outrigger.Nx.Backend do
     if limit == 0, do: <<>>, else: Types.bits(number, type)
   end
 
-  def to_binary(%T{data: %{ref: ref}} = t, limit) do
-    check!(t, ok!(Outrigger.await(ref)))
+  def to_binary(%T{data: %{ref: ref} = data} = t, limit) do
+    check!(t, ok!(Outrigger.await(ref), data))
     limit = min(limit, Outrigger.Dtype.count(Outrigger.shape!(ref)))
 
     if limit == 0,
       do: <<>>,
-      else: ref |> Outrigger.to_binary(limit: limit) |> ok!() |> Types.unpack(t.type, limit)
+      else: ref |> Outrigger.to_binary(limit: limit) |> ok!(data) |> Types.unpack(t.type, limit)
   end
 
-  defp ok!({:ok, value}), do: value
+  defp ok!({:ok, value}, _data), do: value
 
-  defp ok!({:error, %Outrigger.Error{code: :bad_handle} = error}) do
+  defp ok!({:error, %Outrigger.Error{code: :bad_handle} = error}, _data) do
     text = "the tensor was released: deallocated, transferred, or donated to a defn"
     raise %{error | message: "#{text} (#{error.message})"}
   end
 
-  defp ok!({:error, error}), do: raise(error)
+  defp ok!({:error, error}, data), do: raise(Failure.explain(error, data.origin))
 
   # Nx has worked out type and size without the daemon; if the two ever disagree, that is our bug.
   defp check!(%T{type: type} = t, ref) do
@@ -304,6 +305,17 @@ defmodule Outrigger.Nx.Backend do
     end
   end
 
+  @impl true
+  def atan2(%{type: {:c, _}} = out, a, b) do
+    if Enum.any?([a, b], &(Nx.to_number(Nx.any(Nx.imag(&1))) == 1)) do
+      raise ArithmeticError, "Complex.atan2 only accepts real numbers as arguments"
+    end
+
+    Eager.run(:atan2, out, [a, b])
+  end
+
+  def atan2(out, a, b), do: Eager.run(:atan2, out, [a, b])
+
   ## Functions and blocks
 
   @impl true
@@ -348,7 +360,7 @@ defmodule Outrigger.Nx.Backend do
 
   @defined [:init, :constant, :eye, :iota, :from_binary, :to_binary, :inspect, :to_batched] ++
              [:backend_copy, :backend_transfer, :backend_deallocate, :to_pointer, :from_pointer] ++
-             [:reduce, :window_reduce, :block, :triangular_solve]
+             [:reduce, :window_reduce, :block, :triangular_solve, :atan2]
 
   for {name, arity} <- Nx.Backend.behaviour_info(:callbacks), name not in @defined do
     args = Macro.generate_arguments(arity - 1, __MODULE__)
