@@ -58,6 +58,7 @@ TileFn complex_binary_tile(DType compute) {
 TileFn complex_abs_tile(DType compute);
 TileFn complex_divide_tile(DType compute);
 TileFn complex_pow_tile(DType compute);
+TileFn complex_atan2_tile(DType compute);
 TileFn complex_exp_tile(DType compute);
 TileFn complex_expm1_tile(DType compute);
 TileFn complex_log_tile(DType compute);
