@@ -21,6 +21,10 @@ constexpr std::int64_t block_rows = rows_of(sizeof(C));
 constexpr std::int64_t block_columns = 4096;
 /// Below this many multiplications a product is one task.
 constexpr std::int64_t small_product = std::int64_t{1} << 18;
+/// Below this many, waking the threads for each slab costs more than a task for each thread, which
+/// packs what it needs itself: if it gets this many rows or columns at least.
+constexpr std::int64_t medium_product = std::int64_t{1} << 26;
+constexpr std::int64_t part_min = 48;
 
 constexpr std::int64_t line_bytes = 64;
 
@@ -128,6 +132,10 @@ void multiply_block(std::int64_t k, const C* a, const C* b, T* c, std::int64_t c
   }
 }
 
+struct Range {
+  std::int64_t begin, end;
+};
+
 template <typename T>
 class Product {
  public:
@@ -161,6 +169,10 @@ class Product {
     }
     // Enough small products keep all threads busy one by one; otherwise all work on each.
     if (n_ <= block_columns && (m_ * n_ * k_ <= small_product || batch >= 16)) return one_each();
+    const std::int64_t share = std::max(m_, n_) / context_.threads;
+    if (n_ <= block_columns && m_ * n_ * k_ <= medium_product && share >= part_min) {
+      return in_parts();
+    }
     for (std::int64_t b = 0; b < batch; ++b) {
       for (std::int64_t column = 0; column < n_; column += block_columns) {
         for (std::int64_t k0 = 0; k0 < k_; k0 += depth)
@@ -200,16 +212,41 @@ class Product {
                            });
   }
 
-  void one(std::int64_t batch, C* a, C* b) const {
+  void one(std::int64_t batch, C* a, C* b) const { part(batch, Range{0, m_}, Range{0, n_}, a, b); }
+
+  void part(std::int64_t batch, Range rows, Range columns, C* a, C* b) const {
     for (std::int64_t k0 = 0; k0 < k_; k0 += depth) {
       const std::int64_t k = std::min(depth, k_ - k0);
-      pack_right(b, right_.at(batch), right_.rows, right_.columns, k0, k, 0, n_);
-      for (std::int64_t i = 0; i < m_; i += row_block()) {
-        const std::int64_t rows = std::min(row_block(), m_ - i);
-        pack_left(a, left_.at(batch), left_.rows, left_.columns, i, rows, k0, k);
-        multiply_block(k, a, b, result(batch, i, 0), n_, rows, n_, k0 > 0);
+      const std::int64_t width = columns.end - columns.begin;
+      pack_right(b, right_.at(batch), right_.rows, right_.columns, k0, k, columns.begin, width);
+      for (std::int64_t i = rows.begin; i < rows.end; i += row_block()) {
+        const std::int64_t height = std::min(row_block(), rows.end - i);
+        pack_left(a, left_.at(batch), left_.rows, left_.columns, i, height, k0, k);
+        multiply_block(k, a, b, result(batch, i, columns.begin), n_, height, width, k0 > 0);
       }
     }
+  }
+
+  /// Each thread gets a part of the rows or of the columns, whichever are more.
+  Result<void> in_parts() {
+    const bool by_rows = m_ >= n_;
+    const std::int64_t size = by_rows ? m_ : n_;
+    const std::int64_t share = (size + context_.threads - 1) / context_.threads;
+    const std::int64_t grain = round_up(share, by_rows ? tile_rows : tile_columns<C>);
+    const std::int64_t each = left_elements() + right_elements();
+    OUTRIGGER_TRY(const BufferPtr buffer, scratch(each * context_.threads));
+    C* packed = reinterpret_cast<C*>(buffer->data());
+    for (std::int64_t batch = 0; batch < left_.batch.size; ++batch) {
+      OUTRIGGER_CHECK(
+          parallel_ranges(context_, size, grain, m_ * n_ * k_,
+                          [&](int thread, std::int64_t begin, std::int64_t end) {
+                            C* a = packed + thread * each;
+                            const Range rows = by_rows ? Range{begin, end} : Range{0, m_};
+                            const Range columns = by_rows ? Range{0, n_} : Range{begin, end};
+                            part(batch, rows, columns, a, a + left_elements());
+                          }));
+    }
+    return {};
   }
 
   /// All threads pack a piece of B, then each multiplies it with rows of A.

@@ -39,9 +39,9 @@ defmodule Outrigger.Nx.FailureTest do
       refused(fn -> Nx.to_binary(Lookup.row(Nx.tensor([1, 2]), Nx.tensor([7]))) end)
 
     assert {error.code, error.op} == {:bad_index, "take"}
-    assert message =~ "Nx.take in Outrigger.Nx.Lookup.row/2 (test/support/lookup.ex:7): "
+    assert message =~ "Nx.take in Outrigger.Nx.Lookup.row/2 (test/support/lookup.ex:10): "
     {_, message} = refused(fn -> Outrigger.Nx.profile(&Lookup.row/2, [Nx.tensor([1]), 7]) end)
-    assert message =~ "Nx.take in Outrigger.Nx.Lookup.row/2 (test/support/lookup.ex:7): "
+    assert message =~ "Nx.take in Outrigger.Nx.Lookup.row/2 (test/support/lookup.ex:10): "
   end
 
   test "a defn that is compiled in memory: its file" do
@@ -75,11 +75,16 @@ defmodule Outrigger.Nx.FailureTest do
     assert message =~ "take"
   end
 
+  test "where a function is called twice: the line of the defn" do
+    {_, message} = refused(fn -> Nx.to_binary(Lookup.both(Nx.tensor([1, 2]), Nx.tensor([7]))) end)
+    assert message =~ "Nx.take in Outrigger.Nx.Lookup.both/2 (test/support/lookup.ex:13): "
+  end
+
   test "a program over the budget is refused with its sizes, and the next one runs" do
     sum = Nx.Defn.jit(fn x -> Nx.sum(Nx.sort(Nx.iota({10_000_000}, type: :f64) |> Nx.add(x))) end)
     {error, message} = refused(fn -> Nx.to_number(sum.(1)) end)
     assert error.code == :out_of_memory
-    assert message =~ "in anonymous fn/1 in #{inspect(__MODULE__)}"
+    assert message =~ "anonymous fn/1 in #{inspect(__MODULE__)}"
     assert Nx.to_number(Nx.Defn.jit(&Nx.sum/1).(Nx.iota({3}))) == 3
   end
 

@@ -9,4 +9,6 @@ defmodule Outrigger.Nx.Lookup do
     |> Nx.multiply(2)
     |> Nx.take(index)
   end
+
+  defn both(table, index), do: Nx.take(table, index) + Nx.take(table, index + 1)
 end

@@ -73,7 +73,7 @@ defmodule Outrigger.Nx.Compiler do
         end
       end
 
-    server = server(sources, options)
+    server = server(sources, params, options)
     key = {compiled.ref, server.counters}
     prepared = Cache.fetch(key, fn -> Prepared.new(server, compiled.program) end)
     args = Enum.map(sources, &place(&1, server))
@@ -115,16 +115,19 @@ defmodule Outrigger.Nx.Compiler do
     end
   end
 
-  defp server(sources, options) do
-    case options[:server] do
-      nil ->
-        case Enum.find(sources, &is_struct(&1, Outrigger.Tensor)) do
-          nil -> DefaultServer.fetch!(nil)
-          ref -> ref.server
-        end
+  # Where the arguments are; else where the caller makes its tensors.
+  defp server(sources, params, options) do
+    case options[:server] || Enum.find(sources, &is_struct(&1, Outrigger.Tensor)) do
+      nil -> Backend.server(for(param <- Tuple.to_list(params), do: param.()), default_options())
+      %Outrigger.Tensor{server: server} -> server
+      server -> DefaultServer.fetch!(server)
+    end
+  end
 
-      server ->
-        DefaultServer.fetch!(server)
+  defp default_options do
+    case Nx.default_backend() do
+      {Backend, options} -> options
+      _ -> []
     end
   end
 

@@ -19,8 +19,8 @@ defmodule Outrigger.Nx.Failure do
 
   @doc "The error as a user of Nx should read it."
   def explain(%Error{} = error, origin) do
-    where = Enum.filter([function(error.op), origin && "in #{describe(origin)}"], & &1)
-    message = if where == [], do: "", else: Enum.join(where, " ") <> ": "
+    where = Enum.filter([function(error.op), origin && describe(origin, error.op)], & &1)
+    message = if where == [], do: "", else: Enum.join(where, " in ") <> ": "
     # Instructions are numbered in a program that nobody has written.
     %{error | message: message <> error.message, index: nil}
   end
@@ -37,40 +37,52 @@ defmodule Outrigger.Nx.Failure do
 
   defp named(op), do: fn {name, _arity} -> Atom.to_string(name) == op end
 
-  defp describe({module, name, arity} = function) do
-    shown = name |> Atom.to_string() |> String.replace(~r/^__defn:(.*)__$/, "\\1")
-    Exception.format_mfa(module, String.to_atom(shown), arity) <> location(function)
+  defp describe({module, name, arity}, op) do
+    plain = name |> Atom.to_string() |> String.replace(~r/^__defn:(.*)__$/, "\\1")
+    shown = Exception.format_mfa(module, String.to_atom(plain), arity)
+    location = location(module, [:"__defn:#{plain}__", name], arity, op) || source(module)
+    if location, do: "#{shown} (#{location})", else: shown
   end
 
-  # Modules that were compiled to a file tell the line, those of scripts and notebooks their file.
-  defp location({module, name, arity}) do
+  # Modules of scripts and notebooks, and stripped ones, have no such information.
+  defp location(module, names, arity, op) do
     with {_, beam, _} <- :code.get_object_code(module),
          {:ok, {_, [debug_info: {:debug_info_v1, backend, data}]}} <-
            :beam_lib.chunks(beam, [:debug_info]),
          {:ok, %{definitions: definitions, file: file}} <-
            backend.debug_info(:elixir_v1, module, data, []),
-         {_, _, _, [clause | _]} <- List.keyfind(definitions, {name, arity}, 0) do
-      " (#{Path.relative_to_cwd(file)}:#{line(clause)})"
+         {_, _, _, [clause | _]} <-
+           Enum.find_value(names, &List.keyfind(definitions, {&1, arity}, 0)) do
+      "#{Path.relative_to_cwd(file)}:#{line(clause, op)}"
     else
-      _ -> source(module)
+      _ -> nil
     end
   end
 
   defp source(module) do
-    case module.module_info(:compile)[:source] do
-      nil -> ""
-      path -> " (#{Path.relative_to_cwd(List.to_string(path))})"
-    end
+    path = module.module_info(:compile)[:source]
+    path && Path.relative_to_cwd(List.to_string(path))
   end
 
-  # A defn's own head has the module's line; what it is made of has kept its own.
-  defp line({meta, args, _guards, body}) do
-    {_, lines} =
-      Macro.prewalk({args, body}, [], fn
-        {_, meta, _} = node, lines when is_list(meta) -> {node, List.wrap(meta[:line]) ++ lines}
-        node, lines -> {node, lines}
+  # The line of the call, if there is just one such call, else that of the function's head.
+  defp line({meta, args, _guards, body}, op) do
+    {_, {lines, calls}} =
+      Macro.prewalk({args, body}, {[], []}, fn
+        {{:., _, [module, name]}, meta, _} = node, {lines, calls}
+        when module in [Nx, Nx.LinAlg, Nx.Defn.Kernel] and is_atom(name) ->
+          called = if Atom.to_string(name) == op, do: [meta[:line]], else: []
+          {node, {[meta[:line] | lines], called ++ calls}}
+
+        {_, meta, _} = node, {lines, calls} when is_list(meta) ->
+          {node, {List.wrap(meta[:line]) ++ lines, calls}}
+
+        node, acc ->
+          {node, acc}
       end)
 
-    Enum.min(lines, fn -> meta[:line] end)
+    case calls do
+      [line] -> line
+      _ -> Enum.min(lines, fn -> meta[:line] end)
+    end
   end
 end
