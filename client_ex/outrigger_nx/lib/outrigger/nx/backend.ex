@@ -6,8 +6,9 @@ defmodule Outrigger.Nx.Backend do
 
   An operation is sent to the daemon at once and its result is a handle: nothing waits until a value
   is read (`Nx.to_binary/1`, `Nx.to_number/1`, `inspect/1`, …). What went wrong with an operation is
-  raised there, as `Outrigger.Error`; it names the operation. (Only `Nx.LinAlg.triangular_solve/3` waits:
-  for a singular matrix it raises `ArgumentError`, as Nx documents.) The daemon's memory is released when
+  raised there, as `Outrigger.Error`; it names Nx's function, and the defn that called it. (Two wait, to raise
+  Nx's own errors: `Nx.LinAlg.triangular_solve/3`, for a singular matrix, and `Nx.atan2/2` of complex numbers, if one has
+  an imaginary part.) The daemon's memory is released when
   no process holds the tensor any more, or by `Nx.backend_deallocate/1`.
 
   ## Options
@@ -277,16 +278,25 @@ defmodule Outrigger.Nx.Backend do
   end
 
   @impl true
-  def to_pointer(_t, _opts), do: no_pointers("to_pointer/2")
+  def to_pointer(_t, _opts) do
+    no_pointers(
+      "to_pointer/2",
+      "tensors live in the memory of another process, the daemon, which moves and frees them as it " <>
+        "runs programs. Nx.to_binary/1 gives a copy of the elements"
+    )
+  end
 
   @impl true
-  def from_pointer(_pointer, _type, _shape, _backend_options, _opts),
-    do: no_pointers("from_pointer/5")
+  def from_pointer(_pointer, _type, _shape, _backend_options, _opts) do
+    no_pointers(
+      "from_pointer/5",
+      "tensors live in the memory of another process, the daemon, which maps nothing that others can " <>
+        "cut short while it is read. Nx.from_binary/3 takes a copy of the elements"
+    )
+  end
 
-  defp no_pointers(function) do
-    raise ArgumentError,
-          "Nx.#{function} is not supported by Outrigger.Nx.Backend: tensors live in the memory of " <>
-            "another process"
+  defp no_pointers(function, why) do
+    raise ArgumentError, "Nx.#{function} is not supported by Outrigger.Nx.Backend: #{why}"
   end
 
   ## Errors that Nx has at once
