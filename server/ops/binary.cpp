@@ -192,7 +192,9 @@ void register_binary(std::vector<OpRow>& rows) {
                         "Element-wise larger operand; NaN if either is NaN."));
   rows.push_back(binary("atan2", infer_floating, atan2_tile,
                         "Element-wise angle of the point (right, left) in radians. Integers become "
-                        "f32. At most 2 ulp (SLEEF; 1 but for subnormal results)."));
+                        "f32. At most 2 ulp (SLEEF; 1 but for subnormal results). Complex: "
+                        "-i log((right + i left) / sqrt(left² + right²)).",
+                        complex_atan2_tile));
   rows.back().ulp = 2;
   rows.push_back(binary("bitwise_and", infer_integer, integer_binary_tile<BitwiseAnd>,
                         "Element-wise and of bits. Integers only (`bad_dtype`)."));

@@ -39,10 +39,20 @@ Complex power(Complex x, Complex y) {
   if (y == -1.0) return 1.0 / x;
   return std::pow(x, y);
 }
-struct Pow {
+
+/// The angle of real coordinates, and its continuation to complex ones.
+Complex angle(Complex y, Complex x) {
+  if (y.imag() == 0 && x.imag() == 0) return std::atan2(y.real(), x.real());
+  constexpr Complex i{0, 1};
+  return -i * std::log((x + i * y) / std::sqrt(x * x + y * y));
+}
+
+/// The same for functions of two.
+template <Complex (*F)(Complex, Complex)>
+struct RoundedBinary {
   template <typename T>
   static std::complex<T> apply(std::complex<T> x, std::complex<T> y) {
-    return std::complex<T>(power(Complex(x), Complex(y)));
+    return std::complex<T>(F(Complex(x), Complex(y)));
   }
 };
 
@@ -119,7 +129,12 @@ Kernel complex_abs_tile(DType compute) {
   });
 }
 Kernel complex_divide_tile(DType compute) { return complex_binary_tile<Divide>(compute); }
-Kernel complex_pow_tile(DType compute) { return complex_binary_tile<Pow>(compute); }
+Kernel complex_pow_tile(DType compute) {
+  return complex_binary_tile<RoundedBinary<power>>(compute);
+}
+Kernel complex_atan2_tile(DType compute) {
+  return complex_binary_tile<RoundedBinary<angle>>(compute);
+}
 Kernel complex_exp_tile(DType compute) { return rounded_tile<exp>(compute); }
 Kernel complex_expm1_tile(DType compute) { return rounded_tile<expm1>(compute); }
 Kernel complex_log_tile(DType compute) { return rounded_tile<log>(compute); }

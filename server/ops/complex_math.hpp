@@ -58,6 +58,7 @@ Kernel complex_binary_tile(DType compute) {
 Kernel complex_abs_tile(DType compute);
 Kernel complex_divide_tile(DType compute);
 Kernel complex_pow_tile(DType compute);
+Kernel complex_atan2_tile(DType compute);
 Kernel complex_exp_tile(DType compute);
 Kernel complex_expm1_tile(DType compute);
 Kernel complex_log_tile(DType compute);

@@ -71,8 +71,12 @@ Result<Inferred> infer(const OpRow& row, const InferCall& call) {
         check_shape(result.shape, std::max(size_of(result.dtype), size_of(inferred.raw.back()))));
   }
   if (widens(row, call)) {
-    std::replace(inferred.operands.begin(), inferred.operands.end(), DType::f32, DType::f64);
-    std::replace(inferred.raw.begin(), inferred.raw.end(), DType::f32, DType::f64);
+    const auto widen = [](auto& dtypes) {
+      std::replace(dtypes.begin(), dtypes.end(), DType::f32, DType::f64);
+      std::replace(dtypes.begin(), dtypes.end(), DType::c64, DType::c128);
+    };
+    widen(inferred.operands);
+    widen(inferred.raw);
   }
   for (std::size_t i = 0; i < call.size() && i < inferred.operands.size(); ++i) {
     OUTRIGGER_CHECK(check_shape(call.type(i).shape, size_of(inferred.operands[i])));

@@ -1,6 +1,7 @@
 #include <limits>
 
 #include "ops/catalogue.hpp"
+#include "ops/complex_math.hpp"
 #include "ops/decompose.hpp"
 
 namespace outrigger::ops {
@@ -66,6 +67,7 @@ struct QrPlan {
     if constexpr (!is_complex_v<T>) keep_signs(factors, tau, work, r);
     lib.orgqr(&rows, &wide, &kept, factors, &rows, tau, work, &size, &info);
     transpose(q, width, factors, m, width, m);
+    if constexpr (is_complex_v<T>) turn_phases(factors, q, r);
     plain_zeros(q, m * width);
     plain_zeros(r, width * n);
   }
@@ -83,6 +85,28 @@ struct QrPlan {
         negate(r + i * n + i, n - i, 1);
         tau[i] = T{0};
       }
+    }
+  }
+
+  /// Nx's reflection turns a column whose first element has the phase e^iφ to -e^iφ times its
+  /// length; the last column of a square matrix is left as it is. Which phases it meets is told by
+  /// q alone: since q's columns are orthonormal, reflecting them is an elimination, of which the
+  /// leading k × k elements, in y, are enough.
+  void turn_phases(T* y, T* q, T* r) const {
+    for (std::int64_t i = 0; i < k; ++i) std::copy_n(q + i * width, k, y + i * k);
+    for (std::int64_t i = 0; i < k; ++i) {
+      const T* row = y + i * k;
+      const RealOf<T> length = std::abs(row[i]);
+      const T phase = length > 0 ? row[i] / length : T{1};
+      for (std::int64_t below = i + 1; below < k; ++below) {
+        T* const to = y + below * k;
+        const T factor = times(to[i], std::conj(phase)) / (1 + length);
+        for (std::int64_t j = i + 1; j < k; ++j) to[j] -= times(factor, row[j]);
+      }
+      const T turned = m == n && i + 1 == n ? phase : -phase;
+      for (std::int64_t j = i; j < n; ++j) r[i * n + j] = times(r[i * n + j], turned);
+      for (std::int64_t j = 0; j < m; ++j)
+        q[j * width + i] = times(q[j * width + i], std::conj(turned));
     }
   }
 
@@ -158,9 +182,10 @@ void register_qr(std::vector<OpRow>& rows) {
       .doc = "q, r with a = q · r for the matrices {…, m, n}: orthonormal columns and an upper "
              "triangle. r's diagonal is not negative, but where a column was zero below the "
              "diagonal already (as in the last row of a square matrix): those keep their sign, as "
-             "in Nx. Of complex numbers r's diagonal is real and not negative. Integers become "
-             "f32; NaN or infinity gives NaN. Householder reflections, "
-             "LAPACK's geqrfp."});
+             "in Nx. Of complex numbers the diagonal's phases are those of Nx's reflections: the "
+             "opposite of the phase of the column's first element when its turn comes; the last "
+             "column of a square matrix keeps its own. Integers become f32; NaN or infinity gives "
+             "NaN. Householder reflections, LAPACK's geqrfp."});
 }
 
 }  // namespace outrigger::ops

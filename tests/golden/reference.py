@@ -308,6 +308,9 @@ def binary_complex(op, x, y):
         return complex(x.real * y.real - x.imag * y.imag, x.real * y.imag + x.imag * y.real)
     if op == "divide": return complex(np.clongdouble(x) / np.clongdouble(y))
     if op == "pow": return complex(np.power(np.clongdouble(x), np.clongdouble(y)))
+    if op == "atan2":
+        y, x = np.clongdouble(x), np.clongdouble(y)
+        return complex(-1j * np.log((x + 1j * y) / np.sqrt(x * x + y * y)))
     raise KeyError(op)
 
 

@@ -1,5 +1,5 @@
-# Nx on Outrigger beside Nx.BinaryBackend, and what a call costs. Ratios within one run; run by
-# ./run bench where NX_PATH or Hex gives Nx.
+# Nx on Outrigger beside Nx.BinaryBackend and JAX, and what a call costs: each figure with its goal. Ratios
+# within one run; run by ./run bench where NX_PATH or Hex gives Nx.
 
 defmodule Bench do
   import Nx.Defn
@@ -9,6 +9,15 @@ defmodule Bench do
 
   defn chain(x, y), do: Nx.sum(Nx.exp(-(x * x + y)) * 0.5 + Nx.sqrt(Nx.abs(y)))
   defn increment(x), do: x + 1
+
+  defn puts(t, turns) do
+    {t, _, _} =
+      while {t, i = 0, turns}, i < turns do
+        {Nx.indexed_put(t, Nx.new_axis(Nx.remainder(i, 1000), 0), i), i + 1, turns}
+      end
+
+    t
+  end
 
   defn loss({w1, b1, w2, b2}, x, labels) do
     hidden = Nx.max(Nx.dot(x, w1) + b1, 0)
@@ -45,12 +54,10 @@ defmodule Bench do
   end
 
   # A result counts when it is there; its bytes need not travel.
-  defp done(%Nx.Tensor{data: %Backend{ref: ref}} = t) when ref != nil,
-    do:
-      (
-        Outrigger.await!(ref)
-        t
-      )
+  defp done(%Nx.Tensor{data: %Backend{ref: ref}} = t) when ref != nil do
+    Outrigger.await!(ref)
+    t
+  end
 
   defp done(t), do: t
 
@@ -89,29 +96,71 @@ defmodule Bench do
       end
 
     mean = :math.exp(Enum.sum(Enum.map(ratios, &:math.log/1)) / length(ratios))
-    IO.puts("  geometric mean of the ratios: #{round(mean)}")
+    goal("geometric mean of these ratios", round(mean), mean >= 1_000, "at least 1,000")
   end
 
   def overhead do
     on(Backend, fn ->
       x = done(Nx.add(Nx.tensor([1.0]), 1)) |> Nx.squeeze()
-      us = best(5, fn -> done(Enum.reduce(1..10_000, x, fn _, x -> Nx.add(x, 1.0) end)) end)
+      us = best(7, fn -> done(Enum.reduce(1..10_000, x, fn _, x -> Nx.add(x, 1.0) end)) end)
       row("an eager op on a scalar, amortized", us / 10_000)
+      goal("  its µs", Float.round(us / 10_000, 2), us / 10_000 <= 10, "at most 10")
 
       server = x.data.ref.server
       program = Outrigger.program(&Outrigger.Op.add(&1, 1))
       prepared = Outrigger.prepare!(server, program)
-
-      plain =
-        best(5, 1_000, fn -> Outrigger.call(prepared, [x.data.ref]) |> Outrigger.await!() end)
-
-      call = best(5, 1_000, fn -> done(increment(x)) end)
+      plain = fn -> Outrigger.call(prepared, [x.data.ref]) |> Outrigger.await!() end
+      {plain, call} = in_turns(15, 500, plain, fn -> done(increment(x)) end)
       row("a prepared call of the plain client, waited for", plain)
-      row("a defn call on a scalar, waited for", call, "ratio #{Float.round(call / plain, 2)}")
+      row("a defn call on a scalar, waited for", call)
 
-      fun = fn x -> Enum.reduce(1..1_000, x, fn i, x -> Nx.sin(Nx.multiply(x, i)) end) end
-      {us, _} = :timer.tc(fn -> done(Nx.Defn.jit(fun, compiler: Outrigger.Nx).(x)) end)
+      goal(
+        "  as a multiple of the plain one",
+        Float.round(call / plain, 2),
+        call <= 2 * plain,
+        "at most 2"
+      )
+    end)
+  end
+
+  def compiling do
+    on(Backend, fn ->
+      x = done(Nx.add(Nx.tensor([1.0, 2.0]), 1))
+
+      # Another function each time, which nobody has compiled yet.
+      first_call = fn step ->
+        fun = fn x ->
+          Enum.reduce(1..1_000, x, fn i, x -> Nx.sin(Nx.multiply(x, i + step)) end)
+        end
+
+        {us, _} = :timer.tc(fn -> done(Nx.Defn.jit(fun, compiler: Outrigger.Nx).(x)) end)
+        us
+      end
+
+      us = Enum.min(for step <- 1..7, do: first_call.(step / 8))
       row("compiling 2,000 nodes and the first call", us)
+      goal("  its ms", Float.round(us / 1000, 1), us < 50_000, "below 50")
+    end)
+  end
+
+  # The copy of the argument is measured, too, but not the making of the argument.
+  def loops do
+    on(Backend, fn ->
+      turns = 50_000
+      [small, large] = for n <- [1_000, 10_000_000], do: done(Nx.broadcast(Nx.s32(0), {n}))
+
+      {small, large} =
+        in_turns(5, 1, fn -> done(puts(small, turns)) end, fn -> done(puts(large, turns)) end)
+
+      row("#{turns} turns of indexed_put, 10³ elements", small)
+      row("#{turns} turns of indexed_put, 10⁷ elements", large)
+
+      goal(
+        "  10⁷ as a multiple of 10³",
+        Float.round(large / small, 2),
+        large <= 1.5 * small,
+        "about 1"
+      )
     end)
   end
 
@@ -124,28 +173,84 @@ defmodule Bench do
       labels = Nx.equal(Nx.remainder(Nx.iota({128, 1}), 10), Nx.iota({1, 10}))
       parameters = {w1, Nx.broadcast(0.0, {128}), w2, Nx.broadcast(0.0, {10})}
 
-      us =
-        best(5, fn ->
-          Enum.reduce(1..20, parameters, fn _, parameters ->
-            {_loss, parameters} = step(parameters, x, labels)
-            parameters
-          end)
-          |> elem(0)
-          |> done()
+      steps = fn ->
+        Enum.reduce(1..20, parameters, fn _, parameters ->
+          elem(step(parameters, x, labels), 1)
         end)
+        |> elem(0)
+        |> done()
+      end
 
-      row("a training step of a 784-128-10 MLP, batch 128", us / 20)
+      name = "a training step of a 784-128-10 MLP, batch 128"
+
+      case jax() do
+        nil ->
+          row(name, best(15, steps) / 20, "JAX is not in bench/.venv: nothing beside it")
+
+        jax ->
+          for _ <- 1..3, do: {steps.(), jax.()}
+          times = for _ <- 1..15, do: {elem(:timer.tc(steps), 0) / 20, jax.()}
+          {ours, theirs} = Enum.unzip(times)
+          {ours, theirs} = {Enum.min(ours), Enum.min(theirs)}
+          row(name, ours)
+          row("  the same in JAX", theirs)
+
+          goal(
+            "  as a multiple of JAX",
+            Float.round(ours / theirs, 2),
+            ours <= 1.2 * theirs,
+            "at most 1.2"
+          )
+      end
     end)
+  end
+
+  # JAX of the peers' environment, in a process of its own; nil without one.
+  defp jax do
+    python = Path.expand("../../../bench/.venv/bin/python", __DIR__)
+    check = "import importlib.util, sys; sys.exit(importlib.util.find_spec('jax') is None)"
+
+    if File.exists?(python) and match?({_, 0}, System.cmd(python, ["-c", check])) do
+      args = [Path.join(__DIR__, "mlp_jax.py")]
+      port = Port.open({:spawn_executable, python}, [:binary, line: 64, args: args])
+
+      fn ->
+        Port.command(port, "\n")
+        receive do: ({^port, {:data, {:eol, us}}} -> String.to_float(us))
+      end
+    end
+  end
+
+  # The best of two, in µs per call, which take turns.
+  defp in_turns(times, count, one, other) do
+    time = fn fun ->
+      elem(:timer.tc(fn -> Enum.each(1..count, fn _ -> fun.() end) end), 0) / count
+    end
+
+    for _ <- 1..2, do: {time.(one), time.(other)}
+    {ones, others} = Enum.unzip(for _ <- 1..times, do: {time.(one), time.(other)})
+    {Enum.min(ones), Enum.min(others)}
   end
 
   def row(name, us, note \\ ""),
     do: IO.puts("  #{String.pad_trailing(name, 50)} #{us(us)}  #{note}")
+
+  defp goal(name, value, met?, goal) do
+    verdict = if met?, do: "", else: "  MISSED"
+
+    IO.puts(
+      "  #{String.pad_trailing(name, 50)} #{String.pad_leading("#{value}", 12)}  goal: #{goal}#{verdict}"
+    )
+  end
 
   defp us(us) when us >= 1000, do: String.pad_leading("#{Float.round(us / 1000, 2)} ms", 12)
   defp us(us), do: String.pad_leading("#{Float.round(us / 1, 2)} µs", 12)
 end
 
 IO.puts("== Nx #{Application.spec(:nx, :vsn)}, Elixir #{System.version()}")
-Bench.overhead()
-Bench.training()
-Bench.beside_binary()
+parts = [:overhead, :compiling, :loops, :training, :beside_binary]
+
+# Names of parts as arguments: only these.
+for part <- parts, System.argv() == [] or Atom.to_string(part) in System.argv() do
+  apply(Bench, part, [])
+end

@@ -129,6 +129,11 @@ def complex_cases():
                       tensor(dtype, [v.conjugate() for v in s.values]))
         angles = [math.atan2(v.imag, v.real) for v in r.values]
         yield op_case(f"phase/{dtype}", "phase", [r], tensor(part, angles), ulp=2)
+        yield op_case(f"atan2/{dtype}", "atan2", [r, e], binary("atan2", r, e), ulp=16, abs=eps)
+        points = [(1, 0), (0, -1), (-2, -2), (0, 0), (-3, 4)]
+        left, right = [tensor(dtype, list(of)) for of in zip(*points)]
+        angles = tensor(dtype, [math.atan2(*point) for point in points])
+        yield op_case(f"atan2/of real coordinates/{dtype}", "atan2", [left, right], angles, ulp=2)
         zero = tensor(dtype, [0, 0, 0])
         powers = tensor(dtype, [0, 2, 1 + 1j])
         yield op_case(f"pow/of zero/{dtype}", "pow", [zero, powers], tensor(dtype, [1, 0, 0]))

@@ -1,5 +1,6 @@
 """Linear algebra of complex numbers; see linalg.py. The convention for what LAPACK leaves open: r's
-diagonal is real and not negative, an eigenvector's element of the largest magnitude real and positive."""
+diagonal has the phases of Nx's reflections, an eigenvector's element of the largest magnitude is real and
+positive."""
 
 import numpy as np
 import scipy.linalg
@@ -50,9 +51,15 @@ def eigh(a):
 
 
 def qr(a):
-    q, r = np.linalg.qr(a)
-    d = np.diagonal(r) / np.abs(np.diagonal(r))
-    return q * d, r * np.conj(d)[:, None]
+    m, n = a.shape
+    q, r = np.eye(m, dtype=np.complex128), a.copy()
+    for i in range(n - 1 if m == n else min(m, n)):
+        u = np.where(np.arange(m) < i, 0, r[:, i])
+        u[i] += np.exp(1j * np.angle(u[i])) * np.linalg.norm(u)
+        u /= np.linalg.norm(u)
+        r = r - 2 * np.outer(u, np.conj(u) @ r)
+        q = q - 2 * np.outer(q @ u, np.conj(u))
+    return q[:, :min(m, n)], np.triu(r)[:min(m, n)]
 
 
 def cases():

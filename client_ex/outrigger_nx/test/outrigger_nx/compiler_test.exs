@@ -52,7 +52,7 @@ defmodule Outrigger.Nx.CompilerTest do
     t
   end
 
-  defn hooked(x), do: hook(x + 1, :after_add) * 2
+  defn hooked(x), do: io_call(x + 1, :after_add) * 2
 
   deftransform calls_back(x), do: Nx.runtime_call(x, x, &__MODULE__.twice/2)
   def twice(x, _options), do: Nx.multiply(x, 2)
@@ -235,6 +235,50 @@ defmodule Outrigger.Nx.CompilerTest do
     start_supervised!({Nx.Serving, serving: serving, name: __MODULE__.Doubling, batch_size: 4})
     batch = Nx.Batch.concatenate([Nx.tensor([1, 2]), Nx.tensor([3])])
     assert list(Nx.Serving.batched_run(__MODULE__.Doubling, batch)) == [2, 4, 6]
+  end
+
+  test "a square is a product, and the transpose of a product the product the other way round" do
+    values = [-1.5, 0.1, 3.0e30, :infinity, :nan]
+
+    for {type, list} <- [f32: values, bf16: values, f64: values, s8: [-12, 3], u64: [5, 2 ** 63]] do
+      x = Nx.tensor(list, type: type)
+      assert Nx.to_binary(Nx.pow(x, 2)) == Nx.to_binary(Nx.multiply(x, x))
+      assert Nx.to_binary(Nx.Defn.jit(&Nx.pow(&1, 1)).(x)) == Nx.to_binary(x)
+    end
+
+    {a, b} = {Nx.iota({2, 3, 4}), Nx.iota({5, 3})}
+
+    fun = fn a, b ->
+      product = Nx.dot(a, [1], b, [1])
+      {Nx.transpose(product, axes: [2, 0, 1]), Nx.transpose(product, axes: [2, 1, 0]), product}
+    end
+
+    for axes <- [[2, 0, 1], [2, 1, 0], [0, 1, 2]] do
+      jitted = Nx.Defn.jit(fn a, b -> a |> Nx.dot([1], b, [1]) |> Nx.transpose(axes: axes) end)
+      evaluated = a |> Nx.dot([1], b, [1]) |> Nx.transpose(axes: axes)
+      assert list(jitted.(a, b)) == list(evaluated)
+    end
+
+    # The product has other uses, before and behind.
+    for {one, other} <-
+          Enum.zip(Tuple.to_list(Nx.Defn.jit(fun).(a, b)), Tuple.to_list(fun.(a, b))) do
+      assert list(one) == list(other)
+    end
+
+    batched = Nx.iota({2, 3, 4})
+    fun = fn x -> x |> Nx.dot([1], [0], x, [1], [0]) |> Nx.transpose(axes: [0, 2, 1]) end
+    assert list(Nx.Defn.jit(fun).(batched)) == list(fun.(batched))
+  end
+
+  test "a defn without tensors among its arguments runs where the caller makes its own" do
+    name = :"default_#{System.unique_integer([:positive])}"
+    start_supervised!({Outrigger, name: name, threads: 1})
+
+    Nx.with_default_backend({Outrigger.Nx.Backend, server: name}, fn ->
+      for t <- [Nx.Defn.jit(fn -> Nx.iota({3}) end).(), Nx.Defn.jit(&Nx.add(&1, 1)).(1)] do
+        assert name in t.data.ref.server.key
+      end
+    end)
   end
 
   test "options" do

@@ -6,8 +6,9 @@ defmodule Outrigger.Nx.Backend do
 
   An operation is sent to the daemon at once and its result is a handle: nothing waits until a value
   is read (`Nx.to_binary/1`, `Nx.to_number/1`, `inspect/1`, …). What went wrong with an operation is
-  raised there, as `Outrigger.Error`; it names the operation. (Only `Nx.LinAlg.triangular_solve/3` waits:
-  for a singular matrix it raises `ArgumentError`, as Nx documents.) The daemon's memory is released when
+  raised there, as `Outrigger.Error`; it names Nx's function, and the defn that called it. (Two wait, to raise
+  Nx's own errors: `Nx.LinAlg.triangular_solve/3`, for a singular matrix, and `Nx.atan2/2` of complex numbers, if one has
+  an imaginary part.) The daemon's memory is released when
   no process holds the tensor any more, or by `Nx.backend_deallocate/1`.
 
   ## Options
@@ -44,7 +45,7 @@ defmodule Outrigger.Nx.Backend do
   @behaviour Nx.Backend
 
   alias Nx.Tensor, as: T
-  alias Outrigger.Nx.{Compiler, DefaultServer, Eager, Lowering, Types}
+  alias Outrigger.Nx.{Compiler, DefaultServer, Eager, Failure, Lowering, Types}
   alias Outrigger.{Scope, Server}
 
   # Scalars that this process has sent lately.
@@ -52,13 +53,14 @@ defmodule Outrigger.Nx.Backend do
   @scalars_max 64
 
   @enforce_keys [:ref]
-  defstruct [:ref, :constant, :server, mutable: false]
+  defstruct [:ref, :constant, :server, :origin, mutable: false]
 
   @typedoc "A handle, or a scalar that no daemon has been told yet. Private."
   @opaque t :: %__MODULE__{
             ref: Outrigger.Tensor.t() | nil,
             constant: nil | {:number, term},
             server: term,
+            origin: Failure.origin(),
             mutable: boolean
           }
 
@@ -166,23 +168,23 @@ defmodule Outrigger.Nx.Backend do
     if limit == 0, do: <<>>, else: Types.bits(number, type)
   end
 
-  def to_binary(%T{data: %{ref: ref}} = t, limit) do
-    check!(t, ok!(Outrigger.await(ref)))
+  def to_binary(%T{data: %{ref: ref} = data} = t, limit) do
+    check!(t, ok!(Outrigger.await(ref), data))
     limit = min(limit, Outrigger.Dtype.count(Outrigger.shape!(ref)))
 
     if limit == 0,
       do: <<>>,
-      else: ref |> Outrigger.to_binary(limit: limit) |> ok!() |> Types.unpack(t.type, limit)
+      else: ref |> Outrigger.to_binary(limit: limit) |> ok!(data) |> Types.unpack(t.type, limit)
   end
 
-  defp ok!({:ok, value}), do: value
+  defp ok!({:ok, value}, _data), do: value
 
-  defp ok!({:error, %Outrigger.Error{code: :bad_handle} = error}) do
+  defp ok!({:error, %Outrigger.Error{code: :bad_handle} = error}, _data) do
     text = "the tensor was released: deallocated, transferred, or donated to a defn"
     raise %{error | message: "#{text} (#{error.message})"}
   end
 
-  defp ok!({:error, error}), do: raise(error)
+  defp ok!({:error, error}, data), do: raise(Failure.explain(error, data.origin))
 
   # Nx has worked out type and size without the daemon; if the two ever disagree, that is our bug.
   defp check!(%T{type: type} = t, ref) do
@@ -276,16 +278,25 @@ defmodule Outrigger.Nx.Backend do
   end
 
   @impl true
-  def to_pointer(_t, _opts), do: no_pointers("to_pointer/2")
+  def to_pointer(_t, _opts) do
+    no_pointers(
+      "to_pointer/2",
+      "tensors live in the memory of another process, the daemon, which moves and frees them as it " <>
+        "runs programs. Nx.to_binary/1 gives a copy of the elements"
+    )
+  end
 
   @impl true
-  def from_pointer(_pointer, _type, _shape, _backend_options, _opts),
-    do: no_pointers("from_pointer/5")
+  def from_pointer(_pointer, _type, _shape, _backend_options, _opts) do
+    no_pointers(
+      "from_pointer/5",
+      "tensors live in the memory of another process, the daemon, which maps nothing that others can " <>
+        "cut short while it is read. Nx.from_binary/3 takes a copy of the elements"
+    )
+  end
 
-  defp no_pointers(function) do
-    raise ArgumentError,
-          "Nx.#{function} is not supported by Outrigger.Nx.Backend: tensors live in the memory of " <>
-            "another process"
+  defp no_pointers(function, why) do
+    raise ArgumentError, "Nx.#{function} is not supported by Outrigger.Nx.Backend: #{why}"
   end
 
   ## Errors that Nx has at once
@@ -303,6 +314,17 @@ defmodule Outrigger.Nx.Backend do
         solution
     end
   end
+
+  @impl true
+  def atan2(%{type: {:c, _}} = out, a, b) do
+    if Enum.any?([a, b], &(Nx.to_number(Nx.any(Nx.imag(&1))) == 1)) do
+      raise ArithmeticError, "Complex.atan2 only accepts real numbers as arguments"
+    end
+
+    Eager.run(:atan2, out, [a, b])
+  end
+
+  def atan2(out, a, b), do: Eager.run(:atan2, out, [a, b])
 
   ## Functions and blocks
 
@@ -348,7 +370,7 @@ defmodule Outrigger.Nx.Backend do
 
   @defined [:init, :constant, :eye, :iota, :from_binary, :to_binary, :inspect, :to_batched] ++
              [:backend_copy, :backend_transfer, :backend_deallocate, :to_pointer, :from_pointer] ++
-             [:reduce, :window_reduce, :block, :triangular_solve]
+             [:reduce, :window_reduce, :block, :triangular_solve, :atan2]
 
   for {name, arity} <- Nx.Backend.behaviour_info(:callbacks), name not in @defined do
     args = Macro.generate_arguments(arity - 1, __MODULE__)

@@ -6,15 +6,15 @@ defmodule Outrigger.Nx.Compiler do
   alias Nx.Defn.{Composite, Evaluator}
   alias Nx.Tensor, as: T
   alias Outrigger.{Prepared, Program, Scope, Server}
-  alias Outrigger.Nx.{Backend, Cache, DefaultServer, Expression}
+  alias Outrigger.Nx.{Backend, Cache, DefaultServer, Expression, Failure}
 
   # `:batch_keys` are Nx.Serving's own: it passes all its options on.
   @options [:server, :servers, :max_concurrency, :profile, :batch_keys, hooks: %{}] ++
              [garbage_collect: false]
 
   # `donated` are the positions of arguments that no one reads after the call.
-  @enforce_keys [:ref, :program, :sources, :outputs, :donated]
-  defstruct [:ref, :program, :sources, :outputs, :donated]
+  @enforce_keys [:ref, :program, :sources, :outputs, :donated, :origin]
+  defstruct [:ref, :program, :sources, :outputs, :donated, :origin]
 
   @doc "A function of the arguments' lists, which gives the lists of results."
   def compile(key, vars, fun, options) do
@@ -31,17 +31,24 @@ defmodule Outrigger.Nx.Compiler do
 
     Cache.fetch({key, templates, Map.keys(hooks)}, fn ->
       expr = fun.(vars)
+      origin = Failure.origin(key)
 
       with {program, sources} <- Expression.program(expr, hooks) do
         %__MODULE__{
           ref: make_ref(),
           program: program,
           sources: sources,
-          outputs: Composite.traverse(expr, &%{Nx.to_template(&1) | donatable?: false}),
-          donated: donated(vars)
+          outputs: Composite.traverse(expr, &output(&1, origin)),
+          donated: donated(vars),
+          origin: origin
         }
       end
     end)
+  end
+
+  # What is the same in each result.
+  defp output(expr, origin) do
+    %{Nx.to_template(expr) | donatable?: false, data: %Backend{ref: nil, origin: origin}}
   end
 
   defp id(%T{} = t), do: {t.type, t.shape, t.names, t.vectorized_axes, t.donatable?}
@@ -66,12 +73,12 @@ defmodule Outrigger.Nx.Compiler do
         end
       end
 
-    server = server(sources, options)
+    server = server(sources, params, options)
     key = {compiled.ref, server.counters}
     prepared = Cache.fetch(key, fn -> Prepared.new(server, compiled.program) end)
     args = Enum.map(sources, &place(&1, server))
     # The connection may be another one since.
-    results = run(%{prepared | server: server}, args, options[:profile])
+    results = run(%{prepared | server: server}, args, compiled, options[:profile])
     for index <- compiled.donated, do: release(elem(params, index).())
     fill(compiled.outputs, results)
   end
@@ -80,17 +87,17 @@ defmodule Outrigger.Nx.Compiler do
   defp release(%T{data: %Backend{ref: ref}}) when ref != nil, do: Outrigger.release(ref)
   defp release(_number_or_other_backend), do: :ok
 
-  defp run(prepared, args, nil), do: Program.call(prepared, args, [])
+  defp run(prepared, args, _compiled, nil), do: Program.call(prepared, args, [])
 
   # Whoever profiles is told of the steps.
-  defp run(prepared, args, tell) do
+  defp run(prepared, args, compiled, tell) do
     case Outrigger.profile(prepared, args) do
       {:ok, results, steps} ->
         tell.(steps)
         results
 
       {:error, error} ->
-        raise error
+        raise Failure.explain(error, compiled.origin)
     end
   end
 
@@ -108,16 +115,19 @@ defmodule Outrigger.Nx.Compiler do
     end
   end
 
-  defp server(sources, options) do
-    case options[:server] do
-      nil ->
-        case Enum.find(sources, &is_struct(&1, Outrigger.Tensor)) do
-          nil -> DefaultServer.fetch!(nil)
-          ref -> ref.server
-        end
+  # Where the arguments are; else where the caller makes its tensors.
+  defp server(sources, params, options) do
+    case options[:server] || Enum.find(sources, &is_struct(&1, Outrigger.Tensor)) do
+      nil -> Backend.server(for(param <- Tuple.to_list(params), do: param.()), default_options())
+      %Outrigger.Tensor{server: server} -> server
+      server -> DefaultServer.fetch!(server)
+    end
+  end
 
-      server ->
-        DefaultServer.fetch!(server)
+  defp default_options do
+    case Nx.default_backend() do
+      {Backend, options} -> options
+      _ -> []
     end
   end
 
@@ -132,12 +142,12 @@ defmodule Outrigger.Nx.Compiler do
   defp place(source, server), do: Backend.place(source, server)
 
   # The common cases first: nothing to traverse.
-  defp fill(%T{} = out, [ref]), do: %{out | data: Backend.new(ref, [])}
+  defp fill(%T{} = out, [ref]), do: %{out | data: %{out.data | ref: ref}}
 
   defp fill(outputs, refs) do
     {results, []} =
       Composite.traverse(outputs, refs, fn out, [ref | rest] ->
-        {%{out | data: Backend.new(ref, [])}, rest}
+        {%{out | data: %{out.data | ref: ref}}, rest}
       end)
 
     results

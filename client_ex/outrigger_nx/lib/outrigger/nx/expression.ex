@@ -128,7 +128,36 @@ defmodule Outrigger.Nx.Expression do
     {results, {cache, b}}
   end
 
-  defp lower(op, args, t, state, acc) do
+  # A gradient is the transpose of a product. The product of the two the other way round is the same,
+  # element for element, and lies in memory as it will be read.
+  defp lower(:transpose, [%T{data: %Expr{op: :dot, id: id}} = dot, axes] = args, t, state, acc) do
+    [x, x_axes, x_batch, y, y_axes, y_batch] = dot.data.args
+    batch = length(x_batch)
+    x_free = tuple_size(x.shape) - length(x_axes) - batch
+    y_free = tuple_size(y.shape) - length(y_axes) - batch
+
+    if axes == exchanged(batch, x_free, y_free) and not is_map_key(elem(acc, 0), id) do
+      {[x, y], {cache, b}} = many([x, y], state, acc)
+      {value, b} = Lowering.lower(b, :dot, t, [y, y_axes, y_batch, x, x_axes, x_batch])
+      # For whoever else uses the product: a view.
+      {view, b} = Lowering.lower(b, :transpose, dot, [value, exchanged(batch, y_free, x_free)])
+      {[value], {Map.put(cache, id, [view]), b}}
+    else
+      instruction(:transpose, args, t, state, acc)
+    end
+  end
+
+  defp lower(op, args, t, state, acc), do: instruction(op, args, t, state, acc)
+
+  defp exchanged(batch, first, second) do
+    Enum.concat([
+      Enum.to_list(0..(batch - 1)//1),
+      Enum.to_list((batch + first)..(batch + first + second - 1)//1),
+      Enum.to_list(batch..(batch + first - 1)//1)
+    ])
+  end
+
+  defp instruction(op, args, t, state, acc) do
     {args, {cache, b}} = Enum.map_reduce(args, acc, &argument(&1, t, state, &2))
     {value, b} = Lowering.lower(b, op, Nx.devectorize(t), args)
     {[value], {cache, b}}

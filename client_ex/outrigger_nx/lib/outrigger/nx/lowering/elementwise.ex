@@ -35,6 +35,25 @@ defmodule Outrigger.Nx.Lowering.Elementwise do
     emit(b, op, [x], out.type, out.shape, options)
   end
 
+  # A square is a product, rounded once; what a power costs more is twenty times that.
+  def lower(
+        b,
+        :pow,
+        %{type: {kind, _}} = out,
+        [x, %Value{id: nil, constant: {:number, n}}],
+        options
+      )
+      when n == 2 and kind != :c do
+    {x, b} = cast(b, x, out.type)
+    emit(b, :multiply, [x, x], out.type, out.shape, options)
+  end
+
+  # The derivative of a square has the exponent 1.
+  def lower(b, :pow, %{shape: shape} = out, [%Value{shape: shape} = x, %Value{id: nil} = y], [])
+      when y.constant == {:number, 1} or y.constant == {:number, 1.0} do
+    cast(b, x, out.type)
+  end
+
   def lower(b, op, out, [x, y], options) when op in @arithmetic do
     {x, b} = cast(b, x, out.type)
     {y, b} = cast(b, y, out.type)
