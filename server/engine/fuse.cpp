@@ -30,6 +30,19 @@ class Uses {
   std::vector<std::uint32_t> counts_;
 };
 
+bool is_reduction(const Node& node) { return node.row->reduction != nullptr; }
+
+ops::Reduction reduction_of(const Node& node, const Plan& plan) {
+  static const Attrs none;
+  return node.row->reduction(plan.types[node.in[0]], node.inferred.raw[0],
+                             ops::AttrView(node.attrs == nullptr ? none : *node.attrs));
+}
+
+/// What a node goes over: a reduction its operand, an elementwise one its result.
+const Dims& space_of(const Node& node, const Plan& plan) {
+  return is_reduction(node) ? plan.types[node.in[0]].shape : node.inferred.results[0].shape;
+}
+
 /// Builds one pass from the nodes of a group.
 class PassBuilder {
  public:
@@ -47,11 +60,16 @@ class PassBuilder {
     for (const Node* node :
          nodes_.first(std::min<std::size_t>(nodes_.size(), Limits::profiled_ops_max)))
       step_.ops.push_back(node->row->name);
-    step_.pass.space = nodes_.front()->inferred.results[0].shape;
+    step_.pass.space = space_of(*nodes_.front(), plan_);
     collect_inputs();
-    for (const Node* node : nodes_) add(*node);
     for (const Node* node : nodes_) {
-      if (!node->in_place && escapes(*node)) store(*node, node->out[0]);
+      if (!is_reduction(*node)) add(*node);
+    }
+    for (const Node* node : nodes_) {
+      if (!node->in_place && !is_reduction(*node) && escapes(*node)) store(*node, node->out[0]);
+    }
+    for (const Node* node : nodes_) {
+      if (is_reduction(*node)) reduce(*node);
     }
     step_.fresh_outputs = static_cast<std::uint16_t>(step_.out.size());
     const Node& last = *nodes_.back();
@@ -92,6 +110,11 @@ class PassBuilder {
     bool boolean;
   };
 
+  /// Whether the node's operand matters for more than its shape.
+  static bool is_read(const Node& node, std::size_t i) {
+    return (node.row->shape_operands >> i & 1) == 0;
+  }
+
   bool produced_here(Slot slot) const {
     return std::any_of(nodes_.begin(), nodes_.end(), [slot](const Node* node) {
       return !node->in_place && node->out[0] == slot;
@@ -100,9 +123,9 @@ class PassBuilder {
 
   void collect_inputs() {
     for (const Node* node : nodes_) {
-      for (const Slot named : node->in) {
-        const Slot slot = root(named);
-        if (!produced_here(slot) && find(slot) == nullptr) add_input(slot);
+      for (std::size_t i = 0; i < node->in.size(); ++i) {
+        const Slot slot = root(node->in[i]);
+        if (is_read(*node, i) && !produced_here(slot) && find(slot) == nullptr) add_input(slot);
       }
     }
     step_.pass.inputs = static_cast<std::uint16_t>(step_.in.size());
@@ -170,7 +193,13 @@ class PassBuilder {
 
   void add(const Node& node) {
     std::array<Pass::Register, 3> in{};
-    for (std::size_t i = 0; i < node.in.size(); ++i) in.at(i) = operand(node, i);
+    for (std::size_t i = 0; i < node.in.size(); ++i) {
+      if (is_read(node, i)) in.at(i) = operand(node, i);
+    }
+    // The others read what is there.
+    for (std::size_t i = 0; i < node.in.size(); ++i) {
+      if (!is_read(node, i)) in.at(i) = in.at(node.in.size() - 1);
+    }
     Pass::Register result = in[0];
     if (const ops::TileFn run = ops::kernel_of(*node.row, node.inferred.compute)) {
       const DType dtype = node.inferred.raw[0];
@@ -200,6 +229,14 @@ class PassBuilder {
     step_.types.push_back(plan_.types[slot]);
   }
 
+  void reduce(const Node& node) {
+    const ops::Reduction reduction = reduction_of(node, plan_);
+    step_.pass.reductions.push_back({find(node.in[0])->reg, reduction.reducer});
+    step_.pass.folding = reduction.folding;
+    step_.out.push_back(node.out[0]);
+    step_.types.push_back(plan_.types[node.out[0]]);
+  }
+
   const Plan& plan_;
   const Uses& uses_;
   std::span<const Node* const> nodes_;
@@ -220,10 +257,13 @@ class Fuser {
     result.params = block.params;
     result.outputs = block.outputs;
     for (const Node& node : block.nodes) {
-      if (node.row->kind == Kind::elementwise)
+      if (node.row->kind == Kind::elementwise) {
         elementwise(node, result.steps);
-      else
+      } else if (is_reduction(node)) {
+        reduction(node, result.steps);
+      } else {
         other(node, result.steps);
+      }
     }
     flush(result.steps);
     return result;
@@ -243,8 +283,6 @@ class Fuser {
     return count;
   }
 
-  const Dims& shape_of(const Node& node) const { return node.inferred.results[0].shape; }
-
   bool made_by_group(Slot slot) const {
     return std::any_of(group_.begin(), group_.end(),
                        [slot](const Node* node) { return node->out[0] == slot; });
@@ -255,11 +293,25 @@ class Fuser {
                        [this](Slot slot) { return made_by_group(slot); });
   }
 
+  /// Whether the group holds reductions, and the node needs the result of one.
+  bool depends_on_reduction(const Node& node) const {
+    return std::any_of(group_.begin(), group_.end(), [&](const Node* other) {
+      return is_reduction(*other) &&
+             std::find(node.in.begin(), node.in.end(), other->out[0]) != node.in.end();
+    });
+  }
+
+  bool fits_space(const Node& node) const {
+    return group_.empty() || space_of(node, plan_) == space_of(*group_.front(), plan_);
+  }
+
   void elementwise(const Node& node, std::vector<Step>& steps) {
-    if (!group_.empty() && shape_of(node) != shape_of(*group_.front())) {
+    if (depends_on_reduction(node)) flush(steps);
+    if (!fits_space(node)) {
       // A smaller value on the side, such as a loop counter, need not end the group.
-      const bool aside = !node.in_place && !depends_on_group(node) &&
-                         element_count(shape_of(node)) < element_count(shape_of(*group_.front()));
+      const bool aside =
+          !node.in_place && !depends_on_group(node) &&
+          element_count(space_of(node, plan_)) < element_count(space_of(*group_.front(), plan_));
       if (aside) {
         const Node* alone = &node;
         add_pass(std::span(&alone, 1), steps);
@@ -267,8 +319,8 @@ class Fuser {
       }
       flush(steps);
     }
-    // What is written must be a tensor by then, not a register.
-    if (node.in_place && made_by_group(node.out[0])) flush(steps);
+    // What is written must be a tensor by then, not a register. Reductions leave no place for it.
+    if (node.in_place && (made_by_group(node.out[0]) || reductions_ > 0)) flush(steps);
     const std::size_t registers = registers_of(node) + node.in.size();
     if (registers_ + registers > ops::pass_registers_max) flush(steps);
     group_.push_back(&node);
@@ -277,9 +329,33 @@ class Fuser {
     if (node.in_place) flush(steps);
   }
 
+  void reduction(const Node& node, std::vector<Step>& steps) {
+    // Scalars have steps of their own.
+    if (space_of(node, plan_).empty()) return other(node, steps);
+    if (depends_on_reduction(node) || (!joins(node) && depends_on_group(node))) flush(steps);
+    if (!joins(node)) return other(node, steps);
+    group_.push_back(&node);
+    ++reductions_;
+    ++registers_;
+  }
+
+  /// Whether a reduction can end the group's pass, beside those that end it already.
+  bool joins(const Node& node) const {
+    if (!fits_space(node) || registers_ >= ops::pass_registers_max) return false;
+    const auto other = std::find_if(group_.begin(), group_.end(),
+                                    [](const Node* member) { return is_reduction(*member); });
+    return other == group_.end() ||
+           (reductions_ < reductions_max &&
+            reduction_of(node, plan_).folding == reduction_of(**other, plan_).folding);
+  }
+
   void other(const Node& node, std::vector<Step>& steps) {
     const bool effects = node.in_place || !node.regions.empty();
     if (effects || depends_on_group(node)) flush(steps);
+    alone(node, steps);
+  }
+
+  void alone(const Node& node, std::vector<Step>& steps) {
     Step step;
     step.kind = kind_of(node);
     step.row = node.row;
@@ -318,9 +394,14 @@ class Fuser {
 
   void flush(std::vector<Step>& steps) {
     if (group_.empty()) return;
-    add_pass(group_, steps);
+    if (group_.size() == 1 && reductions_ == 1) {
+      alone(*group_.front(), steps);
+    } else {
+      add_pass(group_, steps);
+    }
     group_.clear();
     registers_ = 0;
+    reductions_ = 0;
   }
 
   void add_pass(std::span<const Node* const> nodes, std::vector<Step>& steps) {
@@ -330,8 +411,12 @@ class Fuser {
 
   const Plan& plan_;
   const Uses& uses_;
+  /// Each needs room in the L1 cache beside the tiles.
+  static constexpr std::size_t reductions_max = 4;
+
   std::vector<const Node*> group_;
   std::size_t registers_ = 0;
+  std::size_t reductions_ = 0;
 };
 
 /// Whether a region of one node with that row gives the same, up to rounding, in any order.

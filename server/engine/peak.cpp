@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "engine/plan.hpp"
+#include "ops/reduction.hpp"
 
 namespace outrigger::engine {
 namespace {
@@ -244,6 +245,7 @@ class PeakMeter {
     }
     for (std::size_t o = step.fresh_outputs; o < step.out.size(); ++o) write(step.out[o]);
     if (step.in_place) touch(copied_inputs(step));
+    if (!step.pass.reductions.empty()) touch(ops::reductions_scratch(step.pass));
   }
 
   /// Whether two values may lie in the same buffer.

@@ -63,7 +63,8 @@ struct Step {
   Slots out;
   /// Types of `out`.
   boost::container::small_vector<TensorType, 1> types;
-  /// Pass: `out` are in-place targets from this position on. Others: in[row->in_place] is written.
+  /// Pass: `out` belong to the pass's stores, then to its reductions; they are in-place targets
+  /// from this position on. Others: in[row->in_place] is written.
   bool in_place = false;
   std::uint16_t fresh_outputs = 0;
   ops::Pass pass;
@@ -154,7 +155,7 @@ Result<Block> resolve(Memory& memory, const Program& program, std::span<const Te
 /// The region of a fold as a pass, if all that it does is elementwise on scalars. `captures` are
 /// the slots of the pass's inputs behind the region's parameters.
 std::optional<ops::Lifted> lift(const Block& region, const Plan& plan, Slots& captures);
-/// Groups elementwise nodes into passes.
+/// Groups elementwise nodes, and the reductions behind them, into passes.
 StepBlock fuse(const Block& block, const Plan& plan);
 /// Finds last uses, the peak of memory and the amount of work.
 void find_lifetimes(Plan& plan, int threads);
