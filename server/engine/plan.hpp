@@ -12,6 +12,7 @@
 #include "base/error.hpp"
 #include "base/program.hpp"
 #include "engine/peak.hpp"
+#include "engine/scalar_loop.hpp"
 #include "ops/fold.hpp"
 #include "ops/op.hpp"
 #include "ops/pass.hpp"
@@ -72,6 +73,8 @@ struct Step {
   /// Fold: the region as a pass, if it is elementwise, and the scalars from outside that it reads.
   std::optional<ops::Lifted> lifted;
   Slots captures;
+  /// Loop: without tensors, if nothing but scalars is in it.
+  std::optional<ScalarLoop> scalars;
   /// Bit i: in[i] is not used after this step. Only the first 64 operands count.
   std::uint64_t dies = 0;
   /// Slots that nobody needs after this step.
@@ -107,6 +110,9 @@ struct StepBlock {
   Slots params;
   std::vector<Step> steps;
   Slots outputs;
+  /// For each output, whether the block hands it over: it owns the value (a parameter, or made in
+  /// it), and no later output is the same.
+  std::vector<bool> hands_over;
 };
 
 /// Whether a step of the block makes the slot: it is no parameter, and not captured from outside.

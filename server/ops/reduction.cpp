@@ -180,7 +180,7 @@ void run_tasks(const Grid& grid, const BoundPass& bound, int thread, std::int64_
   const std::int64_t size = grid.folding.reduced * grid.folding.inner;
   if (size == 0 || (grid.together() && grid.blocks == 1)) {
     taker.open(begin, end);
-    bound.run(thread, begin * size, end * size, size, taker);
+    if (size > 0) bound.run(thread, begin * size, end * size, size, taker);
     return;
   }
   for (std::int64_t task = begin; task < end; ++task) {
