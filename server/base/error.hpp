@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -50,8 +51,18 @@ struct Error {
   std::vector<std::uint64_t> written = {};
 };
 
+/// Nothing or an Error. `return {}` with tl::expected itself would clear the room for an Error
+/// first, which takes as long as an operation on scalars.
+class Done : public tl::expected<void, Error> {
+ public:
+  using expected::expected;
+  Done();
+};
+// Not within the class: only so is it not the trivial one, which clears.
+inline Done::Done() = default;
+
 template <typename T>
-using Result = tl::expected<T, Error>;
+using Result = std::conditional_t<std::is_void_v<T>, Done, tl::expected<T, Error>>;
 
 inline tl::unexpected<Error> fail(ErrorCode code, std::string text) {
   return tl::make_unexpected(Error{code, std::move(text)});

@@ -11,10 +11,13 @@ namespace {
 
 using ops::Context;
 
+/// Bytes that are asked for a scalar of any dtype.
+constexpr std::size_t scalar_bytes = 16;
+
 class Executor {
  public:
-  Executor(Context& context, const Plan& plan, std::span<const Tensor> arguments, Outcome& outcome,
-           Profile* profile)
+  Executor(Context& context, const Plan& plan, std::span<const Tensor> arguments, Donations donated,
+           Outcome& outcome, Profile* profile)
       : context_(context),
         plan_(plan),
         arguments_(arguments),
@@ -22,11 +25,13 @@ class Executor {
         profile_(profile),
         frame_(plan.types.size()) {
     outcome_.written.assign(arguments.size(), false);
+    for (std::size_t i = 0; i < arguments_.size(); ++i)
+      frame_[plan_.main.params[i]] = arguments_[i];
+    for (auto& [position, tensor] : donated)
+      frame_[plan_.main.params[position]] = std::move(tensor);
   }
 
   Result<void> run() {
-    for (std::size_t i = 0; i < arguments_.size(); ++i)
-      frame_[plan_.main.params[i]] = arguments_[i];
     for (const auto& [slot, scalar] : plan_.constants) frame_[slot] = scalar;
     OUTRIGGER_CHECK(block(plan_.main));
     for (std::size_t i = 0; i < plan_.main.outputs.size(); ++i) {
@@ -50,9 +55,35 @@ class Executor {
       } else if (auto done = plain ? this->step(step) : profiled(step); !done) {
         return failed(step, std::move(done).error());
       }
-      for (const Slot slot : step.dead) frame_[slot].storage.reset();
+      for (const Slot slot : step.dead) drop(slot);
     }
     return {};
+  }
+
+  void drop(Slot slot) {
+    StoragePtr& storage = frame_[slot].storage;
+    const bool spare = plan_.types[slot].shape.empty() && spare_.size() < spare_scalars_max &&
+                       storage && storage->unique() && storage->buffer->unique() &&
+                       storage->buffer->bytes() == scalar_bytes;
+    if (spare) {
+      spare_.push_back(std::move(storage));
+    } else {
+      storage.reset();
+    }
+  }
+
+  /// Makes `scalar` a new one, in the memory of one that has died if there is any.
+  std::optional<Error> make_scalar(DType dtype, Tensor& scalar) {
+    if (spare_.empty()) {
+      auto fresh = allocate_tensor(context_.memory, {DType::c128, {}});
+      if (!fresh) return std::move(fresh).error();
+      scalar = std::move(*fresh);
+    } else {
+      scalar = Tensor{{}, {}, 0, std::move(spare_.back())};
+      spare_.pop_back();
+    }
+    scalar.type.dtype = dtype;
+    return std::nullopt;
   }
 
   static tl::unexpected<Error> failed(const Step& step, Error error) {
@@ -168,23 +199,13 @@ class Executor {
   std::optional<Error> scalar_pass(const Step& step) {
     boost::container::small_vector<std::byte*, 16> in, out;
     for (const Slot slot : step.in) in.push_back(frame_[slot].data());
-    std::uint64_t taken = 0;
     for (std::size_t o = 0; o < step.out.size(); ++o) {
       Tensor& result = frame_[step.out[o]];
       if (o >= step.fresh_outputs) {
         if (auto done = make_writable(step.out[o]); !done) return std::move(done).error();
         mark_written(result);
-      } else {
-        const std::size_t donor = donor_of(step, o, taken);
-        if (donor < step.in.size()) {
-          taken |= std::uint64_t{1} << donor;
-          result = frame_[step.in[donor]];
-          result.type.dtype = step.types[o].dtype;
-        } else {
-          auto fresh = allocate_tensor(context_.memory, step.types[o]);
-          if (!fresh) return std::move(fresh).error();
-          result = std::move(*fresh);
-        }
+      } else if (auto error = make_scalar(step.types[o].dtype, result)) {
+        return error;
       }
       out.push_back(result.data());
     }
@@ -385,24 +406,47 @@ class Executor {
 
   static bool is_true(const Tensor& scalar) { return !is_zero(scalar.dtype(), scalar.data()); }
 
+  Result<void> scalar_loop(const Step& step) {
+    const ScalarLoop& loop = *step.scalars;
+    std::vector<Bits128> cells(loop.cells);
+    const auto put = [&](ScalarLoop::Cell cell, const Tensor& scalar) {
+      std::memcpy(&cells[cell], scalar.data(), size_of(scalar.dtype()));
+    };
+    for (const auto& [slot, cell] : loop.captured) put(cell, frame_[slot]);
+    for (std::size_t i = 0; i < step.in.size(); ++i) put(loop.carried[i], frame_[step.in[i]]);
+    OUTRIGGER_CHECK(engine::run(loop, context_.interrupt, cells));
+    for (std::size_t i = 0; i < step.out.size(); ++i) {
+      Tensor& result = frame_[step.out[i]];
+      const DType dtype = step.types[i].dtype;
+      if (auto error = make_scalar(dtype, result)) return tl::make_unexpected(std::move(*error));
+      std::memcpy(result.data(), &cells[loop.carried[i]], size_of(dtype));
+    }
+    return {};
+  }
+
   Result<void> loop(const Step& step) {
+    if (step.scalars && profile_ == nullptr) return scalar_loop(step);
     const StepBlock& condition = step.regions[0];
     const StepBlock& body = step.regions[1];
     for (std::size_t i = 0; i < step.in.size(); ++i) {
       frame_[body.params[i]] = pass_value(frame_[step.in[i]], dies(step, i));
     }
     Tensors next(body.params.size());
+    const Slot verdict = condition.outputs[0];
+    const bool made = made_in(condition, verdict);
     while (true) {
       if (context_.interrupt.raised()) return tl::make_unexpected(context_.interrupt.error());
       OUTRIGGER_CHECK(block(condition));
-      const Slot verdict = condition.outputs[0];
       const bool go_on = is_true(frame_[verdict]);
       // A verdict that is a view would make the body believe that its memory is shared.
-      if (made_in(condition, verdict)) frame_[verdict].storage.reset();
+      if (made) drop(verdict);
       if (!go_on) break;
       OUTRIGGER_CHECK(block(body));
       take_outputs(body, next);
-      for (std::size_t i = 0; i < next.size(); ++i) frame_[body.params[i]] = std::move(next[i]);
+      for (std::size_t i = 0; i < next.size(); ++i) {
+        drop(body.params[i]);
+        frame_[body.params[i]] = std::move(next[i]);
+      }
     }
     for (std::size_t i = 0; i < step.out.size(); ++i)
       frame_[step.out[i]] = std::move(frame_[body.params[i]]);
@@ -411,17 +455,8 @@ class Executor {
 
   /// Outputs of a region, each a value of its own.
   void take_outputs(const StepBlock& region, Tensors& outputs) {
-    for (std::size_t i = 0; i < region.outputs.size(); ++i) {
-      const Slot slot = region.outputs[i];
-      const auto later = std::find(region.outputs.begin() + static_cast<std::ptrdiff_t>(i) + 1,
-                                   region.outputs.end(), slot);
-      outputs[i] = pass_value(frame_[slot], later == region.outputs.end() && owns(region, slot));
-    }
-  }
-
-  static bool owns(const StepBlock& region, Slot slot) {
-    return std::find(region.params.begin(), region.params.end(), slot) != region.params.end() ||
-           made_in(region, slot);
+    for (std::size_t i = 0; i < region.outputs.size(); ++i)
+      outputs[i] = pass_value(frame_[region.outputs[i]], region.hands_over[i]);
   }
 
   Result<void> branch(const Step& step) {
@@ -439,6 +474,8 @@ class Executor {
   Outcome& outcome_;
   Profile* profile_;
   std::vector<Tensor> frame_;
+  /// Memory of scalars that have died: to free and allocate it costs more than to use it.
+  boost::container::small_vector<StoragePtr, spare_scalars_max> spare_;
 };
 
 }  // namespace
@@ -466,9 +503,10 @@ Result<Tensor> as_value(Context& context, const Tensor& tensor) {
 }
 
 Outcome execute(Context& context, const Plan& plan, std::span<const Tensor> arguments,
-                Profile* profile) {
+                Donations donated, Profile* profile) {
   Outcome outcome;
-  if (auto done = Executor(context, plan, arguments, outcome, profile).run(); !done) {
+  Executor executor(context, plan, arguments, std::move(donated), outcome, profile);
+  if (auto done = executor.run(); !done) {
     outcome.error = std::move(done).error();
     outcome.results.clear();
   }

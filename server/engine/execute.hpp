@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/error.hpp"
@@ -19,11 +20,14 @@ struct Outcome {
   std::vector<bool> written;
 };
 
+/// Arguments that nobody needs any more, by position.
+using Donations = std::vector<std::pair<std::size_t, Tensor>>;
+
 /// Runs a plan. `arguments` have the plan's types; those that it writes in place have no element in
-/// two positions. The only place where tensors change.
-/// Fills in `profile`, if there is one.
+/// two positions. `donated` are those that the run may take over: `arguments` have no storage
+/// there. The only place where tensors change. Fills in `profile`, if there is one.
 Outcome execute(ops::Context& context, const Plan& plan, std::span<const Tensor> arguments,
-                Profile* profile = nullptr);
+                Donations donated = {}, Profile* profile = nullptr);
 
 /// True if two positions of the window are one element (broadcast axes).
 bool repeats_elements(const Tensor& tensor);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/plan.hpp"
+#include "engine/recompute.hpp"
 #include "ops/cast.hpp"
 
 namespace outrigger::engine {
@@ -13,22 +14,13 @@ namespace {
 using ops::Kind;
 using ops::Pass;
 
-/// Uses of each slot by nodes and as outputs, nested regions included.
-class Uses {
- public:
-  Uses(const Block& block, std::size_t slots) : counts_(slots, 0) { count(block); }
-  std::uint32_t of(Slot slot) const { return counts_[slot]; }
+bool is_reduction(const Node& node) { return node.row->reduction != nullptr; }
 
- private:
-  void count(const Block& block) {
-    for (const Node& node : block.nodes) {
-      for (const Slot slot : node.in) ++counts_[slot];
-      for (const Block& region : node.regions) count(region);
-    }
-    for (const Slot slot : block.outputs) ++counts_[slot];
-  }
-  std::vector<std::uint32_t> counts_;
-};
+ops::Reduction reduction_of(const Node& node, const Plan& plan) {
+  static const Attrs none;
+  return node.row->reduction(plan.types[node.in[0]], node.inferred.raw[0],
+                             ops::AttrView(node.attrs == nullptr ? none : *node.attrs));
+}
 
 /// Builds one pass from the nodes of a group.
 class PassBuilder {
@@ -36,8 +28,9 @@ class PassBuilder {
   /// A slot that holds what another one does.
   using Same = std::pair<Slot, Slot>;
 
-  PassBuilder(const Plan& plan, const Uses& uses, std::span<const Node* const> nodes)
-      : plan_(plan), uses_(uses), nodes_(nodes) {}
+  PassBuilder(const Plan& plan, const Uses& uses, const Recomputed& recomputed,
+              std::span<const Node* const> nodes)
+      : plan_(plan), uses_(uses), recomputed_(recomputed), nodes_(nodes) {}
 
   Step build() {
     step_.kind = Step::Kind::pass;
@@ -47,11 +40,16 @@ class PassBuilder {
     for (const Node* node :
          nodes_.first(std::min<std::size_t>(nodes_.size(), Limits::profiled_ops_max)))
       step_.ops.push_back(node->row->name);
-    step_.pass.space = nodes_.front()->inferred.results[0].shape;
+    step_.pass.space = space_of(*nodes_.front(), plan_);
     collect_inputs();
-    for (const Node* node : nodes_) add(*node);
     for (const Node* node : nodes_) {
-      if (!node->in_place && escapes(*node)) store(*node, node->out[0]);
+      if (!is_reduction(*node)) add(*node);
+    }
+    for (const Node* node : nodes_) {
+      if (!node->in_place && !is_reduction(*node) && escapes(*node)) store(*node, node->out[0]);
+    }
+    for (const Node* node : nodes_) {
+      if (is_reduction(*node)) reduce(*node);
     }
     step_.fresh_outputs = static_cast<std::uint16_t>(step_.out.size());
     const Node& last = *nodes_.back();
@@ -92,6 +90,11 @@ class PassBuilder {
     bool boolean;
   };
 
+  /// Whether the node's operand matters for more than its shape.
+  static bool is_read(const Node& node, std::size_t i) {
+    return (node.row->shape_operands >> i & 1) == 0;
+  }
+
   bool produced_here(Slot slot) const {
     return std::any_of(nodes_.begin(), nodes_.end(), [slot](const Node* node) {
       return !node->in_place && node->out[0] == slot;
@@ -100,9 +103,9 @@ class PassBuilder {
 
   void collect_inputs() {
     for (const Node* node : nodes_) {
-      for (const Slot named : node->in) {
-        const Slot slot = root(named);
-        if (!produced_here(slot) && find(slot) == nullptr) add_input(slot);
+      for (std::size_t i = 0; i < node->in.size(); ++i) {
+        const Slot slot = root(node->in[i]);
+        if (is_read(*node, i) && !produced_here(slot) && find(slot) == nullptr) add_input(slot);
       }
     }
     step_.pass.inputs = static_cast<std::uint16_t>(step_.in.size());
@@ -173,7 +176,13 @@ class PassBuilder {
 
   void add(const Node& node) {
     std::array<Pass::Register, 3> in{};
-    for (std::size_t i = 0; i < node.in.size(); ++i) in.at(i) = operand(node, i);
+    for (std::size_t i = 0; i < node.in.size(); ++i) {
+      if (is_read(node, i)) in.at(i) = operand(node, i);
+    }
+    // The others read what is there.
+    for (std::size_t i = 0; i < node.in.size(); ++i) {
+      if (!is_read(node, i)) in.at(i) = in.at(node.in.size() - 1);
+    }
     Pass::Register result = in[0];
     if (const ops::Kernel run = ops::kernel_of(*node.row, node.inferred.compute)) {
       const DType dtype = node.inferred.raw[0];
@@ -189,6 +198,7 @@ class PassBuilder {
 
   /// Whether anybody outside of the group needs the node's result.
   bool escapes(const Node& node) const {
+    if (recomputed_.maker(node.out[0]) != nullptr) return false;
     std::uint32_t inside = 0;
     for (const Node* other : nodes_) {
       inside +=
@@ -203,8 +213,17 @@ class PassBuilder {
     step_.types.push_back(plan_.types[slot]);
   }
 
+  void reduce(const Node& node) {
+    const ops::Reduction reduction = reduction_of(node, plan_);
+    step_.pass.reductions.push_back({find(node.in[0])->reg, reduction.reducer});
+    step_.pass.folding = reduction.folding;
+    step_.out.push_back(node.out[0]);
+    step_.types.push_back(plan_.types[node.out[0]]);
+  }
+
   const Plan& plan_;
   const Uses& uses_;
+  const Recomputed& recomputed_;
   std::span<const Node* const> nodes_;
   Step step_;
   std::vector<Known> known_;
@@ -222,11 +241,18 @@ class Fuser {
     StepBlock result;
     result.params = block.params;
     result.outputs = block.outputs;
+    recomputed_ = Recomputed(block, plan_, uses_);
     for (const Node& node : block.nodes) {
-      if (node.row->kind == Kind::elementwise)
+      // Their users compute them.
+      if (node.row->kind == Kind::elementwise && recomputed_.maker(node.out[0]) != nullptr)
+        continue;
+      if (node.row->kind == Kind::elementwise) {
         elementwise(node, result.steps);
-      else
+      } else if (is_reduction(node)) {
+        reduction(node, result.steps);
+      } else {
         other(node, result.steps);
+      }
     }
     flush(result.steps);
     return result;
@@ -246,43 +272,119 @@ class Fuser {
     return count;
   }
 
-  const Dims& shape_of(const Node& node) const { return node.inferred.results[0].shape; }
+  /// The same for all that the node brings into the group.
+  std::size_t registers_with(const Node& node) const {
+    std::size_t count = node.in.size() + (is_reduction(node) ? 0 : registers_of(node));
+    for (const Slot slot : node.in) {
+      if (const Node* maker = recomputed_.maker(slot))
+        count += registers_of(*maker) + maker->in.size();
+    }
+    return count;
+  }
+
+  /// Adds the node to a group, behind the values that it computes anew.
+  void put(const Node& node, std::vector<const Node*>& group) const {
+    for (const Slot slot : node.in) {
+      const Node* maker = recomputed_.maker(slot);
+      if (maker != nullptr && std::find(group.begin(), group.end(), maker) == group.end())
+        group.push_back(maker);
+    }
+    group.push_back(&node);
+  }
 
   bool made_by_group(Slot slot) const {
     return std::any_of(group_.begin(), group_.end(),
                        [slot](const Node* node) { return node->out[0] == slot; });
   }
 
+  /// Whether `holds` for an operand of the node, or of a value that is computed with it.
+  template <typename F>
+  bool any_operand(const Node& node, const F& holds) const {
+    return std::any_of(node.in.begin(), node.in.end(), [&](Slot slot) {
+      const Node* maker = recomputed_.maker(slot);
+      return holds(slot) || (maker != nullptr && any_operand(*maker, holds));
+    });
+  }
+
   bool depends_on_group(const Node& node) const {
+    return any_operand(node, [this](Slot slot) { return made_by_group(slot); });
+  }
+
+  bool recomputes(const Node& node) const {
     return std::any_of(node.in.begin(), node.in.end(),
-                       [this](Slot slot) { return made_by_group(slot); });
+                       [this](Slot slot) { return recomputed_.maker(slot) != nullptr; });
+  }
+
+  /// Whether the group holds reductions, and the node needs the result of one.
+  bool depends_on_reduction(const Node& node) const {
+    return std::any_of(group_.begin(), group_.end(), [&](const Node* other) {
+      return is_reduction(*other) &&
+             any_operand(node, [other](Slot slot) { return slot == other->out[0]; });
+    });
+  }
+
+  bool fits_space(const Node& node) const {
+    return group_.empty() || space_of(node, plan_) == space_of(*group_.front(), plan_);
   }
 
   void elementwise(const Node& node, std::vector<Step>& steps) {
-    if (!group_.empty() && shape_of(node) != shape_of(*group_.front())) {
+    if (depends_on_reduction(node)) flush(steps);
+    if (!fits_space(node)) {
       // A smaller value on the side, such as a loop counter, need not end the group.
-      const bool aside = !node.in_place && !depends_on_group(node) &&
-                         element_count(shape_of(node)) < element_count(shape_of(*group_.front()));
+      const bool aside =
+          !node.in_place && !depends_on_group(node) &&
+          element_count(space_of(node, plan_)) < element_count(space_of(*group_.front(), plan_));
       if (aside) {
-        const Node* alone = &node;
-        add_pass(std::span(&alone, 1), steps);
-        return;
+        std::vector<const Node*> alone;
+        put(node, alone);
+        return add_pass(alone, steps);
       }
       flush(steps);
     }
-    // What is written must be a tensor by then, not a register.
-    if (node.in_place && made_by_group(node.out[0])) flush(steps);
-    const std::size_t registers = registers_of(node) + node.in.size();
-    if (registers_ + registers > ops::pass_registers_max) flush(steps);
-    group_.push_back(&node);
-    registers_ += registers;
+    // What is written must be a tensor by then, not a register. Reductions leave no place for it.
+    if (node.in_place && (made_by_group(node.out[0]) || reductions_ > 0)) flush(steps);
+    if (registers_ + registers_with(node) > ops::pass_registers_max) flush(steps);
+    registers_ += registers_with(node);
+    put(node, group_);
     // What comes after a write must read what was written.
     if (node.in_place) flush(steps);
   }
 
+  void reduction(const Node& node, std::vector<Step>& steps) {
+    // Scalars have steps of their own.
+    if (space_of(node, plan_).empty()) return other(node, steps);
+    const bool needs_pass = depends_on_group(node) || recomputes(node);
+    if (depends_on_reduction(node) || (!joins(node) && needs_pass)) flush(steps);
+    if (!joins(node)) return other(node, steps);
+    registers_ += registers_with(node);
+    put(node, group_);
+    ++reductions_;
+  }
+
+  /// Whether a reduction can end the group's pass, beside those that end it already.
+  bool joins(const Node& node) const {
+    if (!fits_space(node)) return false;
+    if (registers_ + registers_with(node) > ops::pass_registers_max) return false;
+    const auto other = std::find_if(group_.begin(), group_.end(),
+                                    [](const Node* member) { return is_reduction(*member); });
+    return other == group_.end() ||
+           (reductions_ < reductions_max &&
+            reduction_of(node, plan_).folding == reduction_of(**other, plan_).folding);
+  }
+
   void other(const Node& node, std::vector<Step>& steps) {
     const bool effects = node.in_place || !node.regions.empty();
-    if (effects || depends_on_group(node)) flush(steps);
+    // A reduction that has nothing to be fused with so far holds on to its operand for nothing.
+    const bool waits = group_.size() == 1 && reductions_ == 1 && takes_memory(node);
+    if (effects || waits || depends_on_group(node)) flush(steps);
+    alone(node, steps);
+  }
+
+  static bool takes_memory(const Node& node) {
+    return node.row->kind != Kind::view && node.row->kind != Kind::constant;
+  }
+
+  void alone(const Node& node, std::vector<Step>& steps) {
     Step step;
     step.kind = kind_of(node);
     step.row = node.row;
@@ -296,6 +398,7 @@ class Fuser {
     if (step.kind == Step::Kind::fold) step.lifted = lift(node.regions[0], plan_, step.captures);
     for (const Block& region : node.regions)
       step.regions.push_back(Fuser(plan_, uses_).block(region));
+    if (step.kind == Step::Kind::loop) step.scalars = flatten(step, plan_);
     steps.push_back(std::move(step));
   }
 
@@ -321,20 +424,30 @@ class Fuser {
 
   void flush(std::vector<Step>& steps) {
     if (group_.empty()) return;
-    add_pass(group_, steps);
+    if (group_.size() == 1 && reductions_ == 1) {
+      alone(*group_.front(), steps);
+    } else {
+      add_pass(group_, steps);
+    }
     group_.clear();
     registers_ = 0;
+    reductions_ = 0;
   }
 
   void add_pass(std::span<const Node* const> nodes, std::vector<Step>& steps) {
-    Step step = PassBuilder(plan_, uses_, nodes).build();
+    Step step = PassBuilder(plan_, uses_, recomputed_, nodes).build();
     if (!step.out.empty()) steps.push_back(std::move(step));
   }
 
   const Plan& plan_;
   const Uses& uses_;
+  Recomputed recomputed_;
+  /// Each needs room in the L1 cache beside the tiles.
+  static constexpr std::size_t reductions_max = 4;
+
   std::vector<const Node*> group_;
   std::size_t registers_ = 0;
+  std::size_t reductions_ = 0;
 };
 
 /// Whether a region of one node with that row gives the same, up to rounding, in any order.
@@ -375,7 +488,8 @@ std::optional<ops::Lifted> lift(const Block& region, const Plan& plan, Slots& ca
     }
   }
   const Uses uses(region, plan.types.size());
-  auto pass = PassBuilder(plan, uses, nodes).lift(region.params, region.outputs[0], same, captures);
+  auto pass = PassBuilder(plan, uses, Recomputed(), nodes)
+                  .lift(region.params, region.outputs[0], same, captures);
   if (!pass) return std::nullopt;
   const bool associative =
       region.nodes.size() == 1 && nodes.size() == 1 && is_associative(*nodes[0], region, plan);

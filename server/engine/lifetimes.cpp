@@ -47,6 +47,8 @@ class LastUses {
     for (const Slot slot : mine) {
       if (last_[slot] < end) kill(block.steps[last_[slot]], slot);
     }
+    for (std::size_t i = 0; i < block.outputs.size(); ++i)
+      block.hands_over.push_back(hands_over(block, i));
     for (const Slot slot : mine) owned_[slot] = false;
     for (Step& step : block.steps) {
       for (std::size_t r = 0; r < step.regions.size(); ++r) {
@@ -58,6 +60,14 @@ class LastUses {
   }
 
  private:
+  static bool hands_over(const StepBlock& block, std::size_t output) {
+    const Slot slot = block.outputs[output];
+    const auto after = block.outputs.begin() + static_cast<std::ptrdiff_t>(output) + 1;
+    if (std::find(after, block.outputs.end(), slot) != block.outputs.end()) return false;
+    return made_in(block, slot) ||
+           std::find(block.params.begin(), block.params.end(), slot) != block.params.end();
+  }
+
   static void kill(Step& step, Slot slot) {
     step.dead.push_back(slot);
     // An operand that is named twice cannot be taken over; nor one that a region uses too.
@@ -126,7 +136,8 @@ std::uint64_t work_of(const StepBlock& block, const Plan& plan) {
 }  // namespace
 
 void find_lifetimes(Plan& plan, int threads) {
-  LastUses(plan.types.size()).block(plan.main, false);
+  // An argument's memory may be taken where nobody but the run holds it: it was donated.
+  LastUses(plan.types.size()).block(plan.main, true);
   plan.peak = find_peak(plan, std::vector<ArgumentLayout>(plan.arguments.size()), threads);
   plan.work = work_of(plan.main, plan);
 }

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "engine/plan.hpp"
+#include "ops/reduction.hpp"
 
 namespace outrigger::engine {
 namespace {
@@ -28,13 +29,17 @@ class PeakMeter {
       value.plain = layouts[i].plain;
       value.may_be_shared = !layouts[i].apart;
       value.users = 1;
+      value.buffer = value.held = layouts[i].donated;
+      donated_ = saturating_add(donated_, value.held);
     }
+    now_ = peak_.bytes = donated_;
     for (const auto& [slot, scalar] : plan.constants) values_[slot].plain = true;
   }
 
   Peak run() {
     block(plan_.main);
     for (const Slot slot : plan_.main.outputs) result(slot);
+    peak_.bytes = saturating_add(peak_.bytes, spare_scalars()) - donated_;
     return std::move(peak_);
   }
 
@@ -51,6 +56,14 @@ class PeakMeter {
     std::optional<Slot> target;  ///< of a mutable view: what a write to it changes
     std::optional<std::size_t> argument;  ///< its position
   };
+
+  /// Dead scalars whose memory the run keeps.
+  std::uint64_t spare_scalars() const {
+    const auto scalars = static_cast<std::size_t>(
+        std::count_if(plan_.types.begin(), plan_.types.end(),
+                      [](const TensorType& type) { return type.shape.empty(); }));
+    return std::min(scalars, spare_scalars_max) * Memory::capacity_of(1);
+  }
 
   Value& root_of(Slot slot) { return values_[values_[slot].root]; }
 
@@ -230,7 +243,9 @@ class PeakMeter {
     for (std::size_t o = 0; o < step.fresh_outputs; ++o) {
       const std::uint64_t bytes = bytes_of(step.types[o]);
       const auto fits = [&](std::size_t donor) {
-        return (taken >> donor & 1) == 0 && donates(step, donor, bytes) &&
+        // A scalar is made anew: that is cheaper than to look for memory.
+        return !step.pass.space.empty() && (taken >> donor & 1) == 0 &&
+               donates(step, donor, bytes) &&
                may_donate(step, donor, plan_.types[step.in[donor]], o);
       };
       std::size_t donor = 0;
@@ -244,6 +259,7 @@ class PeakMeter {
     }
     for (std::size_t o = step.fresh_outputs; o < step.out.size(); ++o) write(step.out[o]);
     if (step.in_place) touch(copied_inputs(step));
+    if (!step.pass.reductions.empty()) touch(ops::reductions_scratch(step.pass));
   }
 
   /// Whether two values may lie in the same buffer.
@@ -351,6 +367,7 @@ class PeakMeter {
 
   std::uint32_t visited_ = 0;
   std::uint64_t now_ = 0;
+  std::uint64_t donated_ = 0;  ///< in use before the run
   Peak peak_;
   std::vector<Value> values_;
 };

@@ -16,10 +16,15 @@ struct Peak {
   std::vector<std::uint32_t> argument_copies;
 };
 
+/// Scalars whose memory a run keeps for others, at most.
+inline constexpr std::size_t spare_scalars_max = 16;
+
 /// What is known of an argument.
 struct ArgumentLayout {
   bool plain = false;  ///< in C order
   bool apart = false;  ///< no other argument has its buffer
+  /// Bytes of its buffer, if only the run holds it: it was donated.
+  std::uint64_t donated = 0;
 };
 
 /// Follows a run of the plan step by step, as an upper bound: work in place counts only where the

@@ -37,7 +37,9 @@ bool made_in(const StepBlock& block, Slot slot) {
 }
 
 bool may_donate(const Step& step, std::size_t donor, const TensorType& type, std::size_t o) {
-  for (std::size_t other = 0; other < step.out.size(); ++other) {
+  const std::size_t stores = step.pass.stores.size();
+  if (o >= stores) return false;  // the result of a reduction
+  for (std::size_t other = 0; other < stores; ++other) {
     if (other != o && step.pass.stores[other] == donor) return false;
     if (other >= step.fresh_outputs && step.out[other] == step.in[donor]) return false;
   }

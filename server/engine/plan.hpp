@@ -12,6 +12,7 @@
 #include "base/error.hpp"
 #include "base/program.hpp"
 #include "engine/peak.hpp"
+#include "engine/scalar_loop.hpp"
 #include "ops/fold.hpp"
 #include "ops/op.hpp"
 #include "ops/pass.hpp"
@@ -63,7 +64,8 @@ struct Step {
   Slots out;
   /// Types of `out`.
   boost::container::small_vector<TensorType, 1> types;
-  /// Pass: `out` are in-place targets from this position on. Others: in[row->in_place] is written.
+  /// Pass: `out` belong to the pass's stores, then to its reductions; they are in-place targets
+  /// from this position on. Others: in[row->in_place] is written.
   bool in_place = false;
   std::uint16_t fresh_outputs = 0;
   ops::Pass pass;
@@ -71,6 +73,8 @@ struct Step {
   /// Fold: the region as a pass, if it is elementwise, and the scalars from outside that it reads.
   std::optional<ops::Lifted> lifted;
   Slots captures;
+  /// Loop: without tensors, if nothing but scalars is in it.
+  std::optional<ScalarLoop> scalars;
   /// Bit i: in[i] is not used after this step. Only the first 64 operands count.
   std::uint64_t dies = 0;
   /// Slots that nobody needs after this step.
@@ -106,6 +110,9 @@ struct StepBlock {
   Slots params;
   std::vector<Step> steps;
   Slots outputs;
+  /// For each output, whether the block hands it over: it owns the value (a parameter, or made in
+  /// it), and no later output is the same.
+  std::vector<bool> hands_over;
 };
 
 /// Whether a step of the block makes the slot: it is no parameter, and not captured from outside.
@@ -158,7 +165,7 @@ Result<Block> resolve(Memory& memory, const Program& program, std::span<const Te
 /// The region of a fold as a pass, if all that it does is elementwise on scalars. `captures` are
 /// the slots of the pass's inputs behind the region's parameters.
 std::optional<ops::Lifted> lift(const Block& region, const Plan& plan, Slots& captures);
-/// Groups elementwise nodes into passes.
+/// Groups elementwise nodes, and the reductions behind them, into passes.
 StepBlock fuse(const Block& block, const Plan& plan);
 /// Finds last uses, the peak of memory and the amount of work.
 void find_lifetimes(Plan& plan, int threads);

@@ -9,6 +9,7 @@
 #include "files/npy.hpp"
 #include "files/npz.hpp"
 #include "files/raw.hpp"
+#include "tensor/file_pages.hpp"
 #include "tensor/packing.hpp"
 
 namespace outrigger::engine {
@@ -332,6 +333,15 @@ Result<void> Workspace::check_new_handles(const std::vector<std::uint64_t>& hand
               "handle " + std::to_string(*twice) + " is named for two results");
 }
 
+Result<void> Workspace::check_donated(const wire::Run& request) const {
+  for (const std::uint64_t handle : request.donated) {
+    if (std::count(request.args.begin(), request.args.end(), handle) > 0) continue;
+    return fail(ErrorCode::bad_request,
+                "tensor " + std::to_string(handle) + " is donated, but is none of the arguments");
+  }
+  return {};
+}
+
 Result<void> Workspace::check_memory(const wire::Run& request, const Plan& plan) {
   std::uint64_t needed = bytes_needed(request, plan, plan.peak);
   if (memory_.fits(needed)) return {};
@@ -366,9 +376,19 @@ std::vector<ArgumentLayout> Workspace::layouts(const wire::Run& request) {
         std::count_if(request.args.begin(), request.args.end(), [&](std::uint64_t other) {
           return (**store_.find(other)).storage->buffer == tensor.storage->buffer;
         });
-    layouts.push_back({tensor.contiguous(), holders == 1});
+    const bool donated = tensor.unique() && may_take_over(request, handle);
+    const std::uint64_t bytes = Memory::capacity_of(tensor.storage->buffer->bytes());
+    layouts.push_back({tensor.contiguous(), holders == 1, donated ? bytes : 0});
   }
   return layouts;
+}
+
+/// Whether the run may have the argument for itself. The undo log holds on to what it may have to
+/// bring back, and a file's pages are looked at again afterwards.
+bool Workspace::may_take_over(const wire::Run& request, std::uint64_t handle) {
+  return !request.atomic && std::count(request.args.begin(), request.args.end(), handle) == 1 &&
+         std::count(request.donated.begin(), request.donated.end(), handle) > 0 &&
+         !has_file_pages((**store_.find(handle)).storage->buffer->data());
 }
 
 /// A tensor that repeats elements (a constant, a broadcast) gets memory for each before it is
@@ -392,6 +412,7 @@ Workspace::Reply Workspace::run(std::uint64_t id, const wire::Run& request, ops:
                     std::to_string(request.results.size()) + " handles are named for them");
   }
   OUTRIGGER_CHECK(check_new_handles(request.results));
+  OUTRIGGER_CHECK(check_donated(request));
   OUTRIGGER_CHECK(check_memory(request, plan));
 #ifndef NDEBUG
   const std::uint64_t before = memory_.used();
@@ -401,7 +422,17 @@ Workspace::Reply Workspace::run(std::uint64_t id, const wire::Run& request, ops:
 #endif
   OUTRIGGER_CHECK(make_arguments_dense(request, plan, context));
   boost::container::small_vector<Tensor, 4> arguments;
-  for (const std::uint64_t handle : request.args) arguments.push_back(**store_.find(handle));
+  Donations donated;
+  for (std::size_t i = 0; i < request.args.size(); ++i) {
+    Tensor& tensor = **store_.find(request.args[i]);
+    if (may_take_over(request, request.args[i])) {
+      donated.emplace_back(i, std::move(tensor));
+      store_.release(request.args[i]);
+      arguments.emplace_back();
+    } else {
+      arguments.push_back(tensor);
+    }
+  }
 
   // Holding on to the buffers makes the first write to each go to a copy: the undo log.
   std::vector<std::pair<StoragePtr, BufferPtr>> undo;
@@ -412,13 +443,17 @@ Workspace::Reply Workspace::run(std::uint64_t id, const wire::Run& request, ops:
   std::optional<Profile> profile;
   if (request.profile) profile.emplace();
   Outcome outcome = execute(context, plan, std::span(arguments.data(), arguments.size()),
-                            profile ? &*profile : nullptr);
+                            std::move(donated), profile ? &*profile : nullptr);
   for (const Tensor& argument : arguments) {
+    if (!argument.storage) continue;
     // Zeros may have stood in for a part of a file that is gone.
     if (auto intact = files::check_intact(argument); !intact && !outcome.error)
       outcome.error = std::move(intact).error();
   }
   assert(memory_.watermark() - before <= most && "a program took more memory than was planned");
+  if (!outcome.error || !request.atomic) {
+    for (const std::uint64_t handle : request.donated) store_.release(handle);
+  }
   if (outcome.error) {
     for (auto& [storage, buffer] : undo) storage->buffer = buffer;
     for (std::size_t i = 0; i < request.args.size() && !request.atomic; ++i) {

@@ -74,9 +74,11 @@ class Workspace {
   Result<std::shared_ptr<const Plan>> plan_for(wire::Run& request);
   Result<void> check_new(std::uint64_t handle, std::size_t count) const;
   Result<void> check_new_handles(const std::vector<std::uint64_t>& handles) const;
+  Result<void> check_donated(const wire::Run& request) const;
   Result<void> check_memory(const wire::Run& request, const Plan& plan);
   std::uint64_t bytes_needed(const wire::Run& request, const Plan& plan, const Peak& peak);
   std::vector<ArgumentLayout> layouts(const wire::Run& request);
+  bool may_take_over(const wire::Run& request, std::uint64_t handle);
   Result<void> make_arguments_dense(const wire::Run& request, const Plan& plan,
                                     ops::Context& context);
   wire::ResultType describe(std::uint64_t handle);

@@ -1,11 +1,10 @@
 #include <algorithm>
-#include <array>
 #include <type_traits>
+#include <utility>
 
 #include "ops/catalogue.hpp"
 #include "ops/reducers.hpp"
 #include "ops/reduction.hpp"
-#include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
 #include "tensor/cast.hpp"
 
@@ -26,138 +25,151 @@ bool replaces(T x, T best) {
   return beyond | (x != x) | (high && x == best);
 }
 
-template <typename T, bool max>
-bool replaces(T x, T best, bool high) {
-  return high ? replaces<T, max, true>(x, best) : replaces<T, max, false>(x, best);
-}
-
-/// The extremum of n neighbours. Blocks are reduced first: only in one that holds something better
-/// than what is known is it worth looking where.
-template <typename T, bool max>
-Extremum<T> scan_run(const T* x, std::int64_t n, bool high) {
-  using Reducer = std::conditional_t<max, Maximum<T>, Minimum<T>>;
-  constexpr std::int64_t block = 512;
-  Extremum<T> best{x[0], 0};
-  for (std::int64_t start = 0; start < n; start += block) {
-    const std::int64_t end = std::min(n, start + block);
-    const T top = reduce_run<Reducer>(x + start, end - start);
-    if (start > 0 && !replaces<T, max>(top, best.value, high)) continue;
-    const bool nan = top != top;
-    const auto is_top = [=](std::int64_t i) { return nan ? x[i] != x[i] : x[i] == top; };
-    std::int64_t at = high || nan ? end - 1 : start;
-    while (!is_top(at)) at += high || nan ? -1 : 1;
-    best = {top, at};
-  }
-  return best;
-}
-
-/// Columns of an inner axis that are searched side by side, in the L1 cache.
-constexpr std::int64_t stripe = 512;
-
-/// The extrema of up to `stripe` columns of n rows, `pitch` apart; to[c · step] is column c's.
+/// Of two extrema in any order of their places.
 template <typename T, bool max, bool high>
-void scan_columns(const T* x, std::int64_t n, std::int64_t pitch, std::int64_t columns,
-                  std::int64_t first, Extremum<T>* to, std::int64_t step) {
-  std::array<T, stripe> best;
-  std::array<std::int32_t, stripe> index;
-  std::copy_n(x, columns, best.begin());
-  index.fill(0);
-  for (std::int64_t row = 1; row < n; ++row) {
-    const T* from = x + row * pitch;
-    for (std::int64_t c = 0; c < columns; ++c) {
-      const bool take = replaces<T, max, high>(from[c], best[c]);
-      best[c] = take ? from[c] : best[c];
-      index[c] = take ? static_cast<std::int32_t>(row) : index[c];
+Extremum<T> better(Extremum<T> a, Extremum<T> b) {
+  if (a.index > b.index) std::swap(a, b);
+  return replaces<T, max, high>(b.value, a.value) ? b : a;
+}
+
+template <typename T, bool max, bool high, typename Index>
+class Search final : public Reducer {
+ public:
+  using Value = std::conditional_t<max, Maximum<T>, Minimum<T>>;
+
+  Search() : Reducer(sizeof(T), sizeof(Extremum<T>), sizeof(Index)) {
+    static_assert(sizeof(Extremum<T>) <= accumulator_bytes_max);
+    static_assert(sizeof(T) + sizeof(Row) <= lane_bytes_max);
+  }
+
+  void begin(const Lanes& lanes, std::byte* state) const override {
+    std::fill_n(values(state), lanes.count(), Value::identity);
+    std::fill_n(rows(state), lanes.count(), Row{0});
+  }
+
+  void add(const Lanes& lanes, std::int64_t at, const std::byte* x, std::int64_t n,
+           std::byte* state) const override {
+    const auto* from = reinterpret_cast<const T*>(x);
+    if (lanes.width == 1) return add_run(at, from, n, state);
+    while (n > 0) {
+      const std::int64_t lane = at % lanes.count();
+      const std::int64_t count = std::min(lanes.count() - lane, n);
+      add_row(values(state) + lane, rows(state) + lane, from, count,
+              static_cast<Row>(at / lanes.count()));
+      at += count;
+      from += count;
+      n -= count;
     }
   }
-  for (std::int64_t c = 0; c < columns; ++c) to[c * step] = {best[c], first + index[c]};
-}
 
-constexpr std::int64_t chunk_elements = std::int64_t{1} << 16;
-
-/// The extrema of chunks of the reduced axis: partial[output · chunks + chunk].
-template <typename T, bool max>
-Result<void> scan_chunks(const Context& context, const Folded& x, std::int64_t chunks, bool high,
-                         Extremum<T>* partial) {
-  const T* base = x.tensor.as<T>();
-  const std::int64_t stripes = (x.inner + stripe - 1) / stripe;
-  const std::int64_t tasks = x.outer * stripes * chunks;
-  const std::int64_t of_one = std::min(x.reduced, chunk_elements) * std::min(x.inner, stripe);
-  return parallel_ranges(
-      context, tasks, std::max<std::int64_t>(1, chunk_elements / of_one),
-      x.outer * x.inner * x.reduced, [&](int, std::int64_t begin, std::int64_t end) {
-        for (std::int64_t task = begin; task < end; ++task) {
-          const std::int64_t chunk = task % chunks;
-          const std::int64_t column = task / chunks % stripes * stripe;
-          const std::int64_t outer = task / chunks / stripes;
-          const std::int64_t first = chunk * chunk_elements;
-          const std::int64_t n = std::min(chunk_elements, x.reduced - first);
-          const T* from = base + (outer * x.reduced + first) * x.inner + column;
-          Extremum<T>* to = partial + (outer * x.inner + column) * chunks + chunk;
-          if (x.inner == 1) {
-            *to = scan_run<T, max>(from, n, high);
-            to->index += first;
-            continue;
-          }
-          const auto scan = high ? &scan_columns<T, max, true> : &scan_columns<T, max, false>;
-          scan(from, n, x.inner, std::min(stripe, x.inner - column), first, to, chunks);
-        }
-      });
-}
-
-template <typename T, bool max>
-Result<void> run_typed(const RunCall& call, const Folded& x, bool high) {
-  const std::int64_t outputs = x.outer * x.inner;
-  if (outputs == 0) return {};
-  const std::int64_t chunks = (x.reduced + chunk_elements - 1) / chunk_elements;
-  OUTRIGGER_TRY(const BufferPtr buffer,
-                call.context.memory.allocate(static_cast<std::size_t>(outputs * chunks) *
-                                             sizeof(Extremum<T>)));
-  auto* partial = reinterpret_cast<Extremum<T>*>(buffer->data());
-  OUTRIGGER_CHECK((scan_chunks<T, max>(call.context, x, chunks, high, partial)));
-  for (std::int64_t output = 0; output < outputs; ++output) {
-    Extremum<T> best = partial[output * chunks];
-    for (std::int64_t chunk = 1; chunk < chunks; ++chunk) {
-      const Extremum<T>& next = partial[output * chunks + chunk];
-      if (replaces<T, max>(next.value, best.value, high)) best = next;
+  void end(const Lanes& lanes, std::int64_t first, std::int64_t rows_of_block, std::byte* state,
+           std::byte* accumulators) const override {
+    auto* to = reinterpret_cast<Extremum<T>*>(accumulators);
+    const T* value = values(state);
+    const Row* row = rows(state);
+    if (lanes.width == 1) {
+      *to = {*value, first + *row};
+      return;
     }
-    if (call.out[0].dtype() == DType::s64)
-      call.out[0].as<std::int64_t>()[output] = best.index;
-    else
-      call.out[0].as<std::int32_t>()[output] = static_cast<std::int32_t>(best.index);
+    const std::int64_t groups = std::min(lanes.groups, rows_of_block);
+    for (std::int64_t column = 0; column < lanes.width; ++column) {
+      Extremum<T> best{value[column], row[column] * lanes.groups};
+      for (std::int64_t group = 1; group < groups; ++group) {
+        const std::int64_t lane = group * lanes.width + column;
+        best = better<T, max, high>(best, {value[lane], row[lane] * lanes.groups + group});
+      }
+      to[column] = {best.value, first + best.index};
+    }
   }
-  return {};
+
+  void short_runs(const std::byte* x, std::int64_t count, std::int64_t n,
+                  std::byte* accumulators) const override {
+    const auto* from = reinterpret_cast<const T*>(x);
+    auto* to = reinterpret_cast<Extremum<T>*>(accumulators);
+    for (std::int64_t i = 0; i < count; ++i, from += n) {
+      Extremum<T> best{from[0], 0};
+      for (std::int64_t k = 1; k < n; ++k) {
+        const bool take = replaces<T, max, high>(from[k], best.value);
+        best.value = take ? from[k] : best.value;
+        best.index = take ? k : best.index;
+      }
+      to[i] = best;
+    }
+  }
+
+  void combine(std::byte* into, const std::byte* with, std::int64_t n) const override {
+    auto* a = reinterpret_cast<Extremum<T>*>(into);
+    const auto* b = reinterpret_cast<const Extremum<T>*>(with);
+    for (std::int64_t i = 0; i < n; ++i) a[i] = better<T, max, high>(a[i], b[i]);
+  }
+
+  void store(const std::byte* accumulators, std::int64_t n, std::byte* out) const override {
+    const auto* a = reinterpret_cast<const Extremum<T>*>(accumulators);
+    auto* to = reinterpret_cast<Index*>(out);
+    for (std::int64_t i = 0; i < n; ++i) to[i] = static_cast<Index>(a[i].index);
+  }
+
+ private:
+  /// Of a lane: as wide as the value, so that both fit the same vectors, but never narrow.
+  using Row = std::conditional_t<sizeof(T) == 8, std::int64_t, std::int32_t>;
+
+  static T* values(std::byte* state) { return reinterpret_cast<T*>(state); }
+  static Row* rows(std::byte* state) {
+    return reinterpret_cast<Row*>(state + static_cast<std::size_t>(lanes_max) * sizeof(T));
+  }
+
+  /// The extremum of a few neighbours is found first: only if it is better than what is known is it
+  /// worth looking where it is.
+  static void add_run(std::int64_t at, const T* x, std::int64_t n, std::byte* state) {
+    constexpr std::int64_t few = 1024;
+    for (std::int64_t start = 0; start < n; start += few) {
+      const std::int64_t end = std::min(n, start + few);
+      const T top = reduce_run<Value>(x + start, end - start);
+      if (!replaces<T, max, high>(top, *values(state))) continue;
+      const bool nan = top != top;
+      const auto is_top = [=](std::int64_t i) { return nan ? x[i] != x[i] : x[i] == top; };
+      std::int64_t place = high || nan ? end - 1 : start;
+      while (!is_top(place)) place += high || nan ? -1 : 1;
+      *values(state) = top;
+      *rows(state) = static_cast<Row>(at + place);
+    }
+  }
+
+  static void add_row(T* best, Row* best_row, const T* x, std::int64_t n, Row row) {
+    OUTRIGGER_INDEPENDENT
+    for (std::int64_t k = 0; k < n; ++k) {
+      const bool take = replaces<T, max, high>(x[k], best[k]);
+      best[k] = take ? x[k] : best[k];
+      best_row[k] = take ? row : best_row[k];
+    }
+  }
+};
+
+template <typename T, bool max, bool high, typename Index>
+const Reducer* search_of() {
+  static const Search<T, max, high, Index> search;
+  return &search;
 }
 
+template <typename T, bool max>
+const Reducer* search_of(bool high, DType index) {
+  if (index == DType::s64)
+    return high ? search_of<T, max, true, std::int64_t>()
+                : search_of<T, max, false, std::int64_t>();
+  return high ? search_of<T, max, true, std::int32_t>() : search_of<T, max, false, std::int32_t>();
+}
+
+/// The rows' `reduction`.
 template <bool max>
-Result<void> run_extremum(const RunCall& call) {
-  const Tensor& in = call.in[0];
-  Dims axes = all_axes(in.shape().size());
-  if (call.attrs.has("axis")) {
-    OUTRIGGER_TRY(const std::int64_t axis,
-                  normalize_axis(call.attrs.integer("axis"), in.shape().size()));
-    axes.assign(1, axis);
-  }
-  OUTRIGGER_TRY(const Folded folded, fold(call.context, in, axes));
-  const bool high = call.attrs.string("tie_break", "low") == "high";
-  return with_type(in.dtype(), [&](auto tag) {
-    return run_typed<typename decltype(tag)::type, max>(call, folded, high);
-  });
-}
-
-std::uint64_t extremum_scratch(const ScratchCall& call) {
-  const TensorType& from = *call.in[0].type;
-  Dims axes = all_axes(from.shape.size());
-  if (call.attrs.has("axis")) {
-    const auto axis = normalize_axis(call.attrs.integer("axis"), from.shape.size());
-    if (!axis) return 0;
-    axes.assign(1, *axis);
-  }
-  const Folding folding = fold_shape(from.shape, axes);
-  const std::int64_t chunks = (folding.reduced + chunk_elements - 1) / chunk_elements;
-  const auto partials = folding.outer * folding.inner * chunks *
-                        static_cast<std::int64_t>(sizeof(Extremum<std::int64_t>));
-  return contiguous_bytes(call.in[0], folding.order) + buffer_bytes(partials);
+Reduction search(const TensorType& operand, DType result, const AttrView& attrs) {
+  const std::size_t rank = operand.shape.size();
+  Dims axes = all_axes(rank);
+  if (attrs.has("axis")) axes.assign(1, *normalize_axis(attrs.integer("axis"), rank));
+  const bool high = attrs.string("tie_break", "low") == "high";
+  return {with_type(
+              operand.dtype,
+              [&](auto tag) { return search_of<typename decltype(tag)::type, max>(high, result); }),
+          fold_shape(operand.shape, axes)};
 }
 
 Result<Inferred> infer_extremum(const InferCall& call) {
@@ -192,7 +204,8 @@ Result<Inferred> infer_extremum(const InferCall& call) {
   return inferred;
 }
 
-OpRow extremum(std::string_view name, Result<void> (*run)(const RunCall&), std::string_view doc) {
+template <bool max>
+OpRow extremum(std::string_view name, std::string_view doc) {
   return OpRow{
       .name = name,
       .family = "reduce",
@@ -205,20 +218,23 @@ OpRow extremum(std::string_view name, Result<void> (*run)(const RunCall&), std::
                 {"keep_axis", AttrType::boolean, false, "false", "keep the axis with size 1"},
                 {"type", AttrType::dtype, false, "s32", "dtype of the indices, s32 or s64"}},
       .infer = infer_extremum,
-      .run = run,
-      .scratch = extremum_scratch,
+      .run = run_reduction<search<max>>,
+      .reduction = search<max>,
+      .scratch = reduction_scratch<search<max>>,
       .doc = doc};
 }
 
 }  // namespace
 
 void register_argminmax(std::vector<OpRow>& rows) {
-  rows.push_back(extremum("argmax", run_extremum<true>,
-                          "Index of the largest element along an axis. The last NaN, if there is "
-                          "one, as in Nx.BinaryBackend."));
-  rows.push_back(extremum("argmin", run_extremum<false>,
-                          "Index of the smallest element along an axis. The last NaN, if there is "
-                          "one, as in Nx.BinaryBackend."));
+  rows.push_back(
+      extremum<true>("argmax",
+                     "Index of the largest element along an axis. The last NaN, if there is "
+                     "one, as in Nx.BinaryBackend."));
+  rows.push_back(
+      extremum<false>("argmin",
+                      "Index of the smallest element along an axis. The last NaN, if there is "
+                      "one, as in Nx.BinaryBackend."));
 }
 
 }  // namespace outrigger::ops

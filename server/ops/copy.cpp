@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <optional>
 
 #include "ops/pass.hpp"
@@ -10,28 +11,42 @@
 namespace outrigger::ops {
 namespace {
 
-/// A copy of which each side walks another axis in steps of one element: axis `row` of `from`, the
-/// last axis of `to`.
-struct Transposition {
+/// The axes of a copy, as few as possible, and how each side walks them.
+struct Walk {
+  Walk(const Tensor& tensor_from, const Tensor& tensor_to) : dims(tensor_to.shape()) {
+    std::array<Dims, 2> strides{tensor_to.strides, tensor_from.strides};
+    collapse(dims, strides);
+    to = strides[0];
+    from = strides[1];
+  }
+
+  bool in_one_piece() const {
+    return dims.empty() || (dims.size() == 1 && to[0] == 1 && from[0] == 1);
+  }
+
   Dims dims;
   Dims to;
   Dims from;
+};
+
+/// A copy of which each side walks another axis in steps of one element: axis `row` of `from`, the
+/// last axis of `to`.
+struct Transposition : Walk {
   std::size_t row = 0;
 };
+
+/// Up to here one thread copies as fast as several, and nothing needs to be set up for it.
+constexpr std::size_t piece_bytes_max = std::size_t{64} << 10;
 
 /// Axes shorter than this are not worth a tile.
 constexpr std::int64_t side_min = 8;
 
-std::optional<Transposition> as_transposition(const Tensor& from, const Tensor& to) {
-  Dims dims = to.shape();
-  std::array<Dims, 2> strides{to.strides, from.strides};
-  collapse(dims, strides);
-  if (dims.size() < 2) return std::nullopt;
-  const std::size_t last = dims.size() - 1;
-  if (strides[0][last] != 1 || strides[1][last] == 1 || dims[last] < side_min) return std::nullopt;
+std::optional<Transposition> as_transposition(const Walk& walk) {
+  if (walk.dims.size() < 2) return std::nullopt;
+  const std::size_t last = walk.dims.size() - 1;
+  if (walk.to[last] != 1 || walk.from[last] == 1 || walk.dims[last] < side_min) return std::nullopt;
   for (std::size_t axis = 0; axis < last; ++axis) {
-    if (strides[1][axis] == 1 && dims[axis] >= side_min)
-      return Transposition{std::move(dims), std::move(strides[0]), std::move(strides[1]), axis};
+    if (walk.from[axis] == 1 && walk.dims[axis] >= side_min) return Transposition{walk, axis};
   }
   return std::nullopt;
 }
@@ -118,7 +133,13 @@ Result<void> transpose_copy(Context& context, const T* from, T* to, const Transp
 
 Result<void> copy_tensor(Context& context, const Tensor& from, const Tensor& to) {
   if (to.size() == 0) return {};
-  if (const auto transposition = as_transposition(from, to)) {
+  const Walk walk(from, to);
+  const auto bytes = static_cast<std::size_t>(byte_count(to.type));
+  if (walk.in_one_piece() && bytes <= piece_bytes_max) {
+    std::memmove(to.data(), from.data(), bytes);
+    return {};
+  }
+  if (const auto transposition = as_transposition(walk)) {
     return with_width(size_of(to.dtype()), [&](auto tag) {
       using T = typename decltype(tag)::type;
       return transpose_copy(context, from.as<T>(), to.as<T>(), *transposition);

@@ -134,8 +134,7 @@ Result<Inferred> infer_fill(const InferCall& call) {
 
 template <typename T>
 void fill_kernel(void* out, const void* const* in, std::int64_t n) {
-  const T* value = static_cast<const T*>(in[1]);
-  std::copy_n(value, n, static_cast<T*>(out));
+  std::copy_n(static_cast<const T*>(in[1]), n, static_cast<T*>(out));
 }
 
 Kernel fill_tile(DType compute) {
@@ -196,6 +195,7 @@ void register_creation(std::vector<OpRow>& rows) {
                        .kind = Kind::elementwise,
                        .operands = {{"tensor"}, {"value"}},
                        .in_place = 0,
+                       .shape_operands = 0b01,
                        .any_dtype = true,
                        .infer = infer_fill,
                        .tile = fill_tile,

@@ -114,6 +114,12 @@ struct RunCall {
   AttrView attrs;
 };
 
+/// An op that reduces its operand along some axes.
+struct Reduction {
+  const Reducer* reducer = nullptr;
+  Folding folding;
+};
+
 /// An operand as the planner knows it.
 struct ScratchOperand {
   const TensorType* type = nullptr;
@@ -151,6 +157,8 @@ struct OpRow {
   int in_place = -1;
   /// Elementwise: operands that are taken as true or false (a bit each), whatever their dtype.
   std::uint8_t boolean_operands = 0;
+  /// Elementwise: operands of which only the shape matters (a bit each).
+  std::uint8_t shape_operands = 0;
   /// The op moves elements, or looks after small and complex dtypes itself: it gets them as they
   /// are. Other rows never see a small dtype: ops::infer has their operands widened to
   /// compute_dtype, and their results rounded or wrapped to the dtype that they inferred.
@@ -186,6 +194,9 @@ struct OpRow {
   /// Create, compute and update. For update, out[0] already holds operand 0's elements; it must
   /// not be written before every check has passed.
   Result<void> (*run)(const RunCall& call) = nullptr;
+  /// Compute, with one operand and one result: what `run` does, if a pass can end in it; `result`
+  /// is the dtype that the kernel gives. Null for other ops.
+  Reduction (*reduction)(const TensorType& operand, DType result, const AttrView& attrs) = nullptr;
   /// Bytes of the temporaries that `run` takes beside its results, at most. Null: none. The planner
   /// counts them against the budget before anything runs.
   std::uint64_t (*scratch)(const ScratchCall& call) = nullptr;

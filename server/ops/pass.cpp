@@ -10,6 +10,7 @@
 
 #include "ops/compile/pass_code.hpp"
 #include "ops/pass_slots.hpp"
+#include "ops/reduction.hpp"
 #include "ops/run_single.hpp"
 #include "ops/strided.hpp"
 
@@ -62,15 +63,25 @@ Access classify(std::span<const std::int64_t> dims, std::span<const std::int64_t
   return Access::direct;
 }
 
+/// The numbers of each axis in another order of the axes; an empty one leaves them as they are.
+Dims reordered(const Dims& dims, std::span<const std::int64_t> order) {
+  if (order.empty()) return dims;
+  Dims result;
+  for (const std::int64_t axis : order) result.push_back(dims[static_cast<std::size_t>(axis)]);
+  return result;
+}
+
 /// A pass bound to the memory of one run.
 class Run {
  public:
   Run(const Pass& pass, std::span<const Tensor> in, std::span<const Tensor> out,
-      const Compile& compile)
-      : pass_(pass), dims_(pass.space) {
+      std::span<const std::int64_t> order, const Compile& compile)
+      : pass_(pass), dims_(reordered(pass.space, order)) {
     boost::container::small_vector<Dims, 12> strides;
-    for (const Tensor& tensor : in) strides.push_back(broadcast_strides(tensor, pass.space));
-    for (const Tensor& tensor : out) strides.push_back(broadcast_strides(tensor, pass.space));
+    for (const auto& tensors : {in, out}) {
+      for (const Tensor& tensor : tensors)
+        strides.push_back(reordered(broadcast_strides(tensor, pass.space), order));
+    }
     collapse(dims_, std::span(strides.data(), strides.size()));
     std::size_t next = 0;
     for (const Tensor& tensor : in) inputs_.push_back(bind(tensor, std::move(strides[next++])));
@@ -88,25 +99,13 @@ class Run {
       deferred_[i] = must_defer(i);
       any_deferred_ = any_deferred_ || deferred_[i];
     }
+    without_tiles_ = needs_no_tiles();
   }
 
   /// Scratch that each thread needs.
   std::size_t scratch_bytes() const {
     const std::size_t count = code_ != nullptr ? code_->schedule->slot_count : pass_.slot_count;
     return count * pass_.slot_bytes;
-  }
-
-  /// Elements of a tile, at most.
-  std::int64_t step() const {
-    if (code_ != nullptr && code_->schedule->whole()) {
-      const auto in_memory = [](const Binding& input) {
-        return input.access != Access::strided || input.rows || input.spread;
-      };
-      const bool all = !any_deferred_ && std::all_of(inputs_.begin(), inputs_.end(), in_memory);
-      return all ? std::numeric_limits<std::int64_t>::max() : tile_size;
-    }
-    if (pass_.micro_ops.size() < long_pass) return tile_size;
-    return tile_size / std::min<std::int64_t>(pass_.slot_bytes / tile_size, 4);
   }
 
   /// Points each register at its slot of the scratch and fills the uniform inputs.
@@ -127,20 +126,41 @@ class Run {
     }
   }
 
+  /// Elements of a tile, at most.
+  std::int64_t step() const {
+    if (without_tiles_) return std::numeric_limits<std::int64_t>::max();
+    if (code_ != nullptr && code_->schedule->whole()) return tile_size;
+    if (pass_.micro_ops.size() < long_pass) return tile_size;
+    return tile_size / std::min<std::int64_t>(pass_.slot_bytes / tile_size, 4);
+  }
+
   /// All tiles of [begin, end), of at most `step` elements.
   void tiles(std::int64_t begin, std::int64_t end, std::int64_t step,
-             std::span<std::byte*> registers) const {
-    if (step == std::numeric_limits<std::int64_t>::max()) return through(begin, end);
+             std::span<std::byte*> registers, TileTaker* taker) const {
+    if (without_tiles_ && code_ != nullptr) return through(begin, end);
     for (std::int64_t start = begin; start < end;) {
       const Place at = place(start);
       std::int64_t n = std::min(step, end - start);
       if (in_rows_) n = std::min(n, dims_.back() - at.index[dims_.size() - 1]);
-      tile(at, n, registers);
+      tile(at, n, registers, taker);
       start += n;
     }
   }
 
  private:
+  /// Whether the code finds all operands where they are, or there is nothing to compute: elements
+  /// are only handed to reductions.
+  bool needs_no_tiles() const {
+    const bool coded =
+        code_ != nullptr && code_->schedule->whole() && pass_.reductions.empty() && !any_deferred_;
+    const bool handed_on = pass_.micro_ops.empty() && outputs_.empty();
+    return (coded || handed_on) &&
+           std::all_of(inputs_.begin(), inputs_.end(), [coded](const Binding& input) {
+             return input.access == Access::direct || input.rows ||
+                    (coded && (input.access == Access::uniform || input.spread));
+           });
+  }
+
   /// Runs the code over [begin, end), row by row if rows matter, where the operands are.
   void through(std::int64_t begin, std::int64_t end) const {
     const Schedule::Part& part = code_->schedule->parts[0];
@@ -199,7 +219,8 @@ class Run {
     return at;
   }
 
-  void tile(const Place& at, std::int64_t n, std::span<std::byte*> registers) const {
+  void tile(const Place& at, std::int64_t n, std::span<std::byte*> registers,
+            TileTaker* taker) const {
     load(at, n, registers);
     for (std::size_t i = 0; i < outputs_.size(); ++i) {
       if (!deferred_[i]) registers[pass_.stores[i]] = address(outputs_[i], at);
@@ -208,6 +229,12 @@ class Run {
       run_parts(at, n, registers);
     } else {
       for (const Pass::MicroOp& op : pass_.micro_ops) call(op, n, registers);
+    }
+    if (taker != nullptr) {
+      boost::container::small_vector<const std::byte*, 4> taken;
+      for (const Pass::Reduction& reduction : pass_.reductions)
+        taken.push_back(registers[reduction.of]);
+      taker->take(n, std::span(taken.data(), taken.size()));
     }
     if (!any_deferred_) return;
     // Inputs that are stored as they are go first: another store may overwrite them.
@@ -329,7 +356,7 @@ class Run {
   }
 
   std::size_t last_read(Pass::Register r) const {
-    // A store of the input itself reads it at the very end.
+    // A store of the input itself reads it at the very end, and so does a reduction of it.
     if (pass_.is_wanted(r)) return pass_.micro_ops.size();
     std::size_t last = 0;
     if (code_ != nullptr) {
@@ -381,6 +408,7 @@ class Run {
   const CompiledPass* code_ = nullptr;
   bool in_rows_ = false;
   bool any_deferred_ = false;
+  bool without_tiles_ = false;
   boost::container::small_vector<Binding, 8> inputs_;
   boost::container::small_vector<Binding, 4> outputs_;
   boost::container::small_vector<bool, 4> deferred_;
@@ -410,7 +438,9 @@ void collapse(Dims& dims, std::span<Dims> strides) {
 }
 
 bool Pass::is_wanted(Register r) const {
-  return std::find(stores.begin(), stores.end(), r) != stores.end();
+  const auto is_reduced = [r](const Reduction& reduction) { return reduction.of == r; };
+  return std::find(stores.begin(), stores.end(), r) != stores.end() ||
+         std::any_of(reductions.begin(), reductions.end(), is_reduced);
 }
 
 void Pass::finish() {
@@ -451,8 +481,72 @@ void run_single(const Pass& pass, std::span<std::byte* const> in, std::span<std:
   }
 }
 
+namespace {
+
+/// The inputs, copied where they overlap an output in another layout.
+using Inputs = boost::container::small_vector<Tensor, 8>;
+Result<Inputs> inputs_apart(Context& context, std::span<const Tensor> in,
+                            std::span<const Tensor> out) {
+  Inputs inputs(in.begin(), in.end());
+  for (Tensor& input : inputs) {
+    const auto clashes = [&](const Tensor& output) { return overlap_differently(input, output); };
+    if (!std::any_of(out.begin(), out.end(), clashes)) continue;
+    OUTRIGGER_TRY(Tensor copy, allocate_tensor(context.memory, input.type));
+    OUTRIGGER_CHECK(copy_tensor(context, input, copy));
+    input = std::move(copy);
+  }
+  return inputs;
+}
+
+/// A run and what each thread needs for it.
+class Team {
+ public:
+  Team(Context& context, const Pass& pass, Inputs inputs, std::span<const Tensor> out,
+       std::span<const std::int64_t> order, std::size_t own_bytes)
+      : inputs_(std::move(inputs)),
+        run_(pass, std::span(inputs_.data(), inputs_.size()), out, order, context.compile),
+        elements_(element_count(pass.space)),
+        step_(run_.step()),
+        own_bytes_((own_bytes + 63) / 64 * 64),
+        bytes_(own_bytes_ + run_.scratch_bytes()),
+        registers_(static_cast<std::size_t>(context.threads)),
+        prepared_(static_cast<std::size_t>(context.threads), false) {
+    const std::size_t needed = bytes_ * static_cast<std::size_t>(context.threads);
+    if (context.scratch.size() < needed + 64) context.scratch.resize(needed + 64);
+    void* unaligned = context.scratch.data();
+    std::size_t space = context.scratch.size();
+    scratch_ = static_cast<std::byte*>(std::align(64, needed, unaligned, space));
+  }
+
+  std::byte* own(int thread) const { return scratch_ + static_cast<std::size_t>(thread) * bytes_; }
+
+  void run(int thread, std::int64_t begin, std::int64_t end, std::int64_t unit, TileTaker* taker) {
+    const auto t = static_cast<std::size_t>(thread);
+    if (!prepared_[t]) {
+      // Uniform inputs are splatted once per thread, which is known by its first chunk.
+      run_.prepare(own(thread) + own_bytes_, elements_, registers_[t]);
+      prepared_[t] = true;
+    }
+    run_.tiles(begin, end, unit <= step_ ? step_ - step_ % unit : step_, registers_[t], taker);
+  }
+
+ private:
+  Inputs inputs_;
+  Run run_;
+  std::int64_t elements_;
+  std::int64_t step_;
+  std::size_t own_bytes_;
+  std::size_t bytes_;
+  boost::container::small_vector<std::array<std::byte*, pass_registers_max>, 2> registers_;
+  boost::container::small_vector<bool, 8> prepared_;
+  std::byte* scratch_ = nullptr;
+};
+
+}  // namespace
+
 Result<void> run_pass(Context& context, const Pass& pass, std::span<const Tensor> in,
                       std::span<const Tensor> out) {
+  if (!pass.reductions.empty()) return run_reductions(context, pass, in, out);
   const std::int64_t n = element_count(pass.space);
   if (n == 0) return {};
   if (n == 1) {
@@ -462,38 +556,36 @@ Result<void> run_pass(Context& context, const Pass& pass, std::span<const Tensor
     run_single(pass, std::span(from.data(), from.size()), std::span(to.data(), to.size()));
     return {};
   }
-  boost::container::small_vector<Tensor, 8> inputs(in.begin(), in.end());
-  for (Tensor& input : inputs) {
-    const auto clashes = [&](const Tensor& output) { return overlap_differently(input, output); };
-    if (!std::any_of(out.begin(), out.end(), clashes)) continue;
-    OUTRIGGER_TRY(Tensor copy, allocate_tensor(context.memory, input.type));
-    OUTRIGGER_CHECK(copy_tensor(context, input, copy));
-    input = std::move(copy);
-  }
-  const Run run(pass, std::span(inputs.data(), inputs.size()), out, context.compile);
-  const std::size_t per_thread = run.scratch_bytes();
-  const std::size_t needed = per_thread * static_cast<std::size_t>(context.threads);
-  if (context.scratch.size() < needed + 64) context.scratch.resize(needed + 64);
-  void* unaligned = context.scratch.data();
-  std::size_t space = context.scratch.size();
-  auto* scratch = static_cast<std::byte*>(std::align(64, needed, unaligned, space));
-
-  // Uniform inputs are splatted once per thread, which is known by its first chunk.
-  boost::container::small_vector<std::array<std::byte*, pass_registers_max>, 2> registers(
-      static_cast<std::size_t>(context.threads));
-  boost::container::small_vector<bool, 8> prepared(static_cast<std::size_t>(context.threads),
-                                                   false);
-  const std::int64_t step = run.step();
-  const auto body = [&](int thread, std::int64_t begin, std::int64_t end) {
-    const auto t = static_cast<std::size_t>(thread);
-    if (!prepared[t]) {
-      run.prepare(scratch + t * per_thread, n, registers[t]);
-      prepared[t] = true;
-    }
-    run.tiles(begin, end, step, registers[t]);
-  };
+  OUTRIGGER_TRY(Inputs inputs, inputs_apart(context, in, out));
+  Team team(context, pass, std::move(inputs), out, {}, 0);
   const auto work = n * static_cast<std::int64_t>(1 + pass.micro_ops.size());
-  return parallel_ranges(context, n, tile_size * tiles_per_chunk, work, body);
+  return parallel_ranges(context, n, tile_size * tiles_per_chunk, work,
+                         [&](int thread, std::int64_t begin, std::int64_t end) {
+                           team.run(thread, begin, end, 1, nullptr);
+                         });
+}
+
+struct BoundPass::State : Team {
+  using Team::Team;
+};
+
+BoundPass::BoundPass(std::unique_ptr<State> state) : state_(std::move(state)) {}
+BoundPass::BoundPass(BoundPass&&) noexcept = default;
+BoundPass::~BoundPass() = default;
+
+Result<BoundPass> BoundPass::bind(Context& context, const Pass& pass, std::span<const Tensor> in,
+                                  std::span<const Tensor> out, std::span<const std::int64_t> order,
+                                  std::size_t own_bytes) {
+  OUTRIGGER_TRY(Inputs inputs, inputs_apart(context, in, out));
+  return BoundPass(
+      std::make_unique<State>(context, pass, std::move(inputs), out, order, own_bytes));
+}
+
+std::byte* BoundPass::own(int thread) const { return state_->own(thread); }
+
+void BoundPass::run(int thread, std::int64_t begin, std::int64_t end, std::int64_t unit,
+                    TileTaker& taker) const {
+  state_->run(thread, begin, end, unit, &taker);
 }
 
 void read_elements(const Tensor& from, std::int64_t begin, std::int64_t n, void* bytes) {

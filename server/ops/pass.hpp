@@ -9,6 +9,7 @@
 #include "base/error.hpp"
 #include "ops/context.hpp"
 #include "ops/export.hpp"
+#include "ops/folding.hpp"
 #include "tensor/tensor.hpp"
 
 namespace outrigger::ops {
@@ -39,7 +40,7 @@ struct Kernel {
 /// A fused pass: elementwise operations over one iteration space, as data. Registers hold a tile of
 /// one dtype; the first `inputs` of them are loaded from the input tensors (broadcast to the
 /// space), each micro-op writes one further register, and `stores` names the register of each
-/// output.
+/// output. Reductions of registers may end it.
 struct Pass {
   using Register = std::uint16_t;
   struct MicroOp {
@@ -56,6 +57,14 @@ struct Pass {
   std::vector<MicroOp> micro_ops;
   std::vector<Register> stores;
 
+  struct Reduction {
+    Register of = 0;
+    const Reducer* reducer = nullptr;
+  };
+  /// All of them fold the space in the same way.
+  std::vector<Reduction> reductions;
+  Folding folding;
+
   /// Filled in by finish(): the scratch slot of each register, and where the pass's machine code
   /// will be.
   std::vector<std::uint16_t> slots;
@@ -63,7 +72,7 @@ struct Pass {
   std::uint32_t slot_bytes = 0;
   std::shared_ptr<PassCode> code;
 
-  /// Whether somebody wants the register when the micro-ops are done.
+  /// Whether somebody wants the register when the micro-ops are done: a store or a reduction.
   bool is_wanted(Register r) const;
 
   /// Gives registers whose lives do not overlap the same scratch slot. Call once when complete.
@@ -73,11 +82,48 @@ struct Pass {
 /// Registers that a pass may have; the planner starts a new pass above it.
 inline constexpr std::size_t pass_registers_max = 128;
 
-/// Runs a finished pass. `out` have the shape of the space; an output may be the very memory of
-/// an input (same layout). Inputs that overlap an output in any other way are copied first.
+/// Runs a finished pass. `out` are one tensor of the space's shape for each store, and the results
+/// of the reductions behind them, in C order. An output may be the very memory of an input (same
+/// layout). Inputs that overlap an output in any other way are copied first.
 /// Errors: cancelled or deadline_exceeded (outputs are then partly written), out_of_memory.
 OUTRIGGER_EXPORT Result<void> run_pass(Context& context, const Pass& pass,
                                        std::span<const Tensor> in, std::span<const Tensor> out);
+
+/// Who takes the tiles of a pass's reduced registers while they are hot.
+class TileTaker {
+ public:
+  /// n elements of each of them, in the order of `reductions`. They follow the tile before.
+  virtual void take(std::int64_t n, std::span<const std::byte* const> tiles) = 0;
+
+ protected:
+  ~TileTaker() = default;
+};
+
+/// A pass bound to the memory of one run, which is carried out piece by piece.
+class BoundPass {
+ public:
+  /// `out`: a tensor for each store. The space's axes are walked in the given order. Each thread
+  /// gets `own_bytes` of memory, aligned to a cache line. The pass must outlive it; until then, no
+  /// other pass may use the context's scratch. Errors: out_of_memory.
+  static Result<BoundPass> bind(Context& context, const Pass& pass, std::span<const Tensor> in,
+                                std::span<const Tensor> out, std::span<const std::int64_t> order,
+                                std::size_t own_bytes);
+  BoundPass(BoundPass&&) noexcept;
+  ~BoundPass();
+
+  /// The thread's own memory.
+  std::byte* own(int thread) const;
+
+  /// Computes the elements [begin, end) of the space tile by tile. A tile is cut at `begin` plus a
+  /// multiple of `unit`, if that many elements fit in one.
+  void run(int thread, std::int64_t begin, std::int64_t end, std::int64_t unit,
+           TileTaker& taker) const;
+
+ private:
+  struct State;
+  explicit BoundPass(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
 
 /// Copies `from` to `to`, elements in C order of equal shapes and dtypes, any strides. The memory
 /// must not overlap.

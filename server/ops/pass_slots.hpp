@@ -19,6 +19,7 @@ std::uint16_t assign_slots(const Pass& pass, std::size_t parts, std::vector<std:
   std::vector<std::size_t> last_use(count, 0);
   for (std::size_t i = 0; i < parts; ++i) reads(i, [&](Pass::Register r) { last_use[r] = i; });
   for (const Pass::Register r : pass.stores) last_use[r] = parts;
+  for (const Pass::Reduction& reduction : pass.reductions) last_use[reduction.of] = parts;
   slots.assign(count, 0);
   std::uint16_t slot_count = 0;
   for (std::size_t r = 0; r < pass.inputs; ++r) slots[r] = slot_count++;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <complex>
 #include <cstdint>
@@ -7,11 +8,13 @@
 #include <type_traits>
 
 #include "ops/complex_math.hpp"
+#include "ops/reducer.hpp"
 
 namespace outrigger::ops {
 
-// A reducer lifts elements to an accumulator and combines two of them. Combination is commutative,
-// and associative up to rounding: lanes, blocks and threads regroup it, always in the same way.
+// A reducing function lifts elements to an accumulator and combines two of them. Combination is
+// commutative, and associative up to rounding: lanes, blocks and threads regroup it, always in the
+// same way.
 
 /// f32 accumulates in f64, c64 in c128, as Nx.BinaryBackend does.
 template <typename T>
@@ -53,21 +56,51 @@ struct Minimum {
   static T combine(T a, T b) { return a < b || a != a ? a : b; }
 };
 
+/// Combines elements [at, at + n) of rows of `lanes` elements, each with its lane.
+template <typename R, typename T>
+void add_to_lanes(typename R::Accumulator* lane, std::int64_t lanes, std::int64_t at, const T* x,
+                  std::int64_t n) {
+  const auto add = [&](std::int64_t first, std::int64_t count) {
+    OUTRIGGER_INDEPENDENT
+    for (std::int64_t k = 0; k < count; ++k)
+      lane[first + k] = R::combine(lane[first + k], R::lift(x[k]));
+    x += count;
+    n -= count;
+  };
+  if (const std::int64_t first = at % lanes; first > 0) add(first, std::min(lanes - first, n));
+  if (lanes == run_lanes) {
+    std::array<typename R::Accumulator, run_lanes> kept;
+    std::copy_n(lane, run_lanes, kept.begin());
+    for (; n >= run_lanes; n -= run_lanes, x += run_lanes) {
+      for (std::int64_t k = 0; k < run_lanes; ++k) kept[k] = R::combine(kept[k], R::lift(x[k]));
+    }
+    std::copy_n(kept.begin(), run_lanes, lane);
+  }
+  while (n >= lanes) add(0, lanes);
+  add(0, n);
+}
+
+/// Combines `groups` groups of `width` lanes: the result is in the first.
+template <typename R>
+void join_lanes(typename R::Accumulator* lane, std::int64_t width, std::int64_t groups) {
+  while (groups > 1) {
+    const std::int64_t half = groups / 2;
+    const std::int64_t kept = groups - half;
+    OUTRIGGER_INDEPENDENT
+    for (std::int64_t k = 0; k < half * width; ++k)
+      lane[k] = R::combine(lane[k], lane[kept * width + k]);
+    groups = kept;
+  }
+}
+
 /// Reduces n neighbours on lanes.
 template <typename R, typename T>
 typename R::Accumulator reduce_run(const T* x, std::int64_t n) {
-  using A = typename R::Accumulator;
-  constexpr std::int64_t lanes = 32;
-  std::array<A, lanes> lane;
+  std::array<typename R::Accumulator, run_lanes> lane;
   lane.fill(R::identity);
-  std::int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    for (std::int64_t k = 0; k < lanes; ++k) lane[k] = R::combine(lane[k], R::lift(x[i + k]));
-  }
-  for (std::int64_t k = 0; i < n; ++i, ++k) lane[k] = R::combine(lane[k], R::lift(x[i]));
-  A result = lane[0];
-  for (std::int64_t k = 1; k < lanes; ++k) result = R::combine(result, lane[k]);
-  return result;
+  add_to_lanes<R>(lane.data(), run_lanes, 0, x, n);
+  join_lanes<R>(lane.data(), 1, run_lanes);
+  return lane[0];
 }
 
 }  // namespace outrigger::ops

@@ -3,7 +3,10 @@
 #include <cstdint>
 #include <span>
 
+#include "ops/export.hpp"
+#include "ops/folding.hpp"
 #include "ops/op.hpp"
+#include "ops/reducer.hpp"
 
 namespace outrigger::ops {
 
@@ -16,22 +19,39 @@ struct Folded {
   std::int64_t inner = 1;
 };
 
-/// How a shape folds: its axes in the order in which they are [outer][reduced][inner].
-struct Folding {
-  Dims order;
-  std::int64_t outer = 1;
-  std::int64_t reduced = 1;
-  std::int64_t inner = 1;
-};
-
 Folding fold_shape(std::span<const std::int64_t> shape, std::span<const std::int64_t> axes);
 
-/// Folds along `axes`, or along the attribute "axes" (all axes if it is absent); copies if the
-/// layout demands it. Errors: bad_axis, out_of_memory.
+/// Folds along `axes`; copies if the layout demands it. Errors: out_of_memory.
 Result<Folded> fold(Context& context, const Tensor& tensor, std::span<const std::int64_t> axes);
-Result<Folded> fold(Context& context, const Tensor& tensor, const AttrView& attrs);
+
+/// The pass's reductions, and its stores beside them (see run_pass).
+Result<void> run_reductions(Context& context, const Pass& pass, std::span<const Tensor> in,
+                            std::span<const Tensor> out);
+
+/// Bytes of the temporaries that a pass's reductions take, at most.
+OUTRIGGER_EXPORT std::uint64_t reductions_scratch(const Pass& pass);
 
 /// The attribute "axes", normalised; all axes if it is absent. Errors: bad_axis.
 Result<Dims> reduced_axes(std::size_t rank, const AttrView& attrs);
+
+/// A pass that does nothing but reduce its only input.
+Pass reducing_pass(const TensorType& input, const Reduction& reduction);
+
+// `run` and `scratch` of a row that is a reduction.
+
+using ReductionOf = Reduction (*)(const TensorType& operand, DType result, const AttrView& attrs);
+
+template <ReductionOf reduction>
+Result<void> run_reduction(const RunCall& call) {
+  const TensorType& from = call.in[0].type;
+  const Pass pass = reducing_pass(from, reduction(from, call.out[0].dtype(), call.attrs));
+  return run_reductions(call.context, pass, call.in, call.out);
+}
+
+template <ReductionOf reduction>
+std::uint64_t reduction_scratch(const ScratchCall& call) {
+  const TensorType& from = *call.in[0].type;
+  return reductions_scratch(reducing_pass(from, reduction(from, call.out[0].dtype, call.attrs)));
+}
 
 }  // namespace outrigger::ops

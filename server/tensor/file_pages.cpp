@@ -124,6 +124,12 @@ Result<void> map_file_pages(std::byte* pages, std::size_t bytes, int fd, std::ui
   return {};
 }
 
+bool has_file_pages(const std::byte* pages) {
+  if (mapped.load() == 0) return false;
+  const std::lock_guard lock(mutex);
+  return find(pages) != files_max;
+}
+
 Result<void> check_file_pages(const std::byte* pages) {
   if (mapped.load() == 0) return {};
   const std::lock_guard lock(mutex);

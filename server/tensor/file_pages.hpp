@@ -22,6 +22,9 @@ std::size_t page_bytes();
 Result<void> map_file_pages(std::byte* pages, std::size_t bytes, int fd, std::uint64_t offset,
                             std::string name);
 
+/// Whether a file is mapped at `pages`.
+bool has_file_pages(const std::byte* pages);
+
 /// Errors: io_error, if a file was mapped at `pages` and has been cut short since.
 Result<void> check_file_pages(const std::byte* pages);
 

@@ -160,6 +160,12 @@ Result<std::vector<std::uint64_t>> Fields::handles(std::string_view key,
   return out;
 }
 
+Result<std::vector<std::uint64_t>> Fields::optional_handles(std::string_view key,
+                                                            std::uint64_t count_max) const {
+  if (find(key) == nullptr) return std::vector<std::uint64_t>{};
+  return handles(key, count_max);
+}
+
 Result<std::vector<std::int64_t>> Fields::shape(std::string_view key) const {
   return integers<std::int64_t>(key, "a shape (an array of non-negative integers)", 0, integer_max);
 }

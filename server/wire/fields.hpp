@@ -29,7 +29,7 @@ std::string describe(Value value);
 /// bad_request and name `where` and the key: `run: key "args" must be …`.
 class Fields {
  public:
-  static constexpr std::size_t keys_max = 8;
+  static constexpr std::size_t keys_max = 9;
 
   /// `where` and the texts of `keys` must outlive the Fields.
   static Result<Fields> read(std::string_view where, Value map,
@@ -45,6 +45,9 @@ class Fields {
   Result<std::vector<std::string>> strings(std::string_view key) const;
   Result<std::span<const std::uint8_t>> binary(std::string_view key) const;
   Result<std::vector<std::uint64_t>> handles(std::string_view key, std::uint64_t count_max) const;
+  /// None if the key is absent.
+  Result<std::vector<std::uint64_t>> optional_handles(std::string_view key,
+                                                      std::uint64_t count_max) const;
   Result<std::vector<std::int64_t>> shape(std::string_view key) const;
   Result<std::vector<std::uint32_t>> value_ids(std::string_view key) const;
   Result<Value> map(std::string_view key) const;

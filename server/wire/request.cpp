@@ -133,12 +133,14 @@ Result<Run> read_execution(const Fields& fields, const Limits& limits) {
   OUTRIGGER_TRY(out.atomic, fields.boolean_or("atomic", false));
   OUTRIGGER_TRY(out.deadline_ms, fields.optional_integer("deadline_ms"));
   OUTRIGGER_TRY(out.profile, fields.boolean_or("profile", false));
+  OUTRIGGER_TRY(out.donated, fields.optional_handles("donated", limits.handles_max));
   return out;
 }
 
 Result<Body> read_run(const Context& context) {
-  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "program", "args", "results",
-                                                     "atomic", "deadline_ms", "profile"}));
+  OUTRIGGER_TRY(const Fields fields,
+                context.fields({"id", "do", "program", "args", "results", "atomic", "deadline_ms",
+                                "profile", "donated"}));
   OUTRIGGER_TRY(Run out, read_execution(fields, context.limits));
   OUTRIGGER_TRY(const Value program, fields.map("program"));
   OUTRIGGER_TRY(out.program, read_program(context.kind, program, context.limits));
@@ -146,8 +148,9 @@ Result<Body> read_run(const Context& context) {
 }
 
 Result<Body> read_call(const Context& context) {
-  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "program_id", "args", "results",
-                                                     "atomic", "deadline_ms", "profile"}));
+  OUTRIGGER_TRY(const Fields fields,
+                context.fields({"id", "do", "program_id", "args", "results", "atomic",
+                                "deadline_ms", "profile", "donated"}));
   OUTRIGGER_TRY(Run out, read_execution(fields, context.limits));
   OUTRIGGER_TRY(out.program_id, fields.integer("program_id", 1));
   return out;

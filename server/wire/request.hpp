@@ -77,6 +77,8 @@ struct Run {
   bool atomic = false;
   std::optional<std::uint64_t> deadline_ms;
   bool profile = false;
+  /// Of `args`: released as the program begins, so that it may work in their memory.
+  std::vector<std::uint64_t> donated = {};
 };
 struct Prepare {
   std::uint64_t program_id = 0;

@@ -40,14 +40,17 @@ class Maker {
  private:
   const OpRow& pick_row() {
     static const auto rows = [] {
-      std::array<std::vector<const OpRow*>, 2> all;
+      std::array<std::vector<const OpRow*>, 3> all;
       for (const OpRow& row : ops::all_ops()) {
         if (row.kind == ops::Kind::control) continue;
         all.at(row.kind == ops::Kind::elementwise ? 0 : 1).push_back(&row);
+        if (row.reduction != nullptr) all.at(2).push_back(&row);
       }
       return all;
     }();
-    return *any_of(random_, rows.at(chance(random_, 60) ? 0 : 1));
+    // Chains that end in reductions are what passes are made of.
+    const std::int64_t draw = number(0, 99);
+    return *any_of(random_, rows.at(draw < 55 ? 0 : draw < 85 ? 1 : 2));
   }
 
   std::int64_t number(std::int64_t low, std::int64_t high) { return between(random_, low, high); }
@@ -85,7 +88,8 @@ class Maker {
   }
 
   void operands(const OpRow& row, Instruction& made) {
-    first_ = &pick();
+    const bool chained = row.reduction != nullptr && chance(random_, 60);
+    first_ = chained ? &known_.back() : &pick();
     made.in.emplace_back(first_->id);
     if (row.operands.empty()) {
       made.in.clear();

@@ -21,7 +21,7 @@ class ProfileTest : public testing::Test {
     plan_ = *plan;
     Profile profile;
     ops::Context context{runner_.memory, runner_.interrupt, 1, runner_.scratch};
-    const Outcome outcome = execute(context, *plan_, arguments, &profile);
+    const Outcome outcome = execute(context, *plan_, arguments, {}, &profile);
     EXPECT_TRUE(succeeded(outcome));
     return profile.steps(*plan_);
   }

@@ -151,7 +151,8 @@ void write_region(Writer& out, const Region& region) {
 }
 
 std::uint32_t option_keys(const RunOptions& options) {
-  return (options.atomic ? 1U : 0U) + (options.deadline_ms ? 1U : 0U) + (options.profile ? 1U : 0U);
+  return (options.atomic ? 1U : 0U) + (options.deadline_ms ? 1U : 0U) +
+         (options.profile ? 1U : 0U) + (options.donated.empty() ? 0U : 1U);
 }
 
 Payload finish_run(Writer& out, std::span<const std::uint64_t> args,
@@ -163,6 +164,10 @@ Payload finish_run(Writer& out, std::span<const std::uint64_t> args,
   if (options.atomic) out.entry("atomic", true);
   if (options.deadline_ms) out.entry("deadline_ms", *options.deadline_ms);
   if (options.profile) out.entry("profile", true);
+  if (!options.donated.empty()) {
+    out.key("donated");
+    out.integers(options.donated);
+  }
   return out.take();
 }
 

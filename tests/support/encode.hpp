@@ -40,6 +40,7 @@ struct RunOptions {
   bool atomic = false;
   std::optional<std::uint64_t> deadline_ms = {};
   bool profile = false;
+  std::vector<std::uint64_t> donated = {};
 };
 Payload encode_run(std::uint64_t id, const Program& program, std::span<const std::uint64_t> args,
                    std::span<const std::uint64_t> results, const RunOptions& options = {});

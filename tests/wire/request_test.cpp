@@ -70,7 +70,7 @@ TEST(Decoder, ReadsEveryKind) {
   const testing::Handles args = {1, 2};
   const testing::Handles results = {3};
   const auto call =
-      body_of<wire::Run>(frame_of(test::encode_call(1, 6, args, results, {true, 250, true})));
+      body_of<wire::Run>(frame_of(test::encode_call(1, 6, args, results, {true, 250, true, {2}})));
   EXPECT_FALSE(call.program.has_value());
   EXPECT_EQ(call.program_id, 6U);
   EXPECT_EQ(call.args, args);
@@ -78,6 +78,7 @@ TEST(Decoder, ReadsEveryKind) {
   EXPECT_TRUE(call.atomic);
   EXPECT_EQ(call.deadline_ms, 250U);
   EXPECT_TRUE(call.profile);
+  EXPECT_EQ(call.donated, testing::Handles{2});
 }
 
 TEST(Decoder, RefersToUploadedDataInTheFrame) {
