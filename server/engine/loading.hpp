@@ -11,8 +11,8 @@
 
 namespace outrigger::engine {
 
-/// A type as a client names it. Errors: bad_dtype, bad_shape.
-Result<TensorType> type_of(const std::string& dtype, std::span<const std::int64_t> shape);
+/// A type, whose dtype has that name, as a client gives it. Errors: bad_dtype, bad_shape.
+Result<TensorType> type_of(const std::string& name, std::span<const std::int64_t> shape);
 
 /// Whether the request has been cancelled, or its deadline has passed.
 files::Check check_of(const ops::Context& context);

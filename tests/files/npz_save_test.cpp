@@ -1,6 +1,3 @@
-#include <sys/resource.h>
-
-#include <csignal>
 #include <numeric>
 
 #include "files/npz.hpp"
@@ -10,6 +7,7 @@ namespace outrigger::files {
 namespace {
 
 using testing::contains;
+using testing::FileSizeLimit;
 using testing::Folder;
 using testing::outcome;
 using testing::read_bytes;
@@ -101,14 +99,11 @@ TEST_F(SaveNpz, ACancelLeavesTheOldFile) {
 
 TEST_F(SaveNpz, AFullDiskLeavesTheOldFileAndNoHalfOne) {
   folder_.write("x.npz", "old");
-  rlimit before{};
-  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
-  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
-  const rlimit limit{50000, before.rlim_max};
-  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
-  const std::string got = save({{"a", counting(1 << 16)}});
-  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
-  std::signal(SIGXFSZ, handler);
+  std::string got;
+  {
+    const FileSizeLimit full(50000);
+    got = save({{"a", counting(1 << 16)}});
+  }
   EXPECT_EQ(got, "io_error: cannot write \"" + path_ + "\": File too large");
   EXPECT_EQ(read_bytes(path_), "old");
   EXPECT_EQ(folder_.entries(), 1U);

@@ -1,8 +1,6 @@
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <cstring>
 
 #include "files/npy.hpp"
@@ -13,6 +11,7 @@ namespace {
 
 using testing::contains;
 using testing::data_path;
+using testing::FileSizeLimit;
 using testing::Folder;
 using testing::outcome;
 using testing::read_bytes;
@@ -134,14 +133,11 @@ TEST(SaveNpy, AFullDiskLeavesTheOldFileAndNoHalfOne) {
   Memory memory;
   const auto path = folder.write("x.npy", "old");
   const Tensor tensor = filled(memory, {DType::u8, {100000}});
-  rlimit before{};
-  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
-  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
-  const rlimit limit{50000, before.rlim_max};
-  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
-  const std::string got = save_outcome(tensor, path);
-  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
-  std::signal(SIGXFSZ, handler);
+  std::string got;
+  {
+    const FileSizeLimit full(50000);
+    got = save_outcome(tensor, path);
+  }
   EXPECT_EQ(got, "io_error: cannot write \"" + path + "\": File too large");
   EXPECT_EQ(read_bytes(path), "old");
   EXPECT_EQ(folder.entries(), 1U);

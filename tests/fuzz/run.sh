@@ -46,21 +46,35 @@ seed_corpus() {
   done
 }
 
-failed=0
-for fuzzer in csv_fuzz decoder_fuzz files_fuzz session_fuzz; do
-  binary=$build/tests/fuzz/$fuzzer
-  corpus=$work/$fuzzer.corpus
+# Runs one, and then says what came of it.
+fuzz() {
+  local fuzzer=$1 binary=$build/tests/fuzz/$1 corpus=$work/$1.corpus
   seed_corpus "$fuzzer" "$corpus"
-  echo "== $fuzzer: $seconds s, seed $seed"
-  if ! "$binary" -seed="$seed" -max_total_time="$seconds" -max_len=4096 -timeout=120 -rss_limit_mb=4096 \
+  if "$binary" -seed="$seed" -max_total_time="$seconds" -max_len=4096 -timeout=120 -rss_limit_mb=4096 \
       -print_final_stats=1 -artifact_prefix="$work/$fuzzer." "$corpus" >"$work/$fuzzer.log" 2>&1; then
-    failed=1
-    tail -n 60 "$work/$fuzzer.log"
-    echo "== $fuzzer found something. Again, with the input that did it:"
-    grep -oE 'Test unit written to .*' "$work/$fuzzer.log" | sed "s|Test unit written to |   $binary |"
-    echo "   or the whole run: $binary -seed=$seed -max_total_time=$seconds $corpus (log: $work/$fuzzer.log)"
-  else
-    grep -E 'stat::number_of_executed_units|^Done' "$work/$fuzzer.log" || true
+    echo "== $fuzzer: $seconds s, seed $seed, $(grep -oE 'Done [0-9]+ runs' "$work/$fuzzer.log" || true)"
+    return 0
   fi
+  tail -n 60 "$work/$fuzzer.log"
+  echo "== $fuzzer found something. Again, with the input that did it:"
+  grep -oE 'Test unit written to .*' "$work/$fuzzer.log" | sed "s|Test unit written to |   $binary |"
+  echo "   or the whole run: $binary -seed=$seed -max_total_time=$seconds $corpus (log: $work/$fuzzer.log)"
+  return 1
+}
+
+failed=0
+running=()
+settle() {
+  local pid
+  for pid in "${running[@]}"; do wait "$pid" || failed=1; done
+  running=()
+}
+
+# As many at a time as there are processors.
+for fuzzer in csv_fuzz decoder_fuzz files_fuzz session_fuzz; do
+  fuzz "$fuzzer" &
+  running+=("$!")
+  [ ${#running[@]} -lt "$(nproc)" ] || settle
 done
+settle
 exit $failed
