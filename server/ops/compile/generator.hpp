@@ -184,4 +184,15 @@ class Generator : private Xbyak::CodeGenerator {
   std::deque<Constant> constants_;
 };
 
+template <typename F>
+void Generator::with_source(Id id, DType type, F&& f) {
+  const std::size_t bytes = static_cast<std::size_t>(lanes_) * size_of(type);
+  if (places_[id].reg < 0 && is_last_use(id) && bytes >= 16 && !tail_) {
+    const Op& op = segment_.trace.at(id);
+    if (places_[id].spilled || is_uniform(id)) return f(slot(id));
+    if (op.code == Trace::Code::input) return f(element(op.bits, type));
+  }
+  f(use(id, type));
+}
+
 }  // namespace outrigger::ops

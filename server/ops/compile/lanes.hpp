@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -17,26 +18,18 @@ namespace outrigger::ops {
 /// Marks a function object that can be called with lanes.
 struct OnLanes {};
 
+/// The dtype of a C++ type that kernels are written for.
 template <typename T>
-inline constexpr DType dtype_v = DType::f64;
-template <>
-inline constexpr DType dtype_v<std::uint8_t> = DType::u8;
-template <>
-inline constexpr DType dtype_v<std::uint16_t> = DType::u16;
-template <>
-inline constexpr DType dtype_v<std::uint32_t> = DType::u32;
-template <>
-inline constexpr DType dtype_v<std::uint64_t> = DType::u64;
-template <>
-inline constexpr DType dtype_v<std::int8_t> = DType::s8;
-template <>
-inline constexpr DType dtype_v<std::int16_t> = DType::s16;
-template <>
-inline constexpr DType dtype_v<std::int32_t> = DType::s32;
-template <>
-inline constexpr DType dtype_v<std::int64_t> = DType::s64;
-template <>
-inline constexpr DType dtype_v<float> = DType::f32;
+inline constexpr DType dtype_v = [] {
+  constexpr std::array floats{DType::f32, DType::f64};
+  constexpr std::array naturals{DType::u8, DType::u16, DType::u32, DType::u64};
+  constexpr std::array integers{DType::s8, DType::s16, DType::s32, DType::s64};
+  constexpr std::size_t size = std::bit_width(sizeof(T)) - 1;
+  if constexpr (std::is_floating_point_v<T>)
+    return floats[size - 2];
+  else
+    return std::is_unsigned_v<T> ? naturals[size] : integers[size];
+}();
 
 /// Of some lanes each: true or false.
 struct Mask {
