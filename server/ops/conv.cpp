@@ -5,7 +5,6 @@
 #include "ops/catalogue.hpp"
 #include "ops/conv_tiles.hpp"
 #include "ops/shapes.hpp"
-#include "ops/small_element.hpp"
 
 namespace outrigger::ops {
 namespace {
@@ -106,10 +105,10 @@ Result<Inferred> infer_conv(const InferCall& call) {
   return inferred;
 }
 
-template <typename T, typename E>
+template <typename T>
 Result<void> convolve(Context& context, const Convolution& conv, const Tensor& input,
                       const Tensor& weights, const Tensor& out) {
-  const ConvKernel<T, E> kernel(conv, input, weights.shape()[1], out);
+  const ConvKernel<T> kernel(conv, input, weights.shape()[1], out);
   const auto threads = static_cast<std::size_t>(context.threads);
   const auto packed_bytes = static_cast<std::size_t>(kernel.packed_size()) * sizeof(T);
   const auto scratch_bytes = static_cast<std::size_t>(kernel.scratch_size()) * sizeof(T);
@@ -142,11 +141,7 @@ Result<void> run_conv(const RunCall& call) {
   const Tensor kernel = permute(call.in[1], conv.kernel_order);
   const Tensor out = permute(call.out[0], conv.output_order);
   return with_conv_type(out.dtype(), [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    return with_element<T>(input.dtype(), [&](auto element) {
-      using E = typename decltype(element)::type;
-      return convolve<T, E>(call.context, conv, input, kernel, out);
-    });
+    return convolve<typename decltype(tag)::type>(call.context, conv, input, kernel, out);
   });
 }
 
@@ -157,8 +152,8 @@ std::uint64_t conv_scratch(const ScratchCall& call) {
       call.in[1].type->shape[static_cast<std::size_t>(conv->kernel_order[1])];
   const Tensor none{};
   return with_conv_type(call.out[0].dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    return ConvKernel<T, T>(*conv, none, features, none).scratch_bytes(call.threads);
+    return ConvKernel<typename decltype(tag)::type>(*conv, none, features, none)
+        .scratch_bytes(call.threads);
   });
 }
 
@@ -191,7 +186,6 @@ void register_conv(std::vector<OpRow>& rows) {
             "the kernel's axes in the order output feature, input feature, space…"},
            {"output_permutation", ints, false, "",
             "the result's axes in the order batch, feature, space…"}},
-      .small_operands = true,
       .complex = true,
       .cost = Cost::quadratic,
       .infer = infer_conv,

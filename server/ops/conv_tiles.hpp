@@ -35,8 +35,8 @@ struct Segment {
 };
 
 /// Works out tiles of the output: the elements that its windows see, put together to panels
-/// (im2col), times the kernel. T: what is computed in. E: the operands' elements.
-template <typename T, typename E>
+/// (im2col), times the kernel.
+template <typename T>
 class ConvKernel {
  public:
   using Panel = ConvPanel<T>;
@@ -86,9 +86,7 @@ class ConvKernel {
         }
         for (std::int64_t f = 0; f < Panel::height; ++f) {
           const std::int64_t filter = group * filters_ + first + f;
-          *to++ = first + f < filters_
-                      ? static_cast<T>(kernel.as<E>()[offset + filter * kernel.strides[0]])
-                      : T{0};
+          *to++ = first + f < filters_ ? kernel.as<T>()[offset + filter * kernel.strides[0]] : T{0};
         }
       }
     }
@@ -167,7 +165,7 @@ class ConvKernel {
     const std::int64_t taps = windows.taps();
     const std::int64_t feature = group / conv_.batch_groups * features_ + k / taps;
     const std::int64_t image = group % conv_.batch_groups * conv_.out[0] + batch;
-    const E* from = input_.as<E>() + image * input_.strides[0] + feature * input_.strides[1];
+    const T* from = input_.as<T>() + image * input_.strides[0] + feature * input_.strides[1];
     Dims tap(space_);
     std::int64_t rest = k % taps;
     for (std::size_t axis = space_; axis-- > 0; rest /= windows.window[axis]) {
@@ -179,11 +177,11 @@ class ConvKernel {
     }
   }
 
-  void gather_segment(const E* from, const Dims& tap, const Segment& segment, T* to) const {
+  void gather_segment(const T* from, const Dims& tap, const Segment& segment, T* to) const {
     const Windows& windows = conv_.windows;
     const std::int64_t n = segment.length;
     if (space_ == 0) {
-      *to = static_cast<T>(*from);
+      *to = *from;
       return;
     }
     const std::size_t last = space_ - 1;
@@ -208,25 +206,25 @@ class ConvKernel {
       for (std::int64_t i = 0; i < n; ++i) {
         const std::int64_t at = start + i * step;
         const bool hit = at >= 0 && at % dilation == 0 && at / dilation < dim;
-        to[i] = hit ? static_cast<T>(from[at / dilation * stride]) : T{0};
+        to[i] = hit ? from[at / dilation * stride] : T{0};
       }
       return;
     }
     if (start >= 0 && start + (n - 1) * step < dim) {
       from += start * stride;
-      if (std::is_same_v<T, E> && step * stride == 1 && n == Panel::width) {
+      if (step * stride == 1 && n == Panel::width) {
         std::memcpy(static_cast<void*>(to), from, sizeof(T) * Panel::width);
       } else if (step * stride == 1) {
         OUTRIGGER_INDEPENDENT
-        for (std::int64_t i = 0; i < n; ++i) to[i] = static_cast<T>(from[i]);
+        for (std::int64_t i = 0; i < n; ++i) to[i] = from[i];
       } else {
-        for (std::int64_t i = 0; i < n; ++i) to[i] = static_cast<T>(from[i * step * stride]);
+        for (std::int64_t i = 0; i < n; ++i) to[i] = from[i * step * stride];
       }
       return;
     }
     for (std::int64_t i = 0; i < n; ++i) {
       const std::int64_t at = start + i * step;
-      to[i] = at >= 0 && at < dim ? static_cast<T>(from[at * stride]) : T{0};
+      to[i] = at >= 0 && at < dim ? from[at * stride] : T{0};
     }
   }
 

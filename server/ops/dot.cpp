@@ -9,7 +9,6 @@
 #include "ops/kernels.hpp"
 #include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
-#include "ops/small_element.hpp"
 #include "ops/strided.hpp"
 
 namespace outrigger::ops {
@@ -173,7 +172,7 @@ std::uint64_t dot_scratch(const ScratchCall& call) {
            contiguous_bytes(call.in[1], right_order(right.shape.size(), *axes));
   }
   const Sizes sizes = sizes_of(left, right, *axes);
-  const std::size_t element = std::max<std::size_t>(2, size_of(call.out[0].dtype));
+  const std::size_t element = std::max<std::size_t>(2, size_of(left.dtype));
   std::uint64_t bytes =
       gemm::scratch_bytes(sizes.batch, sizes.m, sizes.k, sizes.n, element, call.threads);
   // A table for each group of axes, at most.
@@ -238,12 +237,9 @@ Result<void> run_dot(const RunCall& call) {
     using T = typename decltype(tag)::type;
     // Sums and products of integers do not depend on the sign: one kernel for both.
     using U = typename gemm::Unsigned<T>::type;
-    return with_element<U>(left.dtype(), [&](auto element) {
-      using E = typename decltype(element)::type;
-      const gemm::Matrices<E> a{left.as<const E>(), left_batch.axis, rows.axis, left_k.axis};
-      const gemm::Matrices<E> b{right.as<const E>(), right_batch.axis, right_k.axis, columns.axis};
-      return gemm::multiply(context, a, b, call.out[0].as<U>());
-    });
+    const gemm::Matrices<U> a{left.as<const U>(), left_batch.axis, rows.axis, left_k.axis};
+    const gemm::Matrices<U> b{right.as<const U>(), right_batch.axis, right_k.axis, columns.axis};
+    return gemm::multiply(context, a, b, call.out[0].as<U>());
   });
 }
 
@@ -262,7 +258,6 @@ void register_dot(std::vector<OpRow>& rows) {
                       {"right_axes", integers, false, "",
                        "contracted axes of the right operand; by default its last but one"},
                       {"right_batch_axes", integers, false, "", "batch axes of the right operand"}},
-            .small_operands = true,
             .complex = true,
             .cost = Cost::quadratic,
             .infer = infer_dot,

@@ -1,11 +1,11 @@
 #include "ops/gemm.hpp"
 
 #include <cstring>
+#include <vector>
 
 #include "ops/gemm_kernel.hpp"
 #include "ops/gemv.hpp"
 #include "ops/kernels.hpp"
-#include "ops/small_element.hpp"
 #include "ops/transpose.hpp"
 
 namespace outrigger::ops::gemm {
@@ -82,7 +82,7 @@ void pack_right(C* to, const T* from, const Axis& k_axis, const Axis& column_axi
           const T* line = from + k_axis(k0 + q) + column + j;
           C* out = to + j * k + q * width;
           if (j < full) {
-            if constexpr (std::is_same_v<C, T>) {
+            if constexpr (sizeof(C) == sizeof(T)) {
               std::memcpy(out, line, sizeof(C) * width);
             } else {
               for (std::int64_t i = 0; i < width; ++i) out[i] = static_cast<C>(line[i]);
@@ -146,12 +146,12 @@ void multiply_block(std::int64_t k, const C* a, const C* b, T* c, std::int64_t c
   }
 }
 
-template <typename E, typename T>
+template <typename T>
 class Product {
  public:
   using C = ComputeType<T>;
 
-  Product(const Context& context, const Matrices<E>& left, const Matrices<E>& right, T* out)
+  Product(const Context& context, const Matrices<T>& left, const Matrices<T>& right, T* out)
       : context_(context),
         left_(left),
         right_(right),
@@ -168,13 +168,13 @@ class Product {
       return {};
     }
     if (n_ == 1 || m_ == 1) {
-      const Matrices<E>& matrix = n_ == 1 ? left_ : right_;
-      const Matrices<E>& vector = n_ == 1 ? right_ : left_;
+      const Matrices<T>& matrix = n_ == 1 ? left_ : right_;
+      const Matrices<T>& vector = n_ == 1 ? right_ : left_;
       const Axis& free = n_ == 1 ? left_.rows : right_.columns;
       const Axis& along = n_ == 1 ? left_.columns : right_.rows;
       const Axis& vector_along = n_ == 1 ? right_.rows : left_.columns;
       if (along.unit() || free.unit() || free.size == 1) {
-        return multiply_vector(context_, matrix, free, along, vector, vector_along, out_);
+        return multiply_vector<T>(context_, matrix, free, along, vector, vector_along, out_);
       }
     }
     cut();
@@ -242,8 +242,8 @@ class Product {
   }
 
   const Context& context_;
-  const Matrices<E>& left_;
-  const Matrices<E>& right_;
+  const Matrices<T>& left_;
+  const Matrices<T>& right_;
   T* out_;
   std::int64_t m_, k_, n_;
   std::int64_t row_pieces_ = 1;
@@ -270,24 +270,20 @@ std::uint64_t scratch_bytes(std::int64_t batch, std::int64_t m, std::int64_t k, 
   return most;
 }
 
-template <typename E, typename T>
-Result<void> multiply(const Context& context, const Matrices<E>& left, const Matrices<E>& right,
+template <typename T>
+Result<void> multiply(const Context& context, const Matrices<T>& left, const Matrices<T>& right,
                       T* out) {
-  return Product<E, T>(context, left, right, out).run();
+  return Product<T>(context, left, right, out).run();
 }
 
-#define OUTRIGGER_INSTANTIATE(E, T) \
-  template Result<void> multiply<E, T>(const Context&, const Matrices<E>&, const Matrices<E>&, T*);
-OUTRIGGER_INSTANTIATE(std::uint8_t, std::uint8_t)
-OUTRIGGER_INSTANTIATE(std::uint16_t, std::uint16_t)
-OUTRIGGER_INSTANTIATE(std::uint32_t, std::uint32_t)
-OUTRIGGER_INSTANTIATE(std::uint64_t, std::uint64_t)
-OUTRIGGER_INSTANTIATE(float, float)
-OUTRIGGER_INSTANTIATE(double, double)
-OUTRIGGER_INSTANTIATE(SmallElement<F8>, float)
-OUTRIGGER_INSTANTIATE(SmallElement<F8E4M3FN>, float)
-OUTRIGGER_INSTANTIATE(SmallElement<F16>, float)
-OUTRIGGER_INSTANTIATE(SmallElement<BF16>, float)
+#define OUTRIGGER_INSTANTIATE(T) \
+  template Result<void> multiply<T>(const Context&, const Matrices<T>&, const Matrices<T>&, T*);
+OUTRIGGER_INSTANTIATE(std::uint8_t)
+OUTRIGGER_INSTANTIATE(std::uint16_t)
+OUTRIGGER_INSTANTIATE(std::uint32_t)
+OUTRIGGER_INSTANTIATE(std::uint64_t)
+OUTRIGGER_INSTANTIATE(float)
+OUTRIGGER_INSTANTIATE(double)
 #undef OUTRIGGER_INSTANTIATE
 
 }  // namespace outrigger::ops::gemm

@@ -49,12 +49,12 @@ using ComputeType = std::conditional_t<std::is_same_v<T, std::uint8_t>, std::uin
 std::uint64_t scratch_bytes(std::int64_t batch, std::int64_t m, std::int64_t k, std::int64_t n,
                             std::size_t element, int threads);
 
-/// T: f32, f64 or an unsigned integer. E: T, or with f32 a SmallElement.
+/// T: f32, f64 or an unsigned integer.
 /// out[batch][m][n] = left[batch][m][k] · right[batch][k][n], out in C order.
 /// Memory: packed pieces of the operands, some MiB at most and never whole copies.
 /// Errors: out_of_memory, cancelled, deadline_exceeded.
-template <typename E, typename T>
-Result<void> multiply(const Context& context, const Matrices<E>& left, const Matrices<E>& right,
+template <typename T>
+Result<void> multiply(const Context& context, const Matrices<T>& left, const Matrices<T>& right,
                       T* out);
 
 }  // namespace outrigger::ops::gemm

@@ -30,7 +30,7 @@ C dot_run(const T* a, const C* b, std::int64_t n) {
     for (int part = 0; part < parts; ++part) {
       V x, y;
       const std::int64_t at = i + part * lanes<C>;
-      if constexpr (std::is_same_v<T, C>) {
+      if constexpr (sizeof(T) == sizeof(C)) {
         std::memcpy(&x, a + at, sizeof(V));
       } else {
         for (int l = 0; l < lanes<C>; ++l) x[l] = static_cast<C>(a[at + l]);
@@ -48,9 +48,9 @@ C dot_run(const T* a, const C* b, std::int64_t n) {
 
 /// out[batch][free] = sum over `along` of matrix · vector. The matrix has unit stride along one of
 /// the two axes, or one free position.
-template <typename E, typename T>
-Result<void> multiply_vector(const Context& context, const Matrices<E>& matrix, const Axis& free,
-                             const Axis& along, const Matrices<E>& vector, const Axis& vector_along,
+template <typename T>
+Result<void> multiply_vector(const Context& context, const Matrices<T>& matrix, const Axis& free,
+                             const Axis& along, const Matrices<T>& vector, const Axis& vector_along,
                              T* out) {
   using C = ComputeType<T>;
   const std::int64_t batch = matrix.batch.size;
@@ -82,7 +82,7 @@ Result<void> multiply_vector(const Context& context, const Matrices<E>& matrix, 
             C sums[axpy_chunk];
             std::fill_n(sums, count, C{});
             for (std::int64_t p = 0; p < k; ++p) {
-              const E* column = matrix.at(b) + along(p) + free(first);
+              const T* column = matrix.at(b) + along(p) + free(first);
               const C factor = vector_of(b)[p];
               OUTRIGGER_INDEPENDENT
               for (std::int64_t i = 0; i < count; ++i)

@@ -26,7 +26,7 @@ Result<void> check_complex(const OpRow& row, const InferCall& call, const Inferr
 
 /// The dtype that the row's kernels have in place of `dtype`.
 DType kernel_dtype(const OpRow& row, DType dtype) {
-  return row.any_dtype || row.small_operands ? dtype : compute_dtype(dtype);
+  return row.any_dtype ? dtype : compute_dtype(dtype);
 }
 
 /// The dtype that they give for a result of `dtype`.

@@ -155,9 +155,6 @@ struct OpRow {
   /// are. Other rows never see a small dtype: ops::infer has their operands widened to
   /// compute_dtype, and their results rounded or wrapped to the dtype that they inferred.
   bool any_dtype = false;
-  /// Operands of a small dtype come as they are, and `run` widens what it reads; its results are
-  /// rounded or wrapped as other rows' are.
-  bool small_operands = false;
   /// `run` has kernels for c64 and c128 (elementwise: `complex_tile`). Without it, complex operands
   /// are refused.
   bool complex = false;
