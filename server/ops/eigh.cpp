@@ -26,11 +26,19 @@ void write_eigen(const RealOf<T>* values, const T* vectors, std::int64_t n, int*
     const RealOf<T> left = std::abs(values[a]), right = std::abs(values[b]);
     return left > right || (left == right && a > b);
   });
-  for (std::int64_t j = 0; j < n; ++j) {
-    w[j] = T{values[order[j]]};
-    const T* from = vectors + order[j] * n;
-    const T factor = phase_factor(from, n, 1);
-    for (std::int64_t i = 0; i < n; ++i) v[i * n + j] = conjugate(times(factor, from[i]));
+  // Some columns at a time, whose lines in v stay in the cache.
+  constexpr std::int64_t columns = 16;
+  for (std::int64_t first = 0; first < n; first += columns) {
+    const std::int64_t end = std::min(first + columns, n);
+    T factors[columns];
+    for (std::int64_t j = first; j < end; ++j) {
+      w[j] = T{values[order[j]]};
+      factors[j - first] = phase_factor(vectors + order[j] * n, n, 1);
+    }
+    for (std::int64_t i = 0; i < n; ++i) {
+      for (std::int64_t j = first; j < end; ++j)
+        v[i * n + j] = conjugate(times(factors[j - first], vectors[order[j] * n + i]));
+    }
   }
 }
 

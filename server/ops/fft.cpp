@@ -197,9 +197,9 @@ void register_fft(std::vector<OpRow>& rows) {
       fft_scratch<Direction::forward>,
       "Discrete Fourier transform along an axis: `y[k] = sum(x[j] * exp(-2 * pi * i * j * k / "
       "n))`, "
-      "of any length. c128 of f64 and c128, else c64, up to 64 points computed in f64; errors grow "
-      "with the logarithm of n. Stockham's algorithm for lengths with prime factors up to 13, "
-      "Bluestein's for others."));
+      "of any length. c128 of f64 and c128, else c64. Stockham's algorithm for lengths with prime "
+      "factors up to 13, Bluestein's for others. Errors grow with the logarithm of the length; c64 "
+      "is computed in f64 up to 64 points, by Bluestein's algorithm up to 2048."));
   rows.push_back(fft_row("ifft", infer_fft<Direction::inverse>, run_fft<Direction::inverse>,
                          fft_scratch<Direction::inverse>,
                          "The inverse of `fft`, divided by the number of points."));

@@ -219,6 +219,21 @@ TEST(Fft, ManyLinesAreTheirTransforms) {
   }
 }
 
+TEST(Fft, LinesOfTwoAreNotPairs) {
+  Lab lab;
+  std::vector<double> x(64);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<double>(i * i % 37);
+  const auto sums = lab.run("rfft", {lab.tensor({32, 2}, x)}, with(1, 0));
+  ASSERT_TRUE(sums);
+  const auto back = lab.run("irfft", {*sums}, with(1, 2));
+  ASSERT_TRUE(back);
+  EXPECT_EQ(values<double>(*back), x);
+  for (std::size_t i = 0; i < 32; ++i) {
+    EXPECT_EQ(elements<double>(*sums)[2 * i], x[2 * i] + x[2 * i + 1]);
+    EXPECT_EQ(elements<double>(*sums)[2 * i + 1], x[2 * i] - x[2 * i + 1]);
+  }
+}
+
 TEST(Fft, PlansAreSharedByThreads) {
   // More plans than are kept, made and used at once.
   const auto transform = [](std::int64_t n) {
