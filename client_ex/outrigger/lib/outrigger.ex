@@ -604,8 +604,10 @@ defmodule Outrigger do
   """
   @spec release(results) :: :ok
   def release(tensors) do
-    for %Tensor{server: server, handle: handle} = tensor <- Trace.values(tensors) do
-      if Tensor.check(tensor) == :ok, do: send(server.connection, {:release, [handle]})
+    live = for %Tensor{} = t <- Trace.values(tensors), Tensor.check(t) == :ok, do: t
+
+    for {connection, handles} <- Enum.group_by(live, & &1.server.connection, & &1.handle) do
+      send(connection, {:release, handles})
     end
 
     :ok

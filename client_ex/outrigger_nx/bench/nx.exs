@@ -173,9 +173,12 @@ defmodule Bench do
       labels = Nx.equal(Nx.remainder(Nx.iota({128, 1}), 10), Nx.iota({1, 10}))
       parameters = {w1, Nx.broadcast(0.0, {128}), w2, Nx.broadcast(0.0, {10})}
 
+      # Each step's parameters are the next one's to overwrite, as in JAX's.
       steps = fn ->
-        Enum.reduce(1..20, parameters, fn _, parameters ->
-          elem(step(parameters, x, labels), 1)
+        1..20
+        |> Enum.reduce(parameters, fn _, parameters ->
+          {_loss, parameters} = step(parameters, x, labels)
+          Nx.donatable(parameters)
         end)
         |> elem(0)
         |> done()

@@ -34,7 +34,8 @@
      "cholesky computes grad for composed {2,2}-tensor",
      "vectorization supports combination of vectorized and non-vectorized tensors over composed function",
      "types normal",
-     "types multivariate_normal"
+     "types multivariate_normal",
+     {"nx/lin_alg_test.exs", "computes eigenvalues and eigenvectors for a Hermitian matrix case"}
    ]},
   {"compares a bf16, of which Nx.BinaryBackend cuts off the bits that the daemon rounds",
    ["types uniform"]},

@@ -6,7 +6,8 @@ if Conformance.nx() do
                  nx/batch_test.exs nx/optional_test.exs nx/constants_test.exs
                  nx/lazy_container_test.exs nx/tensor_test.exs nx/testing_test.exs
                  nx/defn/evaluator_test.exs nx/defn/kernel_test.exs
-                 nx/defn/runtime_call_evaluator_test.exs nx/defn/composite_test.exs) do
+                 nx/defn/runtime_call_evaluator_test.exs nx/defn/composite_test.exs
+                 nx/defn/donation_test.exs nx/heatmap_test.exs nx/floating_test.exs) do
     Conformance.nx_suite(file)
   end
 

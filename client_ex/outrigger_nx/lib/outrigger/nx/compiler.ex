@@ -79,13 +79,15 @@ defmodule Outrigger.Nx.Compiler do
     args = Enum.map(sources, &place(&1, server))
     # The connection may be another one since.
     results = run(%{prepared | server: server}, args, compiled, options[:profile])
-    for index <- compiled.donated, do: release(elem(params, index).())
+    if compiled.donated != [], do: release(compiled.donated, params)
     fill(compiled.outputs, results)
   end
 
-  # The daemon does so once the program has run.
-  defp release(%T{data: %Backend{ref: ref}}) when ref != nil, do: Outrigger.release(ref)
-  defp release(_number_or_other_backend), do: :ok
+  # The daemon does so once the program has run. Numbers, and other backends' tensors, stay.
+  defp release(donated, params) do
+    arguments = for index <- donated, do: elem(params, index).()
+    Outrigger.release(for %T{data: %Backend{ref: ref}} <- arguments, ref != nil, do: ref)
+  end
 
   defp run(prepared, args, _compiled, nil), do: Program.call(prepared, args, [])
 
