@@ -43,8 +43,9 @@ class Search final : public Reducer {
   }
 
   void begin(const Lanes& lanes, std::byte* state) const override {
-    std::fill_n(values(state), lanes.count(), Value::identity);
-    std::fill_n(rows(state), lanes.count(), Row{0});
+    const std::int64_t used = lanes.width == 1 ? 1 : lanes.count();
+    std::fill_n(values(state), used, Value::identity);
+    std::fill_n(rows(state), used, Row{0});
   }
 
   void add(const Lanes& lanes, std::int64_t at, const std::byte* x, std::int64_t n,

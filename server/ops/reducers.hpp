@@ -56,6 +56,18 @@ struct Minimum {
   static T combine(T a, T b) { return a < b || a != a ? a : b; }
 };
 
+/// Combines n neighbours with run_lanes lanes, the first with the first lane.
+template <typename R, typename T>
+void add_to_run(typename R::Accumulator* lane, const T* x, std::int64_t n) {
+  std::array<typename R::Accumulator, run_lanes> kept;
+  std::copy_n(lane, run_lanes, kept.begin());
+  for (; n >= run_lanes; n -= run_lanes, x += run_lanes) {
+    for (std::int64_t k = 0; k < run_lanes; ++k) kept[k] = R::combine(kept[k], R::lift(x[k]));
+  }
+  for (std::int64_t k = 0; k < n; ++k) kept[k] = R::combine(kept[k], R::lift(x[k]));
+  std::copy_n(kept.begin(), run_lanes, lane);
+}
+
 /// Combines elements [at, at + n) of rows of `lanes` elements, each with its lane.
 template <typename R, typename T>
 void add_to_lanes(typename R::Accumulator* lane, std::int64_t lanes, std::int64_t at, const T* x,
@@ -68,21 +80,24 @@ void add_to_lanes(typename R::Accumulator* lane, std::int64_t lanes, std::int64_
     n -= count;
   };
   if (const std::int64_t first = at % lanes; first > 0) add(first, std::min(lanes - first, n));
-  if (lanes == run_lanes) {
-    std::array<typename R::Accumulator, run_lanes> kept;
-    std::copy_n(lane, run_lanes, kept.begin());
-    for (; n >= run_lanes; n -= run_lanes, x += run_lanes) {
-      for (std::int64_t k = 0; k < run_lanes; ++k) kept[k] = R::combine(kept[k], R::lift(x[k]));
-    }
-    std::copy_n(kept.begin(), run_lanes, lane);
-  }
+  if (lanes == run_lanes) return add_to_run<R>(lane, x, n);
   while (n >= lanes) add(0, lanes);
   add(0, n);
+}
+
+/// Combines n lanes, a power of two: the result is in the first.
+template <typename R, std::int64_t n = run_lanes>
+void join_run(typename R::Accumulator* lane) {
+  if constexpr (n > 1) {
+    for (std::int64_t k = 0; k < n / 2; ++k) lane[k] = R::combine(lane[k], lane[k + n / 2]);
+    join_run<R, n / 2>(lane);
+  }
 }
 
 /// Combines `groups` groups of `width` lanes: the result is in the first.
 template <typename R>
 void join_lanes(typename R::Accumulator* lane, std::int64_t width, std::int64_t groups) {
+  if (width == 1 && groups == run_lanes) return join_run<R>(lane);
   while (groups > 1) {
     const std::int64_t half = groups / 2;
     const std::int64_t kept = groups - half;
@@ -98,8 +113,8 @@ template <typename R, typename T>
 typename R::Accumulator reduce_run(const T* x, std::int64_t n) {
   std::array<typename R::Accumulator, run_lanes> lane;
   lane.fill(R::identity);
-  add_to_lanes<R>(lane.data(), run_lanes, 0, x, n);
-  join_lanes<R>(lane.data(), 1, run_lanes);
+  add_to_run<R>(lane.data(), x, n);
+  join_run<R>(lane.data());
   return lane[0];
 }
 

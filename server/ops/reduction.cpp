@@ -39,9 +39,15 @@ struct Grid {
     std::int64_t partial = 0;
   };
   Block block(std::int64_t task) const {
-    const std::int64_t index = task % blocks;
-    const std::int64_t outer = task / blocks / columns;
-    const std::int64_t column = task / blocks % columns * width;
+    std::int64_t index = 0;
+    std::int64_t outer = task;
+    std::int64_t column = 0;
+    // Many small blocks are the rule: divisions would take as long as they do.
+    if (blocks > 1 || columns > 1) {
+      index = task % blocks;
+      outer = task / blocks / columns;
+      column = task / blocks % columns * width;
+    }
     Block block;
     block.lanes.width = std::min(width, folding.inner - column);
     block.lanes.groups = groups(block.lanes.width);
@@ -55,6 +61,7 @@ struct Grid {
 
   std::int64_t groups(std::int64_t of_width) const {
     if (of_width == 1) return run_lanes;
+    if (of_width > narrow / 2) return 1;
     const std::int64_t worth = std::max<std::int64_t>(1, folding.reduced / 16);
     return std::clamp<std::int64_t>(narrow / of_width, 1, worth);
   }
@@ -175,8 +182,44 @@ class BlockTaker final : public TileTaker {
   std::int64_t elements_ = 0;
 };
 
-void run_tasks(const Grid& grid, const BoundPass& bound, int thread, std::int64_t begin,
-               std::int64_t end, BlockTaker& taker) {
+/// Operands that are reduced as they are and lie in C order: no tiles need to be made of them.
+class InMemory {
+ public:
+  InMemory(const Pass& pass, std::span<const Tensor> in) {
+    const Dims in_order = all_axes(pass.space.size());
+    const auto as_it_is = [&](const Tensor& tensor) {
+      return tensor.shape() == pass.space && tensor.contiguous();
+    };
+    if (!pass.micro_ops.empty() || !pass.stores.empty() || pass.folding.order != in_order) return;
+    if (!std::all_of(in.begin(), in.end(), as_it_is)) return;
+    for (const Pass::Reduction& reduction : pass.reductions) {
+      bases_.push_back(in[reduction.of].data());
+      widths_.push_back(reduction.reducer->element_bytes);
+    }
+  }
+
+  explicit operator bool() const { return !bases_.empty(); }
+
+  /// Shows n elements to the taker, and asks for as many that come `ahead` of them: the hardware
+  /// does not see such rows coming.
+  void show(std::int64_t start, std::int64_t n, std::int64_t ahead, TileTaker& taker) const {
+    boost::container::small_vector<const std::byte*, 4> tiles;
+    for (std::size_t i = 0; i < bases_.size(); ++i) {
+      tiles.push_back(bases_[i] + static_cast<std::size_t>(start) * widths_[i]);
+      const auto bytes = static_cast<std::size_t>(n) * widths_[i];
+      const std::byte* next = tiles[i] + static_cast<std::size_t>(ahead) * widths_[i];
+      for (std::size_t line = 0; line < bytes; line += 64) __builtin_prefetch(next + line);
+    }
+    taker.take(n, std::span(tiles.data(), tiles.size()));
+  }
+
+ private:
+  boost::container::small_vector<const std::byte*, 4> bases_;
+  boost::container::small_vector<std::size_t, 4> widths_;
+};
+
+void run_tasks(const Grid& grid, const BoundPass& bound, const InMemory& memory, int thread,
+               std::int64_t begin, std::int64_t end, BlockTaker& taker) {
   const std::int64_t size = grid.folding.reduced * grid.folding.inner;
   if (size == 0 || (grid.together() && grid.blocks == 1)) {
     taker.open(begin, end);
@@ -193,7 +236,11 @@ void run_tasks(const Grid& grid, const BoundPass& bound, int thread, std::int64_
     }
     for (std::int64_t row = 0; row < block.rows; ++row) {
       const std::int64_t start = block.start + row * grid.folding.inner;
-      bound.run(thread, start, start + width, 1, taker);
+      if (memory) {
+        memory.show(start, width, row + 1 < block.rows ? grid.folding.inner : 0, taker);
+      } else {
+        bound.run(thread, start, start + width, 1, taker);
+      }
     }
   }
 }
@@ -235,6 +282,7 @@ Result<void> run_reductions(Context& context, const Pass& pass, std::span<const 
   OUTRIGGER_TRY(
       const BoundPass bound,
       BoundPass::bind(context, pass, in, stored, pass.folding.order, BlockTaker::own_bytes(pass)));
+  const InMemory memory(pass, in);
   const std::int64_t task_elements =
       std::clamp<std::int64_t>(pass.folding.reduced, 1, grid.block_rows) * grid.width;
   // Small tasks go together.
@@ -244,7 +292,7 @@ Result<void> run_reductions(Context& context, const Pass& pass, std::span<const 
   OUTRIGGER_CHECK(parallel_ranges(
       context, grid.tasks, grain, work, [&](int thread, std::int64_t begin, std::int64_t end) {
         BlockTaker taker(grid, pass, reduced, partials, bound.own(thread));
-        run_tasks(grid, bound, thread, begin, end, taker);
+        run_tasks(grid, bound, memory, thread, begin, end, taker);
       }));
   if (grid.blocks == 1) return {};
   for (std::size_t i = 0; i < partials.size(); ++i) {

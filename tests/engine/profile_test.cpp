@@ -35,18 +35,19 @@ class ProfileTest : public testing::Test {
 TEST_F(ProfileTest, APassNamesItsInstructionsAndCountsBytes) {
   const auto steps =
       profile({{0},
-               {op("multiply", {v(0), number(2)}, 1), op("exp", {v(1)}, 2), op("sum", {v(2)}, 3)},
-               {3}},
+               {op("multiply", {v(0), number(2)}, 1), op("exp", {v(1)}, 2), op("sum", {v(2)}, 3),
+                op("cumulative_sum", {v(2)}, 4)},
+               {3, 4}},
               {x_});
   ASSERT_EQ(steps.size(), 2U);
-  EXPECT_EQ(names(steps[0]), (Strings{"multiply", "exp"}));
-  EXPECT_EQ(names(steps[1]), (Strings{"sum"}));
+  EXPECT_EQ(names(steps[0]), (Strings{"multiply", "exp", "sum"}));
+  EXPECT_EQ(names(steps[1]), (Strings{"cumulative_sum"}));
   EXPECT_EQ(steps[0].calls, 1U);
   // The literal is a scalar of 4 bytes, in a buffer of its own.
-  EXPECT_EQ(steps[0].bytes, 24U + 24U + 4U);
-  EXPECT_EQ(steps[1].bytes, 24U + 4U);
+  EXPECT_EQ(steps[0].bytes, 24U + 4U + 24U + 4U);
+  EXPECT_EQ(steps[1].bytes, 24U + 24U);
   EXPECT_EQ(std::vector(steps[1].index.begin(), steps[1].index.end()),
-            (std::vector<std::uint32_t>{2}));
+            (std::vector<std::uint32_t>{3}));
 }
 
 TEST_F(ProfileTest, StepsOfALoopCountTheirTurnsAndTheirTimeIsNotTheLoops) {
