@@ -79,8 +79,10 @@ OUTRIGGER_MATH_TILE(atanh)
 OUTRIGGER_MATH_TILE(cbrt)
 
 Kernel erf_tile(DType compute) {
-  return float_tile(compute, &unary_kernel<ErfF32, float, float>,
-                    &vector_unary_kernel<F64, OUTRIGGER_SLEEF_F64(erf)>);
+  return float_tile(
+      compute,
+      {&unary_kernel<ErfF32, float, float>, &record_vector_function<F32, on_vector<F32, ErfF32>>},
+      &vector_unary_kernel<F64, OUTRIGGER_SLEEF_F64(erf)>);
 }
 /// Where erfc nears the subnormal numbers SLEEF's loses more than it claims.
 struct erfc_bounded {

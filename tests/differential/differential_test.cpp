@@ -164,13 +164,13 @@ class ProgramRun {
     program_.outputs.push_back(program_.body.back().out.back());
     for (const ops::Compile& compile : ways()) {
       runner_.compile = compile;
-      const bool agrees = std::all_of(threads.begin(), threads.end(),
+      const bool agrees = std::all_of(teams.begin(), teams.end(),
                                       [this](int count) { return compare_whole(count); });
       if (!agrees) return;
     }
   }
 
-  static constexpr std::array threads{1, 2, 5};
+  static constexpr std::array teams{1, 2, 5};
 
   /// How passes are run: interpreted, and as code of each kind that this machine runs.
   static std::vector<ops::Compile> ways() {

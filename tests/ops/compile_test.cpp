@@ -187,7 +187,7 @@ TEST_F(CompileTest, EachCast) {
       }
     }
   }
-  if (!instruction_sets().empty()) EXPECT_GT(compiled, 5U * 90);
+  EXPECT_TRUE(instruction_sets().empty() || compiled > 5U * 90) << compiled;
 }
 
 /// A random pass of about that many micro-ops, in which each value is used again.
@@ -293,7 +293,7 @@ TEST_F(CompileTest, RandomPasses) {
     compiled += compiled_micro_ops(pass);
     all += pass.micro_ops.size();
   }
-  if (!instruction_sets().empty()) EXPECT_GT(compiled, all / 2);
+  EXPECT_TRUE(instruction_sets().empty() || compiled > all / 2) << compiled << " of " << all;
 }
 
 TEST_F(CompileTest, OutputsOverInputs) {
