@@ -25,6 +25,7 @@ std::vector<wire::StepProfile> Profile::steps(const Plan& plan) const {
   constexpr std::size_t most = Limits::profiled_steps_max;
   if (steps.size() <= most) return steps;
   std::vector<std::uint64_t> times;
+  times.reserve(steps.size());
   for (const wire::StepProfile& step : steps) times.push_back(step.ns);
   std::nth_element(times.begin(), times.begin() + most - 1, times.end(), std::greater<>());
   const std::uint64_t least = times[most - 1];

@@ -39,7 +39,7 @@ struct ConvPanel {
 
  private:
   using R = RealOf<T>;
-  typedef R Vector __attribute__((vector_size(vector_bytes)));
+  using Vector __attribute__((vector_size(vector_bytes))) = R;
 
   static Vector load(const T* from) {
     Vector v;
