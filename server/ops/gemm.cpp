@@ -1,7 +1,6 @@
 #include "ops/gemm.hpp"
 
 #include <cstring>
-#include <vector>
 
 #include "ops/gemm_kernel.hpp"
 #include "ops/gemv.hpp"

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "ops/simd.hpp"
+
 /// The inner kernel of the matrix product: a tile of C held in registers, one step of k at a time
 /// (Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008). Written with
 /// the compiler's vector types, so that one source serves every instruction set level and element
@@ -12,21 +14,14 @@
 namespace outrigger::ops::gemm {
 
 #if defined(__AVX512F__)
-inline constexpr std::size_t vector_bytes = 64;
 inline constexpr int tile_rows = 14;
-#elif defined(__AVX__)
-inline constexpr std::size_t vector_bytes = 32;
-inline constexpr int tile_rows = 6;
 #else
-inline constexpr std::size_t vector_bytes = 16;
 inline constexpr int tile_rows = 6;
 #endif
 /// Vectors side by side in a tile: tile_rows × tile_vectors accumulators, and what they are made
 /// of, fill the registers.
 inline constexpr int tile_vectors = 2;
 
-template <typename T>
-inline constexpr int lanes = static_cast<int>(vector_bytes / sizeof(T));
 template <typename T>
 inline constexpr int tile_columns = tile_vectors* lanes<T>;
 
@@ -37,17 +32,12 @@ inline constexpr std::int64_t depth = 384;
 /// read from one address; and no multiple of what the L1 cache's sets repeat after.
 inline constexpr std::int64_t a_pitch = depth + 16;
 
-template <typename T>
-struct VectorOf {
-  using type __attribute__((vector_size(vector_bytes), may_alias)) = T;
-};
-
 /// C[0, rows) × [0, vectors · lanes) = (add ? C : 0) + A · B over k steps. Rows of A are a_pitch
 /// apart.
 template <typename T, int rows, int vectors>
 void tile(std::int64_t k, const T* a, const T* b, std::int64_t b_stride, T* c,
           std::int64_t c_stride, bool add) {
-  using V = typename VectorOf<T>::type;
+  using V = Vector<T>;
   V sums[rows][vectors];
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i) {

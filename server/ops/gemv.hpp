@@ -22,7 +22,7 @@ template <typename T, typename C>
 C dot_run(const T* a, const C* b, std::int64_t n) {
   constexpr int parts = 4;
   constexpr std::int64_t step = std::int64_t{parts} * lanes<C>;
-  using V = typename VectorOf<C>::type;
+  using V = Vector<C>;
   V sums[parts] = {};
   std::int64_t i = 0;
   for (; i + step <= n; i += step) {
