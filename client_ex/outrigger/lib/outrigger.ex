@@ -460,6 +460,8 @@ defmodule Outrigger do
 
     * `:deadline` - milliseconds; then the program is stopped, and its results fail
     * `:atomic` - true: if an instruction fails, the writes in place before it are undone
+    * `:donated` - tensors among the arguments that nobody needs afterwards. They are released, and the
+      program may work in their memory
   """
   @spec run(server, Program.t(), [Tensor.t()], keyword) :: results
   def run(server, %Program{} = program, args, options \\ []) do

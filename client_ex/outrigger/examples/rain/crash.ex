@@ -77,7 +77,7 @@ defmodule Rain.Crash do
     if System.monotonic_time(:millisecond) > until, do: raise("no step was seen running")
 
     case Outrigger.info!(server) do
-      %{running: id, queue: queue} when id != nil and queue in 50..(@steps - 100) -> queue
+      %{running: id, queue: queue} when id != nil and queue in 50..(@steps - 100)//1 -> queue
       _ -> await_steps(server, until)
     end
   end

@@ -68,7 +68,7 @@ defmodule Rain.Terrain do
     Outrigger.from_binary(server, IO.iodata_to_binary(table), :s32, {8, sea + 1, 1})
   end
 
-  defp neighbour(row, col, rows, cols) when row in 0..(rows - 1) and col in 0..(cols - 1) do
+  defp neighbour(row, col, rows, cols) when row in 0..(rows - 1)//1 and col in 0..(cols - 1)//1 do
     row * cols + col
   end
 

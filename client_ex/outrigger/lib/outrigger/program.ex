@@ -161,14 +161,20 @@ defmodule Outrigger.Program do
     # The connection watches the deadline of the program itself.
     timeout = if deadline, do: deadline + 100, else: server.timeout
     reply = Server.call(server, epoch, id, frame, want, prepared, deadline, timeout)
+    release(options)
     with {:ok, map} <- reply, do: {:ok, results, map}
   end
 
   defp send_call(server, program, args, options, head, prepared) do
     {id, epoch, frame, want, deadline, results} = frame(server, program, args, options, head)
     Server.send_frame(server, epoch, id, frame, byte_size(frame), want, prepared, deadline)
+    release(options)
     results
   end
+
+  # The daemon has done so by itself: this is for what is known of them here.
+  defp release([]), do: :ok
+  defp release(options), do: Outrigger.release(options[:donated] || [])
 
   defp frame(server, program, args, options, head) do
     args = check_args(server, program, args)
@@ -199,13 +205,16 @@ defmodule Outrigger.Program do
       {:atomic, atomic}, {deadline, fields} when is_boolean(atomic) ->
         {deadline, [{"atomic", atomic} | fields]}
 
+      {:donated, tensors}, {deadline, fields} when is_list(tensors) ->
+        {deadline, [{"donated", handles(tensors)} | fields]}
+
       {:profile, true}, {deadline, fields} ->
         {deadline, [{"profile", true} | fields]}
 
       option, _ ->
         raise ArgumentError,
               "unknown or bad option #{inspect(option)}; there are " <>
-                ":deadline (milliseconds) and :atomic (boolean)"
+                ":deadline (milliseconds), :atomic (boolean) and :donated (tensors)"
     end)
   end
 

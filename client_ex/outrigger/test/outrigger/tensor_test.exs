@@ -367,4 +367,18 @@ defmodule Outrigger.TensorTest do
     assert_raise ConnectionError, ~r/no Outrigger server/, fn -> Outrigger.tensor(server, 1) end
     assert_raise ArgumentError, ~r/expected an Outrigger server/, fn -> Outrigger.ping("x") end
   end
+
+  test "donated arguments are released, others stay" do
+    add = Outrigger.program(&Outrigger.Op.add/2)
+    prepared = Outrigger.prepare!(@server, add)
+
+    for call <- [&Outrigger.run(@server, add, &1, &2), &Outrigger.call(prepared, &1, &2)] do
+      [a, b] = for _ <- 1..2, do: Outrigger.iota(@server, {3})
+      sum = call.([a, b], donated: [a])
+      assert Outrigger.to_list(sum) == {:ok, [0, 2, 4]}
+      assert {:error, %Outrigger.Error{code: :bad_handle}} = Outrigger.to_list(a)
+      assert Outrigger.to_list(b) == {:ok, [0, 1, 2]}
+      assert_raise ArgumentError, ~r/:donated/, fn -> call.([b, b], donated: b) end
+    end
+  end
 end

@@ -78,21 +78,26 @@ defmodule Outrigger.Nx.Compiler do
     prepared = Cache.fetch(key, fn -> Prepared.new(server, compiled.program) end)
     args = Enum.map(sources, &place(&1, server))
     # The connection may be another one since.
-    results = run(%{prepared | server: server}, args, compiled, options[:profile])
-    if compiled.donated != [], do: release(compiled.donated, params)
+    prepared = %{prepared | server: server}
+    results = run(prepared, args, donated(compiled, params, args), compiled, options[:profile])
     fill(compiled.outputs, results)
   end
 
-  # The daemon does so once the program has run. Numbers, and other backends' tensors, stay.
-  defp release(donated, params) do
-    arguments = for index <- donated, do: elem(params, index).()
-    Outrigger.release(for %T{data: %Backend{ref: ref}} <- arguments, ref != nil, do: ref)
+  # Numbers, other backends' tensors, and what the program does not use, stay.
+  defp donated(%{donated: []}, _params, _args), do: []
+
+  defp donated(%{donated: indices}, params, args) do
+    arguments = for index <- indices, do: elem(params, index).()
+    refs = for %T{data: %Backend{ref: ref}} <- arguments, ref != nil, do: ref
+    {used, unused} = Enum.split_with(refs, &(&1 in args))
+    Outrigger.release(unused)
+    if used == [], do: [], else: [donated: Enum.uniq(used)]
   end
 
-  defp run(prepared, args, _compiled, nil), do: Program.call(prepared, args, [])
+  defp run(prepared, args, donated, _compiled, nil), do: Program.call(prepared, args, donated)
 
   # Whoever profiles is told of the steps.
-  defp run(prepared, args, compiled, tell) do
+  defp run(prepared, args, _donated, compiled, tell) do
     case Outrigger.profile(prepared, args) do
       {:ok, results, steps} ->
         tell.(steps)
