@@ -56,9 +56,11 @@ struct Minimum {
   static T combine(T a, T b) { return a < b || a != a ? a : b; }
 };
 
-/// Combines n neighbours with run_lanes lanes, the first with the first lane.
+/// Combines n neighbours with run_lanes lanes, the first with the first lane. Inlined, lanes that
+/// live no longer than that never leave the registers.
 template <typename R, typename T>
-void add_to_run(typename R::Accumulator* lane, const T* x, std::int64_t n) {
+[[gnu::always_inline]] inline void add_to_run(typename R::Accumulator* lane, const T* x,
+                                              std::int64_t n) {
   std::array<typename R::Accumulator, run_lanes> kept;
   std::copy_n(lane, run_lanes, kept.begin());
   for (; n >= run_lanes; n -= run_lanes, x += run_lanes) {
@@ -87,7 +89,7 @@ void add_to_lanes(typename R::Accumulator* lane, std::int64_t lanes, std::int64_
 
 /// Combines n lanes, a power of two: the result is in the first.
 template <typename R, std::int64_t n = run_lanes>
-void join_run(typename R::Accumulator* lane) {
+[[gnu::always_inline]] inline void join_run(typename R::Accumulator* lane) {
   if constexpr (n > 1) {
     for (std::int64_t k = 0; k < n / 2; ++k) lane[k] = R::combine(lane[k], lane[k + n / 2]);
     join_run<R, n / 2>(lane);
