@@ -54,8 +54,8 @@ class Session {
 struct EngineOptions {
   int threads = 0;                 ///< 0: all that the process may use
   std::uint64_t memory_limit = 0;  ///< bytes for tensors and temporaries; 0: none
-  Limits limits;
-  ops::Compile compile;
+  Limits limits = {};
+  ops::Compile compile = {};
 };
 
 /// The process-wide engine: one thread that runs the programs of all sessions in turn.
