@@ -33,12 +33,11 @@ class ProfileTest : public testing::Test {
 };
 
 TEST_F(ProfileTest, APassNamesItsInstructionsAndCountsBytes) {
-  const auto steps =
-      profile({{0},
-               {op("multiply", {v(0), number(2)}, 1), op("exp", {v(1)}, 2), op("sum", {v(2)}, 3),
-                op("cumulative_sum", {v(2)}, 4)},
-               {3, 4}},
-              {x_});
+  const auto steps = profile({{0},
+                              {op("multiply", {v(0), number(2)}, 1), op("exp", {v(1)}, 2),
+                               op("sum", {v(2)}, 3), op("cumulative_sum", {v(2)}, 4)},
+                              {3, 4}},
+                             {x_});
   ASSERT_EQ(steps.size(), 2U);
   EXPECT_EQ(names(steps[0]), (Strings{"multiply", "exp", "sum"}));
   EXPECT_EQ(names(steps[1]), (Strings{"cumulative_sum"}));
