@@ -27,7 +27,7 @@ inline int threads() { return static_cast<int>(std::max(1U, std::thread::hardwar
 }
 
 template <typename T>
-T value(Result<T> result) {
+T value(tl::expected<T, Error> result) {
   if (!result) give_up(result.error());
   return std::move(*result);
 }
