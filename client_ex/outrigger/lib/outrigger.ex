@@ -525,8 +525,8 @@ defmodule Outrigger do
   @doc """
   Calls a prepared program, waits until it has run, and tells what its steps took.
 
-  A step is what the daemon carries out at once: one instruction, or several element-wise ones in
-  one pass over memory. Each comes as a map, in the program's order, with
+  A step is what the daemon carries out at once: one instruction, or several element-wise ones and
+  the reductions of their results in one pass over memory. Each comes as a map, in the program's order, with
 
     * `:ops` - the names of its instructions
     * `:index` - the position of its last instruction, as in an error
@@ -542,7 +542,7 @@ defmodule Outrigger do
       iex> Outrigger.to_number!(sum)
       999000
       iex> Enum.map(steps, & &1.ops)
-      [["multiply"], ["sum"]]
+      [["multiply", "sum"]]
   """
   @spec profile(Prepared.t(), [Tensor.t()], keyword) :: {:ok, results, [map]} | error
   def profile(%Prepared{} = prepared, args, options \\ []) do

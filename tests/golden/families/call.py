@@ -136,7 +136,7 @@ def values():
 def errors():
     x = scalar("s32", 1)
     given = {1: square_plus()}
-    yield op_case("call/error/unknown", "call", [x], attrs={"program_id": 2}, error="unknown_program",
+    yield op_case("call/error/unknown", "call", [x], attrs={"program_id": 9999}, error="unknown_program",
                   prepared=given)
     yield op_case("call/error/operands", "call", [x], attrs={"program_id": 1}, error="bad_program",
                   results=2, prepared=given)
