@@ -22,6 +22,8 @@ void Profile::collect(const StepBlock& block, std::vector<wire::StepProfile>& ou
 std::vector<wire::StepProfile> Profile::steps(const Plan& plan) const {
   std::vector<wire::StepProfile> steps;
   collect(plan.main, steps);
+  // A pass that was open while others went by runs after them.
+  std::ranges::stable_sort(steps, std::ranges::lexicographical_compare, &wire::StepProfile::index);
   constexpr std::size_t most = Limits::profiled_steps_max;
   if (steps.size() <= most) return steps;
   std::vector<std::uint64_t> times;
