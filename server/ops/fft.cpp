@@ -199,7 +199,7 @@ void register_fft(std::vector<OpRow>& rows) {
       "n))`, "
       "of any length. c128 of f64 and c128, else c64. Stockham's algorithm for lengths with prime "
       "factors up to 13, Bluestein's for others. Errors grow with the logarithm of the length; c64 "
-      "is computed in f64 up to 64 points, by Bluestein's algorithm up to 2048."));
+      "is computed in f64 up to 4096 points."));
   rows.push_back(fft_row("ifft", infer_fft<Direction::inverse>, run_fft<Direction::inverse>,
                          fft_scratch<Direction::inverse>,
                          "The inverse of `fft`, divided by the number of points."));

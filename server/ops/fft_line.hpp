@@ -168,7 +168,7 @@ struct Line {
   OUTRIGGER_INLINE V clean(V x) const {
     const V zero{};
     // NaN is not small.
-    return (x <= eps) & (x >= -eps) ? zero : x;
+    return ((x <= eps) & (x >= -eps)) ? zero : x;
   }
 };
 

@@ -15,9 +15,7 @@ namespace {
 
 /// f32 is computed in f64 up to this length, as Nx does; beyond, its rounding errors grow with the
 /// logarithm of the length.
-constexpr std::int64_t wide_points_max = 64;
-/// The same for Bluestein's algorithm, whose errors are larger.
-constexpr std::int64_t wide_bluestein_max = 2048;
+constexpr std::int64_t wide_points_max = 4096;
 /// From here on two real numbers are transformed as a complex one.
 constexpr std::int64_t halves_points_min = 128;
 /// From here on a sequence is worth being cut into a matrix.
@@ -429,9 +427,7 @@ class Transform {
 template <typename F>
 decltype(auto) with_types(const Along& along, DType dtype, F&& f) {
   if (to_real(dtype) == DType::f64) return f(type_tag<double>{}, type_tag<double>{});
-  const std::int64_t n = along.length;
-  if (n <= (is_smooth(n) ? wide_points_max : wide_bluestein_max))
-    return f(type_tag<float>{}, type_tag<double>{});
+  if (along.length <= wide_points_max) return f(type_tag<float>{}, type_tag<double>{});
   return f(type_tag<float>{}, type_tag<float>{});
 }
 

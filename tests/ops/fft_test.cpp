@@ -67,11 +67,11 @@ Attrs with(std::int64_t axis, std::int64_t length) {
 }
 
 /// What a point may be off, relative to the root of the sum of squares and itself. f32 is computed
-/// in f64 up to 64 points; beyond, its errors grow with the logarithm of the length.
+/// in f64 up to 4096 points; beyond, its errors grow with the logarithm of the length.
 template <typename T>
 long double bound_of(std::int64_t n) {
   if (std::is_same_v<T, double>) return 3e-15L;
-  return n <= 64 ? 1.2e-7L : 6e-8L * (1 + std::log2(static_cast<long double>(n)) / 2);
+  return n <= 4096 ? 1.2e-7L : 6e-8L * (1 + std::log2(static_cast<long double>(n)) / 2);
 }
 
 template <typename T>
