@@ -23,10 +23,14 @@ if(OUTRIGGER_FUZZ)
   target_compile_options(outrigger_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
-# outrigger_library(name SOURCES … LINK …): one layer of the server.
+# outrigger_library(name SOURCES … LINK … HEADERS …): one layer of the server. HEADERS are those that
+# take long to read: they are precompiled.
 function(outrigger_library name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK;HEADERS" ${ARGN})
   add_library(${name} STATIC ${ARG_SOURCES})
   target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR}/server)
   target_link_libraries(${name} PUBLIC ${ARG_LINK} PRIVATE outrigger_options)
+  target_precompile_headers(${name} PRIVATE
+    <algorithm> <array> <cstdint> <functional> <memory> <optional> <span> <string> <unordered_map> <utility> <variant>
+    <vector> ${ARG_HEADERS})
 endfunction()

@@ -228,8 +228,6 @@ const OpRow* find_op(std::string_view name) {
 
 std::span<const OpRow> all_ops() { return rows(); }
 
-std::string_view isa_level() { return OUTRIGGER_ISA_LEVEL; }
-
 Result<void> check_attrs(const OpRow& row, const Attrs& attrs) {
   const auto named = [](std::string_view name) {
     return [name](const auto& a) { return a.name == name; };
