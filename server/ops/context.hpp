@@ -9,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "ops/compile/isa.hpp"
+#include "ops/stream.hpp"
 #include "tensor/memory.hpp"
 
 #ifdef _OPENMP
@@ -49,6 +50,8 @@ struct Context {
   /// Scratch for tiles, kept between programs; grows only.
   std::vector<std::byte>& scratch;
   Compile compile = {};
+  /// Results of as many bytes go past the caches.
+  std::size_t stream_from = stream_bytes_min();
 };
 
 /// Work below this many element operations is not worth waking a second thread for.

@@ -1,11 +1,10 @@
-#include <immintrin.h>
-
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <optional>
 
 #include "ops/pass.hpp"
+#include "ops/stream.hpp"
 #include "ops/strided.hpp"
 
 namespace outrigger::ops {
@@ -54,17 +53,8 @@ std::optional<Transposition> as_transposition(const Walk& walk) {
 /// Bytes of a row of a tile: two cache lines.
 constexpr std::int64_t row_bytes = 128;
 constexpr std::int64_t tile_rows = 128;
-/// Results from this size on go past the caches, which would first read what is overwritten.
-constexpr std::int64_t stream_bytes_min = std::int64_t{4} << 20;
-
-/// Writes row_bytes bytes to a multiple of the cache line.
-void stream_row(const void* from, void* to) {
-  for (std::int64_t i = 0; i < row_bytes; i += 16) {
-    _mm_stream_si128(
-        reinterpret_cast<__m128i*>(static_cast<std::byte*>(to) + i),
-        _mm_loadu_si128(reinterpret_cast<const __m128i*>(static_cast<const std::byte*>(from) + i)));
-  }
-}
+/// Transposed results from this size on go past the caches.
+constexpr std::size_t streamed_transposition_min = std::size_t{4} << 20;
 
 /// Copies rows × columns elements by way of a buffer in the L1 cache, so that both sides see whole
 /// cache lines.
@@ -82,7 +72,8 @@ void copy_tile(const T* from, std::int64_t from_stride, T* to, std::int64_t to_s
   for (std::int64_t row = 0; row < rows; ++row) {
     const T* x = buffer.data() + row * pitch;
     if (whole)
-      stream_row(x, to + row * to_stride);
+      stream_copy(reinterpret_cast<std::byte*>(to + row * to_stride),
+                  reinterpret_cast<const std::byte*>(x), static_cast<std::size_t>(row_bytes));
     else
       std::copy_n(x, columns, to + row * to_stride);
   }
@@ -98,8 +89,7 @@ Result<void> transpose_copy(Context& context, const T* from, T* to, const Transp
   const std::int64_t column_tiles = (columns + tile_columns - 1) / tile_columns;
   const std::int64_t n = element_count(t.dims);
   const std::int64_t tasks = n / (rows * columns) * row_tiles * column_tiles;
-  constexpr std::uintptr_t cache_line = 64;
-  const bool stream = n * static_cast<std::int64_t>(sizeof(T)) >= stream_bytes_min &&
+  const bool stream = static_cast<std::size_t>(n) * sizeof(T) >= streamed_transposition_min &&
                       reinterpret_cast<std::uintptr_t>(to) % cache_line == 0 &&
                       std::all_of(t.to.begin(), t.to.end() - 1, [](std::int64_t stride) {
                         return static_cast<std::uintptr_t>(stride) * sizeof(T) % cache_line == 0;
@@ -124,8 +114,7 @@ Result<void> transpose_copy(Context& context, const T* from, T* to, const Transp
                     std::min(tile_rows, rows - row), std::min(tile_columns, columns - column),
                     stream);
         }
-        // Streamed stores are ordered by nothing else.
-        if (stream) _mm_sfence();
+        if (stream) end_of_stream();
       });
 }
 

@@ -14,6 +14,7 @@
 #include "ops/strided.hpp"
 
 namespace outrigger::ops {
+
 void collapse(Dims& dims, std::span<Dims> strides) {
   std::size_t kept = 0;
   for (std::size_t axis = 0; axis < dims.size(); ++axis) {
@@ -105,7 +106,7 @@ class Team {
   Team(Context& context, const Pass& pass, Inputs inputs, std::span<const Tensor> out,
        std::span<const std::int64_t> order, std::size_t own_bytes)
       : inputs_(std::move(inputs)),
-        run_(pass, std::span(inputs_.data(), inputs_.size()), out, order, context.compile),
+        run_(pass, std::span(inputs_.data(), inputs_.size()), out, order, context),
         elements_(element_count(pass.space)),
         step_(run_.step()),
         own_bytes_((own_bytes + 63) / 64 * 64),

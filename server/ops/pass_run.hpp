@@ -14,6 +14,7 @@
 
 #include "ops/compile/pass_code.hpp"
 #include "ops/pass.hpp"
+#include "ops/stream.hpp"
 #include "ops/strided.hpp"
 
 // How ops/pass.cpp carries out a pass: its part alone.
@@ -38,6 +39,7 @@ struct Binding {
   Access access = Access::direct;
   bool rows = false;    ///< strided, but each row lies together
   bool spread = false;  ///< strided, but each row is one element
+  bool stream = false;  ///< an output that goes past the caches
   Dims strides;
 };
 
@@ -75,7 +77,7 @@ inline Dims reordered(const Dims& dims, std::span<const std::int64_t> order) {
 class PassRun {
  public:
   PassRun(const Pass& pass, std::span<const Tensor> in, std::span<const Tensor> out,
-          std::span<const std::int64_t> order, const Compile& compile)
+          std::span<const std::int64_t> order, const Context& context)
       : pass_(pass), dims_(reordered(pass.space, order)) {
     boost::container::small_vector<Dims, 12> strides;
     for (const auto& tensors : {in, out}) {
@@ -93,9 +95,11 @@ class PassRun {
     const auto in_rows = [](const Binding& binding) { return binding.rows; };
     in_rows_ = std::any_of(inputs_.begin(), inputs_.end(), in_rows) ||
                std::any_of(outputs_.begin(), outputs_.end(), in_rows);
-    code_ = find_code(compile);
+    code_ = find_code(context.compile);
     deferred_.resize(out.size(), false);
     for (std::size_t i = 0; i < out.size(); ++i) {
+      outputs_[i].stream = is_streamed(outputs_[i], out[i], context.stream_from);
+      any_stream_ = any_stream_ || outputs_[i].stream;
       deferred_[i] = must_defer(i);
       any_deferred_ = any_deferred_ || deferred_[i];
     }
@@ -138,6 +142,13 @@ class PassRun {
   void tiles(std::int64_t begin, std::int64_t end, std::int64_t step,
              std::span<std::byte*> registers, TileTaker* taker) const {
     if (without_tiles_ && code_ != nullptr) return through(begin, end);
+    run_tiles(begin, end, step, registers, taker);
+    if (any_stream_) end_of_stream();
+  }
+
+ private:
+  void run_tiles(std::int64_t begin, std::int64_t end, std::int64_t step,
+                 std::span<std::byte*> registers, TileTaker* taker) const {
     for (std::int64_t start = begin; start < end;) {
       const Place at = place(start);
       std::int64_t n = std::min(step, end - start);
@@ -147,7 +158,6 @@ class PassRun {
     }
   }
 
- private:
   /// Whether the code finds all operands where they are, or there is nothing to compute: elements
   /// are only handed to reductions.
   bool needs_no_tiles() const {
@@ -286,7 +296,8 @@ class PassRun {
     const Access access = classify(dims_, strides);
     const bool long_rows = access == Access::strided && dims_.back() >= row_elements_min;
     const bool rows = long_rows && strides.back() == 1;
-    return Binding{tensor.data(), size_of(tensor.dtype()), access, rows, false, std::move(strides)};
+    return Binding{tensor.data(), size_of(tensor.dtype()), access, rows, false,
+                   false,         std::move(strides)};
   }
 
   /// Code for inputs as they are. An input whose rows are one element each need not be spread over
@@ -335,6 +346,7 @@ class PassRun {
     const Pass::Register r = pass_.stores[output];
     const Binding& target = outputs_[output];
     if ((target.access == Access::strided && !target.rows) || r < pass_.inputs) return true;
+    if (target.stream) return true;
     for (std::size_t other = 0; other < output; ++other) {
       if (pass_.stores[other] == r) return true;
     }
@@ -343,6 +355,14 @@ class PassRun {
       if (last_read(static_cast<Pass::Register>(input)) > written_at(r)) return true;
     }
     return false;
+  }
+
+  /// Memory that is about to be read for an input anyway need not go past the caches.
+  bool is_streamed(const Binding& output, const Tensor& tensor, std::size_t from) const {
+    if (output.access == Access::strided && !output.rows) return false;
+    if (static_cast<std::size_t>(byte_count(tensor.type)) < from) return false;
+    return std::none_of(inputs_.begin(), inputs_.end(),
+                        [&](const Binding& input) { return input.base == output.base; });
   }
 
   /// When it is, counted in micro-ops or in parts of the schedule.
@@ -396,6 +416,8 @@ class PassRun {
       const T* in = reinterpret_cast<const T*>(from);
       if (output.access == Access::strided && !output.rows) {
         scatter_tile(in, reinterpret_cast<T*>(output.base), dims_, output.strides, at.start, n);
+      } else if (output.stream) {
+        stream_copy(address(output, at), from, static_cast<std::size_t>(n) * sizeof(T));
       } else {
         // An output may be the memory of the input that it stores.
         std::memmove(address(output, at), in, static_cast<std::size_t>(n) * sizeof(T));
@@ -408,6 +430,7 @@ class PassRun {
   const CompiledPass* code_ = nullptr;
   bool in_rows_ = false;
   bool any_deferred_ = false;
+  bool any_stream_ = false;
   bool without_tiles_ = false;
   boost::container::small_vector<Binding, 8> inputs_;
   boost::container::small_vector<Binding, 4> outputs_;

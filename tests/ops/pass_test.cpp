@@ -44,6 +44,35 @@ TEST(PassTest, SizesAroundTilesAndChunks) {
   }
 }
 
+/// Results that go past the caches: whole and cut cache lines, compiled and interpreted, and one
+/// that is an input's memory.
+TEST(PassTest, StreamedResultsAreTheSame) {
+  Lab lab;
+  for (const auto when : {Compile::When::never, Compile::When::always}) {
+    for (const std::int64_t n : {2L, 15L, 16L, 1023L, 1024L, 1041L, 65536L, 200001L}) {
+      for (const std::int64_t offset : {0L, 1L, 7L}) {
+        const std::vector<float> a = ramp(n);
+        const std::vector<float> b(a.rbegin(), a.rend());
+        const Tensor room = lab.empty(f32, {n + 32});
+        const Tensor out = view_of(room, TensorType{f32, {n}}, {1}, offset, true);
+        const std::array in{lab.tensor({n}, a), lab.tensor({n}, b)};
+        Context context = lab.context(2);
+        context.compile.when = when;
+        context.stream_from = 0;
+        ASSERT_TRUE(run_pass(context, multiply_add({n}), in, std::span(&out, 1)));
+        ASSERT_EQ(values<float>(out), naive(a, b)) << "n = " << n << " offset " << offset;
+        const auto around = bytes(room);
+        const auto untouched = [](std::byte byte) { return byte == std::byte{0xCD}; };
+        const auto begin = around.begin() + offset * 4;
+        ASSERT_TRUE(std::all_of(around.begin(), begin, untouched));
+        ASSERT_TRUE(std::all_of(begin + n * 4, around.end(), untouched));
+        ASSERT_TRUE(run_pass(context, multiply_add({n}), in, std::span(in.data(), 1)));
+        ASSERT_EQ(values<float>(in[0]), naive(a, b)) << "n = " << n;
+      }
+    }
+  }
+}
+
 TEST(PassTest, ScalarsAndZeroSizes) {
   Lab lab;
   Context context = lab.context();
@@ -133,6 +162,7 @@ TEST(PassTest, RandomWindowsAgreeWithLoops) {
     const std::array in{random_window(lab, shape, random), random_window(lab, shape, random)};
     const std::vector<float> expected = naive(values<float>(in[0]), values<float>(in[1]));
     Context context = lab.context(1 + round % 3);
+    if (round % 5 == 0) context.stream_from = 0;
     Tensor out = lab.empty(f32, shape);
     if (round % 2 == 0) {
       // Into a reversed window.
