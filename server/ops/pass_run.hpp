@@ -39,7 +39,6 @@ struct Binding {
   Access access = Access::direct;
   bool rows = false;    ///< strided, but each row lies together
   bool spread = false;  ///< strided, but each row is one element
-  bool stream = false;  ///< an output that goes past the caches
   Dims strides;
 };
 
@@ -95,11 +94,12 @@ class PassRun {
     const auto in_rows = [](const Binding& binding) { return binding.rows; };
     in_rows_ = std::any_of(inputs_.begin(), inputs_.end(), in_rows) ||
                std::any_of(outputs_.begin(), outputs_.end(), in_rows);
+    stream_ = !out.empty() && pass.reductions.empty();
+    for (std::size_t i = 0; i < out.size(); ++i)
+      stream_ = stream_ && may_stream(outputs_[i], out[i], context.stream_from);
     code_ = find_code(context.compile);
     deferred_.resize(out.size(), false);
     for (std::size_t i = 0; i < out.size(); ++i) {
-      outputs_[i].stream = is_streamed(outputs_[i], out[i], context.stream_from);
-      any_stream_ = any_stream_ || outputs_[i].stream;
       deferred_[i] = must_defer(i);
       any_deferred_ = any_deferred_ || deferred_[i];
     }
@@ -142,13 +142,6 @@ class PassRun {
   void tiles(std::int64_t begin, std::int64_t end, std::int64_t step,
              std::span<std::byte*> registers, TileTaker* taker) const {
     if (without_tiles_ && code_ != nullptr) return through(begin, end);
-    run_tiles(begin, end, step, registers, taker);
-    if (any_stream_) end_of_stream();
-  }
-
- private:
-  void run_tiles(std::int64_t begin, std::int64_t end, std::int64_t step,
-                 std::span<std::byte*> registers, TileTaker* taker) const {
     for (std::int64_t start = begin; start < end;) {
       const Place at = place(start);
       std::int64_t n = std::min(step, end - start);
@@ -156,8 +149,10 @@ class PassRun {
       tile(at, n, registers, taker);
       start += n;
     }
+    if (stream_) end_of_stream();
   }
 
+ private:
   /// Whether the code finds all operands where they are, or there is nothing to compute: elements
   /// are only handed to reductions.
   bool needs_no_tiles() const {
@@ -185,11 +180,16 @@ class PassRun {
     };
     Place at = place(begin);
     go_to(at);
-    if (!in_rows_) return segment.run(std::span(addresses.data(), addresses.size()), end - begin);
+    const auto run = [&](std::int64_t n) {
+      if (!code_->streaming) return segment.run(std::span(addresses.data(), addresses.size()), n);
+      auto moving = addresses;
+      code_->stream(std::span(moving.data(), moving.size()), n);
+    };
+    if (!in_rows_) return run(end - begin);
     const std::size_t last = dims_.size() - 1;
     while (true) {
       const std::int64_t n = std::min(end - at.start, dims_[last] - at.index[last]);
-      segment.run(std::span(addresses.data(), addresses.size()), n);
+      run(n);
       if (at.start + n == end) return;
       const bool next_row =
           last > 0 && at.index[last] == 0 && at.index[last - 1] + 1 < dims_[last - 1];
@@ -296,8 +296,7 @@ class PassRun {
     const Access access = classify(dims_, strides);
     const bool long_rows = access == Access::strided && dims_.back() >= row_elements_min;
     const bool rows = long_rows && strides.back() == 1;
-    return Binding{tensor.data(), size_of(tensor.dtype()), access, rows, false,
-                   false,         std::move(strides)};
+    return Binding{tensor.data(), size_of(tensor.dtype()), access, rows, false, std::move(strides)};
   }
 
   /// Code for inputs as they are. An input whose rows are one element each need not be spread over
@@ -312,7 +311,7 @@ class PassRun {
       any_spread = any_spread || input.spread;
       uniform.push_back(input.access == Access::uniform || input.spread);
     }
-    code_ = pass_.code->find(pass_, uniform, n, compile);
+    code_ = pass_.code->find(pass_, uniform, stream_, n, compile);
     if (!any_spread) return code_;
     bool again = false;
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
@@ -321,7 +320,7 @@ class PassRun {
       uniform[i] = false;
       again = code_ != nullptr;
     }
-    if (again) code_ = pass_.code->find(pass_, uniform, n, compile);
+    if (again) code_ = pass_.code->find(pass_, uniform, stream_, n, compile);
     for (Binding& input : inputs_) {
       if (code_ == nullptr) input.spread = false;
       in_rows_ = in_rows_ || input.spread;
@@ -346,7 +345,6 @@ class PassRun {
     const Pass::Register r = pass_.stores[output];
     const Binding& target = outputs_[output];
     if ((target.access == Access::strided && !target.rows) || r < pass_.inputs) return true;
-    if (target.stream) return true;
     for (std::size_t other = 0; other < output; ++other) {
       if (pass_.stores[other] == r) return true;
     }
@@ -358,7 +356,7 @@ class PassRun {
   }
 
   /// Memory that is about to be read for an input anyway need not go past the caches.
-  bool is_streamed(const Binding& output, const Tensor& tensor, std::size_t from) const {
+  bool may_stream(const Binding& output, const Tensor& tensor, std::size_t from) const {
     if (output.access == Access::strided && !output.rows) return false;
     if (static_cast<std::size_t>(byte_count(tensor.type)) < from) return false;
     return std::none_of(inputs_.begin(), inputs_.end(),
@@ -416,7 +414,7 @@ class PassRun {
       const T* in = reinterpret_cast<const T*>(from);
       if (output.access == Access::strided && !output.rows) {
         scatter_tile(in, reinterpret_cast<T*>(output.base), dims_, output.strides, at.start, n);
-      } else if (output.stream) {
+      } else if (stream_) {
         stream_copy(address(output, at), from, static_cast<std::size_t>(n) * sizeof(T));
       } else {
         // An output may be the memory of the input that it stores.
@@ -430,7 +428,7 @@ class PassRun {
   const CompiledPass* code_ = nullptr;
   bool in_rows_ = false;
   bool any_deferred_ = false;
-  bool any_stream_ = false;
+  bool stream_ = false;  ///< outputs go past the caches
   bool without_tiles_ = false;
   boost::container::small_vector<Binding, 8> inputs_;
   boost::container::small_vector<Binding, 4> outputs_;

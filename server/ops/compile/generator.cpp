@@ -219,6 +219,8 @@ void Generator::epilogue() {
   for (std::size_t k = address_registers_.size(); saved_ > 0; --saved_)
     pop(address_registers_[--k]);
   pop(rbp);
+  // Streamed stores are ordered by nothing else.
+  if (segment_.stream) sfence();
   vzeroupper();
   ret();
 }

@@ -25,6 +25,8 @@ struct SegmentTrace {
   std::vector<bool> uniform;
   std::vector<Trace::Id> outputs;
   std::vector<DType> output_types;
+  /// Outputs of whole registers go past the caches. Their memory must be aligned to a register.
+  bool stream = false;
 };
 
 struct SegmentCode {
@@ -34,6 +36,9 @@ struct SegmentCode {
 
 /// The loop for a trace as machine code that runs at any address. Nothing if it gets too long.
 std::optional<SegmentCode> generate(const SegmentTrace& segment, Isa isa);
+
+/// Bytes of a register.
+constexpr std::size_t register_bytes(Isa isa) { return isa == Isa::avx512 ? 64 : 32; }
 
 /// Writes the loop: a vector of each value at a time, which stay in registers as far as there are
 /// any; what is needed last goes to the stack. Outputs are stored when all inputs have been read,
@@ -87,7 +92,7 @@ class Generator : private Xbyak::CodeGenerator {
 
   // Registers (generator_registers.cpp).
   bool wide() const { return isa_ == Isa::avx512; }
-  int vector_bytes() const { return wide() ? 64 : 32; }
+  int vector_bytes() const { return static_cast<int>(register_bytes(isa_)); }
   Xmm view(int reg, std::size_t element_bytes) const;
   Xmm view(int reg, DType type) const { return view(reg, size_of(type)); }
   Xmm whole(int reg) const;

@@ -216,6 +216,7 @@ void Generator::store_elements(int reg, DType type, const Xbyak::Address& to) {
         return vmovdqu64(to | k7, from);
     }
   }
+  if (segment_.stream && bytes == register_bytes(isa_)) return vmovntps(to, from);
   if (bytes >= 16) return vmovups(to, from);
   if (bytes == 8) return vmovq(to, from);
   vmovd(to, from);

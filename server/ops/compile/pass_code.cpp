@@ -17,9 +17,10 @@ constexpr std::uint64_t work_before = std::uint64_t{1} << 18;
 constexpr std::size_t variants_max = 8;
 
 std::optional<CompiledPass::Segment> compile_segment(const Pass& pass, const Schedule::Part& part,
-                                                     const std::vector<bool>& uniform, Isa isa) {
+                                                     const std::vector<bool>& uniform, Isa isa,
+                                                     bool stream) {
   Trace trace(isa);
-  SegmentTrace segment{trace, {}, {}, {}, {}};
+  SegmentTrace segment{trace, {}, {}, {}, {}, stream};
   std::vector<Trace::Id> values(pass.registers.size());
   for (const Pass::Register r : part.in) {
     values[r] = trace.input(pass.registers[r], segment.inputs.size());
@@ -83,35 +84,69 @@ void CompiledPass::Segment::run(std::span<std::byte* const> addresses, std::int6
     std::memcpy(addresses[k] + done * widths[k], padded[k], rest * widths[k]);
 }
 
-const CompiledPass* PassCode::find(const Pass& pass, const std::vector<bool>& uniform,
+void CompiledPass::stream(std::span<std::byte*> addresses, std::int64_t n) const {
+  const std::size_t aligned_to = register_bytes(isa);
+  const Segment& segment = segments[0];
+  const auto behind_boundary = [&](std::size_t k) {
+    return reinterpret_cast<std::uintptr_t>(addresses[k]) % aligned_to;
+  };
+  const auto advance = [&](std::int64_t by) {
+    for (std::size_t k = 0; k < addresses.size(); ++k) addresses[k] += by * segment.widths[k];
+    n -= by;
+  };
+  const std::size_t first = segment.inputs;
+  const auto before = static_cast<std::int64_t>((aligned_to - behind_boundary(first)) % aligned_to /
+                                                segment.widths[first]);
+  if (n < before + streaming->lanes) return segment.run(addresses, n);
+  if (before > 0) segment.run(addresses, before);
+  advance(before);
+  bool aligned = true;
+  for (std::size_t k = first; k < addresses.size(); ++k)
+    aligned = aligned && behind_boundary(k) == 0;
+  if (!aligned) return segment.run(addresses, n);
+  const std::int64_t whole = n - n % streaming->lanes;
+  streaming->code(addresses.data(), whole);
+  advance(whole);
+  if (n > 0) segment.run(addresses, n);
+}
+
+const CompiledPass* PassCode::find(const Pass& pass, const std::vector<bool>& uniform, bool stream,
                                    std::int64_t elements, const Compile& how) {
   if (how.when == Compile::When::never || how.isa == Isa::none || pass.micro_ops.empty())
     return nullptr;
   const std::lock_guard lock(mutex_);
   for (const auto& variant : variants_) {
-    if (variant->isa == how.isa && variant->uniform == uniform) return variant.get();
+    if (variant->isa == how.isa && variant->uniform == uniform && variant->streams == stream)
+      return variant.get();
   }
   if (hopeless_ || variants_.size() >= variants_max) return nullptr;
   work_ += static_cast<std::uint64_t>(elements) * pass.micro_ops.size();
   if (how.when != Compile::When::always && work_ < work_before) return nullptr;
-  const CompiledPass* compiled = compile(pass, uniform, how.isa);
+  const CompiledPass* compiled = compile(pass, uniform, stream, how.isa);
   hopeless_ = compiled == nullptr;
   return compiled;
 }
 
-const CompiledPass* PassCode::compile(const Pass& pass, const std::vector<bool>& uniform, Isa isa) {
+const CompiledPass* PassCode::compile(const Pass& pass, const std::vector<bool>& uniform,
+                                      bool stream, Isa isa) {
   std::shared_ptr<const Schedule> schedule;
   for (const auto& variant : variants_) {
     if (variant->isa == isa) schedule = variant->schedule;
   }
   if (!schedule) schedule = std::make_shared<const Schedule>(pass, isa);
   if (schedule->compiled() == 0 || !executable_memory_refused().empty()) return nullptr;
-  auto compiled = std::make_unique<CompiledPass>(CompiledPass{isa, uniform, schedule, {}});
+  auto compiled =
+      std::make_unique<CompiledPass>(CompiledPass{isa, uniform, stream, schedule, {}, {}});
   for (const Schedule::Part& part : schedule->parts) {
     if (!part.segment) continue;
-    auto segment = compile_segment(pass, part, uniform, isa);
+    auto segment = compile_segment(pass, part, uniform, isa, false);
     if (!segment) return nullptr;
     compiled->segments.push_back(std::move(*segment));
+  }
+  if (stream && schedule->whole()) {
+    auto streaming = compile_segment(pass, schedule->parts[0], uniform, isa, true);
+    if (!streaming) return nullptr;
+    compiled->streaming.emplace(std::move(*streaming));
   }
   variants_.push_back(std::move(compiled));
   return variants_.back().get();

@@ -54,24 +54,32 @@ struct CompiledPass {
   };
   Isa isa = Isa::none;
   std::vector<bool> uniform;
+  bool streams = false;
   std::shared_ptr<const Schedule> schedule;
   /// One for each segment of the schedule, in its order.
   std::vector<Segment> segments;
+  /// The same as the only segment, but its outputs go past the caches.
+  std::optional<Segment> streaming;
+
+  /// Runs the only segment, past the caches as far as the outputs' memory is aligned.
+  void stream(std::span<std::byte*> addresses, std::int64_t n) const;
 };
 
 /// What became of a pass: how much it was used, and its code once that pays. Copies of a pass share
 /// it. Thread-safe; the code lives as long as this.
 class PassCode {
  public:
-  /// Called for a run over so many elements. Null: interpret it.
-  const CompiledPass* find(const Pass& pass, const std::vector<bool>& uniform,
+  /// Called for a run over so many elements, whose outputs may have to go past the caches. Null:
+  /// interpret it.
+  const CompiledPass* find(const Pass& pass, const std::vector<bool>& uniform, bool stream,
                            std::int64_t elements, const Compile& how);
 
   /// Micro-ops that the code made last runs in registers.
   std::size_t compiled_micro_ops() const;
 
  private:
-  const CompiledPass* compile(const Pass& pass, const std::vector<bool>& uniform, Isa isa);
+  const CompiledPass* compile(const Pass& pass, const std::vector<bool>& uniform, bool stream,
+                              Isa isa);
 
   mutable std::mutex mutex_;
   std::uint64_t work_ = 0;
