@@ -163,18 +163,32 @@ defmodule Outrigger.Server do
     with 1 <- reserve(server, size),
          0 <- :atomics.get(server.counters, @handed_on),
          nil <- deadline,
-         program_id = program && elem(program, 0),
-         port when is_port(port) <- direct_port(server, epoch, program_id) do
-      :ets.insert(server.direct, {id, want, size, self(), program_id})
-      unless command(port, frame), do: hand_on(server, {:unsent, epoch, id, frame})
-      if epoch(server) != epoch, do: direct_too_late(server, id)
+         true <- known_to?(server.connection),
+         true <- sent_directly?(server, epoch, id, frame, size, want, program) do
+      :ok
     else
       _ ->
         request = {:request, epoch, id, frame, size, want, self(), program, deadline}
         hand_on(server, request)
+        :ok
     end
+  end
 
-    :ok
+  # The entry stands in the table before the port is looked up: the connection, which withdraws it
+  # when the daemon shall forget a program, then sees the call. Whoever takes the entry is in charge.
+  defp sent_directly?(server, epoch, id, frame, size, want, program) do
+    program_id = program && elem(program, 0)
+    :ets.insert(server.direct, {id, want, size, self(), program_id})
+
+    case :ets.lookup(server.meta, {:port, program_id}) do
+      [{_, ^epoch, port}] ->
+        unless command(port, frame), do: hand_on(server, {:unsent, epoch, id, frame})
+        if epoch(server) != epoch, do: direct_too_late(server, id)
+        true
+
+      _ ->
+        :ets.take(server.direct, id) == []
+    end
   end
 
   # The daemon died meanwhile. Whoever takes the entry tells of it.
@@ -203,22 +217,17 @@ defmodule Outrigger.Server do
   @doc "The connection's side: requests that were handed on have been written, or never will be."
   def written(counters, count), do: :atomics.sub(counters, @handed_on, count)
 
-  # The port, if it may be written to from here: the first request of a process goes through the
-  # connection, which then knows of its death, and so does a call of a program that the daemon may
-  # not have.
-  defp direct_port(%{meta: meta, connection: connection}, epoch, program_id) do
-    if Process.get({__MODULE__, connection}, false) do
-      case :ets.lookup(meta, {:port, program_id}) do
-        [{_, ^epoch, port}] -> port
-        _ -> nil
-      end
-    else
-      Process.put({__MODULE__, connection}, true)
-      nil
-    end
+  # The first request of a process goes through the connection, which then knows of its death.
+  defp known_to?(connection) do
+    known = Process.get({__MODULE__, connection}, false)
+    unless known, do: Process.put({__MODULE__, connection}, true)
+    known
   end
 
-  @doc "The connection's side: frames may be written to the port, those that call a program, too."
+  @doc """
+  The connection's side: callers may write frames to the port; those that call a program only while
+  the daemon has it.
+  """
   def offer_port(meta, epoch, port, program_id \\ nil),
     do: :ets.insert(meta, {{:port, program_id}, epoch, port})
 

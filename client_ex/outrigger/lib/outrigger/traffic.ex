@@ -173,12 +173,22 @@ defmodule Outrigger.Traffic do
     used(t, program_id)
   end
 
-  defp evict(t) do
+  # A call that its caller has written, or is about to write, counts as a use: the daemon must not
+  # forget the program before. Once the port is withdrawn, there will be no further ones.
+  defp evict(t, busy \\ 0) do
     {oldest, _} = Enum.min_by(t.programs, fn {_, tick} -> tick end)
     Server.withdraw_port(t.meta, oldest)
-    t = %{t | programs: Map.delete(t.programs, oldest)}
-    own(t, "forget", [{"program_id", oldest}], :drop)
+
+    if called_directly?(t, oldest) and busy < map_size(t.programs) do
+      t |> used(oldest) |> evict(busy + 1)
+    else
+      t = %{t | programs: Map.delete(t.programs, oldest)}
+      own(t, "forget", [{"program_id", oldest}], :drop)
+    end
   end
+
+  defp called_directly?(t, program_id),
+    do: :ets.select_count(t.direct, [{{:_, :_, :_, :_, program_id}, [], [true]}]) > 0
 
   @doc "A request of the connection itself, which overtakes those that wait for the window."
   def own(t, kind, fields, want) do
@@ -254,7 +264,7 @@ defmodule Outrigger.Traffic do
   defp reply_direct(t, id, reply) do
     case :ets.take(t.direct, id) do
       [{_, want, size, pid, program_id}] ->
-        t = if program_id, do: used(t, program_id), else: t
+        t = if is_map_key(t.programs, program_id), do: used(t, program_id), else: t
         Server.done(t.counters, 1, Server.weight(size))
         t |> Outcome.tell(want, pid, reply) |> admit()
 

@@ -182,6 +182,31 @@ defmodule Outrigger.HostileTest do
     end
   end
 
+  test "a program whose call is on its way is not forgotten for another one" do
+    server = start_server()
+    limit = 1024
+    turns = fn n -> Op.while(0, &Op.less(&1, n), &Op.add(&1, 1)) end
+    slow = Outrigger.prepare!(server, Outrigger.program(fn x -> Op.add(x, turns.(300_000)) end))
+
+    others = for n <- 2..limit, do: Outrigger.prepare!(server, Outrigger.program(&Op.add(&1, n)))
+
+    x = Outrigger.tensor(server, 1)
+    for prepared <- [slow | others], _ <- 1..2, do: Outrigger.call_and_wait!(prepared, [x])
+
+    # The caller writes this one to the port itself; the oldest program is now in use.
+    sum = Outrigger.call(slow, [x])
+
+    more =
+      Task.async(fn -> Outrigger.prepare!(server, Outrigger.program(&Op.multiply(&1, 2))) end)
+
+    assert Outrigger.to_number!(sum) == 300_001
+    assert Outrigger.to_number!(Outrigger.call(Task.await(more), [x])) == 2
+
+    for prepared <- [slow, hd(others), List.last(others), slow] do
+      assert {:ok, _} = Outrigger.call_and_wait(prepared, [x])
+    end
+  end
+
   test "counts come back to zero" do
     server = start_fake("obedient")
     for _ <- 1..500, do: Outrigger.tensor(server, 1.0)
