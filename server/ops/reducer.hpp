@@ -16,7 +16,7 @@ struct Lanes {
 };
 
 /// The most lanes that there are.
-inline constexpr std::int64_t lanes_max = 1024;
+inline constexpr std::int64_t lanes_max = 4096;
 /// Lanes that a single result is reduced on. Fewer elements than that go one after the other.
 inline constexpr std::int64_t run_lanes = 32;
 

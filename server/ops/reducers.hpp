@@ -56,6 +56,9 @@ struct Minimum {
   static T combine(T a, T b) { return a < b || a != a ? a : b; }
 };
 
+/// Lanes that do not stay in registers.
+inline constexpr std::int64_t wide_lanes = 256;
+
 /// Combines n neighbours with run_lanes lanes, the first with the first lane. Inlined, lanes that
 /// live no longer than that never leave the registers.
 template <typename R, typename T>
@@ -83,6 +86,18 @@ void add_to_lanes(typename R::Accumulator* lane, std::int64_t lanes, std::int64_
   };
   if (const std::int64_t first = at % lanes; first > 0) add(first, std::min(lanes - first, n));
   if (lanes == run_lanes) return add_to_run<R>(lane, x, n);
+  if constexpr (sizeof(*lane) > sizeof(T)) {
+    // Several rows at once: to read and write each lane takes longer than to read the rows.
+    for (; lanes >= wide_lanes && n >= 4 * lanes; n -= 4 * lanes, x += 4 * lanes) {
+      OUTRIGGER_INDEPENDENT
+      for (std::int64_t k = 0; k < lanes; ++k) {
+        typename R::Accumulator sum = R::combine(lane[k], R::lift(x[k]));
+        sum = R::combine(sum, R::lift(x[k + lanes]));
+        sum = R::combine(sum, R::lift(x[k + 2 * lanes]));
+        lane[k] = R::combine(sum, R::lift(x[k + 3 * lanes]));
+      }
+    }
+  }
   while (n >= lanes) add(0, lanes);
   add(0, n);
 }

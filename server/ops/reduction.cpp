@@ -13,6 +13,8 @@ namespace {
 
 /// Elements of one block: the unit that partial results are made of.
 constexpr std::int64_t block_elements = std::int64_t{1} << 16;
+/// And at least so many rows: each block has a partial result for each of its columns.
+constexpr std::int64_t block_rows_min = 64;
 /// Rows narrower than this are put into groups that lie side by side.
 constexpr std::int64_t narrow = 64;
 
@@ -23,7 +25,7 @@ struct Grid {
       : folding(f),
         width(std::clamp<std::int64_t>(f.inner, 1, lanes_max)),
         columns((f.inner + width - 1) / width),
-        block_rows(block_elements / width),
+        block_rows(std::max(block_elements / width, block_rows_min)),
         blocks(std::max<std::int64_t>(1, (f.reduced + block_rows - 1) / block_rows)),
         outputs(f.outer * f.inner),
         tasks(f.outer * columns * blocks),
