@@ -18,9 +18,10 @@ defmodule Outrigger.Nx.LinAlgDoctestTest do
   use ExUnit.Case, async: true
   import Outrigger.Nx.LastDigits
 
-  # The daemon's results are nearer to what is true: Nx's own come from f32 step by step.
+  # The daemon's results are nearer to what is true: Nx's own come from f32 step by step. In triangular_solve's,
+  # the sign of a zero differs between BLAS's kernels for different processors.
   @last_digits [cholesky: 1, determinant: 1, least_squares: 3, lu: 1, matrix_power: 2, qr: 2] ++
-                 [solve: 2, svd: 2]
+                 [solve: 2, svd: 2, triangular_solve: 3]
 
   # Any basis of the eigenvalue 0's space is right: Nx prints another one.
   @ambiguous [eigh: 2]

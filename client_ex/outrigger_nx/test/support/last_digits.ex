@@ -12,7 +12,7 @@ defmodule Outrigger.Nx.LastDigits do
     "c64" => 2 ** -23,
     "c128" => 2 ** -52
   }
-  @float ~r/-?\d+\.\d+(?:e-?\d+)?/
+  @float ~r/[-+]?\d+\.\d+(?:e-?\d+)?/
 
   @doc "Defines a test for each of the functions, given as `name: arity`."
   defmacro last_digits(module, functions, options) do
