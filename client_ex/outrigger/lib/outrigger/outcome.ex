@@ -53,7 +53,10 @@ defmodule Outrigger.Outcome do
 
     case reply do
       {:ok, _} ->
-        Server.offer_port(t.meta, t.epoch, t.port, program_id)
+        # Many others may have taken its place meanwhile.
+        if is_map_key(t.programs, program_id),
+          do: Server.offer_port(t.meta, t.epoch, t.port, program_id)
+
         t
 
       {:error, _} ->

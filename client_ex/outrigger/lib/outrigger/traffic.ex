@@ -180,6 +180,7 @@ defmodule Outrigger.Traffic do
     Server.withdraw_port(t.meta, oldest)
 
     if called_directly?(t, oldest) and busy < map_size(t.programs) do
+      Server.offer_port(t.meta, t.epoch, t.port, oldest)
       t |> used(oldest) |> evict(busy + 1)
     else
       t = %{t | programs: Map.delete(t.programs, oldest)}

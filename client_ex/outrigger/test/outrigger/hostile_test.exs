@@ -184,11 +184,11 @@ defmodule Outrigger.HostileTest do
 
   test "a program whose call is on its way is not forgotten for another one" do
     server = start_server()
-    limit = 1024
-    turns = fn n -> Op.while(0, &Op.less(&1, n), &Op.add(&1, 1)) end
-    slow = Outrigger.prepare!(server, Outrigger.program(fn x -> Op.add(x, turns.(300_000)) end))
+    slow = Outrigger.prepare!(server, slow())
 
-    others = for n <- 2..limit, do: Outrigger.prepare!(server, Outrigger.program(&Op.add(&1, n)))
+    others =
+      for n <- 2..programs_max(server),
+          do: Outrigger.prepare!(server, Outrigger.program(&Op.add(&1, n)))
 
     x = Outrigger.tensor(server, 1)
     for prepared <- [slow | others], _ <- 1..2, do: Outrigger.call_and_wait!(prepared, [x])
@@ -199,12 +199,46 @@ defmodule Outrigger.HostileTest do
     more =
       Task.async(fn -> Outrigger.prepare!(server, Outrigger.program(&Op.multiply(&1, 2))) end)
 
-    assert Outrigger.to_number!(sum) == 300_001
+    assert Outrigger.to_number!(sum) == 1_000_001
     assert Outrigger.to_number!(Outrigger.call(Task.await(more), [x])) == 2
 
     for prepared <- [slow, hd(others), List.last(others), slow] do
       assert {:ok, _} = Outrigger.call_and_wait(prepared, [x])
     end
+  end
+
+  test "a program that is forgotten before the daemon has answered for it is prepared again" do
+    server = start_server()
+    x = Outrigger.tensor(server, 1)
+    # Until this one is done, the daemon answers for no program.
+    Outrigger.run(server, slow(), [x])
+
+    prepared =
+      for n <- 1..(programs_max(server) + 10) do
+        prepared =
+          Outrigger.Prepared.new(
+            Outrigger.Server.fetch!(server),
+            Outrigger.program(&Op.add(&1, n))
+          )
+
+        Outrigger.call(prepared, [x])
+        prepared
+      end
+
+    assert Outrigger.sync(server) == :ok
+
+    for {prepared, n} <- prepared |> Enum.take(10) |> Enum.with_index(2) do
+      assert Outrigger.to_number!(Outrigger.call(prepared, [x])) == n
+    end
+  end
+
+  defp programs_max(server), do: Outrigger.info!(server).limits.programs_max
+
+  # One million turns.
+  defp slow do
+    Outrigger.program(fn x ->
+      Op.add(x, Op.while(0, &Op.less(&1, 1_000_000), &Op.add(&1, 1)))
+    end)
   end
 
   test "counts come back to zero" do
