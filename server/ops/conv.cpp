@@ -100,15 +100,20 @@ Result<Inferred> infer_conv(const InferCall& call) {
   }
   OUTRIGGER_CHECK(check_shape(result.shape, size_of(result.dtype)));
   Inferred inferred;
-  inferred.operands = {result.dtype, result.dtype};
+  for (const InferOperand& operand : call.in) {
+    // Real numbers are converted while tiles are put together.
+    const bool as_it_is = operand.literal == nullptr && !is_complex(result.dtype);
+    inferred.operands.push_back(as_it_is ? operand.type.dtype : result.dtype);
+  }
   inferred.results.push_back(std::move(result));
   return inferred;
 }
 
 template <typename T>
 Result<void> convolve(Context& context, const Convolution& conv, const Tensor& input,
-                      const Tensor& weights, const Tensor& out) {
-  const ConvKernel<T> kernel(conv, input, weights.shape()[1], out);
+                      const Tensor& weights, const Tensor& out,
+                      const ConvConversions& conversions) {
+  const ConvKernel<T> kernel(conv, input, weights.shape()[1], out, conversions);
   const auto threads = static_cast<std::size_t>(context.threads);
   const auto packed_bytes = static_cast<std::size_t>(kernel.packed_size()) * sizeof(T);
   const auto scratch_bytes = static_cast<std::size_t>(kernel.scratch_size()) * sizeof(T);
@@ -130,7 +135,7 @@ Result<void> convolve(Context& context, const Convolution& conv, const Tensor& i
 template <typename F>
 decltype(auto) with_conv_type(DType dtype, F&& f) {
   if (is_complex(dtype)) return with_complex_type(dtype, f);
-  return dtype == DType::f32 ? f(type_tag<float>{}) : f(type_tag<double>{});
+  return compute_dtype(dtype) == DType::f32 ? f(type_tag<float>{}) : f(type_tag<double>{});
 }
 
 Result<void> run_conv(const RunCall& call) {
@@ -140,8 +145,16 @@ Result<void> run_conv(const RunCall& call) {
   const Tensor input = permute(call.in[0], conv.input_order);
   const Tensor kernel = permute(call.in[1], conv.kernel_order);
   const Tensor out = permute(call.out[0], conv.output_order);
-  return with_conv_type(out.dtype(), [&](auto tag) {
-    return convolve<typename decltype(tag)::type>(call.context, conv, input, kernel, out);
+  const DType dtype = out.dtype();
+  const DType compute = compute_dtype(dtype);
+  const Conversion from_input(input.dtype(), dtype, compute);
+  const Conversion from_kernel(kernel.dtype(), dtype, compute);
+  const Conversion to_output(compute, dtype, dtype);
+  const auto if_any = [](const Conversion& c) { return c.none() ? nullptr : &c; };
+  const ConvConversions conversions{if_any(from_input), if_any(from_kernel), if_any(to_output)};
+  return with_conv_type(dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    return convolve<T>(call.context, conv, input, kernel, out, conversions);
   });
 }
 
@@ -152,7 +165,7 @@ std::uint64_t conv_scratch(const ScratchCall& call) {
       call.in[1].type->shape[static_cast<std::size_t>(conv->kernel_order[1])];
   const Tensor none{};
   return with_conv_type(call.out[0].dtype, [&](auto tag) {
-    return ConvKernel<typename decltype(tag)::type>(*conv, none, features, none)
+    return ConvKernel<typename decltype(tag)::type>(*conv, none, features, none, {})
         .scratch_bytes(call.threads);
   });
 }
@@ -186,6 +199,7 @@ void register_conv(std::vector<OpRow>& rows) {
             "the kernel's axes in the order output feature, input feature, space…"},
            {"output_permutation", ints, false, "",
             "the result's axes in the order batch, feature, space…"}},
+      .any_dtype = true,
       .complex = true,
       .cost = Cost::quadratic,
       .infer = infer_conv,
@@ -194,7 +208,8 @@ void register_conv(std::vector<OpRow>& rows) {
       .doc =
           "Convolution of a tensor [batch][feature][space…] with a kernel [output feature][input "
           "feature][space…], as in machine learning: the kernel is not reversed. Any number of "
-          "axes of space. Both meet in one dtype; integers become f32. Padding counts as 0. "
+          "axes of space. Both meet in one dtype; integers become f32; small floats are summed in f32 "
+          "and rounded once. Padding counts as 0. "
           "Shapes and groups that do not fit, and windows of which none fits, are `bad_shape`. "
           "Tiles of the input are put together to panels (im2col) and multiplied with the packed "
           "kernel; it takes memory for that kernel and for a tile of each thread."});

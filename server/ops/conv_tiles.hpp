@@ -1,12 +1,14 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstring>
 
 #include <boost/container/static_vector.hpp>
 
 #include "ops/conv_kernel.hpp"
+#include "ops/conversion.hpp"
 #include "ops/kernels.hpp"
 #include "ops/scratch.hpp"
 #include "ops/windows.hpp"
@@ -26,6 +28,14 @@ struct Convolution {
   Dims out;
 };
 
+/// What makes the kernel's elements of those of the operands, and of its sums those of the result;
+/// null where they are the same.
+struct ConvConversions {
+  const Conversion* input = nullptr;
+  const Conversion* kernel = nullptr;
+  const Conversion* output = nullptr;
+};
+
 /// A run of positions of a tile that lie beside each other along the last axis of the output's
 /// space and in one panel.
 struct Segment {
@@ -42,10 +52,12 @@ class ConvKernel {
   using Panel = ConvPanel<T>;
 
   /// `input` and `out` have the axes that the convolution works on.
-  ConvKernel(const Convolution& conv, const Tensor& input, std::int64_t features, const Tensor& out)
+  ConvKernel(const Convolution& conv, const Tensor& input, std::int64_t features, const Tensor& out,
+             const ConvConversions& conversions)
       : conv_(conv),
         input_(input),
         out_(out),
+        conversions_(conversions),
         space_(conv.windows.out.size()),
         features_(features) {
     filters_ = conv.out[1] / (conv.feature_groups * conv.batch_groups);
@@ -84,10 +96,17 @@ class ConvKernel {
         for (std::size_t axis = space_; axis-- > 0; rest /= conv_.windows.window[axis]) {
           offset += rest % conv_.windows.window[axis] * kernel.strides[axis + 2];
         }
-        for (std::int64_t f = 0; f < Panel::height; ++f) {
-          const std::int64_t filter = group * filters_ + first + f;
-          *to++ = first + f < filters_ ? kernel.as<T>()[offset + filter * kernel.strides[0]] : T{0};
+        const std::int64_t stride = kernel.strides[0];
+        const std::int64_t count = std::min(Panel::height, filters_ - first);
+        offset += (group * filters_ + first) * stride;
+        if (const Conversion* const conversion = conversions_.kernel) {
+          const auto width = static_cast<std::int64_t>(conversion->from_width());
+          conversion->gather(kernel.data() + offset * width, stride, to, count);
+        } else {
+          for (std::int64_t f = 0; f < count; ++f) to[f] = kernel.as<T>()[offset + f * stride];
         }
+        std::fill_n(to + count, Panel::height - count, T{0});
+        to += Panel::height;
       }
     }
   }
@@ -113,7 +132,7 @@ class ConvKernel {
         std::fill_n(columns + (panels - 1) * depth * Panel::width, depth * Panel::width, T{0});
       }
       for (std::int64_t i = 0; i < depth; ++i) {
-        gather(batch, group, k + i, segments, columns + i * Panel::width, depth * Panel::width);
+        load(batch, group, k + i, segments, columns + i * Panel::width, depth * Panel::width);
       }
       for (std::int64_t block = 0; block < filter_blocks_; ++block) {
         const T* a = filters + (block * depth_ + k) * Panel::height;
@@ -127,7 +146,7 @@ class ConvKernel {
       }
     }
     for (std::int64_t f = 0; f < filters_; ++f) {
-      store(batch, group * filters_ + f, segments, sums + f * tile_);
+      put(batch, group * filters_ + f, segments, sums + f * tile_, count);
     }
   }
 
@@ -158,26 +177,52 @@ class ConvKernel {
     }
   }
 
+  /// Elements of a tile as they are in memory, before or after a conversion.
+  static constexpr std::int64_t tile_max = tile_panels * Panel::width;
+  template <typename S>
+  using Line = std::array<S, static_cast<std::size_t>(tile_max)>;
+
   /// What element k (feature and tap) of the windows of all segments is: a row of each panel.
+  void load(std::int64_t batch, std::int64_t group, std::int64_t k, const Segments& segments,
+            T* row, std::int64_t panel_size) const {
+    if (conversions_.input == nullptr)
+      return gather<T>(batch, group, k, segments, row, panel_size);
+    if constexpr (!is_complex_v<T>) {
+      const std::int64_t count = segments.back().to + segments.back().length;
+      Line<T> line;
+      with_width(conversions_.input->from_width(), [&](auto tag) {
+        using S = typename decltype(tag)::type;
+        Line<S> as_it_is;
+        gather<S>(batch, group, k, segments, as_it_is.data(), Panel::width);
+        conversions_.input->run(as_it_is.data(), line.data(), count);
+      });
+      for (std::int64_t i = 0; i < count; i += Panel::width, row += panel_size)
+        std::copy_n(line.data() + i, std::min(Panel::width, count - i), row);
+    }
+  }
+
+  /// The same of elements that are S, with 0 in the padding.
+  template <typename S>
   void gather(std::int64_t batch, std::int64_t group, std::int64_t k, const Segments& segments,
-              T* row, std::int64_t panel_size) const {
+              S* row, std::int64_t panel_size) const {
     const Windows& windows = conv_.windows;
     const std::int64_t taps = windows.taps();
     const std::int64_t feature = group / conv_.batch_groups * features_ + k / taps;
     const std::int64_t image = group % conv_.batch_groups * conv_.out[0] + batch;
-    const T* from = input_.as<T>() + image * input_.strides[0] + feature * input_.strides[1];
+    const S* from = input_.as<S>() + image * input_.strides[0] + feature * input_.strides[1];
     Dims tap(space_);
     std::int64_t rest = k % taps;
     for (std::size_t axis = space_; axis-- > 0; rest /= windows.window[axis]) {
       tap[axis] = rest % windows.window[axis];
     }
     for (const Segment& segment : segments) {
-      T* to = row + segment.to / Panel::width * panel_size + segment.to % Panel::width;
+      S* to = row + segment.to / Panel::width * panel_size + segment.to % Panel::width;
       gather_segment(from, tap, segment, to);
     }
   }
 
-  void gather_segment(const T* from, const Dims& tap, const Segment& segment, T* to) const {
+  template <typename S>
+  void gather_segment(const S* from, const Dims& tap, const Segment& segment, S* to) const {
     const Windows& windows = conv_.windows;
     const std::int64_t n = segment.length;
     if (space_ == 0) {
@@ -194,7 +239,7 @@ class ConvKernel {
       from += source * input_.strides[axis + 2];
     }
     if (!inside) {
-      std::fill_n(to, n, T{0});
+      std::fill_n(to, n, S{});
       return;
     }
     const std::int64_t dim = input_.shape()[last + 2];
@@ -206,14 +251,14 @@ class ConvKernel {
       for (std::int64_t i = 0; i < n; ++i) {
         const std::int64_t at = start + i * step;
         const bool hit = at >= 0 && at % dilation == 0 && at / dilation < dim;
-        to[i] = hit ? from[at / dilation * stride] : T{0};
+        to[i] = hit ? from[at / dilation * stride] : S{};
       }
       return;
     }
     if (start >= 0 && start + (n - 1) * step < dim) {
       from += start * stride;
       if (step * stride == 1 && n == Panel::width) {
-        std::memcpy(static_cast<void*>(to), from, sizeof(T) * Panel::width);
+        std::memcpy(static_cast<void*>(to), from, sizeof(S) * Panel::width);
       } else if (step * stride == 1) {
         OUTRIGGER_INDEPENDENT
         for (std::int64_t i = 0; i < n; ++i) to[i] = from[i];
@@ -224,20 +269,34 @@ class ConvKernel {
     }
     for (std::int64_t i = 0; i < n; ++i) {
       const std::int64_t at = start + i * step;
-      to[i] = at >= 0 && at < dim ? from[at * stride] : T{0};
+      to[i] = at >= 0 && at < dim ? from[at * stride] : S{};
     }
   }
 
+  void put(std::int64_t batch, std::int64_t filter, const Segments& segments, const T* sums,
+           std::int64_t count) const {
+    if (conversions_.output == nullptr) return store<T>(batch, filter, segments, sums);
+    if constexpr (!is_complex_v<T>) {
+      with_width(conversions_.output->to_width(), [&](auto tag) {
+        using S = typename decltype(tag)::type;
+        Line<S> line;
+        conversions_.output->run(sums, line.data(), count);
+        store<S>(batch, filter, segments, line.data());
+      });
+    }
+  }
+
+  template <typename S>
   void store(std::int64_t batch, std::int64_t filter, const Segments& segments,
-             const T* sums) const {
-    T* base = out_.as<T>() + batch * out_.strides[0] + filter * out_.strides[1];
+             const S* sums) const {
+    S* base = out_.as<S>() + batch * out_.strides[0] + filter * out_.strides[1];
     for (const Segment& segment : segments) {
-      T* to = base;
+      S* to = base;
       for (std::size_t axis = 0; axis < space_; ++axis) {
         to += segment.at[axis] * out_.strides[axis + 2];
       }
       const std::int64_t stride = space_ == 0 ? 1 : out_.strides[space_ + 1];
-      const T* from = sums + segment.to;
+      const S* from = sums + segment.to;
       if (stride == 1) {
         std::copy_n(from, segment.length, to);
       } else {
@@ -249,6 +308,7 @@ class ConvKernel {
   const Convolution& conv_;
   const Tensor& input_;
   const Tensor& out_;
+  ConvConversions conversions_;
   std::size_t space_;
   std::int64_t features_ = 1;
   std::int64_t filters_ = 1;

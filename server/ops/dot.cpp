@@ -94,7 +94,11 @@ Result<Inferred> infer_dot(const InferCall& call) {
   }
   OUTRIGGER_CHECK(check_shape(result.shape, size_of(result.dtype)));
   Inferred inferred;
-  inferred.operands = {result.dtype, result.dtype};
+  for (const InferOperand& operand : call.in) {
+    // Real numbers are converted while they are packed.
+    const bool as_it_is = operand.literal == nullptr && !is_complex(result.dtype);
+    inferred.operands.push_back(as_it_is ? operand.type.dtype : result.dtype);
+  }
   inferred.results.push_back(std::move(result));
   return inferred;
 }
@@ -172,9 +176,11 @@ std::uint64_t dot_scratch(const ScratchCall& call) {
            contiguous_bytes(call.in[1], right_order(right.shape.size(), *axes));
   }
   const Sizes sizes = sizes_of(left, right, *axes);
-  const std::size_t element = std::max<std::size_t>(2, size_of(left.dtype));
+  const DType dtype = call.out[0].dtype;
+  const std::size_t element = std::max<std::size_t>(2, size_of(compute_dtype(dtype)));
+  const bool converts = dtype != compute_dtype(dtype);
   std::uint64_t bytes =
-      gemm::scratch_bytes(sizes.batch, sizes.m, sizes.k, sizes.n, element, call.threads);
+      gemm::scratch_bytes(sizes.batch, sizes.m, sizes.k, sizes.n, element, converts, call.threads);
   // A table for each group of axes, at most.
   for (const std::int64_t count : {sizes.batch, sizes.m, sizes.k, sizes.batch, sizes.k, sizes.n})
     bytes += buffer_bytes(count * std::int64_t{sizeof(std::int64_t)});
@@ -233,13 +239,21 @@ Result<void> run_dot(const RunCall& call) {
   OUTRIGGER_TRY(
       const JoinedAxes columns,
       join(context, right, free_axes(right.shape().size(), axes.right, axes.right_batch)));
-  return with_type(call.out[0].dtype(), [&](auto tag) {
+  const DType dtype = call.out[0].dtype();
+  const DType compute = compute_dtype(dtype);
+  const Conversion from_left(left.dtype(), dtype, compute);
+  const Conversion from_right(right.dtype(), dtype, compute);
+  const Conversion to_result(compute, dtype, dtype);
+  const auto if_any = [](const Conversion& c) { return c.none() ? nullptr : &c; };
+  return with_type(compute, [&](auto tag) {
     using T = typename decltype(tag)::type;
     // Sums and products of integers do not depend on the sign: one kernel for both.
     using U = typename gemm::Unsigned<T>::type;
-    const gemm::Matrices<U> a{left.as<const U>(), left_batch.axis, rows.axis, left_k.axis};
-    const gemm::Matrices<U> b{right.as<const U>(), right_batch.axis, right_k.axis, columns.axis};
-    return gemm::multiply(context, a, b, call.out[0].as<U>());
+    const gemm::Matrices<U> a{left.data(), left_batch.axis, rows.axis, left_k.axis,
+                              if_any(from_left)};
+    const gemm::Matrices<U> b{right.data(), right_batch.axis, right_k.axis, columns.axis,
+                              if_any(from_right)};
+    return gemm::multiply(context, a, b, gemm::Output{call.out[0].data(), if_any(to_result)});
   });
 }
 
@@ -258,6 +272,7 @@ void register_dot(std::vector<OpRow>& rows) {
                       {"right_axes", integers, false, "",
                        "contracted axes of the right operand; by default its last but one"},
                       {"right_batch_axes", integers, false, "", "batch axes of the right operand"}},
+            .any_dtype = true,
             .complex = true,
             .cost = Cost::quadratic,
             .infer = infer_dot,
@@ -266,6 +281,8 @@ void register_dot(std::vector<OpRow>& rows) {
             .doc = "Sum of products over the contracted axes. Shape: batch axes, then the other "
                    "axes of the left, then those of the right. "
                    "Operands meet in one dtype, which the result keeps; integers wrap around. "
+                   "Small floats are summed in f32 and rounded once. Operands of another dtype are "
+                   "converted piece by piece. "
                    "Each element is summed in one fixed order, whatever the number of threads. "
                    "Blocked as in Goto and van de Geijn, Anatomy of High-Performance Matrix "
                    "Multiplication (2008). Complex numbers: Eigen's product."});

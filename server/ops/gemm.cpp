@@ -1,11 +1,9 @@
 #include "ops/gemm.hpp"
 
-#include <cstring>
-
 #include "ops/gemm_kernel.hpp"
+#include "ops/gemm_pack.hpp"
 #include "ops/gemv.hpp"
 #include "ops/kernels.hpp"
-#include "ops/transpose.hpp"
 
 namespace outrigger::ops::gemm {
 namespace {
@@ -22,85 +20,11 @@ constexpr std::int64_t block_columns = 4096;
 /// half of these.
 constexpr std::int64_t small_product = std::int64_t{1} << 18;
 constexpr std::int64_t small_piece = std::int64_t{1} << 14;
-
-constexpr std::int64_t line_bytes = 64;
-
-std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
-
-template <typename C>
-void prefetch(const C* from, std::int64_t count) {
-  const auto* bytes = reinterpret_cast<const char*>(from);
-  for (std::int64_t i = 0; i < count * std::int64_t{sizeof(C)}; i += line_bytes)
-    __builtin_prefetch(bytes + i, 0, 2);
-}
-
-/// A[row, row + rows) × [k0, k0 + k), a_pitch elements to a row.
-template <typename C, typename T>
-void pack_left(C* to, const T* from, const Axis& row_axis, const Axis& k_axis, std::int64_t row,
-               std::int64_t rows, std::int64_t k0, std::int64_t k) {
-  if (row_axis.unit() && k_axis.table == nullptr) {
-    transpose(to, a_pitch, from + row + k0 * k_axis.stride, k_axis.stride, k, rows);
-    return;
-  }
-  for (std::int64_t i = 0; i < rows; ++i) {
-    const T* line = from + row_axis(row + i);
-    C* out = to + i * a_pitch;
-    if (k_axis.unit()) {
-      line += k0;
-      // Rows lie far apart: a later one is on its way while this one is copied.
-      if (i + 4 < rows) prefetch(from + row_axis(row + i + 4) + k0, k);
-      for (std::int64_t p = 0; p < k; ++p) out[p] = static_cast<C>(line[p]);
-    } else {
-      for (std::int64_t p = 0; p < k; ++p) out[p] = static_cast<C>(line[k_axis(k0 + p)]);
-    }
-  }
-}
-
-/// B[k0, k0 + k) × [column, column + columns) as panels, one after the other, of k rows of
-/// tile_columns; zeros beyond the edge.
-template <typename C, typename T>
-void pack_right(C* to, const T* from, const Axis& k_axis, const Axis& column_axis, std::int64_t k0,
-                std::int64_t k, std::int64_t column, std::int64_t columns) {
-  constexpr std::int64_t width = tile_columns<C>;
-  const std::int64_t full = columns / width * width;
-  if (full < columns) std::fill_n(to + full * k, width * k, C{});
-  if (k_axis.unit() && column_axis.table == nullptr) {
-    for (std::int64_t j = 0; j < columns; j += width) {
-      transpose(to + j * k, width, from + k0 + (column + j) * column_axis.stride,
-                column_axis.stride, std::min(width, columns - j), k);
-    }
-    return;
-  }
-  if (column_axis.unit()) {
-    // Some rows at a time: lines of B are read next to each other, and panels written in runs.
-    constexpr std::int64_t rows = 16;
-    for (std::int64_t p = 0; p < k; p += rows) {
-      const std::int64_t end = std::min(p + rows, k);
-      for (std::int64_t j = 0; j < columns; j += width) {
-        for (std::int64_t q = p; q < end; ++q) {
-          const T* line = from + k_axis(k0 + q) + column + j;
-          C* out = to + j * k + q * width;
-          if (j < full) {
-            if constexpr (sizeof(C) == sizeof(T)) {
-              std::memcpy(out, line, sizeof(C) * width);
-            } else {
-              for (std::int64_t i = 0; i < width; ++i) out[i] = static_cast<C>(line[i]);
-            }
-          } else {
-            for (std::int64_t i = 0; i < columns - full; ++i) out[i] = static_cast<C>(line[i]);
-          }
-        }
-      }
-    }
-    return;
-  }
-  for (std::int64_t p = 0; p < k; ++p) {
-    const T* line = from + k_axis(k0 + p);
-    C* out = to + p * width;
-    for (std::int64_t j = 0; j < columns; ++j)
-      out[j / width * width * k + j % width] = static_cast<C>(line[column_axis(column + j)]);
-  }
-}
+/// Columns of a piece whose sums are converted only when they are complete.
+constexpr std::int64_t converted_columns = 1024;
+/// Pieces with fewer tiles of rows than this are not cut at one's edge: the last one's rows would
+/// be missing from the other threads' work.
+constexpr std::int64_t many_tiles = 16;
 
 /// One tile of the result, which may end inside of the tile.
 template <typename C, typename T>
@@ -150,7 +74,8 @@ class Product {
  public:
   using C = ComputeType<T>;
 
-  Product(const Context& context, const Matrices<T>& left, const Matrices<T>& right, T* out)
+  Product(const Context& context, const Matrices<T>& left, const Matrices<T>& right,
+          const Output& out)
       : context_(context),
         left_(left),
         right_(right),
@@ -163,7 +88,7 @@ class Product {
     const std::int64_t batch = left_.batch.size;
     if (batch == 0 || m_ == 0 || n_ == 0) return {};
     if (k_ == 0) {
-      std::fill_n(out_, batch * m_ * n_, T{});
+      std::memset(out_.data, 0, static_cast<std::size_t>(batch * m_ * n_) * out_width());
       return {};
     }
     if (n_ == 1 || m_ == 1) {
@@ -178,7 +103,7 @@ class Product {
     }
     cut();
     const std::int64_t batch_pieces = row_pieces_ * column_pieces_;
-    const std::int64_t each = left_elements() + right_elements();
+    const std::int64_t each = left_elements() + right_elements() + sums_elements();
     OUTRIGGER_TRY(
         const BufferPtr buffer,
         context_.memory.allocate(static_cast<std::size_t>(each * context_.threads) * sizeof(C)));
@@ -199,7 +124,9 @@ class Product {
   /// Cuts the result into pieces for the threads, each packing what it needs: they meet only once,
   /// and packing twice costs less than to wait for each other.
   void cut() {
-    column_pieces_ = (n_ + block_columns - 1) / block_columns;
+    const std::int64_t columns = converts() ? converted_columns : block_columns;
+    column_pieces_ = (n_ + columns - 1) / columns;
+    if (converts()) row_pieces_ = (m_ + block_rows<C> - 1) / block_rows<C>;
     while (left_.batch.size * row_pieces_ * column_pieces_ < 2 * context_.threads &&
            context_.threads > 1 && piece_rows() * piece_columns() > small_piece &&
            m_ * n_ * k_ > small_product) {
@@ -207,21 +134,27 @@ class Product {
     }
   }
 
+  bool converts() const { return out_.conversion != nullptr; }
+  std::size_t out_width() const { return converts() ? out_.conversion->to_width() : sizeof(T); }
+
   std::int64_t piece_rows() const {
-    return round_up((m_ + row_pieces_ - 1) / row_pieces_, tile_rows);
+    const std::int64_t rows = (m_ + row_pieces_ - 1) / row_pieces_;
+    return rows < many_tiles * tile_rows ? rows : round_up(rows, tile_rows);
   }
   std::int64_t piece_columns() const {
     return round_up((n_ + column_pieces_ - 1) / column_pieces_, tile_columns<C>);
   }
   std::int64_t row_block() const { return std::min(block_rows<C>, piece_rows()); }
-  std::int64_t left_elements() const { return row_block() * a_pitch; }
+  std::int64_t left_elements() const { return round_up(row_block(), tile_rows) * a_pitch; }
   std::int64_t right_elements() const { return std::min(depth, k_) * piece_columns(); }
-  T* result(std::int64_t batch, std::int64_t row, std::int64_t column) const {
-    return out_ + (batch * m_ + row) * n_ + column;
+  std::int64_t sums_elements() const { return converts() ? piece_rows() * piece_columns() : 0; }
+  std::int64_t position(std::int64_t batch, std::int64_t row, std::int64_t column) const {
+    return (batch * m_ + row) * n_ + column;
   }
 
   void piece(std::int64_t batch, std::int64_t index, C* a) const {
     C* const b = a + left_elements();
+    C* const sums = b + right_elements();
     const std::int64_t column = index % column_pieces_ * piece_columns();
     const std::int64_t columns = std::min(piece_columns(), n_ - column);
     const std::int64_t row = index / column_pieces_ * piece_rows();
@@ -231,19 +164,28 @@ class Product {
       // Another thread may be at its last piece, too: nobody else would look.
       if (context_.interrupt.raised()) return;
       const std::int64_t k = std::min(depth, k_ - k0);
-      pack_right(b, right_.at(batch), right_.rows, right_.columns, k0, k, column, columns);
+      pack_right(b, right_, batch, k0, k, column, columns);
       for (std::int64_t i = row; i < row_end; i += row_block()) {
         const std::int64_t rows = std::min(row_block(), row_end - i);
-        pack_left(a, left_.at(batch), left_.rows, left_.columns, i, rows, k0, k);
-        multiply_block(k, a, b, result(batch, i, column), n_, rows, columns, k0 > 0);
+        pack_left(a, left_, batch, i, rows, k0, k);
+        if (converts()) {
+          C* const c = sums + (i - row) * piece_columns();
+          multiply_block(k, a, b, c, piece_columns(), rows, columns, k0 > 0);
+        } else {
+          T* const c = static_cast<T*>(out_.data) + position(batch, i, column);
+          multiply_block(k, a, b, c, n_, rows, columns, k0 > 0);
+        }
       }
     }
+    if (!converts()) return;
+    for (std::int64_t i = row; i < row_end; ++i)
+      store_run<T>(out_, position(batch, i, column), sums + (i - row) * piece_columns(), columns);
   }
 
   const Context& context_;
   const Matrices<T>& left_;
   const Matrices<T>& right_;
-  T* out_;
+  const Output& out_;
   std::int64_t m_, k_, n_;
   std::int64_t row_pieces_ = 1;
   std::int64_t column_pieces_ = 1;
@@ -252,15 +194,16 @@ class Product {
 }  // namespace
 
 std::uint64_t scratch_bytes(std::int64_t batch, std::int64_t m, std::int64_t k, std::int64_t n,
-                            std::size_t element, int threads) {
+                            std::size_t element, bool converts, int threads) {
   if (batch == 0 || m == 0 || n == 0 || k == 0) return 0;
   const auto bytes = static_cast<std::int64_t>(element);
   const std::int64_t columns = 2 * static_cast<std::int64_t>(vector_bytes) / bytes;
   const std::int64_t rows = std::min(rows_of(element), round_up(m, tile_rows));
   const std::int64_t left = rows * a_pitch;
   const std::int64_t right = std::min(depth, k) * round_up(std::min(n, block_columns), columns);
+  const std::int64_t sums = converts ? rows * round_up(std::min(n, converted_columns), columns) : 0;
   std::uint64_t most =
-      Memory::capacity_of(static_cast<std::size_t>((left + right) * threads * bytes));
+      Memory::capacity_of(static_cast<std::size_t>((left + right + sums) * threads * bytes));
   if (m == 1 || n == 1) {
     const std::int64_t vectors = batch * k + batch * m * n * ((k + dot_chunk - 1) / dot_chunk);
     most = std::max<std::uint64_t>(most,
@@ -271,12 +214,13 @@ std::uint64_t scratch_bytes(std::int64_t batch, std::int64_t m, std::int64_t k, 
 
 template <typename T>
 Result<void> multiply(const Context& context, const Matrices<T>& left, const Matrices<T>& right,
-                      T* out) {
+                      const Output& out) {
   return Product<T>(context, left, right, out).run();
 }
 
 #define OUTRIGGER_INSTANTIATE(T) \
-  template Result<void> multiply<T>(const Context&, const Matrices<T>&, const Matrices<T>&, T*);
+  template Result<void> multiply<T>(const Context&, const Matrices<T>&, const Matrices<T>&, \
+                                  const Output&);
 OUTRIGGER_INSTANTIATE(std::uint8_t)
 OUTRIGGER_INSTANTIATE(std::uint16_t)
 OUTRIGGER_INSTANTIATE(std::uint32_t)

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "ops/context.hpp"
+#include "ops/conversion.hpp"
 
 /// Matrix products over any strides, for all element types. Every element of the result is summed
 /// in the order of k whatever the blocks and threads are, so its bits depend on neither.
@@ -21,12 +22,22 @@ struct Axis {
   bool unit() const { return table == nullptr && stride == 1; }
 };
 
-/// A batch of matrices.
+/// A batch of matrices of T, or of what `conversion` makes T of while they are packed.
 template <typename T>
 struct Matrices {
-  const T* data = nullptr;
+  const void* data = nullptr;
   Axis batch, rows, columns;
-  const T* at(std::int64_t batch_index) const { return data + batch(batch_index); }
+  const Conversion* conversion = nullptr;
+  /// A matrix that is not converted.
+  const T* at(std::int64_t batch_index) const {
+    return static_cast<const T*>(data) + batch(batch_index);
+  }
+};
+
+/// Where the result goes, in C order: as T, or as what `conversion` makes of complete sums.
+struct Output {
+  void* data = nullptr;
+  const Conversion* conversion = nullptr;
 };
 
 /// The type that stands for T: products and sums of integers modulo 2^n do not depend on the sign.
@@ -45,16 +56,17 @@ struct Unsigned<T> {
 template <typename T>
 using ComputeType = std::conditional_t<std::is_same_v<T, std::uint8_t>, std::uint16_t, T>;
 
-/// Bytes of memory that multiply takes for these sizes, at most; `element` is what ComputeType has.
+/// Bytes of memory that multiply takes for these sizes, at most; `element` is what ComputeType has,
+/// `converts` whether the result is converted.
 std::uint64_t scratch_bytes(std::int64_t batch, std::int64_t m, std::int64_t k, std::int64_t n,
-                            std::size_t element, int threads);
+                            std::size_t element, bool converts, int threads);
 
 /// T: f32, f64 or an unsigned integer.
-/// out[batch][m][n] = left[batch][m][k] · right[batch][k][n], out in C order.
+/// out[batch][m][n] = left[batch][m][k] · right[batch][k][n].
 /// Memory: packed pieces of the operands, some MiB at most and never whole copies.
 /// Errors: out_of_memory, cancelled, deadline_exceeded.
 template <typename T>
 Result<void> multiply(const Context& context, const Matrices<T>& left, const Matrices<T>& right,
-                      T* out);
+                      const Output& out);
 
 }  // namespace outrigger::ops::gemm

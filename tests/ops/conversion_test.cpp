@@ -1,0 +1,133 @@
+#include <functional>
+#include <random>
+
+#include "support.hpp"
+
+// dot and conv convert elements while they are packed: the same bits as casting whole operands
+// first and the whole result afterwards, without the memory for it.
+
+namespace outrigger::ops::test {
+namespace {
+
+class Conversions : public ::testing::Test {
+ protected:
+  Tensor as_type(const Tensor& from, DType to, DType by) {
+    Tensor tensor = from;
+    for (const DType step : {by, to}) {
+      PassMaker maker(tensor.shape(), {tensor.dtype()});
+      const Pass pass = maker.done({maker.cast(0, step)});
+      const Tensor out = lab_.empty(step, tensor.shape());
+      Context context = lab_.context();
+      EXPECT_TRUE(run_pass(context, pass, std::span(&tensor, 1), std::span(&out, 1)));
+      tensor = out;
+    }
+    return tensor;
+  }
+
+  /// Small numbers, so that sums in the narrow dtypes stay finite.
+  Tensor random(DType dtype, const Dims& shape) {
+    std::vector<float> x(static_cast<std::size_t>(element_count(shape)));
+    for (float& value : x) value = std::uniform_real_distribution<float>(-3, 3)(generator_);
+    return as_type(lab_.tensor<float>(shape, x), dtype, DType::f32);
+  }
+
+  static Tensor turned(Tensor tensor, std::size_t a, std::size_t b) {
+    std::swap(tensor.type.shape[a], tensor.type.shape[b]);
+    std::swap(tensor.strides[a], tensor.strides[b]);
+    return tensor;
+  }
+
+  static Tensor matrix_turned(const Tensor& tensor) { return turned(tensor, 0, 1); }
+
+  using View = std::function<Tensor(const Tensor&)>;
+  static Tensor as_it_is(const Tensor& tensor) { return tensor; }
+
+  /// Runs the op on views of the operands as they are, and on those of copies in the dtype that it
+  /// computes in: the order of a sum may depend on the layout.
+  void check(std::string_view op, const Tensor& left, const Tensor& right, const Attrs& attrs,
+             const View& left_view = as_it_is, const View& right_view = as_it_is) {
+    const auto direct = lab_.run(op, {left_view(left), right_view(right)}, attrs, 3);
+    ASSERT_TRUE(direct);
+    const DType dtype = direct->dtype();
+    const DType compute = compute_dtype(dtype);
+    const auto plain = lab_.run(
+        op, {left_view(as_type(left, compute, dtype)), right_view(as_type(right, compute, dtype))},
+        attrs);
+    ASSERT_TRUE(plain);
+    EXPECT_EQ(bytes(*direct), bytes(as_type(*plain, dtype, dtype)))
+        << op << " of " << to_string(left.type) << " and " << to_string(right.type);
+  }
+
+  Lab lab_;
+  std::mt19937_64 generator_{29};
+};
+
+constexpr std::array<std::pair<DType, DType>, 12> pairs{{{DType::bf16, DType::bf16},
+                                                         {DType::f16, DType::f16},
+                                                         {DType::f8, DType::f8},
+                                                         {DType::f8_e4m3fn, DType::f8},
+                                                         {DType::u4, DType::u4},
+                                                         {DType::s2, DType::s4},
+                                                         {DType::u8, DType::f32},
+                                                         {DType::bf16, DType::f32},
+                                                         {DType::s64, DType::bf16},
+                                                         {DType::f64, DType::f16},
+                                                         {DType::s16, DType::u8},
+                                                         {DType::u32, DType::s64}}};
+
+TEST_F(Conversions, OfDotAreCastsOfItsOperands) {
+  struct Size {
+    std::int64_t m, k, n;
+  };
+  // Vectors of both kinds; edges of tiles; more than one block along each axis.
+  for (const Size& s : {Size{1, 1, 1}, Size{1, 70'000, 1}, Size{5, 1100, 1}, Size{1, 9, 2100},
+                        Size{15, 385, 33}, Size{460, 400, 40}, Size{20, 30, 1100}}) {
+    for (const auto& [a, b] : pairs) {
+      for (int layout = 0; layout < 4; ++layout) {
+        const bool turn_left = (layout & 1) != 0;
+        const bool turn_right = (layout & 2) != 0;
+        check("dot", random(a, turn_left ? Dims{s.k, s.m} : Dims{s.m, s.k}),
+              random(b, turn_right ? Dims{s.n, s.k} : Dims{s.k, s.n}), {},
+              turn_left ? View(matrix_turned) : as_it_is,
+              turn_right ? View(matrix_turned) : as_it_is);
+      }
+    }
+  }
+}
+
+TEST_F(Conversions, OfDotFollowBatchesAndTables) {
+  const Attrs attrs{{"left_axes", std::vector<std::int64_t>{1, 3}},
+                    {"left_batch_axes", std::vector<std::int64_t>{0}},
+                    {"right_axes", std::vector<std::int64_t>{3, 1}},
+                    {"right_batch_axes", std::vector<std::int64_t>{0}}};
+  for (const auto& [a, b] : pairs)
+    check("dot", random(a, {3, 4, 5, 6}), random(b, {3, 6, 7, 4}), attrs);
+}
+
+TEST_F(Conversions, OfConvAreCastsOfItsOperands) {
+  const Attrs attrs{{"padding_low", std::vector<std::int64_t>{1, 2}},
+                    {"padding_high", std::vector<std::int64_t>{2, 0}},
+                    {"strides", std::vector<std::int64_t>{1, 2}},
+                    {"input_dilation", std::vector<std::int64_t>{2, 1}}};
+  for (const auto& [a, b] : pairs) {
+    for (const std::int64_t filters : {1, 7, 13}) {
+      const Tensor image = random(a, {2, 3, 9, 47});
+      const Tensor kernel = random(b, {filters, 3, 3, 2});
+      check("conv", image, kernel, {});
+      check("conv", image, kernel, attrs);
+      check("conv", turned(random(a, {2, 3, 47, 9}), 2, 3),
+            turned(random(b, {3, filters, 3, 2}), 0, 1), attrs);
+    }
+  }
+}
+
+TEST_F(Conversions, TakeNoCopies) {
+  // 4 MiB of bf16 each; in f32 they and the result would be 24.
+  const Dims shape{1448, 1448};
+  Lab tight(std::uint64_t{14} << 20);
+  const Tensor matrix = tight.empty(DType::bf16, shape);
+  EXPECT_TRUE(tight.run("dot", {matrix, matrix}));
+}
+
+}  // namespace
+}  // namespace outrigger::ops::test
