@@ -4,6 +4,7 @@
 #include <cstring>
 #include <optional>
 
+#include "engine/chain.hpp"
 #include "ops/run_single.hpp"
 
 namespace outrigger::engine {
@@ -135,6 +136,8 @@ class Executor {
         return loop(step);
       case Step::Kind::branch:
         return branch(step);
+      case Step::Kind::chain:
+        return chain(step);
     }
     return {};
   }
@@ -271,6 +274,18 @@ class Executor {
     const Tensors in = operands(step);
     OUTRIGGER_CHECK(
         step.row->run(ops::RunCall{context_, span_of(in), span_of(out), attrs_of(step)}));
+    for (std::size_t o = 0; o < out.size(); ++o) frame_[step.out[o]] = std::move(out[o]);
+    return {};
+  }
+
+  Result<void> chain(const Step& step) {
+    Tensors out;
+    for (const TensorType& type : step.types) {
+      OUTRIGGER_TRY(Tensor fresh, allocate_tensor(context_.memory, type));
+      out.push_back(std::move(fresh));
+    }
+    const Tensors in = operands(step);
+    OUTRIGGER_CHECK(run_chain(context_, plan_, step, span_of(in), span_of(out)));
     for (std::size_t o = 0; o < out.size(); ++o) frame_[step.out[o]] = std::move(out[o]);
     return {};
   }

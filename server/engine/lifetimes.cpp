@@ -8,16 +8,6 @@ namespace {
 
 constexpr std::uint64_t unbounded = std::numeric_limits<std::uint64_t>::max();
 
-/// All slots that a step uses, its nested regions' captures included.
-void collect_uses(const Step& step, std::vector<Slot>& uses) {
-  uses.insert(uses.end(), step.in.begin(), step.in.end());
-  if (step.in_place) uses.insert(uses.end(), step.out.begin(), step.out.end());
-  for (const StepBlock& region : step.regions) {
-    for (const Step& inner : region.steps) collect_uses(inner, uses);
-    uses.insert(uses.end(), region.outputs.begin(), region.outputs.end());
-  }
-}
-
 /// Marks where each slot that a block owns is used for the last time.
 class LastUses {
  public:
@@ -119,6 +109,7 @@ std::uint64_t work_of(const StepBlock& block, const Plan& plan) {
     for (const Slot slot : step.in)
       elements += static_cast<std::uint64_t>(element_count(plan.types[slot].shape));
     if (step.kind == Step::Kind::view) elements = 1;
+    if (step.kind == Step::Kind::chain) elements = 0;       // its members' are counted
     elements = std::min(elements, std::uint64_t{1} << 28);  // more is a lot anyway
     const std::uint64_t each = operations_for_each(step.row->cost, elements);
     if (each == unbounded) return unbounded;
@@ -134,6 +125,15 @@ std::uint64_t work_of(const StepBlock& block, const Plan& plan) {
 }
 
 }  // namespace
+
+void collect_uses(const Step& step, std::vector<Slot>& uses) {
+  uses.insert(uses.end(), step.in.begin(), step.in.end());
+  if (step.in_place) uses.insert(uses.end(), step.out.begin(), step.out.end());
+  for (const StepBlock& region : step.regions) {
+    for (const Step& inner : region.steps) collect_uses(inner, uses);
+    uses.insert(uses.end(), region.outputs.begin(), region.outputs.end());
+  }
+}
 
 void find_lifetimes(Plan& plan, int threads) {
   // An argument's memory may be taken where nobody but the run holds it: it was donated.

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <optional>
 
-#include "engine/plan.hpp"
+#include "engine/chain.hpp"
 #include "ops/reduction.hpp"
 
 namespace outrigger::engine {
@@ -181,6 +181,9 @@ class PeakMeter {
         return loop(step);
       case Step::Kind::branch:
         return branch(step);
+      case Step::Kind::chain:
+        for (const Slot slot : step.out) hold(slot, bytes_of(plan_.types[slot]));
+        return touch(chain_scratch(step, plan_, threads_));
     }
   }
 

@@ -5,15 +5,19 @@
 #include <unordered_set>
 #include <utility>
 
+#include "engine/chain.hpp"
+
 namespace outrigger::engine {
 
 Result<std::shared_ptr<const Plan>> make_plan(Memory& memory,
                                               std::shared_ptr<const Program> program,
-                                              std::span<const TensorType> arguments, int threads) {
+                                              std::span<const TensorType> arguments, int threads,
+                                              const std::optional<ChainRules>& chains) {
   auto plan = std::make_shared<Plan>();
   OUTRIGGER_TRY(const Block block, resolve(memory, *program, arguments, *plan));
   plan->program = std::move(program);
   plan->main = fuse(block, *plan);
+  form_chains(plan->main, *plan, threads, chains.value_or(ChainRules::usual(threads)));
   find_lifetimes(*plan, threads);
   return std::shared_ptr<const Plan>(std::move(plan));
 }

@@ -27,6 +27,7 @@ using Slots = std::vector<Slot>;
 using Path = std::vector<std::uint32_t>;
 
 struct Block;
+struct Chain;
 
 /// One instruction with its types resolved, before fusion.
 struct Node {
@@ -53,7 +54,17 @@ struct StepBlock;
 
 /// One thing that the executor does.
 struct Step {
-  enum class Kind : std::uint8_t { pass, view, constant, compute, update, fold, loop, branch };
+  enum class Kind : std::uint8_t {
+    pass,
+    view,
+    constant,
+    compute,
+    update,
+    fold,
+    loop,
+    branch,
+    chain
+  };
   Kind kind = Kind::compute;
   const ops::OpRow* row = nullptr;
   const Attrs* attrs = nullptr;
@@ -73,6 +84,8 @@ struct Step {
   /// Fold: the region as a pass, if it is elementwise, and the scalars from outside that it reads.
   std::optional<ops::Lifted> lifted;
   Slots captures;
+  /// Chain: how the steps of the region are carried out together.
+  std::shared_ptr<const Chain> chain;
   /// Loop: without tensors, if nothing but scalars is in it.
   std::optional<ScalarLoop> scalars;
   /// Bit i: in[i] is not used after this step. Only the first 64 operands count.
@@ -138,12 +151,25 @@ struct Plan {
   std::shared_ptr<const Program> program;
 };
 
+/// When steps become a chain (engine/chain.hpp).
+struct ChainRules {
+  /// What it keeps out of memory, at least: less stays in the caches of the cores anyway.
+  std::int64_t saved_bytes_min = 0;
+  /// What a block's rows of all values may take: they stay in the cache of a core.
+  std::int64_t block_bytes = 0;
+  std::int64_t rows_min = 16;
+
+  /// For this machine and a team of so many threads.
+  static ChainRules usual(int threads);
+};
+
 /// Checks the program wholly against the types of its arguments and plans it for a team of
 /// `threads`. Nothing is executed.
 /// Errors: every code of PROTOCOL.md that speaks of programs, with path and op.
 Result<std::shared_ptr<const Plan>> make_plan(Memory& memory,
                                               std::shared_ptr<const Program> program,
-                                              std::span<const TensorType> arguments, int threads);
+                                              std::span<const TensorType> arguments, int threads,
+                                              const std::optional<ChainRules>& chains = {});
 
 /// The form of a program that does not depend on types: ids, regions, op names, attributes.
 Result<void> check_program(const Program& program);
@@ -167,6 +193,8 @@ Result<Block> resolve(Memory& memory, const Program& program, std::span<const Te
 std::optional<ops::Lifted> lift(const Block& region, const Plan& plan, Slots& captures);
 /// Groups elementwise nodes, and the reductions behind them, into passes.
 StepBlock fuse(const Block& block, const Plan& plan);
+/// All slots that a step uses, those that its regions do included.
+void collect_uses(const Step& step, std::vector<Slot>& uses);
 /// Finds last uses, the peak of memory and the amount of work.
 void find_lifetimes(Plan& plan, int threads);
 

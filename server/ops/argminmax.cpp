@@ -87,15 +87,15 @@ class Search final : public Reducer {
                   std::byte* accumulators) const override {
     const auto* from = reinterpret_cast<const T*>(x);
     auto* to = reinterpret_cast<Extremum<T>*>(accumulators);
-    for (std::int64_t i = 0; i < count; ++i, from += n) {
-      Extremum<T> best{from[0], 0};
-      for (std::int64_t k = 1; k < n; ++k) {
-        const bool take = replaces<T, max, high>(from[k], best.value);
-        best.value = take ? from[k] : best.value;
-        best.index = take ? k : best.index;
-      }
-      to[i] = best;
-    }
+    turn_short_runs(from, count, n, [&](std::int64_t first, std::int64_t runs, const T* turned) {
+      T best[runs_turned];
+      Row place[runs_turned];
+      std::copy_n(turned, runs, best);
+      std::fill_n(place, runs, Row{0});
+      for (std::int64_t k = 1; k < n; ++k)
+        add_row(best, place, turned + k * runs_turned, runs, static_cast<Row>(k));
+      for (std::int64_t i = 0; i < runs; ++i) to[first + i] = {best[i], place[i]};
+    });
   }
 
   void combine(std::byte* into, const std::byte* with, std::int64_t n) const override {

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "ops/caches.hpp"
 #include "ops/compile/isa.hpp"
-#include "ops/stream.hpp"
 #include "tensor/memory.hpp"
 
 #ifdef _OPENMP
@@ -50,8 +50,9 @@ struct Context {
   /// Scratch for tiles, kept between programs; grows only.
   std::vector<std::byte>& scratch;
   Compile compile = {};
-  /// Results of as many bytes go past the caches.
-  std::size_t stream_from = stream_bytes_min();
+  /// Results of as many bytes go past the caches, which would first read what is overwritten, and
+  /// keep nothing of it anyway.
+  std::size_t stream_from = last_cache_bytes();
 };
 
 /// Work below this many element operations is not worth waking a second thread for.

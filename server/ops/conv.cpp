@@ -208,7 +208,8 @@ void register_conv(std::vector<OpRow>& rows) {
       .doc =
           "Convolution of a tensor [batch][feature][space…] with a kernel [output feature][input "
           "feature][space…], as in machine learning: the kernel is not reversed. Any number of "
-          "axes of space. Both meet in one dtype; integers become f32; small floats are summed in f32 "
+          "axes of space. Both meet in one dtype; integers become f32; small floats are summed in "
+          "f32 "
           "and rounded once. Padding counts as 0. "
           "Shapes and groups that do not fit, and windows of which none fits, are `bad_shape`. "
           "Tiles of the input are put together to panels (im2col) and multiplied with the packed "

@@ -185,8 +185,7 @@ class ConvKernel {
   /// What element k (feature and tap) of the windows of all segments is: a row of each panel.
   void load(std::int64_t batch, std::int64_t group, std::int64_t k, const Segments& segments,
             T* row, std::int64_t panel_size) const {
-    if (conversions_.input == nullptr)
-      return gather<T>(batch, group, k, segments, row, panel_size);
+    if (conversions_.input == nullptr) return gather<T>(batch, group, k, segments, row, panel_size);
     if constexpr (!is_complex_v<T>) {
       const std::int64_t count = segments.back().to + segments.back().length;
       Line<T> line;

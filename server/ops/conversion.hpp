@@ -35,7 +35,8 @@ class Conversion {
     const auto* in = static_cast<const std::byte*>(from);
     auto* out = static_cast<std::byte*>(to);
     for (std::int64_t done = 0; done < n; done += run_max)
-      some(in + bytes(done, from_width_), out + bytes(done, to_width_), std::min(run_max, n - done));
+      some(in + bytes(done, from_width_), out + bytes(done, to_width_),
+           std::min(run_max, n - done));
   }
 
   /// n elements, `stride` of them from each to the next.

@@ -1,6 +1,7 @@
 #define EIGEN_DONT_PARALLELIZE
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include <Eigen/Core>
 
@@ -187,6 +188,20 @@ std::uint64_t dot_scratch(const ScratchCall& call) {
   return bytes;
 }
 
+/// Free axes of the left operand: what is summed does not depend on them.
+std::optional<std::size_t> sliced_axis_of_dot(const InferCall& call, std::size_t axis) {
+  const auto axes = dot_axes(call);
+  if (!axes || !axes->left_batch.empty() || is_complex(merged_dtype(call.in))) return std::nullopt;
+  const std::size_t right_rank = call.type(1).shape.size();
+  // A product with a vector sums in another order.
+  if (count_along(call.type(1).shape, free_axes(right_rank, axes->right, {})) < 2)
+    return std::nullopt;
+  const Dims free = free_axes(call.type(0).shape.size(), axes->left, {});
+  const auto found = std::find(free.begin(), free.end(), static_cast<std::int64_t>(axis));
+  if (found == free.end()) return std::nullopt;
+  return static_cast<std::size_t>(found - free.begin());
+}
+
 /// Rows of a complex result that are one task. Fixed, as rounding depends on it.
 constexpr std::int64_t panel_rows = 256;
 
@@ -277,6 +292,7 @@ void register_dot(std::vector<OpRow>& rows) {
             .cost = Cost::quadratic,
             .infer = infer_dot,
             .run = run_dot,
+            .sliced_axis = sliced_axis_of_dot,
             .scratch = dot_scratch,
             .doc = "Sum of products over the contracted axes. Shape: batch axes, then the other "
                    "axes of the left, then those of the right. "

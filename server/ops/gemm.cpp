@@ -218,9 +218,9 @@ Result<void> multiply(const Context& context, const Matrices<T>& left, const Mat
   return Product<T>(context, left, right, out).run();
 }
 
-#define OUTRIGGER_INSTANTIATE(T) \
+#define OUTRIGGER_INSTANTIATE(T)                                                            \
   template Result<void> multiply<T>(const Context&, const Matrices<T>&, const Matrices<T>&, \
-                                  const Output&);
+                                    const Output&);
 OUTRIGGER_INSTANTIATE(std::uint8_t)
 OUTRIGGER_INSTANTIATE(std::uint16_t)
 OUTRIGGER_INSTANTIATE(std::uint32_t)

@@ -91,7 +91,8 @@ void axpy(C* sums, const T* column, C factor, std::int64_t n) {
     sums[i] = static_cast<C>(sums[i] + static_cast<C>(column[i]) * factor);
 }
 
-/// Elements [begin, end) of a batch of vectors, one after the other, in the type that is computed in.
+/// Elements [begin, end) of a batch of vectors, one after the other, in the type that is computed
+/// in.
 template <typename T, typename C>
 void load_vector(const Matrices<T>& vectors, const Axis& along, std::int64_t begin,
                  std::int64_t end, C* to) {
@@ -146,7 +147,8 @@ Result<void> multiply_vector(const Context& context, const Matrices<T>& matrix, 
               const std::int64_t origin = matrix.batch(b) + along(p);
               const C factor = vector_of(b)[p];
               if (matrix.conversion == nullptr) {
-                axpy(sums, static_cast<const T*>(matrix.data) + origin + free(first), factor, count);
+                axpy(sums, static_cast<const T*>(matrix.data) + origin + free(first), factor,
+                     count);
               } else {
                 C column[axpy_chunk];
                 load_run(column, matrix, origin, free, first, count);

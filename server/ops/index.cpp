@@ -49,6 +49,14 @@ struct Blocks {
   Dims strides;  ///< of the indexed axes, in elements
   Dims inner;    ///< shape of a block: the axes not indexed
   Dims inner_strides;
+
+  /// Whether the elements of a block lie side by side.
+  bool together() const {
+    Dims dims = inner;
+    std::array<Dims, 1> collapsed{inner_strides};
+    collapse(dims, collapsed);
+    return dims.empty() || (dims.size() == 1 && collapsed[0][0] == 1);
+  }
 };
 
 Blocks blocks_of(const Tensor& tensor, std::span<const std::int64_t> axes) {
@@ -161,10 +169,15 @@ Result<void> gather_blocks(const RunCall& call, const Places& places) {
   const std::int64_t block = element_count(blocks.inner);
   const T* base = call.in[0].as<T>();
   T* out = call.out[0].as<T>();
+  const bool together = blocks.together();
   return parallel_ranges(
       call.context, places.rows, std::max<std::int64_t>(1, chunk_elements / block),
       places.rows * block, [&](int, std::int64_t begin, std::int64_t end) {
         for_each_place(places, begin, end, [&](std::int64_t row, std::int64_t offset) {
+          if (together) {
+            std::copy_n(base + offset, block, out + row * block);
+            return;
+          }
           gather_tile(out + row * block, base + offset, blocks.inner, blocks.inner_strides, 0,
                       block);
         });
@@ -254,6 +267,14 @@ void update_rows(const Places& places, T* base, const T* updates) {
   }
   const Blocks& blocks = places.blocks;
   const std::int64_t block = element_count(blocks.inner);
+  if (blocks.together()) {
+    return for_each_place(places, 0, places.rows, [&](std::int64_t row, std::int64_t at) {
+      T* to = base + at;
+      const T* from = updates + row * block;
+      OUTRIGGER_INDEPENDENT
+      for (std::int64_t i = 0; i < block; ++i) to[i] = F::apply(to[i], from[i]);
+    });
+  }
   for_each_place(places, 0, places.rows, [&](std::int64_t row, std::int64_t at) {
     for_each_run(
         blocks.inner, blocks.inner_strides, 0, block,

@@ -197,6 +197,10 @@ struct OpRow {
   /// Compute, with one operand and one result: what `run` does, if a pass can end in it; `result`
   /// is the dtype that the kernel gives. Null for other ops.
   Reduction (*reduction)(const TensorType& operand, DType result, const AttrView& attrs) = nullptr;
+  /// Compute, with one result: the axis of the result of which slices are, bit for bit, what `run`
+  /// gives for the same slices of operand 0 along `axis`, if they are of two positions or more.
+  /// Null or none: there is no such axis.
+  std::optional<std::size_t> (*sliced_axis)(const InferCall& call, std::size_t axis) = nullptr;
   /// Bytes of the temporaries that `run` takes beside its results, at most. Null: none. The planner
   /// counts them against the budget before anything runs.
   std::uint64_t (*scratch)(const ScratchCall& call) = nullptr;

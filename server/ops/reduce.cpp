@@ -76,11 +76,16 @@ class Fold final : public Reducer {
                   std::byte* accumulators) const override {
     const auto* from = reinterpret_cast<const T*>(x);
     auto* a = reinterpret_cast<A*>(accumulators);
-    for (std::int64_t i = 0; i < count; ++i, from += n) {
-      A total = R::identity;
-      for (std::int64_t k = 0; k < n; ++k) total = R::combine(total, R::lift(from[k]));
-      a[i] = total;
-    }
+    turn_short_runs(from, count, n, [&](std::int64_t first, std::int64_t runs, const T* turned) {
+      A total[runs_turned];
+      std::fill_n(total, runs, A{R::identity});
+      for (std::int64_t k = 0; k < n; ++k) {
+        const T* x_k = turned + k * runs_turned;
+        OUTRIGGER_INDEPENDENT
+        for (std::int64_t i = 0; i < runs; ++i) total[i] = R::combine(total[i], R::lift(x_k[i]));
+      }
+      std::copy_n(total, runs, a + first);
+    });
   }
 
   void combine(std::byte* into, const std::byte* with, std::int64_t n) const override {

@@ -9,8 +9,24 @@
 
 #include "ops/complex_math.hpp"
 #include "ops/reducer.hpp"
+#include "ops/transpose.hpp"
 
 namespace outrigger::ops {
+
+/// Short runs that are worked on side by side.
+inline constexpr std::int64_t runs_turned = 64;
+
+/// Turns `count` runs of n neighbours, n < run_lanes, some at a time: calls f(first, runs, turned)
+/// where element k of run first + i is turned[k · runs_turned + i].
+template <typename T, typename F>
+void turn_short_runs(const T* x, std::int64_t count, std::int64_t n, F&& f) {
+  std::array<T, static_cast<std::size_t>(run_lanes * runs_turned)> turned;
+  for (std::int64_t first = 0; first < count; first += runs_turned) {
+    const std::int64_t runs = std::min(runs_turned, count - first);
+    transpose(turned.data(), runs_turned, x + first * n, n, runs, n);
+    f(first, runs, turned.data());
+  }
+}
 
 // A reducing function lifts elements to an accumulator and combines two of them. Combination is
 // commutative, and associative up to rounding: lanes, blocks and threads regroup it, always in the

@@ -68,6 +68,12 @@ struct Grid {
     return std::clamp<std::int64_t>(narrow / of_width, 1, worth);
   }
 
+  /// Whether each result is reduced row by row, as if it were alone.
+  bool row_by_row() const {
+    const std::int64_t last = folding.inner - (columns - 1) * width;
+    return blocks == 1 && groups(width) == 1 && groups(last) == 1;
+  }
+
   /// Whether the blocks of neighbouring tasks are neighbours in the space.
   bool together() const { return columns == 1; }
 
@@ -348,6 +354,25 @@ Folding fold_shape(std::span<const std::int64_t> shape, std::span<const std::int
     }
   }
   return folding;
+}
+
+std::optional<RowsFolding> folding_of_rows(const Folding& whole,
+                                           std::span<const std::int64_t> space, std::size_t axis,
+                                           std::int64_t n) {
+  const std::int64_t before = element_count(space.first(axis));
+  const std::int64_t rows = space[axis];
+  const std::int64_t behind = element_count(space.subspan(axis + 1));
+  if (whole.order != all_axes(space.size()) || before * rows * behind == 0) return std::nullopt;
+  RowsFolding rest{whole, whole.outer % (before * rows) == 0};
+  if (rest.outer) {
+    rest.folding.outer = whole.outer / rows * n;
+    return rest;
+  }
+  if (whole.inner % (rows * behind) != 0) return std::nullopt;
+  rest.folding.inner = whole.inner / rows * n;
+  // The number of columns decides on the order in which each is reduced.
+  if (!Grid(whole).row_by_row() || !Grid(rest.folding).row_by_row()) return std::nullopt;
+  return rest;
 }
 
 Result<Folded> fold(Context& context, const Tensor& tensor, std::span<const std::int64_t> axes) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "ops/export.hpp"
@@ -20,6 +21,17 @@ struct Folded {
 };
 
 Folding fold_shape(std::span<const std::int64_t> shape, std::span<const std::int64_t> axes);
+
+/// The folding of n of the positions along an axis of a space that has that folding, if every
+/// result for one of them has the same bits as in the whole.
+struct RowsFolding {
+  Folding folding;
+  /// The axis is before the reduced ones; otherwise behind them.
+  bool outer = false;
+};
+OUTRIGGER_EXPORT std::optional<RowsFolding> folding_of_rows(const Folding& whole,
+                                                            std::span<const std::int64_t> space,
+                                                            std::size_t axis, std::int64_t n);
 
 /// Folds along `axes`; copies if the layout demands it. Errors: out_of_memory.
 Result<Folded> fold(Context& context, const Tensor& tensor, std::span<const std::int64_t> axes);

@@ -7,15 +7,9 @@
 #include <cstdint>
 #include <cstring>
 
-#include "ops/export.hpp"
-
 namespace outrigger::ops {
 
 inline constexpr std::size_t cache_line = 64;
-
-/// Results from this size on go past the caches, which would first read what is overwritten: the
-/// last level of them, since nothing would be left in it anyway.
-OUTRIGGER_EXPORT std::size_t stream_bytes_min();
 
 /// Copies to memory past the caches; what does not fill a cache line goes the usual way. Before
 /// another thread reads the copy, this one must call end_of_stream().

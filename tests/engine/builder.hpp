@@ -67,10 +67,12 @@ class Runner {
 
   Result<std::shared_ptr<const Plan>> plan(Program program,
                                            const std::vector<Tensor>& arguments = {},
-                                           int threads = 1) {
+                                           int threads = 1,
+                                           const std::optional<ChainRules>& chains = {}) {
     std::vector<TensorType> types;
     for (const Tensor& tensor : arguments) types.push_back(tensor.type);
-    return make_plan(memory, std::make_shared<const Program>(std::move(program)), types, threads);
+    return make_plan(memory, std::make_shared<const Program>(std::move(program)), types, threads,
+                     chains);
   }
 
   Outcome run(Program program, const std::vector<Tensor>& arguments = {}, int threads = 1) {

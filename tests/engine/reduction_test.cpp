@@ -2,10 +2,9 @@
 // they would see on their own.
 
 #include <cmath>
-#include <map>
 #include <numeric>
 
-#include "engine/builder.hpp"
+#include "engine/alone.hpp"
 
 namespace outrigger::engine::test {
 namespace {
@@ -40,39 +39,8 @@ class ReductionTest : public testing::TestWithParam<int> {
     return runner_.run(program, arguments, GetParam());
   }
 
-  /// Runs the program, and its instructions one by one; every output must be the same, bit for bit.
   void expect_same_alone(const Program& program, const std::vector<Tensor>& arguments) {
-    const Outcome fused = run(program, arguments);
-    ASSERT_TRUE(succeeded(fused));
-    std::map<ValueId, Tensor> known;
-    for (std::size_t i = 0; i < arguments.size(); ++i)
-      known.emplace(program.params[i], arguments[i]);
-    for (const Instruction& instruction : program.body) {
-      Program alone{{}, {instruction}, instruction.out};
-      std::vector<Tensor> operands;
-      for (const Operand& operand : instruction.in) {
-        const auto* id = std::get_if<ValueId>(&operand);
-        if (id == nullptr || std::count(alone.params.begin(), alone.params.end(), *id) > 0)
-          continue;
-        alone.params.push_back(*id);
-        operands.push_back(known.at(*id));
-      }
-      const Outcome outcome = runner_.run(alone, operands, 1);
-      ASSERT_TRUE(succeeded(outcome));
-      known.emplace(instruction.out[0], outcome.results[0]);
-    }
-    for (std::size_t i = 0; i < program.outputs.size(); ++i) {
-      SCOPED_TRACE(testing::Message() << "output " << i);
-      const Tensor& expected = known.at(program.outputs[i]);
-      ASSERT_EQ(fused.results[i].type, expected.type);
-      EXPECT_EQ(bytes(fused.results[i]), bytes(expected));
-    }
-  }
-
-  static std::vector<std::uint8_t> bytes(const Tensor& tensor) {
-    std::vector<std::uint8_t> all(static_cast<std::size_t>(byte_count(tensor.type)));
-    if (!all.empty()) ops::read_elements(tensor, 0, tensor.size(), all.data());
-    return all;
+    test::expect_same_alone(runner_, program, arguments, run(program, arguments));
   }
 
   Runner runner_;

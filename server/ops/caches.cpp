@@ -1,0 +1,28 @@
+#include "ops/caches.hpp"
+
+#include <fstream>
+#include <string>
+
+namespace outrigger::ops {
+namespace {
+
+/// sysconf(_SC_LEVEL3_CACHE_SIZE) counts a cache for each of a virtual machine's processors.
+std::size_t cache_bytes(int level, std::size_t if_unknown) {
+  std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(level) + "/size");
+  std::size_t kibibytes = 0;
+  return file >> kibibytes && kibibytes > 0 ? kibibytes << 10 : if_unknown;
+}
+
+}  // namespace
+
+std::size_t core_cache_bytes() {
+  static const std::size_t bytes = cache_bytes(2, std::size_t{1} << 20);
+  return bytes;
+}
+
+std::size_t last_cache_bytes() {
+  static const std::size_t bytes = cache_bytes(3, std::size_t{32} << 20);
+  return bytes;
+}
+
+}  // namespace outrigger::ops
