@@ -1,7 +1,9 @@
 #include "ops/caches.hpp"
 
+#include <algorithm>
 #include <fstream>
 #include <string>
+#include <thread>
 
 namespace outrigger::ops {
 namespace {
@@ -21,7 +23,11 @@ std::size_t core_cache_bytes() {
 }
 
 std::size_t last_cache_bytes() {
-  static const std::size_t bytes = cache_bytes(3, std::size_t{32} << 20);
+  // A virtual machine is shown the cache of a processor that it shares with others.
+  static const std::size_t share = std::size_t{16} << 20;
+  static const std::size_t bytes =
+      std::min(cache_bytes(3, std::size_t{32} << 20),
+               share * std::max(1U, std::thread::hardware_concurrency()));
   return bytes;
 }
 

@@ -16,10 +16,10 @@ template <typename C>
 constexpr std::int64_t block_rows = rows_of(sizeof(C));
 /// Columns of B that are packed at once: they stay in the last cache.
 constexpr std::int64_t block_columns = 4096;
-/// Up to so many multiplications a product is one task, and no piece of one has fewer elements than
-/// half of these.
+/// Up to so many multiplications a product is one task, and no larger one is cut into pieces of
+/// fewer elements than these.
 constexpr std::int64_t small_product = std::int64_t{1} << 18;
-constexpr std::int64_t small_piece = std::int64_t{1} << 14;
+constexpr std::int64_t small_piece = std::int64_t{1} << 13;
 /// Columns of a piece whose sums are converted only when they are complete.
 constexpr std::int64_t converted_columns = 1024;
 /// Pieces with fewer tiles of rows than this are not cut at one's edge: the last one's rows would

@@ -208,6 +208,14 @@ class InMemory {
 
   explicit operator bool() const { return !bases_.empty(); }
 
+  /// Shows n elements to the taker, tile by tile; one ends at a multiple of `unit`, if that many
+  /// elements fit in it. The hardware's prefetcher alone does not keep memory busy.
+  void show_tiles(std::int64_t start, std::int64_t n, std::int64_t unit, TileTaker& taker) const {
+    const std::int64_t step = unit <= tile_size ? tile_size - tile_size % unit : tile_size;
+    for (std::int64_t done = 0; done < n; done += step)
+      show(start + done, std::min(step, n - done), 2 * tile_size, taker);
+  }
+
   /// Shows n elements to the taker, and asks for as many that come `ahead` of them: the hardware
   /// does not see such rows coming.
   void show(std::int64_t start, std::int64_t n, std::int64_t ahead, TileTaker& taker) const {
@@ -231,13 +239,20 @@ void run_tasks(const Grid& grid, const BoundPass& bound, const InMemory& memory,
   const std::int64_t size = grid.folding.reduced * grid.folding.inner;
   if (size == 0 || (grid.together() && grid.blocks == 1)) {
     taker.open(begin, end);
-    if (size > 0) bound.run(thread, begin * size, end * size, size, taker);
+    if (size > 0 && memory && grid.width == 1)
+      memory.show_tiles(begin * size, (end - begin) * size, size, taker);
+    else if (size > 0)
+      bound.run(thread, begin * size, end * size, size, taker);
     return;
   }
   for (std::int64_t task = begin; task < end; ++task) {
     taker.open(task, task + 1);
     const Grid::Block block = grid.block(task);
     const std::int64_t width = block.lanes.width;
+    if (grid.together() && memory && width == 1) {
+      memory.show_tiles(block.start, block.rows * width, block.lanes.count(), taker);
+      continue;
+    }
     if (grid.together()) {
       bound.run(thread, block.start, block.start + block.rows * width, block.lanes.count(), taker);
       continue;

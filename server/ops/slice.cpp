@@ -5,6 +5,7 @@
 #include "ops/kernels.hpp"
 #include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
+#include "ops/stream.hpp"
 
 namespace outrigger::ops {
 namespace {
@@ -115,7 +116,16 @@ Result<void> run_put_slice(const RunCall& call) {
               out.strides[axis];
   }
   const Tensor window = view_of(out, slice.type, out.strides, offset, true);
-  return copy_tensor(call.context, slice, window);
+  // What the caches cannot hold as a whole would be read only to be overwritten.
+  constexpr std::int64_t streamed_max = std::int64_t{64} << 10;
+  const std::int64_t bytes = byte_count(slice.type);
+  const bool stream = out.storage->buffer->bytes() >= call.context.stream_from &&
+                      bytes <= streamed_max && slice.contiguous() && window.contiguous() &&
+                      !overlap_differently(slice, window);
+  if (!stream) return copy_tensor(call.context, slice, window);
+  stream_copy(window.data(), slice.data(), static_cast<std::size_t>(bytes));
+  end_of_stream();
+  return {};
 }
 
 Result<Inferred> infer_concatenate(const InferCall& call) {
