@@ -13,6 +13,9 @@ constexpr std::int64_t aside_bytes_max = std::int64_t{1} << 16;
 
 /// Goes through a block's steps.
 class ChainFinder {
+  /// Steps that are looked at from the first one on.
+  static constexpr std::size_t steps_max = 64;
+
  public:
   ChainFinder(StepBlock& block, const Plan& plan, int threads, const ChainRules& rules)
       : block_(block),
@@ -54,7 +57,7 @@ class ChainFinder {
   std::optional<Candidate> best_from(std::size_t begin) const {
     const Step& first = block_.steps[begin];
     if (first.kind != Step::Kind::pass && first.kind != Step::Kind::compute) return std::nullopt;
-    if (first.in.empty()) return std::nullopt;
+    if (first.in.empty() || !is_large(first)) return std::nullopt;
     const Dims& space =
         first.kind == Step::Kind::pass ? first.pass.space : plan_.types[first.in[0]].shape;
     std::optional<Candidate> best;
@@ -67,11 +70,20 @@ class ChainFinder {
     return best;
   }
 
+  /// Whether values like the step's own can make a chain worth it: most steps of a program need no
+  /// closer look.
+  bool is_large(const Step& step) const {
+    std::int64_t bytes = byte_count(plan_.types[step.in[0]]);
+    for (const TensorType& type : step.types) bytes = std::max(bytes, byte_count(type));
+    return bytes >= rules_.saved_bytes_min / static_cast<std::int64_t>(members_max);
+  }
+
   Candidate grow(std::size_t begin, std::size_t axis, std::int64_t rows) const {
     Candidate candidate(block_.steps, plan_, rows);
     if (!candidate.join(begin, axis)) return candidate;
     std::vector<Slot> uses;
-    for (std::size_t i = begin + 1; i < block_.steps.size(); ++i) {
+    const std::size_t end = std::min(block_.steps.size(), begin + steps_max);
+    for (std::size_t i = begin + 1; i < end; ++i) {
       uses.clear();
       collect_uses(block_.steps[i], uses);
       const bool depends =

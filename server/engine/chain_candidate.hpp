@@ -21,6 +21,11 @@ inline constexpr std::size_t members_max = 16;
 
 inline constexpr std::size_t nowhere = std::numeric_limits<std::size_t>::max();
 
+/// Bytes, as far as sums of them can be counted: a type may be larger than any memory.
+inline std::int64_t countable(const TensorType& type) {
+  return std::min(byte_count(type), std::int64_t{1} << 48);
+}
+
 inline std::int64_t leading_product(const TensorType& type, std::size_t axis) {
   return element_count(std::span(type.shape).first(axis));
 }
@@ -88,7 +93,7 @@ class Candidate {
     for (std::size_t m = 0; m < members_.size(); ++m) {
       if (is_view(m)) continue;
       for (const std::uint32_t v : members_[m].out) {
-        if (!values_[v].escapes) bytes += byte_count(plan_->types[values_[v].slot]);
+        if (!values_[v].escapes) bytes += countable(plan_->types[values_[v].slot]);
       }
     }
     return bytes;
@@ -247,7 +252,7 @@ class Candidate {
     const auto count = [&](Slot slot) {
       if (std::find(seen.begin(), seen.end(), slot) != seen.end()) return;
       seen.push_back(slot);
-      bytes += byte_count(plan_->types[slot]) / rows_;
+      bytes += countable(plan_->types[slot]) / rows_;
     };
     for (std::size_t m = 0; m < members_.size(); ++m) {
       const Step& step = (*steps_)[positions_[m]];

@@ -4,6 +4,7 @@
 #include <new>
 
 #include "engine/chain.hpp"
+#include "ops/reduction.hpp"
 
 namespace outrigger::engine {
 namespace {
@@ -166,6 +167,7 @@ std::uint64_t chain_scratch(const Step& step, const Plan& plan, int threads) {
       if (!chain.values[v].direct)
         each += Memory::capacity_of(static_cast<std::size_t>(byte_count(out.back())));
     }
+    if (steps[m].kind == Step::Kind::pass) each += ops::reductions_scratch(chain.members[m].pass);
     if (steps[m].row->scratch == nullptr || steps[m].kind == Step::Kind::pass) continue;
     // Members run one after the other, but what they take is not worth finding the largest.
     boost::container::small_vector<TensorType, 4> types;
