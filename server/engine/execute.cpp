@@ -5,7 +5,9 @@
 #include <optional>
 
 #include "engine/chain.hpp"
+#include "engine/writable.hpp"
 #include "ops/run_single.hpp"
+#include "ops/slice.hpp"
 
 namespace outrigger::engine {
 namespace {
@@ -107,13 +109,15 @@ class Executor {
         step.kind == Step::Kind::loop || step.kind == Step::Kind::branch)
       return 0;
     const bool update = step.kind == Step::Kind::update;
+    const bool put = step.kind == Step::Kind::put_pass;
     std::uint64_t bytes = 0;
-    for (std::size_t i = update ? 1 : 0; i < step.in.size(); ++i) {
+    for (std::size_t i = update ? 1 : 0; i < (put ? step.pass.inputs : step.in.size()); ++i) {
       const Tensor& tensor = frame_[step.in[i]];
       // A broadcast operand is read again and again, but from the cache.
       bytes += std::min<std::uint64_t>(byte_count(tensor.type), tensor.storage->buffer->bytes());
     }
     if (update) return 2 * bytes;
+    if (put) return bytes + byte_count({step.types[0].dtype, step.pass.space});
     for (const TensorType& type : step.types) bytes += byte_count(type);
     return bytes;
   }
@@ -122,6 +126,8 @@ class Executor {
     switch (step.kind) {
       case Step::Kind::pass:
         return pass(step);
+      case Step::Kind::put_pass:
+        return put_pass(step);
       case Step::Kind::view:
         return view(step);
       case Step::Kind::constant:
@@ -153,20 +159,25 @@ class Executor {
     return tensors;
   }
 
-  /// Makes sure that nobody sees a write to the slot but those who share its Storage.
-  Result<void> make_writable(Slot slot) {
-    Tensor& tensor = frame_[slot];
-    if (tensor.storage->unique() &&
-        (!tensor.storage->buffer->unique() || repeats_elements(tensor))) {
-      OUTRIGGER_TRY(tensor, compact_copy(context_, tensor));
-    } else if (!tensor.storage->buffer->unique()) {
-      // Other windows onto this Storage must move along: the buffer is copied as a whole.
-      const auto bytes = static_cast<std::int64_t>(tensor.storage->buffer->bytes());
-      const Tensor whole{TensorType{DType::u8, {bytes}}, {1}, 0, tensor.storage};
-      OUTRIGGER_TRY(const Tensor copy, compact_copy(context_, whole));
-      tensor.storage->buffer = copy.storage->buffer;
+  Result<void> make_writable(Slot slot) { return engine::make_writable(context_, frame_[slot]); }
+
+  /// Whether nobody holds the slot's buffer but its Storage and operands that end with the step.
+  bool others_end(const Step& step, Slot slot) const {
+    const Tensor& tensor = frame_[slot];
+    std::uint32_t holders = 1;
+    for (std::size_t i = 0; i < step.in.size(); ++i) {
+      const Storage& storage = *frame_[step.in[i]].storage;
+      const bool other =
+          &storage != tensor.storage.get() && storage.buffer == tensor.storage->buffer;
+      if (other && dies(step, i) && storage.unique()) ++holders;
     }
-    return {};
+    return tensor.storage->buffer->references() == holders;
+  }
+
+  /// The same for a pass, whose inputs are read as they were.
+  Result<void> make_writable(const Step& pass, Slot slot) {
+    if (others_end(pass, slot) && !repeats_elements(frame_[slot])) return {};
+    return make_writable(slot);
   }
 
   /// The tensor is about to change, or has changed.
@@ -221,7 +232,7 @@ class Executor {
     std::uint64_t taken = 0;
     for (std::size_t o = 0; o < step.out.size(); ++o) {
       if (o >= step.fresh_outputs) {
-        OUTRIGGER_CHECK(make_writable(step.out[o]));
+        OUTRIGGER_CHECK(make_writable(step, step.out[o]));
         mark_written(frame_[step.out[o]]);
         out.push_back(frame_[step.out[o]]);
         continue;
@@ -238,6 +249,36 @@ class Executor {
     }
     OUTRIGGER_CHECK(ops::run_pass(context_, step.pass, span_of(operands(step)), span_of(out)));
     for (std::size_t o = 0; o < step.fresh_outputs; ++o) frame_[step.out[o]] = std::move(out[o]);
+    return {};
+  }
+
+  bool may_take_target(const Step& step) const {
+    const Slot target = put_target(step);
+    const Tensor& tensor = frame_[target];
+    return ends_in(step, target) && tensor.storage->unique() && tensor.contiguous() &&
+           others_end(step, target);
+  }
+
+  Result<void> put_pass(const Step& step) {
+    const Slot target = put_target(step);
+    if (step.in_place) {
+      OUTRIGGER_CHECK(make_writable(step, target));
+      mark_written(frame_[target]);
+    }
+    Tensor out;
+    if (step.in_place || may_take_target(step)) {
+      out = frame_[target];
+    } else {
+      OUTRIGGER_TRY(out, compact_copy(context_, frame_[target]));
+    }
+    const Tensors all = operands(step);
+    const auto in = span_of(all).first(step.pass.inputs);
+    const Tensor window =
+        ops::window_at(out, step.pass.space, span_of(all).subspan(step.pass.inputs + 1));
+    Context context = context_;
+    if (ops::streams(window, context.stream_from)) context.stream_from = 0;
+    OUTRIGGER_CHECK(ops::run_pass(context, step.pass, in, std::span(&window, 1)));
+    frame_[step.out[0]] = std::move(out);
     return {};
   }
 
@@ -494,28 +535,6 @@ class Executor {
 };
 
 }  // namespace
-
-bool repeats_elements(const Tensor& tensor) {
-  if (tensor.size() == 0) return false;
-  for (std::size_t axis = 0; axis < tensor.shape().size(); ++axis) {
-    if (tensor.strides[axis] == 0 && tensor.shape()[axis] > 1) return true;
-  }
-  return false;
-}
-
-Result<Tensor> compact_copy(Context& context, const Tensor& tensor) {
-  OUTRIGGER_TRY(Tensor copy, allocate_tensor(context.memory, tensor.type));
-  OUTRIGGER_CHECK(ops::copy_tensor(context, tensor, copy));
-  return copy;
-}
-
-Result<Tensor> as_value(Context& context, const Tensor& tensor) {
-  const auto needed = static_cast<std::size_t>(byte_count(tensor.type));
-  if (tensor.storage->buffer->bytes() > 2 * needed && tensor.storage->buffer->bytes() > 4096) {
-    return compact_copy(context, tensor);
-  }
-  return view_of(tensor, tensor.type, tensor.strides, tensor.offset, false);
-}
 
 Outcome execute(Context& context, const Plan& plan, std::span<const Tensor> arguments,
                 Donations donated, Profile* profile) {

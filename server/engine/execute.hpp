@@ -29,14 +29,4 @@ using Donations = std::vector<std::pair<std::size_t, Tensor>>;
 Outcome execute(ops::Context& context, const Plan& plan, std::span<const Tensor> arguments,
                 Donations donated = {}, Profile* profile = nullptr);
 
-/// True if two positions of the window are one element (broadcast axes).
-bool repeats_elements(const Tensor& tensor);
-
-/// A copy in C order with memory of its own.
-Result<Tensor> compact_copy(ops::Context& context, const Tensor& tensor);
-
-/// A tensor as a handle may keep it: a value has a Storage of its own, and does not hold on to
-/// memory more than twice its size.
-Result<Tensor> as_value(ops::Context& context, const Tensor& tensor);
-
 }  // namespace outrigger::engine

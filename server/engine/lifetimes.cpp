@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <limits>
+#include <span>
 
 #include "engine/plan.hpp"
 
@@ -97,24 +98,38 @@ std::uint64_t operations_for_each(ops::Cost cost, std::uint64_t elements) {
   return unbounded;
 }
 
+std::uint64_t elements_of(std::span<const std::int64_t> shape) {
+  return static_cast<std::uint64_t>(element_count(shape));
+}
+
+/// Elements that the step reads and writes, those of a put_pass's target aside.
+std::uint64_t elements_of(const Step& step, const Plan& plan) {
+  if (step.kind == Step::Kind::view) return 1;
+  const bool put = step.kind == Step::Kind::put_pass;
+  std::uint64_t elements = 1;
+  for (std::size_t i = 0; i < (put ? step.pass.inputs : step.in.size()); ++i)
+    elements += elements_of(plan.types[step.in[i]].shape);
+  if (put) return elements + elements_of(step.pass.space);
+  for (const TensorType& type : step.types) elements += elements_of(type.shape);
+  return elements;
+}
+
 std::uint64_t work_of(const StepBlock& block, const Plan& plan) {
   std::uint64_t work = 0;
   for (const Step& step : block.steps) {
     if (step.kind == Step::Kind::loop) return unbounded;
     // Once for each element: nobody counts what that is.
     if (step.kind == Step::Kind::fold && !step.lifted) return unbounded;
-    std::uint64_t elements = 1;
-    for (const TensorType& type : step.types)
-      elements += static_cast<std::uint64_t>(element_count(type.shape));
-    for (const Slot slot : step.in)
-      elements += static_cast<std::uint64_t>(element_count(plan.types[slot].shape));
-    if (step.kind == Step::Kind::view) elements = 1;
+    std::uint64_t elements = elements_of(step, plan);
     if (step.kind == Step::Kind::chain) elements = 0;       // its members' are counted
     elements = std::min(elements, std::uint64_t{1} << 28);  // more is a lot anyway
     const std::uint64_t each = operations_for_each(step.row->cost, elements);
     if (each == unbounded) return unbounded;
     const ops::Pass& pass = step.lifted ? step.lifted->pass : step.pass;
     work = saturating_add(work, elements * each * (1 + pass.micro_ops.size()));
+    // The target may have to be copied.
+    if (step.kind == Step::Kind::put_pass)
+      work = saturating_add(work, 2 * elements_of(step.types[0].shape));
     for (const StepBlock& region : step.regions) {
       const std::uint64_t inner = work_of(region, plan);
       if (inner == unbounded) return unbounded;

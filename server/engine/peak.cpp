@@ -102,21 +102,37 @@ class PeakMeter {
     root.held = 0;
   }
 
-  /// Whether the step may take over the operand's memory for a result of that size.
+  /// Whether the step takes over the operand's memory for a result of that size.
   bool donates(const Step& step, std::size_t position, std::uint64_t bytes) const {
-    const Slot slot = step.in[position];
-    const Value& value = values_[slot];
-    return dies(step, position) && value.root == slot && value.plain && value.users == 1 &&
-           value.held == bytes && bytes > 0;
+    return dies(step, position) && is_sure(step.in[position], bytes) &&
+           values_[step.in[position]].users == 1;
   }
 
-  void take_or_hold(const Step& step, std::size_t position, Slot out) {
+  bool is_sure(Slot slot, std::uint64_t bytes) const {
+    const Value& value = values_[slot];
+    return value.root == slot && value.plain && value.held == bytes && bytes > 0;
+  }
+
+  /// Makes `out` a value of that size in the operand's memory, if it may come to lie there: nobody
+  /// but `users` that end with the step sees that memory. The operand may be a part of something
+  /// larger, all of which is then kept, or its layout unknown: a result beside it would take the
+  /// bytes that are returned, until the step is over.
+  std::optional<std::uint64_t> take(Slot operand, std::uint32_t users, Slot out,
+                                    std::uint64_t bytes) {
+    const Value& root = root_of(operand);
+    if (root.users != users || root.held < bytes || bytes == 0) return std::nullopt;
+    const std::uint64_t beside = is_sure(operand, bytes) ? 0 : bytes;
+    share(out, operand, true);
+    return beside;
+  }
+
+  /// The same where the operand ends with the step, otherwise a value of its own. Nothing lies
+  /// beside that.
+  std::uint64_t take_or_hold(Slot operand, bool ends, std::uint32_t users, Slot out) {
     const std::uint64_t bytes = bytes_of(plan_.types[out]);
-    if (donates(step, position, bytes)) {
-      share(out, step.in[position], true);
-    } else {
-      hold(out, bytes);
-    }
+    const auto beside = ends ? take(operand, users, out, bytes) : std::nullopt;
+    if (!beside) hold(out, bytes);
+    return beside.value_or(0);
   }
 
   /// Somebody else sees the value's buffer from now on.
@@ -161,20 +177,17 @@ class PeakMeter {
     switch (step.kind) {
       case Step::Kind::pass:
         return pass(step);
+      case Step::Kind::put_pass:
+        return put_pass(step);
       case Step::Kind::view:
         return view(step);
       case Step::Kind::constant:
         return hold(step.out[0], 0, false);
       case Step::Kind::update:
-        if (step.in_place) {
-          write(step.in[0]);
-        } else {
-          take_or_hold(step, 0, step.out[0]);
-        }
-        return scratch(step);
+        return update(step);
       case Step::Kind::compute:
         for (const Slot slot : step.out) hold(slot, bytes_of(plan_.types[slot]));
-        return scratch(step);
+        return touch(scratch(step));
       case Step::Kind::fold:
         return fold(step);
       case Step::Kind::loop:
@@ -208,9 +221,19 @@ class PeakMeter {
     for (const Slot slot : region.params) release(slot);
   }
 
+  void update(const Step& step) {
+    std::uint64_t beside = 0;
+    if (step.in_place) {
+      write(step.in[0]);
+    } else {
+      beside = take_or_hold(step.in[0], dies(step, 0), 1, step.out[0]);
+    }
+    touch(saturating_add(beside, scratch(step)));
+  }
+
   /// The op's temporaries, which end with it.
-  void scratch(const Step& step) {
-    if (step.row->scratch == nullptr) return;
+  std::uint64_t scratch(const Step& step) {
+    if (step.row->scratch == nullptr) return 0;
     const bool update = step.kind == Step::Kind::update;
     boost::container::small_vector<ops::ScratchOperand, 4> in;
     for (std::size_t i = 0; i < step.in.size(); ++i) {
@@ -219,9 +242,9 @@ class PeakMeter {
                     values_[step.in[i]].plain || (target && !step.in_place),
                     update && !target && may_overlap(step.in[i], step.in[0])});
     }
-    touch(step.row->scratch({std::span(in.data(), in.size()),
-                             std::span(step.types.data(), step.types.size()), attrs_of(step),
-                             threads_}));
+    return step.row->scratch({std::span(in.data(), in.size()),
+                              std::span(step.types.data(), step.types.size()), attrs_of(step),
+                              threads_});
   }
 
   void view(const Step& step) {
@@ -243,26 +266,52 @@ class PeakMeter {
 
   void pass(const Step& step) {
     std::uint64_t taken = 0;
+    std::uint64_t beside = 0;
     for (std::size_t o = 0; o < step.fresh_outputs; ++o) {
       const std::uint64_t bytes = bytes_of(step.types[o]);
-      const auto fits = [&](std::size_t donor) {
+      const auto takes = [&](std::size_t donor) {
         // A scalar is made anew: that is cheaper than to look for memory.
-        return !step.pass.space.empty() && (taken >> donor & 1) == 0 &&
-               donates(step, donor, bytes) &&
-               may_donate(step, donor, plan_.types[step.in[donor]], o);
+        if (step.pass.space.empty() || (taken >> donor & 1) != 0 || !dies(step, donor) ||
+            !may_donate(step, donor, plan_.types[step.in[donor]], o))
+          return false;
+        const auto more = take(step.in[donor], 1, step.out[o], bytes);
+        beside = saturating_add(beside, more.value_or(0));
+        return more.has_value();
       };
       std::size_t donor = 0;
-      while (donor < step.in.size() && !fits(donor)) ++donor;
+      while (donor < step.in.size() && !takes(donor)) ++donor;
       if (donor < step.in.size()) {
         taken |= std::uint64_t{1} << donor;
-        share(step.out[o], step.in[donor], true);
       } else {
         hold(step.out[o], bytes);
       }
     }
     for (std::size_t o = step.fresh_outputs; o < step.out.size(); ++o) write(step.out[o]);
-    if (step.in_place) touch(copied_inputs(step));
-    if (!step.pass.reductions.empty()) touch(ops::reductions_scratch(step.pass));
+    std::uint64_t temporary = 0;
+    if (step.in_place) temporary = ops::overlap_scratch(step.pass, copied_inputs(step));
+    if (!step.pass.reductions.empty()) temporary += ops::reductions_scratch(step.pass);
+    touch(saturating_add(beside, temporary));
+  }
+
+  void put_pass(const Step& step) {
+    const Slot target = put_target(step);
+    std::uint64_t copies = 0;
+    std::uint32_t users = 1;
+    for (std::size_t i = 0; i < step.in.size(); ++i) {
+      const Slot in = step.in[i];
+      if (i < step.pass.inputs && may_overlap(in, target))
+        copies = saturating_add(copies, bytes_of(plan_.types[in]));
+      // Views that end with the step do not keep it from taking the target's memory.
+      const bool view = in != target && values_[in].root == values_[target].root;
+      users += view && !values_[in].target && dies(step, i) ? 1U : 0U;
+    }
+    std::uint64_t beside = 0;
+    if (step.in_place) {
+      write(target);
+    } else {
+      beside = take_or_hold(target, ends_in(step, target), users, step.out[0]);
+    }
+    touch(saturating_add(beside, ops::overlap_scratch(step.pass, copies)));
   }
 
   /// Whether two values may lie in the same buffer.
@@ -271,7 +320,7 @@ class PeakMeter {
     return root_of(a).may_be_shared && root_of(b).may_be_shared;
   }
 
-  /// A pass copies inputs that overlap its target in another layout.
+  /// Bytes of copies of the inputs that may overlap the pass's target in another layout.
   std::uint64_t copied_inputs(const Step& step) {
     std::uint64_t bytes = 0;
     for (const Slot in : step.in) {

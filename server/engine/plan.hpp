@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -56,6 +57,7 @@ struct StepBlock;
 struct Step {
   enum class Kind : std::uint8_t {
     pass,
+    put_pass,  ///< a pass whose only result is put into a window, by the put_slice that follows it
     view,
     constant,
     compute,
@@ -76,7 +78,8 @@ struct Step {
   /// Types of `out`.
   boost::container::small_vector<TensorType, 1> types;
   /// Pass: `out` belong to the pass's stores, then to its reductions; they are in-place targets
-  /// from this position on. Others: in[row->in_place] is written.
+  /// from this position on. Put_pass: the operands behind the pass's inputs are the target, which
+  /// is written, and the window's starts. Others: in[row->in_place] is written.
   bool in_place = false;
   std::uint16_t fresh_outputs = 0;
   ops::Pass pass;
@@ -101,12 +104,20 @@ inline std::size_t fresh_outputs(const Step& step) {
   return step.in_place && step.kind != Step::Kind::view ? 0 : step.out.size();
 }
 
+/// The operand that a put_pass puts its result into.
+inline Slot put_target(const Step& step) { return step.in[step.pass.inputs]; }
+
 /// The attributes of the instruction; none for a cast that the planner added.
 ops::AttrView attrs_of(const Step& step);
 
 /// Whether operand `position` is not used after the step.
 inline bool dies(const Step& step, std::size_t position) {
   return position < 64 && (step.dies >> position & 1) != 0;
+}
+
+/// Whether nobody needs the slot after the step.
+inline bool ends_in(const Step& step, Slot slot) {
+  return std::find(step.dead.begin(), step.dead.end(), slot) != step.dead.end();
 }
 
 /// Whether a result may take the memory of operand `position`, of that type, as far as the plan

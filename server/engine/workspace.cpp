@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/loading.hpp"
+#include "engine/writable.hpp"
 #include "files/npy.hpp"
 #include "files/npz.hpp"
 #include "files/raw.hpp"

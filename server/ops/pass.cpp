@@ -7,10 +7,12 @@
 #include <boost/container/small_vector.hpp>
 
 #include "ops/compile/pass_code.hpp"
+#include "ops/pass_lag.hpp"
 #include "ops/pass_run.hpp"
 #include "ops/pass_slots.hpp"
 #include "ops/reduction.hpp"
 #include "ops/run_single.hpp"
+#include "ops/scratch.hpp"
 #include "ops/strided.hpp"
 
 namespace outrigger::ops {
@@ -85,19 +87,48 @@ namespace {
 /// Tiles that one thread takes at a time: 64 Ki elements.
 constexpr std::int64_t tiles_per_chunk = 16;
 
-/// The inputs, copied where they overlap an output in another layout.
 using Inputs = boost::container::small_vector<Tensor, 8>;
+
+bool overlaps_any(const Tensor& input, std::span<const Tensor> out) {
+  return std::any_of(out.begin(), out.end(),
+                     [&](const Tensor& output) { return overlap_differently(input, output); });
+}
+
+/// The inputs, copied where they overlap an output in another layout.
 Result<Inputs> inputs_apart(Context& context, std::span<const Tensor> in,
                             std::span<const Tensor> out) {
   Inputs inputs(in.begin(), in.end());
   for (Tensor& input : inputs) {
-    const auto clashes = [&](const Tensor& output) { return overlap_differently(input, output); };
-    if (!std::any_of(out.begin(), out.end(), clashes)) continue;
+    if (!overlaps_any(input, out)) continue;
     OUTRIGGER_TRY(Tensor copy, allocate_tensor(context.memory, input.type));
     OUTRIGGER_CHECK(copy_tensor(context, input, copy));
     input = std::move(copy);
   }
   return inputs;
+}
+
+/// A run whose only output overlaps inputs differently. Takes no more than overlap_scratch().
+Result<void> run_overlapping(Context& context, const Pass& pass, std::span<const Tensor> in,
+                             std::span<const Tensor> out) {
+  Inputs overlapping;
+  std::uint64_t copies = 0;
+  for (const Tensor& input : in) {
+    if (!overlaps_any(input, out)) continue;
+    overlapping.push_back(input);
+    copies += copy_bytes(input.type);
+  }
+  const std::uint64_t result = copy_bytes(out[0].type);
+  const auto lag =
+      find_lag(pass, std::span(overlapping.data(), overlapping.size()), out[0], context.threads);
+  if (lag && lag->scratch_bytes <= std::min(copies, result))
+    return run_lagging(context, pass, in, out[0], *lag);
+  if (copies > result) {
+    OUTRIGGER_TRY(const Tensor apart, allocate_tensor(context.memory, out[0].type));
+    OUTRIGGER_CHECK(run_pass(context, pass, in, std::span(&apart, 1)));
+    return copy_tensor(context, apart, out[0]);
+  }
+  OUTRIGGER_TRY(const Inputs inputs, inputs_apart(context, in, out));
+  return run_pass(context, pass, std::span(inputs.data(), inputs.size()), out);
 }
 
 /// A run and what each thread needs for it.
@@ -113,11 +144,7 @@ class Team {
         bytes_(own_bytes_ + run_.scratch_bytes()),
         registers_(static_cast<std::size_t>(context.threads)),
         prepared_(static_cast<std::size_t>(context.threads), false) {
-    const std::size_t needed = bytes_ * static_cast<std::size_t>(context.threads);
-    if (context.scratch.size() < needed + 64) context.scratch.resize(needed + 64);
-    void* unaligned = context.scratch.data();
-    std::size_t space = context.scratch.size();
-    scratch_ = static_cast<std::byte*>(std::align(64, needed, unaligned, space));
+    scratch_ = aligned_scratch(context, bytes_ * static_cast<std::size_t>(context.threads));
   }
 
   std::byte* own(int thread) const { return scratch_ + static_cast<std::size_t>(thread) * bytes_; }
@@ -158,13 +185,22 @@ Result<void> run_pass(Context& context, const Pass& pass, std::span<const Tensor
     run_single(pass, std::span(from.data(), from.size()), std::span(to.data(), to.size()));
     return {};
   }
-  OUTRIGGER_TRY(Inputs inputs, inputs_apart(context, in, out));
+  Inputs inputs(in.begin(), in.end());
+  if (std::any_of(in.begin(), in.end(), [out](const Tensor& t) { return overlaps_any(t, out); })) {
+    if (out.size() == 1) return run_overlapping(context, pass, in, out);
+    OUTRIGGER_TRY(inputs, inputs_apart(context, in, out));
+  }
   Team team(context, pass, std::move(inputs), out, {}, 0);
   const auto work = n * static_cast<std::int64_t>(1 + pass.micro_ops.size());
   return parallel_ranges(context, n, tile_size * tiles_per_chunk, work,
                          [&](int thread, std::int64_t begin, std::int64_t end) {
                            team.run(thread, begin, end, 1, nullptr);
                          });
+}
+
+std::uint64_t overlap_scratch(const Pass& pass, std::uint64_t copies) {
+  if (pass.stores.size() != 1 || !pass.reductions.empty()) return copies;
+  return std::min(copies, copy_bytes({pass.registers[pass.stores[0]], pass.space}));
 }
 
 struct BoundPass::State : Team {

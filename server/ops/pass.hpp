@@ -84,10 +84,16 @@ inline constexpr std::size_t pass_registers_max = 128;
 
 /// Runs a finished pass. `out` are one tensor of the space's shape for each store, and the results
 /// of the reductions behind them, in C order. An output may be the very memory of an input (same
-/// layout). Inputs that overlap an output in any other way are copied first.
+/// layout), and may overlap inputs in any other way: they are read as they were before. Where that
+/// is the output's own window, shifted, the output is written behind what is still to be read
+/// (ops/pass_lag.hpp); otherwise such inputs are copied first, or the output last.
 /// Errors: cancelled or deadline_exceeded (outputs are then partly written), out_of_memory.
 OUTRIGGER_EXPORT Result<void> run_pass(Context& context, const Pass& pass,
                                        std::span<const Tensor> in, std::span<const Tensor> out);
+
+/// The memory that run_pass takes because outputs overlap inputs in other layouts, at most:
+/// `copies` are the bytes of copies of all inputs that may do so.
+OUTRIGGER_EXPORT std::uint64_t overlap_scratch(const Pass& pass, std::uint64_t copies);
 
 /// Who takes the tiles of a pass's reduced registers while they are hot.
 class TileTaker {

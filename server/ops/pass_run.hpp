@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -17,7 +18,7 @@
 #include "ops/stream.hpp"
 #include "ops/strided.hpp"
 
-// How ops/pass.cpp carries out a pass: its part alone.
+// How ops/pass.cpp and ops/pass_lag.cpp carry out a pass: their part alone.
 
 namespace outrigger::ops {
 
@@ -70,6 +71,14 @@ inline Dims reordered(const Dims& dims, std::span<const std::int64_t> order) {
   Dims result;
   for (const std::int64_t axis : order) result.push_back(dims[static_cast<std::size_t>(axis)]);
   return result;
+}
+
+/// That much of the context's scratch, aligned to a cache line.
+inline std::byte* aligned_scratch(Context& context, std::size_t bytes) {
+  if (context.scratch.size() < bytes + cache_line) context.scratch.resize(bytes + cache_line);
+  void* unaligned = context.scratch.data();
+  std::size_t space = context.scratch.size();
+  return static_cast<std::byte*>(std::align(cache_line, bytes, unaligned, space));
 }
 
 /// A pass bound to the memory of one run.
@@ -128,6 +137,12 @@ class PassRun {
                     *reinterpret_cast<const T*>(input.base));
       });
     }
+  }
+
+  /// From now on element `begin` of the only output goes to that address, and the others relative
+  /// to it. The output is in C order, and not the memory of an input.
+  void put_output(std::byte* to, std::int64_t begin) {
+    outputs_[0].base = to - begin * static_cast<std::int64_t>(outputs_[0].width);
   }
 
   /// Elements of a tile, at most.

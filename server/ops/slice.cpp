@@ -5,6 +5,7 @@
 #include "ops/kernels.hpp"
 #include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
+#include "ops/slice.hpp"
 #include "ops/stream.hpp"
 
 namespace outrigger::ops {
@@ -108,22 +109,12 @@ Result<Inferred> infer_put_slice(const InferCall& call) {
 }
 
 Result<void> run_put_slice(const RunCall& call) {
-  const Tensor& out = call.out[0];
   const Tensor& slice = call.in[1];
-  std::int64_t offset = out.offset;
-  for (std::size_t axis = 0; axis < out.shape().size(); ++axis) {
-    offset += clamped_start(call.in[axis + 2], out.shape()[axis], slice.shape()[axis]) *
-              out.strides[axis];
-  }
-  const Tensor window = view_of(out, slice.type, out.strides, offset, true);
-  // What the caches cannot hold as a whole would be read only to be overwritten.
-  constexpr std::int64_t streamed_max = std::int64_t{64} << 10;
-  const std::int64_t bytes = byte_count(slice.type);
-  const bool stream = out.storage->buffer->bytes() >= call.context.stream_from &&
-                      bytes <= streamed_max && slice.contiguous() && window.contiguous() &&
-                      !overlap_differently(slice, window);
-  if (!stream) return copy_tensor(call.context, slice, window);
-  stream_copy(window.data(), slice.data(), static_cast<std::size_t>(bytes));
+  const Tensor window = window_at(call.out[0], slice.shape(), call.in.subspan(2));
+  if (!streams(window, call.context.stream_from) || !slice.contiguous() ||
+      overlap_differently(slice, window))
+    return copy_tensor(call.context, slice, window);
+  stream_copy(window.data(), slice.data(), static_cast<std::size_t>(byte_count(slice.type)));
   end_of_stream();
   return {};
 }
@@ -170,6 +161,19 @@ Result<void> run_concatenate(const RunCall& call) {
 }
 
 }  // namespace
+
+Tensor window_at(const Tensor& tensor, const Dims& shape, std::span<const Tensor> starts) {
+  std::int64_t offset = tensor.offset;
+  for (std::size_t axis = 0; axis < shape.size(); ++axis)
+    offset += clamped_start(starts[axis], tensor.shape()[axis], shape[axis]) * tensor.strides[axis];
+  return view_of(tensor, TensorType{tensor.dtype(), shape}, tensor.strides, offset, true);
+}
+
+bool streams(const Tensor& window, std::size_t stream_from) {
+  constexpr std::int64_t bytes_max = std::int64_t{64} << 10;
+  return window.storage->buffer->bytes() >= stream_from && byte_count(window.type) <= bytes_max &&
+         window.contiguous();
+}
 
 void register_slice(std::vector<OpRow>& rows) {
   rows.push_back(OpRow{.name = "slice",

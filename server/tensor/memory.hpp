@@ -24,7 +24,8 @@ class Buffer {
   std::byte* data() const { return data_; }
   /// Bytes that were asked for.
   std::size_t bytes() const { return bytes_; }
-  bool unique() const { return references_.load(std::memory_order_acquire) == 1; }
+  std::uint32_t references() const { return references_.load(std::memory_order_acquire); }
+  bool unique() const { return references() == 1; }
 
  private:
   friend class Memory;

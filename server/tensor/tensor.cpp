@@ -1,6 +1,7 @@
 #include "tensor/tensor.hpp"
 
 #include <limits>
+#include <utility>
 
 #include "base/limits.hpp"
 
@@ -81,11 +82,31 @@ Tensor view_of(const Tensor& base, TensorType type, const Dims& strides, std::in
   return Tensor{std::move(type), strides, offset, std::move(storage)};
 }
 
+namespace {
+
+/// The bytes that lie between the first and the last element in memory, those included: where they
+/// begin and end.
+std::pair<const std::byte*, const std::byte*> extent(const Tensor& tensor) {
+  std::int64_t before = 0;
+  std::int64_t behind = 1;
+  for (std::size_t axis = 0; axis < tensor.shape().size(); ++axis) {
+    const std::int64_t reach = (tensor.shape()[axis] - 1) * tensor.strides[axis];
+    (reach < 0 ? before : behind) += reach;
+  }
+  const auto width = static_cast<std::int64_t>(size_of(tensor.dtype()));
+  return {tensor.data() + before * width, tensor.data() + behind * width};
+}
+
+}  // namespace
+
 bool overlap_differently(const Tensor& a, const Tensor& b) {
-  if (a.storage->buffer != b.storage->buffer) return false;
+  if (a.storage->buffer != b.storage->buffer || a.size() == 0 || b.size() == 0) return false;
   const bool same = a.offset == b.offset && a.strides == b.strides && a.shape() == b.shape() &&
                     size_of(a.dtype()) == size_of(b.dtype());
-  return !same;
+  if (same) return false;
+  const auto [a_begin, a_end] = extent(a);
+  const auto [b_begin, b_end] = extent(b);
+  return a_begin < b_end && b_begin < a_end;
 }
 
 }  // namespace outrigger

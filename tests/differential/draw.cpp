@@ -308,4 +308,31 @@ Instruction draw_instruction(Random& random, const Shapes& shapes, std::span<con
   return Maker(random, shapes, known).make(next);
 }
 
+std::vector<Instruction> draw_stencil(Random& random, const Known& known, ValueId next) {
+  const Dims& shape = known.type.shape;
+  List lengths;
+  for (const std::int64_t dim : shape)
+    lengths.push_back(dim - between(random, 0, std::clamp<std::int64_t>(dim - 1, 0, 2)));
+  const auto at_starts = [&](std::vector<Operand> in) {
+    for (std::size_t axis = 0; axis < shape.size(); ++axis)
+      in.emplace_back(Number{between(random, -1, 3)});
+    return in;
+  };
+  std::vector<Instruction> made;
+  const auto add = [&](std::string op, std::vector<Operand> in, Attrs attrs = {}) {
+    made.push_back({std::move(op), std::move(in), {next}, std::move(attrs), {}, false});
+    return next++;
+  };
+  const ValueId grid = add("add", {known.id, Number{between(random, 0, 2)}});
+  const auto window = [&] { return add("slice", at_starts({grid}), {{"lengths", lengths}}); };
+  constexpr std::array ops{"add", "subtract", "max", "multiply"};
+  ValueId value = window();
+  for (std::int64_t more = between(random, 1, 3); more > 0; --more) {
+    const ValueId other = window();
+    value = add(any_of(random, ops), {value, other});
+  }
+  add("put_slice", at_starts({grid, value}));
+  return made;
+}
+
 }  // namespace outrigger::test

@@ -35,4 +35,8 @@ void draw_element(Random& random, DType dtype, std::byte* element);
 Instruction draw_instruction(Random& random, const Shapes& shapes, std::span<const Known> known,
                              ValueId next);
 
+/// Instructions that put what is made of windows of a value into that value, changed a little: a
+/// step of a stencil. Their results are `next` and those behind it.
+std::vector<Instruction> draw_stencil(Random& random, const Known& known, ValueId next);
+
 }  // namespace outrigger::test

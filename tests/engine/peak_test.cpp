@@ -2,6 +2,7 @@
 // takes.
 
 #include <cstdio>
+#include <optional>
 #include <random>
 
 #include "engine/builder.hpp"
@@ -116,6 +117,54 @@ TEST(PeakTest, APassThatReadsAReversedViewOfItsTarget) {
       {vector});
 }
 
+TEST(PeakTest, APassThatPutsAReversedViewIntoItsTarget) {
+  expect_covered({{},
+                  {iota(0, "s32", {n}), op("reverse", {v(0)}, 1), op("negate", {v(1)}, 2),
+                   op("put_slice", {v(0), v(2), number(0)}, 3)},
+                  {3}});
+}
+
+TEST(PeakTest, APassThatPutsAMutableViewIntoItsTarget) {
+  expect_covered({{},
+                  {iota(0, "s32", {n}),
+                   in_place(op("slice", {v(0), number(9)}, 1, {{"lengths", List{n / 4}}})),
+                   op("negate", {v(1)}, 2), op("put_slice", {v(0), v(2), number(0)}, 3)},
+                  {3}});
+}
+
+/// The first half of 2n elements that nobody else needs: its memory is all that a result in it
+/// takes.
+std::vector<Instruction> half_of_something() {
+  return {iota(0, "s32", {2 * n}), op("slice", {v(0), number(0)}, 1, {{"lengths", List{n}}})};
+}
+
+TEST(PeakTest, APassThatTakesTheMemoryOfAPart) {
+  Program program{{}, half_of_something(), {2, 3}};
+  program.body.push_back(op("negate", {v(1)}, 2));
+  program.body.push_back(op("concatenate", {v(2), v(2)}, 3));
+  expect_covered(program);
+}
+
+TEST(PeakTest, AnUpdateThatTakesTheMemoryOfAPart) {
+  Program program{{0}, half_of_something(), {2, 3}};
+  for (Instruction& made : program.body) {
+    for (ValueId& id : made.out) id += 10;
+  }
+  program.body[1].in[0] = v(10);
+  program.body.push_back(op("put_slice", {v(11), v(0), number(7)}, 2));
+  program.body.push_back(iota(3, "s32", {2 * n}));
+  expect_covered(program, {{s32, {5}}});
+}
+
+TEST(PeakTest, APutOfAPassThatTakesTheMemoryOfAPart) {
+  Program program{{}, half_of_something(), {4, 5}};
+  program.body.push_back(op("slice", {v(1), number(3)}, 2, {{"lengths", List{n / 2}}}));
+  program.body.push_back(op("negate", {v(2)}, 3));
+  program.body.push_back(op("put_slice", {v(1), v(3), number(7)}, 4));
+  program.body.push_back(iota(5, "s32", {2 * n}));
+  expect_covered(program);
+}
+
 TEST(PeakTest, SumsOfHugeSizesDoNotWrapAround) {
   Runner runner;
   Program program{{}, {}, {}};
@@ -149,7 +198,7 @@ class RandomProgram {
   ValueId fresh() { return next_++; }
 
   void add(std::vector<Instruction>& body, bool nest) {
-    switch (random_() % (nest ? 12 : 10)) {
+    switch (random_() % (nest ? 13 : 11)) {
       case 0:
         append(body, "add", {v(pick()), v(pick())});
         break;
@@ -183,7 +232,10 @@ class RandomProgram {
         append(body, "put_slice", {v(pick()), v(part), number(7)});
         break;
       }
-      case 10: {
+      case 10:
+        stencil(body);
+        break;
+      case 11: {
         const std::vector<ValueId> outside = values_;
         Region yes;
         Region no;
@@ -218,6 +270,30 @@ class RandomProgram {
         values_.push_back(result);
       }
     }
+  }
+
+  /// A value's neighbours are added up and put into it, or into another.
+  void stencil(std::vector<Instruction>& body) {
+    const ValueId x = pick();
+    std::optional<ValueId> kept;
+    const auto window = [&] {
+      const ValueId made = fresh();
+      const auto start = static_cast<std::int64_t>(random_() % 2 == 0 ? random_() % 3 : n / 3);
+      body.push_back(op("slice", {v(x), number(start)}, made, {{"lengths", List{n / 2}}}));
+      body.back().in_place = random_() % 6 == 0;
+      if (random_() % 8 == 0) kept = made;
+      return made;
+    };
+    ValueId sum = window();
+    for (std::size_t i = 0; i < random_() % 4; ++i) {
+      const ValueId other = window();
+      body.push_back(op("add", {v(sum), v(other)}, fresh()));
+      sum = next_ - 1;
+    }
+    body.push_back(op("negate", {v(sum)}, fresh()));
+    append(body, "put_slice", {v(random_() % 4 == 0 ? pick() : x), v(next_ - 1), number(1)});
+    body.back().in_place = random_() % 3 == 0;
+    if (kept) append(body, "put_slice", {v(pick()), v(*kept), number(2)});
   }
 
   void append(std::vector<Instruction>& body, const char* name, std::vector<Operand> in) {

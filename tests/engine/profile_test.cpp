@@ -79,6 +79,21 @@ TEST_F(ProfileTest, AnUpdateTouchesWhatItIsGiven) {
   EXPECT_GE(steps[0].bytes, 2 * 40U);
 }
 
+TEST_F(ProfileTest, APassThatPutsItsResultNamesBoth) {
+  const Tensor target = runner_.empty(f32, {1000});
+  const Tensor slice = runner_.empty(f32, {10});
+  const auto steps = profile(
+      {{0, 1},
+       {op("negate", {v(1)}, 2), op("exp", {v(2)}, 3), op("put_slice", {v(0), v(3), number(3)}, 4)},
+       {4}},
+      {target, slice});
+  ASSERT_EQ(steps.size(), 1U);
+  EXPECT_EQ(names(steps[0]), (Strings{"negate", "exp", "put_slice"}));
+  EXPECT_EQ(std::vector(steps[0].index.begin(), steps[0].index.end()),
+            (std::vector<std::uint32_t>{2}));
+  EXPECT_EQ(steps[0].bytes, 40U + 40U);
+}
+
 TEST_F(ProfileTest, OfManyStepsTheSlowestAreTold) {
   Program program{{0}, {}, {}};
   // Four sums share a pass, which runs last; the others are steps of their own.

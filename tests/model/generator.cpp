@@ -124,13 +124,13 @@ class Generator {
 
   void emit(Region& region, Slots& slots, int depth) {
     using Emit = void (Generator::*)(Region&, Slots&);
-    static constexpr std::array<Emit, 16> choices{
-        &Generator::emit_binary,    &Generator::emit_binary, &Generator::emit_binary,
-        &Generator::emit_unary,     &Generator::emit_view,   &Generator::emit_view,
-        &Generator::emit_select,    &Generator::emit_sum,    &Generator::emit_put_slice,
-        &Generator::emit_put_slice, &Generator::emit_take,   &Generator::emit_indexed,
-        &Generator::emit_indexed,   &Generator::emit_vector, &Generator::emit_create,
-        &Generator::emit_join};
+    static constexpr std::array<Emit, 18> choices{
+        &Generator::emit_binary,    &Generator::emit_binary,  &Generator::emit_binary,
+        &Generator::emit_unary,     &Generator::emit_view,    &Generator::emit_view,
+        &Generator::emit_select,    &Generator::emit_sum,     &Generator::emit_put_slice,
+        &Generator::emit_put_slice, &Generator::emit_take,    &Generator::emit_indexed,
+        &Generator::emit_indexed,   &Generator::emit_vector,  &Generator::emit_create,
+        &Generator::emit_join,      &Generator::emit_stencil, &Generator::emit_stencil};
     if (depth < 2 && chance(random_, 12)) return emit_while(region, slots, depth);
     if (depth < 2 && chance(random_, 8)) return emit_cond(region, slots, depth);
     const auto choice = static_cast<std::size_t>(between(random_, 0, choices.size() - 1));
@@ -254,6 +254,37 @@ class Generator {
     std::vector<Operand> more{part->id};
     for (const std::int64_t size : x.type.shape) more.push_back(start(slots, size));
     update(region, slots, "put_slice", x, std::move(more));
+  }
+
+  /// A window of a value becomes what is made of its neighbours.
+  void emit_stencil(Region& region, Slots& slots) {
+    const Slot* found = pick(slots, has_rank);
+    if (found == nullptr) return;
+    const Slot x = *found;
+    Shape shape = x.type.shape;
+    for (std::int64_t& size : shape)
+      size = between(random_, std::max<std::int64_t>(size - 2, 1), size);
+    const auto starts = [&](ValueId first) {
+      std::vector<Operand> in{first};
+      for (const std::int64_t size : x.type.shape) in.push_back(start(slots, size));
+      return in;
+    };
+    const auto window = [&] {
+      add(region, slots, "slice", starts(x.id), {x.type.dtype, shape}, {{"lengths", shape}});
+      slots.back().dense = x.dense;
+      if (x.own && x.dense && chance(random_, 20)) {
+        region.body.back().in_place = true;
+        slots.back().memory = x.memory;
+      }
+      return slots.back();
+    };
+    Slot made = window();
+    for (std::int64_t more = between(random_, 0, 2); more > 0; --more) {
+      const Slot next = window();
+      made = add(region, slots, chance(random_, 50) ? "max" : "min", {made.id, next.id}, made.type);
+    }
+    made = add(region, slots, "negate", {made.id}, made.type);
+    update(region, slots, "put_slice", x, starts(made.id));
   }
 
   /// s64[n], or s64[n][1]: rows of an axis of size `rows`. Out of bounds now and then, if allowed.

@@ -156,6 +156,25 @@ TEST_F(TensorTest, OverlapMeansOneBufferAndAnotherWindow) {
   EXPECT_FALSE(overlap_differently(base, other));
 }
 
+TEST_F(TensorTest, WindowsThatLieApartDoNotOverlap) {
+  const Tensor base = iota({4, 4});
+  const auto window = [&](const Dims& shape, const Dims& strides, std::int64_t offset,
+                          DType dtype = DType::s32) {
+    return view_of(base, TensorType{dtype, shape}, strides, offset, false);
+  };
+  const Tensor row = window({4}, {1}, 4);
+  EXPECT_FALSE(overlap_differently(row, window({4}, {1}, 0)));
+  EXPECT_FALSE(overlap_differently(row, window({4}, {1}, 8)));
+  EXPECT_FALSE(overlap_differently(row, window({4}, {-1}, 3)));
+  EXPECT_FALSE(overlap_differently(row, window({2, 2}, {-4, 1}, 14)));
+  EXPECT_FALSE(overlap_differently(row, window({0}, {1}, 5)));
+  EXPECT_FALSE(overlap_differently(row, window({16}, {1}, 32, DType::u8)));
+  EXPECT_TRUE(overlap_differently(row, window({16}, {1}, 31, DType::u8)));
+  EXPECT_TRUE(overlap_differently(row, window({4}, {1}, 1)));
+  EXPECT_TRUE(overlap_differently(row, window({4}, {-1}, 4)));
+  EXPECT_TRUE(overlap_differently(row, window({4}, {0}, 7)));
+}
+
 TEST_F(TensorTest, RefusalOfMemoryIsAnError) {
   Memory small(1024);
   const auto refused = allocate_tensor(small, TensorType{DType::f64, {1000}});
