@@ -17,12 +17,11 @@ class ChainFinder {
   static constexpr std::size_t steps_max = 64;
 
  public:
-  ChainFinder(StepBlock& block, const Plan& plan, int threads, const ChainRules& rules)
-      : block_(block),
-        plan_(plan),
-        threads_(threads),
-        rules_(rules),
-        last_uses_(plan.types.size(), 0) {
+  /// `last_uses` has room for each slot of the plan. What a block within this one wrote there is of
+  /// no matter: its steps stand in one of this block's, which uses what they use.
+  ChainFinder(StepBlock& block, const Plan& plan, int threads, const ChainRules& rules,
+              std::vector<std::size_t>& last_uses)
+      : block_(block), plan_(plan), threads_(threads), rules_(rules), last_uses_(last_uses) {
     std::vector<Slot> uses;
     for (std::size_t i = 0; i < block.steps.size(); ++i) {
       uses.clear();
@@ -150,8 +149,17 @@ class ChainFinder {
   const int threads_;
   const ChainRules& rules_;
   /// Position of the step that uses a slot last; nowhere if it is an output.
-  std::vector<std::size_t> last_uses_;
+  std::vector<std::size_t>& last_uses_;
 };
+
+void form_in(StepBlock& block, const Plan& plan, int threads, const ChainRules& rules,
+             std::vector<std::size_t>& last_uses) {
+  for (Step& step : block.steps) {
+    if (step.kind == Step::Kind::fold) continue;
+    for (StepBlock& region : step.regions) form_in(region, plan, threads, rules, last_uses);
+  }
+  ChainFinder(block, plan, threads, rules, last_uses).run();
+}
 
 }  // namespace
 
@@ -166,11 +174,8 @@ TensorType rows_of(TensorType type, std::size_t axis, std::int64_t rows) {
 }
 
 void form_chains(StepBlock& block, const Plan& plan, int threads, const ChainRules& rules) {
-  for (Step& step : block.steps) {
-    if (step.kind == Step::Kind::fold) continue;
-    for (StepBlock& region : step.regions) form_chains(region, plan, threads, rules);
-  }
-  ChainFinder(block, plan, threads, rules).run();
+  std::vector<std::size_t> last_uses(plan.types.size(), 0);
+  form_in(block, plan, threads, rules, last_uses);
 }
 
 }  // namespace outrigger::engine

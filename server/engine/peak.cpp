@@ -53,7 +53,8 @@ class PeakMeter {
     bool plain = false;          ///< known to be in C order
     bool may_be_shared = false;  ///< an argument whose buffer another argument may have too
     bool watched = false;        ///< a view of it has been made since it was last written
-    std::optional<Slot> target;  ///< of a mutable view: what a write to it changes
+    bool twin = false;  ///< may lie in the memory of another, although bytes of its own are counted
+    std::optional<Slot> target;           ///< of a mutable view: what a write to it changes
     std::optional<std::size_t> argument;  ///< its position
   };
 
@@ -123,6 +124,7 @@ class PeakMeter {
     if (root.users != users || root.held < bytes || bytes == 0) return std::nullopt;
     const std::uint64_t beside = is_sure(operand, bytes) ? 0 : bytes;
     share(out, operand, true);
+    root_of(out).twin = false;
     return beside;
   }
 
@@ -134,6 +136,10 @@ class PeakMeter {
     if (!beside) hold(out, bytes);
     return beside.value_or(0);
   }
+
+  /// The two may be one and the same value. Once one of them has ended, the other's memory can be
+  /// taken; until then neither's can.
+  void twins(Slot a, Slot b) { root_of(a).twin = root_of(b).twin = true; }
 
   /// Somebody else sees the value's buffer from now on.
   void watch(Slot slot) {
@@ -258,7 +264,8 @@ class PeakMeter {
     }
     if (step.row->keeps_order && !values_[in].plain) {
       // It becomes a copy where the layout demands it, and keeps the root's memory where not.
-      return hold(out, std::max(bytes_of(plan_.types[out]), root_of(in).buffer), false);
+      hold(out, std::max(bytes_of(plan_.types[out]), root_of(in).buffer), false);
+      return twins(in, out);
     }
     share(out, in, step.row->keeps_order && values_[in].plain);
     watch(in);
@@ -267,6 +274,7 @@ class PeakMeter {
   void pass(const Step& step) {
     std::uint64_t taken = 0;
     std::uint64_t beside = 0;
+    bool twin_taken = false;
     for (std::size_t o = 0; o < step.fresh_outputs; ++o) {
       const std::uint64_t bytes = bytes_of(step.types[o]);
       const auto takes = [&](std::size_t donor) {
@@ -274,9 +282,13 @@ class PeakMeter {
         if (step.pass.space.empty() || (taken >> donor & 1) != 0 || !dies(step, donor) ||
             !may_donate(step, donor, plan_.types[step.in[donor]], o))
           return false;
+        const bool twin = root_of(step.in[donor]).twin;
         const auto more = take(step.in[donor], 1, step.out[o], bytes);
-        beside = saturating_add(beside, more.value_or(0));
-        return more.has_value();
+        if (!more) return false;
+        // Twins that end together cannot be taken: one more value than is counted.
+        beside = saturating_add(beside, twin && twin_taken ? bytes : *more);
+        twin_taken = twin_taken || twin;
+        return true;
       };
       std::size_t donor = 0;
       while (donor < step.in.size() && !takes(donor)) ++donor;
@@ -332,33 +344,59 @@ class PeakMeter {
     return bytes;
   }
 
+  /// What is known of a value that a loop carries.
+  struct Carried {
+    std::uint64_t bytes;
+    bool plain;
+    bool twin;
+  };
+
+  /// Whether another one of the slots has the same root, or one elsewhere may be it.
+  bool has_twin(const Slots& slots, std::size_t position) {
+    const Slot root = values_[slots[position]].root;
+    const auto same = [&](Slot slot) { return values_[slot].root == root; };
+    return values_[root].twin || std::count_if(slots.begin(), slots.end(), same) > 1;
+  }
+
   void loop(const Step& step) {
     // The carried values are the loop's own from the first turn on; each turn's results come beside
     // them. A carried value may be a view of something larger, and need not be in C order: both are
     // known after a turn, and the turn is followed again until nothing new is found.
     const StepBlock& body = step.regions[1];
-    std::vector<std::uint64_t> carried;
-    std::vector<bool> plain;
+    std::vector<Carried> carried;
+    std::vector<bool> kept(body.params.size(), false);
     for (std::size_t i = 0; i < body.params.size(); ++i) {
-      const std::uint64_t bytes = bytes_of(plan_.types[body.params[i]]);
-      carried.push_back(std::max(bytes, root_of(step.in[i]).buffer));
-      plain.push_back(values_[step.in[i]].plain);
-      if (donates(step, i, bytes)) {
+      carried.push_back(
+          {std::max(bytes_of(plan_.types[body.params[i]]), root_of(step.in[i]).buffer),
+           values_[step.in[i]].plain, has_twin(step.in, i)});
+    }
+    for (std::size_t i = 0; i < body.params.size(); ++i) {
+      if (donates(step, i, bytes_of(plan_.types[body.params[i]]))) {
         release(step.in[i]);
-      } else {
-        watch(step.in[i]);
+        continue;
       }
+      watch(step.in[i]);
+      kept[i] = root_of(step.in[i]).twin = true;
     }
-    while (turn(step, carried, plain)) {
+    while (turn(step, carried)) {
     }
-    for (std::size_t i = 0; i < step.out.size(); ++i) hold(step.out[i], carried[i], plain[i]);
+    for (std::size_t i = 0; i < step.out.size(); ++i) {
+      // Without a turn, the result is what went in.
+      carried[i].twin = carried[i].twin || kept[i];
+      hold(step.out[i], carried[i]);
+    }
+  }
+
+  void hold(Slot slot, const Carried& carried) {
+    hold(slot, carried.bytes, carried.plain);
+    values_[slot].twin = carried.twin;
   }
 
   /// One turn with the carried values as assumed. True if its outputs were more than that.
-  bool turn(const Step& step, std::vector<std::uint64_t>& carried, std::vector<bool>& plain) {
+  bool turn(const Step& step, std::vector<Carried>& carried) {
     const StepBlock& condition = step.regions[0];
     const StepBlock& body = step.regions[1];
-    for (std::size_t i = 0; i < body.params.size(); ++i) hold(body.params[i], carried[i], plain[i]);
+    for (std::size_t i = 0; i < body.params.size(); ++i) hold(body.params[i], carried[i]);
     block(condition);
     for (const Slot slot : condition.outputs) {
       if (made_in(condition, slot)) drop(slot);
@@ -366,12 +404,16 @@ class PeakMeter {
     block(body);
     bool more = false;
     for (std::size_t i = 0; i < body.outputs.size(); ++i) {
-      const Value& value = values_[body.outputs[i]];
-      const std::uint64_t buffer = root_of(body.outputs[i]).buffer;
-      more = more || buffer > carried[i] || (plain[i] && !value.plain);
-      carried[i] = std::max(carried[i], buffer);
-      plain[i] = plain[i] && value.plain;
-      watch(body.outputs[i]);
+      const Slot output = body.outputs[i];
+      const std::uint64_t buffer = root_of(output).buffer;
+      const bool plain = values_[output].plain;
+      if (!made_in(body, output) && !contains(body.params, output)) root_of(output).twin = true;
+      const bool twin = has_twin(body.outputs, i);
+      more = more || buffer > carried[i].bytes || (carried[i].plain && !plain) ||
+             (twin && !carried[i].twin);
+      carried[i] = {std::max(carried[i].bytes, buffer), carried[i].plain && plain,
+                    carried[i].twin || twin};
+      watch(output);
     }
     for (const Slot slot : body.outputs) {
       if (made_in(body, slot)) drop(slot);
@@ -387,22 +429,23 @@ class PeakMeter {
   }
 
   void branch(const Step& step) {
-    std::vector<std::uint64_t> buffers;
-    std::vector<bool> plain;
-    for (const Slot slot : step.out) buffers.push_back(bytes_of(plan_.types[slot]));
-    plain.assign(step.out.size(), true);
+    std::vector<Carried> results;
+    for (const Slot slot : step.out) results.push_back({bytes_of(plan_.types[slot]), true, false});
     for (const StepBlock& region : step.regions) {
       block(region);
       for (std::size_t i = 0; i < region.outputs.size(); ++i) {
-        buffers[i] = std::max(buffers[i], root_of(region.outputs[i]).buffer);
-        plain[i] = plain[i] && values_[region.outputs[i]].plain;
-        watch(region.outputs[i]);
+        const Slot output = region.outputs[i];
+        if (!made_in(region, output)) root_of(output).twin = true;
+        results[i] = {std::max(results[i].bytes, root_of(output).buffer),
+                      results[i].plain && values_[output].plain,
+                      results[i].twin || has_twin(region.outputs, i)};
+        watch(output);
       }
       for (const Slot slot : region.outputs) {
         if (made_in(region, slot)) drop(slot);
       }
     }
-    for (std::size_t i = 0; i < step.out.size(); ++i) hold(step.out[i], buffers[i], plain[i]);
+    for (std::size_t i = 0; i < step.out.size(); ++i) hold(step.out[i], results[i]);
   }
 
   /// A result that is a view of something much larger becomes a copy while all is still there.

@@ -2,164 +2,31 @@
 #include <array>
 #include <cstddef>
 #include <cstring>
-#include <limits>
+#include <optional>
 
 #include "ops/catalogue.hpp"
-#include "ops/complex_math.hpp"
-#include "ops/kernels.hpp"
-#include "ops/reducers.hpp"
+#include "ops/conversion.hpp"
 #include "ops/reduction.hpp"
+#include "ops/scan_loops.hpp"
 #include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
 
 namespace outrigger::ops {
 namespace {
 
+using namespace scanning;
+
 // Scans run in blocks of a fixed length: first the total of each block, then, from the totals,
 // where each block starts, then each block from its start. So every block can go to another thread,
 // and results do not depend on how many there are.
 
-template <typename T>
-using Wide = std::conditional_t<
-    std::is_same_v<T, float>, double,
-    std::conditional_t<std::is_same_v<T, std::complex<float>>, std::complex<double>, T>>;
-
-/// As reducers.hpp's, but integers keep their dtype.
-template <typename T>
-struct RunningSum {
-  using Accumulator = Wide<T>;
-  static constexpr Accumulator identity = 0;
-  static Accumulator lift(T x) { return static_cast<Accumulator>(x); }
-  static Accumulator combine(Accumulator a, Accumulator b) {
-    return static_cast<Accumulator>(a + b);
-  }
-};
-template <typename T>
-struct RunningProduct {
-  using Accumulator = Wide<T>;
-  static constexpr Accumulator identity = 1;
-  static Accumulator lift(T x) { return static_cast<Accumulator>(x); }
-  static Accumulator combine(Accumulator a, Accumulator b) { return times(a, b); }
-};
-
-/// Runs that are scanned side by side: each step of one run waits for the one before it.
-constexpr std::size_t streams = 8;
-
-/// Where a run starts, and what came before it.
-struct Run {
-  const std::byte* in;
-  std::byte* out;
-  const std::byte* start;
-};
-
-/// Room for any accumulator.
-struct alignas(16) State {
-  std::array<std::byte, 16> bytes;
-  std::byte* data() { return bytes.data(); }
-  const std::byte* data() const { return bytes.data(); }
-};
-
-/// The loops of one scan over one type. What goes round them knows sizes only, and is compiled
-/// once. A start or total is an accumulator; steps are in elements, 1 or more, or negative.
-struct ScanLoops {
-  std::int64_t element_bytes;
-  std::int64_t accumulator_bytes;
-  State identity;
-  void (*total)(const std::byte* in, std::int64_t n, std::byte* total);
-  /// a := a ∘ b, and b := the old a.
-  void (*advance)(std::byte* a, std::byte* b);
-  void (*scan)(const Run& run, std::int64_t n, std::int64_t step);
-  void (*scan_streams)(const std::array<Run, streams>& runs, std::int64_t n, std::int64_t step);
-  void (*total_columns)(const std::byte* in, std::int64_t rows, std::int64_t step,
-                        std::int64_t columns, std::byte* totals);
-  void (*scan_columns)(const Run& run, std::int64_t rows, std::int64_t step, std::int64_t columns);
-};
-
-constexpr std::int64_t columns_max = 1024;
-
-template <typename F, typename T>
-struct Loops {
-  using A = typename F::Accumulator;
-
-  static const T* elements(const std::byte* at) { return reinterpret_cast<const T*>(at); }
-  static T* elements(std::byte* at) { return reinterpret_cast<T*>(at); }
-  static const A* accumulators(const std::byte* at) { return reinterpret_cast<const A*>(at); }
-  static A* accumulators(std::byte* at) { return reinterpret_cast<A*>(at); }
-
-  static void total(const std::byte* in, std::int64_t n, std::byte* total) {
-    *accumulators(total) = reduce_run<F>(elements(in), n);
-  }
-
-  static void advance(std::byte* a, std::byte* b) {
-    const A own = *accumulators(b);
-    *accumulators(b) = *accumulators(a);
-    *accumulators(a) = F::combine(*accumulators(a), own);
-  }
-
-  static void scan(const Run& run, std::int64_t n, std::int64_t step) {
-    const T* in = elements(run.in);
-    T* out = elements(run.out);
-    A state = *accumulators(run.start);
-    for (std::int64_t i = 0; i < n; ++i) {
-      state = F::combine(state, F::lift(in[i * step]));
-      out[i * step] = static_cast<T>(state);
-    }
-  }
-
-  static void scan_streams(const std::array<Run, streams>& runs, std::int64_t n,
-                           std::int64_t step) {
-    std::array<const T*, streams> in;
-    std::array<T*, streams> out;
-    std::array<A, streams> state;
-    for (std::size_t k = 0; k < streams; ++k) {
-      in[k] = elements(runs[k].in);
-      out[k] = elements(runs[k].out);
-      state[k] = *accumulators(runs[k].start);
-    }
-    for (std::int64_t i = 0; i < n; ++i) {
-      for (std::size_t k = 0; k < streams; ++k) {
-        state[k] = F::combine(state[k], F::lift(in[k][i * step]));
-        out[k][i * step] = static_cast<T>(state[k]);
-      }
-    }
-  }
-
-  static void total_columns(const std::byte* in, std::int64_t rows, std::int64_t step,
-                            std::int64_t columns, std::byte* totals) {
-    std::array<A, columns_max> state;
-    std::fill_n(state.begin(), columns, F::identity);
-    const T* x = elements(in);
-    for (std::int64_t row = 0; row < rows; ++row, x += step) {
-      for (std::int64_t k = 0; k < columns; ++k) state[k] = F::combine(state[k], F::lift(x[k]));
-    }
-    std::copy_n(state.begin(), columns, accumulators(totals));
-  }
-
-  static void scan_columns(const Run& run, std::int64_t rows, std::int64_t step,
-                           std::int64_t columns) {
-    std::array<A, columns_max> state;
-    if (run.start == nullptr)
-      std::fill_n(state.begin(), columns, F::identity);
-    else
-      std::copy_n(accumulators(run.start), columns, state.begin());
-    const T* from = elements(run.in);
-    T* to = elements(run.out);
-    for (std::int64_t row = 0; row < rows; ++row, from += step, to += step) {
-      OUTRIGGER_INDEPENDENT
-      for (std::int64_t k = 0; k < columns; ++k) {
-        state[k] = F::combine(state[k], F::lift(from[k]));
-        to[k] = static_cast<T>(state[k]);
-      }
-    }
-  }
-
-  static ScanLoops loops() {
-    ScanLoops loops{sizeof(T),    sizeof(A),     {},          total, advance, scan,
-                    scan_streams, total_columns, scan_columns};
-    const A identity = F::identity;
-    std::memcpy(loops.identity.data(), &identity, sizeof(A));
-    return loops;
-  }
+/// From the dtype of the elements to the loops' and back; and room for the elements between, for
+/// each thread.
+struct Conversions {
+  Conversion widen;
+  Conversion narrow;
+  std::int64_t room_bytes;
+  BufferPtr rooms;
 };
 
 /// One scan: what to do, where, and in which direction.
@@ -168,12 +35,36 @@ struct Scan {
   const ScanLoops& loops;
   const Folded& x;
   bool reverse;
+  const Conversions* conversions;  ///< null: the loops take the elements as they are
 
+  std::int64_t element_bytes() const {
+    return static_cast<std::int64_t>(size_of(call.out[0].dtype()));
+  }
   const std::byte* in(std::int64_t element) const {
-    return x.tensor.data() + element * loops.element_bytes;
+    return x.tensor.data() + element * element_bytes();
   }
   std::byte* out(std::int64_t element) const {
-    return call.out[0].data() + element * loops.element_bytes;
+    return call.out[0].data() + element * element_bytes();
+  }
+  /// Room for elements as the loops take them, from the thread's `skip`-th on.
+  std::byte* room(int thread, std::int64_t skip) const {
+    if (conversions == nullptr) return nullptr;
+    return conversions->rooms->data() + thread * conversions->room_bytes +
+           skip * loops.element_bytes;
+  }
+
+  /// n elements, from `first` on, as the loops take them.
+  const std::byte* load(std::int64_t first, std::int64_t n, std::byte* room) const {
+    if (conversions == nullptr) return in(first);
+    conversions->widen.run(in(first), room, n);
+    return room;
+  }
+  /// Where the loops write them, and what makes them results afterwards.
+  std::byte* place(std::int64_t first, std::byte* room) const {
+    return conversions == nullptr ? out(first) : room;
+  }
+  void store(std::int64_t first, std::int64_t n, const std::byte* room) const {
+    if (conversions != nullptr) conversions->narrow.run(room, out(first), n);
   }
 };
 
@@ -204,13 +95,16 @@ struct LineBlocks {
   }
 };
 
-void scan_blocks(const Scan& scan, const LineBlocks& lines, const std::byte* starts,
+void scan_blocks(const Scan& scan, const LineBlocks& lines, const std::byte* starts, int thread,
                  std::int64_t block, std::int64_t end) {
   const std::int64_t step = scan.reverse ? -1 : 1;
-  const auto run_of = [&](std::int64_t b) {
-    const std::int64_t first = lines.first(b);
+  const auto room_of = [&](std::int64_t k) { return scan.room(thread, k * block_elements); };
+  const auto run_of = [&](std::int64_t b, std::int64_t k) {
+    const std::int64_t lowest = lines.lowest(b);
+    const std::int64_t offset = (lines.first(b) - lowest) * scan.loops.element_bytes;
     return Run{
-        scan.in(first), scan.out(first),
+        scan.load(lowest, lines.length(b), room_of(k)) + offset,
+        scan.place(lowest, room_of(k)) + offset,
         starts == nullptr ? scan.loops.identity.data() : starts + b * scan.loops.accumulator_bytes};
   };
   constexpr auto together = static_cast<std::int64_t>(streams);
@@ -219,14 +113,17 @@ void scan_blocks(const Scan& scan, const LineBlocks& lines, const std::byte* sta
     // A line's last block may be shorter than its neighbours.
     bool alike = block + together <= end;
     for (std::int64_t k = 1; alike && k < together; ++k) alike = lines.length(block + k) == length;
-    if (!alike) {
-      scan.loops.scan(run_of(block), length, step);
-      ++block;
-      continue;
+    const std::int64_t count = alike ? together : 1;
+    if (alike) {
+      std::array<Run, streams> runs;
+      for (std::int64_t k = 0; k < count; ++k)
+        runs[static_cast<std::size_t>(k)] = run_of(block + k, k);
+      scan.loops.scan_streams(runs, length, step);
+    } else {
+      scan.loops.scan(run_of(block, 0), length, step);
     }
-    std::array<Run, streams> runs;
-    for (Run& run : runs) run = run_of(block++);
-    scan.loops.scan_streams(runs, length, step);
+    for (std::int64_t k = 0; k < count; ++k, ++block)
+      scan.store(lines.lowest(block), length, room_of(k));
   }
 }
 
@@ -249,23 +146,26 @@ Result<void> scan_lines(const Scan& scan) {
     const std::int64_t count = std::min(group, tasks - first);
     const std::int64_t work = count * std::min(lines.n, block_elements);
     const auto in_parallel = [&](const auto& f) {
-      return parallel_ranges(
-          scan.call.context, count, grain, work,
-          [&](int, std::int64_t begin, std::int64_t end) { f(first + begin, first + end); });
+      return parallel_ranges(scan.call.context, count, grain, work,
+                             [&](int thread, std::int64_t begin, std::int64_t end) {
+                               f(thread, first + begin, first + end);
+                             });
     };
     if (cut) {
-      OUTRIGGER_CHECK(in_parallel([&](std::int64_t block, std::int64_t end) {
-        for (; block < end; ++block)
-          scan.loops.total(scan.in(lines.lowest(block)), lines.length(block),
+      OUTRIGGER_CHECK(in_parallel([&](int thread, std::int64_t block, std::int64_t end) {
+        for (; block < end; ++block) {
+          const std::int64_t n = lines.length(block);
+          scan.loops.total(scan.load(lines.lowest(block), n, scan.room(thread, 0)), n,
                            starts + block * state);
+        }
       }));
       for (std::int64_t block = first; block < first + count; ++block) {
         if (block % lines.per_line == 0) sum = scan.loops.identity;
         scan.loops.advance(sum.data(), starts + block * state);
       }
     }
-    OUTRIGGER_CHECK(in_parallel([&](std::int64_t block, std::int64_t end) {
-      scan_blocks(scan, lines, starts, block, end);
+    OUTRIGGER_CHECK(in_parallel([&](int thread, std::int64_t block, std::int64_t end) {
+      scan_blocks(scan, lines, starts, thread, block, end);
     }));
   }
   return {};
@@ -291,44 +191,78 @@ Cut cut_rows(std::int64_t outer, std::int64_t reduced, std::int64_t inner) {
   return cut;
 }
 
+/// Columns side by side, row by row: what one thread goes through at once.
+struct Columns {
+  std::int64_t first;  ///< the first row's first element, in the order of the scan
+  std::int64_t rows;
+  std::int64_t step;  ///< from row to row, in elements
+  std::int64_t columns;
+};
+
+/// Rows as the loops take them, a few at a time if they have to be converted:
+/// f(first element in memory, where the loops read, where they write, rows, step).
+template <typename F>
+void for_rows(const Scan& scan, const Columns& at, int thread, F&& f) {
+  if (scan.conversions == nullptr)
+    return f(scan.in(at.first), scan.out(at.first), at.rows, at.step);
+  const std::int64_t together = std::max<std::int64_t>(1, block_elements / at.columns);
+  std::byte* const room = scan.room(thread, 0);
+  const auto room_of = [&](std::int64_t k) { return scan.room(thread, k * at.columns); };
+  for (std::int64_t row = 0; row < at.rows; row += together) {
+    const std::int64_t count = std::min(together, at.rows - row);
+    for (std::int64_t k = 0; k < count; ++k)
+      scan.load(at.first + (row + k) * at.step, at.columns, room_of(k));
+    f(room, room, count, at.columns);
+    for (std::int64_t k = 0; k < count; ++k)
+      scan.store(at.first + (row + k) * at.step, at.columns, room_of(k));
+  }
+}
+
 /// Scans along an axis that others follow: rows of columns, side by side.
 Result<void> scan_columns(const Scan& scan) {
   const Folded& x = scan.x;
   const Cut cut = cut_rows(x.outer, x.reduced, x.inner);
   const std::int64_t state = scan.loops.accumulator_bytes;
+  const auto start_anew = [&](std::byte* totals, std::int64_t columns) {
+    for (std::int64_t k = 0; k < columns; ++k)
+      std::memcpy(totals + k * state, scan.loops.identity.data(), static_cast<std::size_t>(state));
+  };
   const bool by_blocks = cut.blocks > 1;
   OUTRIGGER_TRY(const BufferPtr buffer,
                 scan.call.context.memory.allocate(static_cast<std::size_t>(
                     by_blocks ? x.outer * cut.blocks * x.inner * state : 0)));
   std::byte* starts = by_blocks ? buffer->data() : nullptr;
-  // f(first element, rows, columns, the block's starts)
+  // f(thread, columns, the block's starts)
   const auto for_each_task = [&](const auto& f) {
     const std::int64_t grain = std::max<std::int64_t>(
         1,
         chunk_elements / (std::min(cut.rows_per_block, x.reduced) * std::min(cut.width, x.inner)));
     return parallel_ranges(
         scan.call.context, x.outer * cut.blocks * cut.tiles, grain, x.outer * x.reduced * x.inner,
-        [&](int, std::int64_t begin, std::int64_t end) {
+        [&](int thread, std::int64_t begin, std::int64_t end) {
           for (std::int64_t task = begin; task < end; ++task) {
             const std::int64_t column = task % cut.tiles * cut.width;
             const std::int64_t block = task / cut.tiles % cut.blocks;
             const std::int64_t outer = task / cut.tiles / cut.blocks;
             const std::int64_t first = block * cut.rows_per_block;
             const std::int64_t row = scan.reverse ? x.reduced - 1 - first : first;
-            f((outer * x.reduced + row) * x.inner + column,
-              std::min(cut.rows_per_block, x.reduced - first),
-              std::min(cut.width, x.inner - column),
+            f(thread,
+              Columns{(outer * x.reduced + row) * x.inner + column,
+                      std::min(cut.rows_per_block, x.reduced - first),
+                      scan.reverse ? -x.inner : x.inner, std::min(cut.width, x.inner - column)},
               by_blocks ? starts + ((outer * cut.blocks + block) * x.inner + column) * state
                         : nullptr);
           }
         });
   };
-  const std::int64_t step = scan.reverse ? -x.inner : x.inner;
   if (by_blocks) {
-    OUTRIGGER_CHECK(for_each_task(
-        [&](std::int64_t at, std::int64_t rows, std::int64_t columns, std::byte* totals) {
-          scan.loops.total_columns(scan.in(at), rows, step, columns, totals);
-        }));
+    OUTRIGGER_CHECK(for_each_task([&](int thread, const Columns& at, std::byte* totals) {
+      start_anew(totals, at.columns);
+      for_rows(scan, at, thread,
+               [&](const std::byte* in, const std::byte*, std::int64_t rows, std::int64_t step) {
+                 scan.loops.total_columns(in, rows, step, at.columns, totals);
+               });
+    }));
     for (std::int64_t column = 0; column < x.outer * x.inner; ++column) {
       State sum = scan.loops.identity;
       std::byte* at = starts + (column / x.inner * cut.blocks * x.inner + column % x.inner) * state;
@@ -336,10 +270,17 @@ Result<void> scan_columns(const Scan& scan) {
         scan.loops.advance(sum.data(), at);
     }
   }
-  return for_each_task(
-      [&](std::int64_t at, std::int64_t rows, std::int64_t columns, const std::byte* start) {
-        scan.loops.scan_columns(Run{scan.in(at), scan.out(at), start}, rows, step, columns);
-      });
+  return for_each_task([&](int thread, const Columns& at, std::byte* totals) {
+    std::array<State, columns_max> own;
+    if (totals == nullptr) {
+      totals = own.front().data();
+      start_anew(totals, at.columns);
+    }
+    for_rows(scan, at, thread,
+             [&](const std::byte* in, std::byte* out, std::int64_t rows, std::int64_t step) {
+               scan.loops.scan_columns(in, out, totals, rows, step, at.columns);
+             });
+  });
 }
 
 template <template <typename> typename F, bool complex>
@@ -354,6 +295,23 @@ ScanLoops loops_of(DType dtype) {
   return with_type(dtype, of);
 }
 
+/// A thread's room for converted elements.
+std::int64_t room_bytes(DType compute) {
+  return static_cast<std::int64_t>(streams) * block_elements *
+         static_cast<std::int64_t>(size_of(compute));
+}
+
+/// None if the loops take the dtype as it is.
+Result<std::optional<Conversions>> conversions_for(const Context& context, DType dtype) {
+  const DType compute = compute_dtype(dtype);
+  if (compute == dtype) return std::nullopt;
+  const std::int64_t each = room_bytes(compute);
+  OUTRIGGER_TRY(BufferPtr rooms,
+                context.memory.allocate(static_cast<std::size_t>(context.threads * each)));
+  return Conversions{Conversion(dtype, dtype, compute), Conversion(compute, dtype, dtype), each,
+                     std::move(rooms)};
+}
+
 template <template <typename> typename F, bool complex>
 Result<void> run_scan(const RunCall& call) {
   const Tensor& in = call.in[0];
@@ -361,8 +319,10 @@ Result<void> run_scan(const RunCall& call) {
   OUTRIGGER_TRY(const std::int64_t axis,
                 normalize_axis(call.attrs.integer("axis"), in.shape().size()));
   OUTRIGGER_TRY(const Folded folded, fold(call.context, in, std::span(&axis, 1)));
-  const ScanLoops loops = loops_of<F, complex>(in.dtype());
-  const Scan scan{call, loops, folded, call.attrs.boolean("reverse")};
+  OUTRIGGER_TRY(const auto conversions, conversions_for(call.context, in.dtype()));
+  const ScanLoops loops = loops_of<F, complex>(compute_dtype(in.dtype()));
+  const Scan scan{call, loops, folded, call.attrs.boolean("reverse"),
+                  conversions ? &*conversions : nullptr};
   return folded.inner == 1 ? scan_lines(scan) : scan_columns(scan);
 }
 
@@ -374,8 +334,10 @@ std::uint64_t scan_scratch(const ScratchCall& call) {
   const std::int64_t blocks = x.inner == 1 ? (x.reduced + block_elements - 1) / block_elements
                                            : cut_rows(x.outer, x.reduced, x.inner).blocks;
   const std::int64_t accumulator_bytes = is_complex(from.dtype) ? 16 : 8;
+  const DType compute = compute_dtype(from.dtype);
   return contiguous_bytes(call.in[0], x.order) +
-         (blocks > 1 ? buffer_bytes(x.outer * blocks * x.inner * accumulator_bytes) : 0);
+         (blocks > 1 ? buffer_bytes(x.outer * blocks * x.inner * accumulator_bytes) : 0) +
+         (compute != from.dtype ? buffer_bytes(call.threads * room_bytes(compute)) : 0);
 }
 
 Result<Inferred> infer_scan(const InferCall& call) {
@@ -393,6 +355,7 @@ OpRow scan(std::string_view name, Result<void> (*run)(const RunCall&), std::stri
                .operands = {{"tensor"}},
                .attrs = {{"axis", AttrType::integer, false, "0", "the axis to go along"},
                          {"reverse", AttrType::boolean, false, "false", "start at the axis's end"}},
+               .any_dtype = true,
                .infer = infer_scan,
                .run = run,
                .scratch = scan_scratch,
@@ -405,17 +368,17 @@ void register_scan(std::vector<OpRow>& rows) {
   rows.push_back(scan("cumulative_sum", run_scan<RunningSum, true>,
                       "Running sums along an axis. Keeps the dtype: integers wrap around, f32 is "
                       "added up in f64."));
-  rows.back().complex = true;
   rows.push_back(scan("cumulative_product", run_scan<RunningProduct, true>,
                       "Running products along an axis. Keeps the dtype: integers wrap around, f32 "
                       "is multiplied in f64."));
-  rows.back().complex = true;
   rows.push_back(scan("cumulative_min", run_scan<Minimum, false>,
                       "The smallest element so far along an axis. Keeps the dtype; NaN from the "
                       "first NaN on."));
+  rows.back().real_only = true;
   rows.push_back(scan("cumulative_max", run_scan<Maximum, false>,
                       "The largest element so far along an axis. Keeps the dtype; NaN from the "
                       "first NaN on."));
+  rows.back().real_only = true;
 }
 
 }  // namespace outrigger::ops

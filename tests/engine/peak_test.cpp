@@ -6,6 +6,7 @@
 #include <random>
 
 #include "engine/builder.hpp"
+#include "support/random.hpp"
 
 namespace outrigger::engine::test {
 namespace {
@@ -165,6 +166,17 @@ TEST(PeakTest, APutOfAPassThatTakesTheMemoryOfAPart) {
   expect_covered(program);
 }
 
+TEST(PeakTest, ValuesThatMayBeOneAreNotBothTaken) {
+  // Without a turn, the loop gives back what went in: the pass finds one value under two names.
+  const Region condition{{2, 3}, {op("less", {v(2), number(0)}, 4)}, {4}};
+  expect_covered({{0},
+                  {op("negate", {v(0)}, 1), constant(5, 5, "s32", {}),
+                   loop({v(5), v(1)}, {8, 9}, condition, Region{{6, 7}, {}, {6, 7}}),
+                   op("negate", {v(9)}, 10), op("add", {v(1), number(1)}, 11)},
+                  {10, 11}},
+                 {vector});
+}
+
 TEST(PeakTest, SumsOfHugeSizesDoNotWrapAround) {
   Runner runner;
   Program program{{}, {}, {}};
@@ -177,9 +189,13 @@ TEST(PeakTest, SumsOfHugeSizesDoNotWrapAround) {
   EXPECT_GE((*plan)->peak.bytes, std::uint64_t{1} << 62);
 }
 
-/// Random programs over 1 MiB vectors, functional and in place, with views, loops and branches.
+/// Random programs over 16 KiB vectors, functional and in place, with views, loops and branches.
 class RandomProgram {
+  static constexpr std::int64_t n = std::int64_t{1} << 12;
+
  public:
+  static TensorType vector() { return {s32, {n}}; }
+
   explicit RandomProgram(std::mt19937& random) : random_(random) {}
 
   Program make() {
@@ -322,16 +338,19 @@ std::string describe(const Region& region) {
 }
 
 TEST(PeakTest, CoversRandomProgramsAndNotAbsurdly) {
-  const unsigned seed = std::random_device{}();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  const std::uint64_t programs = outrigger::test::environment("OUTRIGGER_PROGRAMS", 4000);
+  const auto seed =
+      static_cast<unsigned>(outrigger::test::environment("OUTRIGGER_SEED", std::random_device{}()));
+  SCOPED_TRACE(testing::Message() << "OUTRIGGER_SEED=" << seed);
   std::mt19937 random(seed);
   int below = 0;
   std::string example;
   std::uint64_t planned = 0;
   std::uint64_t taken = 0;
-  for (int round = 0; round < 300; ++round) {
+  for (std::uint64_t round = 0; round < programs; ++round) {
     const Program program = RandomProgram(random).make();
-    const Measured measured = measure(program, {vector, vector, {s32, {}}});
+    const Measured measured =
+        measure(program, {RandomProgram::vector(), RandomProgram::vector(), {s32, {}}});
     planned += measured.planned;
     taken += measured.taken;
     if (measured.planned >= measured.taken) continue;
@@ -340,9 +359,9 @@ TEST(PeakTest, CoversRandomProgramsAndNotAbsurdly) {
                              std::to_string(measured.taken) + " taken: " + describe(program);
     if (example.empty() || text.size() < example.size()) example = text;
   }
-  EXPECT_EQ(below, 0) << "of 300 programs took more than planned; the shortest: " << example;
+  EXPECT_EQ(below, 0) << "of the programs took more than planned; the shortest: " << example;
   EXPECT_LE(planned, 4 * taken) << "absurdly much is planned";
-  std::printf("  300 programs: %.1f planned for each byte taken\n",
+  std::printf("  random programs: %.1f planned for each byte taken\n",
               static_cast<double>(planned) / static_cast<double>(taken));
 }
 

@@ -3,8 +3,8 @@
 
 #include "support.hpp"
 
-// dot and conv convert elements while they are packed: the same bits as casting whole operands
-// first and the whole result afterwards, without the memory for it.
+// dot and conv convert elements while they are packed, cumulative ops while they go along: the same
+// bits as casting whole operands first and the whole result afterwards, without the memory for it.
 
 namespace outrigger::ops::test {
 namespace {
@@ -127,6 +127,36 @@ TEST_F(Conversions, TakeNoCopies) {
   Lab tight(std::uint64_t{14} << 20);
   const Tensor matrix = tight.empty(DType::bf16, shape);
   EXPECT_TRUE(tight.run("dot", {matrix, matrix}));
+}
+
+TEST_F(Conversions, OfCumulativeOpsAreCastsOfTheirOperand) {
+  struct Case {
+    Dims shape;
+    std::int64_t axis;
+  };
+  // Lines of one block and of many, more lines than go side by side; columns of one tile and of
+  // several, of one block and of many.
+  for (const Case& c :
+       {Case{{1}, 0}, Case{{20'011}, 0}, Case{{150'000}, 0}, Case{{37, 41}, 1}, Case{{3, 8001}, 1},
+        Case{{41, 37}, 0}, Case{{2, 50, 2500}, 1}, Case{{9000, 19}, 0}}) {
+    for (const DType dtype :
+         {DType::bf16, DType::f16, DType::f8, DType::f8_e4m3fn, DType::u4, DType::s2}) {
+      const Tensor x = random(dtype, c.shape);
+      for (const auto* op :
+           {"cumulative_sum", "cumulative_product", "cumulative_min", "cumulative_max"}) {
+        for (const bool reverse : {false, true}) {
+          const Attrs attrs{{"axis", c.axis}, {"reverse", reverse}};
+          const auto direct = lab_.run(op, {x}, attrs, 3);
+          ASSERT_TRUE(direct);
+          const DType compute = compute_dtype(dtype);
+          const auto plain = lab_.run(op, {as_type(x, compute, dtype)}, attrs);
+          ASSERT_TRUE(plain);
+          EXPECT_EQ(bytes(*direct), bytes(as_type(*plain, dtype, dtype)))
+              << op << " of " << to_string(x.type) << (reverse ? " reversed" : "");
+        }
+      }
+    }
+  }
 }
 
 }  // namespace
