@@ -1,6 +1,9 @@
+#include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "ops/catalogue.hpp"
+#include "ops/conversion.hpp"
 #include "ops/op.hpp"
 #include "ops/shapes.hpp"
 #include "tensor/packing.hpp"
@@ -62,33 +65,63 @@ Result<Inferred> infer_iota(const InferCall& call) {
   return only(std::move(type));
 }
 
-template <typename T>
-void count_up(T* out, std::int64_t begin, std::int64_t end) {
-  for (std::int64_t i = begin; i < end; ++i) out[i] = static_cast<T>(i);
+/// What is counted in, before it is cast.
+DType counted_dtype(DType dtype) {
+  return compute_dtype(is_complex(dtype) ? to_real(dtype) : dtype);
 }
+
+/// Positions along an axis of a tensor in C order.
+struct Counting {
+  std::int64_t length;  ///< of the axis
+  std::int64_t repeat;  ///< elements of one position that lie side by side
+
+  /// Those of elements [begin, end).
+  template <typename T>
+  void write(T* out, std::int64_t begin, std::int64_t end) const {
+    std::int64_t position = begin / repeat % length;
+    if (repeat == 1) {
+      for (std::int64_t i = begin; i < end; position = 0) {
+        const std::int64_t n = std::min(length - position, end - i);
+        for (std::int64_t k = 0; k < n; ++k) out[k] = static_cast<T>(position + k);
+        out += n;
+        i += n;
+      }
+      return;
+    }
+    for (std::int64_t i = begin; i < end;) {
+      const std::int64_t n = std::min(repeat - i % repeat, end - i);
+      out = std::fill_n(out, n, static_cast<T>(position));
+      i += n;
+      position = position + 1 == length ? 0 : position + 1;
+    }
+  }
+};
 
 Result<void> run_iota(const RunCall& call) {
   const Tensor& out = call.out[0];
-  const bool flat = !call.attrs.has("axis");
-  std::int64_t repeat = 1;
-  std::int64_t length = out.size();
-  if (!flat) {
+  if (out.size() == 0) return {};
+  Counting counting{out.size(), 1};
+  if (call.attrs.has("axis")) {
     const auto axis =
         static_cast<std::size_t>(*normalize_axis(call.attrs.integer("axis"), out.shape().size()));
-    length = out.shape()[axis];
-    repeat = element_count(std::span(out.shape()).subspan(axis + 1));
+    counting = {out.shape()[axis], element_count(std::span(out.shape()).subspan(axis + 1))};
   }
-  return with_type(out.dtype(), [&](auto tag) {
+  const DType dtype = out.dtype();
+  const DType compute = counted_dtype(dtype);
+  const Conversion conversion(compute, compute, dtype);
+  return with_type(compute, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    T* to = out.as<T>();
     return parallel_ranges(call.context, out.size(), std::int64_t{1} << 16, out.size(),
                            [&](int, std::int64_t begin, std::int64_t end) {
-                             if (flat) {
-                               count_up(to, begin, end);
-                             } else {
-                               for (std::int64_t i = begin; i < end; ++i) {
-                                 to[i] = static_cast<T>(i / repeat % length);
-                               }
+                             if (conversion.none())
+                               return counting.write(out.as<T>() + begin, begin, end);
+                             std::array<T, Conversion::run_max> counted;
+                             for (std::int64_t i = begin; i < end; i += Conversion::run_max) {
+                               const std::int64_t n = std::min(Conversion::run_max, end - i);
+                               counting.write(counted.data(), i, i + n);
+                               conversion.run(
+                                   counted.data(),
+                                   out.data() + i * static_cast<std::int64_t>(size_of(dtype)), n);
                              }
                            });
   });
@@ -108,18 +141,26 @@ Result<void> run_eye(const RunCall& call) {
   const std::int64_t columns = out.shape().back();
   const std::int64_t rows = out.shape()[out.shape().size() - 2];
   if (out.size() == 0) return {};
-  return with_type(out.dtype(), [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    T* to = out.as<T>();
-    const std::int64_t all_rows = out.size() / columns;
-    return parallel_ranges(call.context, all_rows, std::max<std::int64_t>(1, 65536 / columns),
-                           out.size(), [&](int, std::int64_t begin, std::int64_t end) {
-                             std::fill(to + begin * columns, to + end * columns, T{0});
-                             for (std::int64_t row = begin; row < end; ++row) {
-                               if (row % rows < columns) to[row * columns + row % rows] = T{1};
-                             }
-                           });
+  const DType compute = counted_dtype(out.dtype());
+  alignas(16) std::array<std::byte, 16> one;
+  with_type(compute, [&](auto tag) {
+    const typename decltype(tag)::type value{1};
+    Conversion(compute, compute, out.dtype()).run(&value, one.data(), 1);
   });
+  const std::size_t width = size_of(out.dtype());
+  const auto at = [&](std::int64_t element) {
+    return out.data() + element * static_cast<std::int64_t>(width);
+  };
+  return parallel_ranges(call.context, out.size() / columns,
+                         std::max<std::int64_t>(1, 65536 / columns), out.size(),
+                         [&](int, std::int64_t begin, std::int64_t end) {
+                           // Zero is all bits zero in each dtype.
+                           std::fill(at(begin * columns), at(end * columns), std::byte{0});
+                           for (std::int64_t row = begin; row < end; ++row) {
+                             if (row % rows < columns)
+                               std::memcpy(at(row * columns + row % rows), one.data(), width);
+                           }
+                         });
 }
 
 Result<Inferred> infer_fill(const InferCall& call) {
@@ -179,6 +220,7 @@ void register_creation(std::vector<OpRow>& rows) {
                       shape_attr,
                       {"axis", AttrType::integer, false, "",
                        "count along this axis; by default over all elements in C order"}},
+            .any_dtype = true,
             .infer = infer_iota,
             .run = run_iota,
             .doc = "A tensor that counts up from 0. Narrow integers wrap around."});
@@ -186,6 +228,7 @@ void register_creation(std::vector<OpRow>& rows) {
                        .family = "creation",
                        .kind = Kind::create,
                        .attrs = {type_attr, shape_attr},
+                       .any_dtype = true,
                        .infer = infer_eye,
                        .run = run_eye,
                        .doc = "Ones where the last two axes have the same index, zeros elsewhere. "

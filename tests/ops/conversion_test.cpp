@@ -1,4 +1,5 @@
 #include <functional>
+#include <optional>
 #include <random>
 
 #include "support.hpp"
@@ -157,6 +158,39 @@ TEST_F(Conversions, OfCumulativeOpsAreCastsOfTheirOperand) {
       }
     }
   }
+}
+
+TEST_F(Conversions, OfCountersAreCasts) {
+  const Dims shape{3, 2500, 5};
+  const std::vector<std::int64_t> sizes(shape.begin(), shape.end());
+  const auto created = [&](const char* op, DType dtype, std::optional<std::int64_t> axis) {
+    Attrs attrs{{"type", std::string(name_of(dtype))}, {"shape", sizes}};
+    if (axis) attrs.push_back({"axis", *axis});
+    auto made = lab_.run(op, {}, attrs, 2);
+    EXPECT_TRUE(made);
+    return *made;
+  };
+  const auto check_created = [&](const char* op, std::optional<std::int64_t> axis) {
+    for (const DType dtype : {DType::u2, DType::s4, DType::u8, DType::f8, DType::bf16, DType::f16,
+                              DType::c64, DType::c128}) {
+      const DType counted = compute_dtype(is_complex(dtype) ? to_real(dtype) : dtype);
+      EXPECT_EQ(bytes(created(op, dtype, axis)),
+                bytes(as_type(created(op, counted, axis), dtype, counted)))
+          << op << " of " << name_of(dtype);
+    }
+    // Seven digits are enough for what is counted here.
+    const Tensor numbers = created(op, DType::f32, axis);
+    for (std::int64_t i = 0; i < numbers.size(); ++i) {
+      const std::int64_t place[] = {i / 12'500, i / 5 % 2500, i % 5};
+      const std::int64_t expected = std::string_view(op) == "eye" ? place[1] == place[2]
+                                    : axis                        ? place[*axis]
+                                                                  : i;
+      ASSERT_EQ(numbers.as<float>()[i], static_cast<float>(expected)) << op << " at " << i;
+    }
+  };
+  check_created("eye", std::nullopt);
+  check_created("iota", std::nullopt);
+  for (const std::int64_t axis : {0, 1, 2}) check_created("iota", axis);
 }
 
 }  // namespace
