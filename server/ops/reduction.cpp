@@ -390,11 +390,4 @@ std::optional<RowsFolding> folding_of_rows(const Folding& whole,
   return rest;
 }
 
-Result<Folded> fold(Context& context, const Tensor& tensor, std::span<const std::int64_t> axes) {
-  const Folding folding = fold_shape(tensor.shape(), axes);
-  Folded folded{{}, folding.outer, folding.reduced, folding.inner};
-  OUTRIGGER_TRY(folded.tensor, to_contiguous(context, permute(tensor, folding.order)));
-  return folded;
-}
-
 }  // namespace outrigger::ops

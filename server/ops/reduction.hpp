@@ -11,15 +11,7 @@
 
 namespace outrigger::ops {
 
-/// A tensor in C order seen as [outer][reduced][inner]: reductions and scans work on the middle
-/// axis.
-struct Folded {
-  Tensor tensor;
-  std::int64_t outer = 1;
-  std::int64_t reduced = 1;
-  std::int64_t inner = 1;
-};
-
+/// Axes of a tensor in the order in which it is [outer][reduced][inner].
 Folding fold_shape(std::span<const std::int64_t> shape, std::span<const std::int64_t> axes);
 
 /// The folding of n of the positions along an axis of a space that has that folding, if every
@@ -32,9 +24,6 @@ struct RowsFolding {
 OUTRIGGER_EXPORT std::optional<RowsFolding> folding_of_rows(const Folding& whole,
                                                             std::span<const std::int64_t> space,
                                                             std::size_t axis, std::int64_t n);
-
-/// Folds along `axes`; copies if the layout demands it. Errors: out_of_memory.
-Result<Folded> fold(Context& context, const Tensor& tensor, std::span<const std::int64_t> axes);
 
 /// The pass's reductions, and its stores beside them (see run_pass).
 Result<void> run_reductions(Context& context, const Pass& pass, std::span<const Tensor> in,

@@ -33,16 +33,15 @@ struct Conversions {
 struct Scan {
   const RunCall& call;
   const ScanLoops& loops;
-  const Folded& x;
+  const std::byte* from;  ///< elements in C order
+  const Folding& x;
   bool reverse;
   const Conversions* conversions;  ///< null: the loops take the elements as they are
 
   std::int64_t element_bytes() const {
     return static_cast<std::int64_t>(size_of(call.out[0].dtype()));
   }
-  const std::byte* in(std::int64_t element) const {
-    return x.tensor.data() + element * element_bytes();
-  }
+  const std::byte* in(std::int64_t element) const { return from + element * element_bytes(); }
   std::byte* out(std::int64_t element) const {
     return call.out[0].data() + element * element_bytes();
   }
@@ -129,7 +128,7 @@ void scan_blocks(const Scan& scan, const LineBlocks& lines, const std::byte* sta
 
 /// Scans along the last axis: x.inner is 1.
 Result<void> scan_lines(const Scan& scan) {
-  const Folded& x = scan.x;
+  const Folding& x = scan.x;
   const LineBlocks lines{x.reduced, (x.reduced + block_elements - 1) / block_elements,
                          scan.reverse};
   const bool cut = lines.per_line > 1;
@@ -220,7 +219,7 @@ void for_rows(const Scan& scan, const Columns& at, int thread, F&& f) {
 
 /// Scans along an axis that others follow: rows of columns, side by side.
 Result<void> scan_columns(const Scan& scan) {
-  const Folded& x = scan.x;
+  const Folding& x = scan.x;
   const Cut cut = cut_rows(x.outer, x.reduced, x.inner);
   const std::int64_t state = scan.loops.accumulator_bytes;
   const auto start_anew = [&](std::byte* totals, std::int64_t columns) {
@@ -318,12 +317,19 @@ Result<void> run_scan(const RunCall& call) {
   if (in.size() == 0) return {};
   OUTRIGGER_TRY(const std::int64_t axis,
                 normalize_axis(call.attrs.integer("axis"), in.shape().size()));
-  OUTRIGGER_TRY(const Folded folded, fold(call.context, in, std::span(&axis, 1)));
+  const Folding folding = fold_shape(in.shape(), std::span(&axis, 1));
+  // Each result is written once its operand has been read: what lies apart is put in order there.
+  const bool apart = !in.contiguous();
+  if (apart) OUTRIGGER_CHECK(copy_tensor(call.context, in, call.out[0]));
   OUTRIGGER_TRY(const auto conversions, conversions_for(call.context, in.dtype()));
   const ScanLoops loops = loops_of<F, complex>(compute_dtype(in.dtype()));
-  const Scan scan{call, loops, folded, call.attrs.boolean("reverse"),
+  const Scan scan{call,
+                  loops,
+                  (apart ? call.out[0] : in).data(),
+                  folding,
+                  call.attrs.boolean("reverse"),
                   conversions ? &*conversions : nullptr};
-  return folded.inner == 1 ? scan_lines(scan) : scan_columns(scan);
+  return folding.inner == 1 ? scan_lines(scan) : scan_columns(scan);
 }
 
 std::uint64_t scan_scratch(const ScratchCall& call) {
@@ -335,8 +341,7 @@ std::uint64_t scan_scratch(const ScratchCall& call) {
                                            : cut_rows(x.outer, x.reduced, x.inner).blocks;
   const std::int64_t accumulator_bytes = is_complex(from.dtype) ? 16 : 8;
   const DType compute = compute_dtype(from.dtype);
-  return contiguous_bytes(call.in[0], x.order) +
-         (blocks > 1 ? buffer_bytes(x.outer * blocks * x.inner * accumulator_bytes) : 0) +
+  return (blocks > 1 ? buffer_bytes(x.outer * blocks * x.inner * accumulator_bytes) : 0) +
          (compute != from.dtype ? buffer_bytes(call.threads * room_bytes(compute)) : 0);
 }
 

@@ -4,6 +4,7 @@
 #include "ops/indices.hpp"
 #include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
+#include "ops/strided.hpp"
 
 namespace outrigger::ops {
 namespace {
@@ -43,26 +44,56 @@ Result<Inferred> infer_take_along_axis(const InferCall& call) {
   return inferred;
 }
 
-/// Operands in C order as [outer][axis][inner].
+/// The tensor as [outer][axis][inner], wherever its elements lie; the indices in C order.
 struct Picked {
-  Tensor from;
   Tensor indices;
+  const std::byte* from = nullptr;
   std::int64_t axis = 0;
-  std::int64_t outer = 1;
   std::int64_t dim = 1;
+  std::int64_t stride = 0;  ///< along the axis, in elements
+  std::int64_t outer = 1;
+  Dims outer_dims, outer_strides;
   std::int64_t inner = 1;
+  Dims inner_dims, inner_strides;
+
+  bool inner_together() const {
+    return inner_dims.empty() || (inner_dims.size() == 1 && inner_strides[0] == 1);
+  }
+
+  template <typename T>
+  const T* at_outer(std::int64_t position) const {
+    const T* first = reinterpret_cast<const T*>(from);
+    for (std::size_t i = outer_dims.size(); i-- > 0; position /= outer_dims[i])
+      first += position % outer_dims[i] * outer_strides[i];
+    return first;
+  }
 };
 
+/// Axes [begin, end) of a tensor, as few as they can be walked as.
+std::int64_t some_axes(const Tensor& tensor, std::size_t begin, std::size_t end, Dims& dims,
+                       Dims& strides) {
+  const Dims& shape = tensor.shape();
+  dims.assign(shape.begin() + static_cast<std::ptrdiff_t>(begin),
+              shape.begin() + static_cast<std::ptrdiff_t>(end));
+  strides.assign(tensor.strides.begin() + static_cast<std::ptrdiff_t>(begin),
+                 tensor.strides.begin() + static_cast<std::ptrdiff_t>(end));
+  const std::int64_t count = element_count(dims);
+  if (count > 0) collapse(dims, std::span(&strides, 1));
+  return count;
+}
+
 Result<Picked> prepare(const RunCall& call) {
+  const Tensor& from = call.in[0];
   Picked picked;
-  OUTRIGGER_TRY(picked.axis, normalize_axis(call.attrs.integer("axis"), call.in[0].shape().size()));
-  OUTRIGGER_TRY(picked.from, to_contiguous(call.context, call.in[0]));
+  OUTRIGGER_TRY(picked.axis, normalize_axis(call.attrs.integer("axis"), from.shape().size()));
   OUTRIGGER_TRY(picked.indices, to_contiguous(call.context, call.in[1]));
   const auto at = static_cast<std::size_t>(picked.axis);
-  const std::span<const std::int64_t> shape(picked.from.shape());
-  picked.outer = element_count(shape.first(at));
-  picked.dim = shape[at];
-  picked.inner = element_count(shape.subspan(at + 1));
+  picked.from = from.data();
+  picked.dim = from.shape()[at];
+  picked.stride = from.strides[at];
+  picked.outer = some_axes(from, 0, at, picked.outer_dims, picked.outer_strides);
+  picked.inner =
+      some_axes(from, at + 1, from.shape().size(), picked.inner_dims, picked.inner_strides);
   return picked;
 }
 
@@ -92,19 +123,21 @@ Result<void> take_typed(const RunCall& call, const Picked& p) {
   const std::int64_t count = p.indices.size();
   const auto* index = p.indices.as<Index>();
   OUTRIGGER_CHECK(check_indices(call, index, count, Dims{p.dim}, std::span(&p.axis, 1)));
-  const T* from = p.from.as<T>();
   T* to = call.out[0].as<T>();
-  return for_each_piece(call, p.outer, count, p.inner,
-                        [&](std::int64_t outer, std::int64_t begin, std::int64_t end) {
-                          const T* base = from + outer * p.dim * p.inner;
-                          T* out = to + (outer * count + begin) * p.inner;
-                          if (p.inner == 1) {
-                            for (std::int64_t j = begin; j < end; ++j) *out++ = base[index[j]];
-                            return;
-                          }
-                          for (std::int64_t j = begin; j < end; ++j, out += p.inner)
-                            std::copy_n(base + index[j] * p.inner, p.inner, out);
-                        });
+  return for_each_piece(
+      call, p.outer, count, p.inner, [&](std::int64_t outer, std::int64_t begin, std::int64_t end) {
+        const T* base = p.at_outer<T>(outer);
+        T* out = to + (outer * count + begin) * p.inner;
+        if (p.inner == 1) {
+          for (std::int64_t j = begin; j < end; ++j) *out++ = base[index[j] * p.stride];
+        } else if (p.inner_together()) {
+          for (std::int64_t j = begin; j < end; ++j, out += p.inner)
+            std::copy_n(base + index[j] * p.stride, p.inner, out);
+        } else {
+          for (std::int64_t j = begin; j < end; ++j, out += p.inner)
+            gather_tile(out, base + index[j] * p.stride, p.inner_dims, p.inner_strides, 0, p.inner);
+        }
+      });
 }
 
 template <typename T, typename Index>
@@ -113,15 +146,21 @@ Result<void> take_along_axis_typed(const RunCall& call, const Picked& p) {
   const auto* index = p.indices.as<Index>();
   OUTRIGGER_CHECK(check_indices(call, index, total, Dims{p.dim}, std::span(&p.axis, 1)));
   const std::int64_t count = p.indices.shape()[static_cast<std::size_t>(p.axis)];
-  const T* from = p.from.as<T>();
   T* to = call.out[0].as<T>();
   return for_each_piece(call, p.outer, count, p.inner,
                         [&](std::int64_t outer, std::int64_t begin, std::int64_t end) {
-                          const T* base = from + outer * p.dim * p.inner;
-                          std::int64_t at = (outer * count + begin) * p.inner;
+                          const T* base = p.at_outer<T>(outer);
                           for (std::int64_t j = begin; j < end; ++j) {
-                            for (std::int64_t i = 0; i < p.inner; ++i, ++at)
-                              to[at] = base[index[at] * p.inner + i];
+                            const std::int64_t row = (outer * count + j) * p.inner;
+                            for_each_run(p.inner_dims, p.inner_strides, 0, p.inner,
+                                         [&](std::int64_t position, std::int64_t offset,
+                                             std::int64_t stride, std::int64_t length) {
+                                           const Index* const picks = index + row + position;
+                                           T* const out = to + row + position;
+                                           const T* const column = base + offset;
+                                           for (std::int64_t i = 0; i < length; ++i)
+                                             out[i] = column[picks[i] * p.stride + i * stride];
+                                         });
                           }
                         });
 }
@@ -129,7 +168,7 @@ Result<void> take_along_axis_typed(const RunCall& call, const Picked& p) {
 template <typename F>
 Result<void> with_picked(const RunCall& call, F&& f) {
   OUTRIGGER_TRY(const Picked picked, prepare(call));
-  return with_width(size_of(picked.from.dtype()), [&](auto tag) {
+  return with_width(size_of(call.in[0].dtype()), [&](auto tag) {
     return with_index_type(picked.indices.dtype(),
                            [&](auto index_tag) { return f(tag, index_tag, picked); });
   });
@@ -159,7 +198,7 @@ OpRow picking(std::string_view name, Result<Inferred> (*infer)(const InferCall&)
                .any_dtype = true,
                .infer = infer,
                .run = run,
-               .scratch = contiguous_operands<0, 1>,
+               .scratch = contiguous_operands<1>,
                .doc = doc};
 }
 
