@@ -14,6 +14,51 @@ namespace {
 
 using ops::Kind;
 
+/// Whether a region of one node with that row gives the same, up to rounding, in any order.
+bool is_associative(const Node& node, const Block& region, const Plan& plan) {
+  constexpr std::array<std::string_view, 7> names{"add",         "multiply",   "max",        "min",
+                                                  "bitwise_and", "bitwise_or", "bitwise_xor"};
+  if (std::find(names.begin(), names.end(), node.row->name) == names.end()) return false;
+  const DType dtype = plan.types[region.outputs[0]].dtype;
+  const bool plain = node.inferred.compute == dtype && plan.types[node.out[0]].dtype == dtype &&
+                     plan.types[node.in[0]].dtype == dtype && plan.types[node.in[1]].dtype == dtype;
+  return plain && region.outputs[0] == node.out[0] && region.params.size() == 2 &&
+         std::is_permutation(node.in.begin(), node.in.end(), region.params.begin(),
+                             region.params.end());
+}
+
+/// The region of a fold as a pass, if all that it does is elementwise on scalars. `captures` are
+/// the slots of the pass's inputs behind the region's parameters.
+std::optional<ops::Lifted> lift(const Block& region, const Plan& plan, const Uses& uses,
+                                Slots& captures) {
+  std::vector<const Node*> nodes;
+  std::vector<Same> same;
+  for (const Node& node : region.nodes) {
+    const bool scalars = !node.in_place && node.regions.empty() &&
+                         plan.types[node.out[0]].shape.empty() &&
+                         std::all_of(node.in.begin(), node.in.end(),
+                                     [&](Slot slot) { return plan.types[slot].shape.empty(); });
+    if (!scalars) return std::nullopt;
+    if (node.row->kind == Kind::elementwise) {
+      nodes.push_back(&node);
+    } else if (node.row->kind == Kind::constant || node.row->kind == Kind::view) {
+      // A scalar seen as a scalar.
+      Slot from = node.in[0];
+      for (const Same& earlier : same) {
+        if (earlier.first == from) from = earlier.second;
+      }
+      same.emplace_back(node.out[0], from);
+    } else {
+      return std::nullopt;
+    }
+  }
+  auto pass = lift_pass(plan, uses, nodes, region.params, region.outputs[0], same, captures);
+  if (!pass) return std::nullopt;
+  const bool associative =
+      region.nodes.size() == 1 && nodes.size() == 1 && is_associative(*nodes[0], region, plan);
+  return ops::Lifted{std::move(*pass), associative};
+}
+
 /// Goes through a block in order, with one open group of elementwise nodes.
 class Fuser {
  public:
@@ -198,7 +243,8 @@ class Fuser {
     step.out = node.out;
     step.in_place = node.in_place;
     for (const Slot slot : node.out) step.types.push_back(plan_.types[slot]);
-    if (step.kind == Step::Kind::fold) step.lifted = lift(node.regions[0], plan_, step.captures);
+    if (step.kind == Step::Kind::fold)
+      step.lifted = lift(node.regions[0], plan_, uses_, step.captures);
     for (const Block& region : node.regions)
       step.regions.push_back(Fuser(plan_, uses_).block(region));
     if (step.kind == Step::Kind::loop) step.scalars = flatten(step, plan_);
@@ -257,50 +303,7 @@ class Fuser {
   std::size_t reductions_ = 0;
 };
 
-/// Whether a region of one node with that row gives the same, up to rounding, in any order.
-bool is_associative(const Node& node, const Block& region, const Plan& plan) {
-  constexpr std::array<std::string_view, 7> names{"add",         "multiply",   "max",        "min",
-                                                  "bitwise_and", "bitwise_or", "bitwise_xor"};
-  if (std::find(names.begin(), names.end(), node.row->name) == names.end()) return false;
-  const DType dtype = plan.types[region.outputs[0]].dtype;
-  const bool plain = node.inferred.compute == dtype && plan.types[node.out[0]].dtype == dtype &&
-                     plan.types[node.in[0]].dtype == dtype && plan.types[node.in[1]].dtype == dtype;
-  return plain && region.outputs[0] == node.out[0] && region.params.size() == 2 &&
-         std::is_permutation(node.in.begin(), node.in.end(), region.params.begin(),
-                             region.params.end());
-}
-
 }  // namespace
-
-std::optional<ops::Lifted> lift(const Block& region, const Plan& plan, Slots& captures) {
-  std::vector<const Node*> nodes;
-  std::vector<Same> same;
-  for (const Node& node : region.nodes) {
-    const bool scalars = !node.in_place && node.regions.empty() &&
-                         plan.types[node.out[0]].shape.empty() &&
-                         std::all_of(node.in.begin(), node.in.end(),
-                                     [&](Slot slot) { return plan.types[slot].shape.empty(); });
-    if (!scalars) return std::nullopt;
-    if (node.row->kind == Kind::elementwise) {
-      nodes.push_back(&node);
-    } else if (node.row->kind == Kind::constant || node.row->kind == Kind::view) {
-      // A scalar seen as a scalar.
-      Slot from = node.in[0];
-      for (const Same& earlier : same) {
-        if (earlier.first == from) from = earlier.second;
-      }
-      same.emplace_back(node.out[0], from);
-    } else {
-      return std::nullopt;
-    }
-  }
-  const Uses uses(region, plan.types.size());
-  auto pass = lift_pass(plan, uses, nodes, region.params, region.outputs[0], same, captures);
-  if (!pass) return std::nullopt;
-  const bool associative =
-      region.nodes.size() == 1 && nodes.size() == 1 && is_associative(*nodes[0], region, plan);
-  return ops::Lifted{std::move(*pass), associative};
-}
 
 StepBlock fuse(const Block& block, const Plan& plan) {
   const Uses uses(block, plan.types.size());

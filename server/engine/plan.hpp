@@ -199,9 +199,6 @@ Result<void> check_call(const Instruction& instruction);
 /// plan.
 Result<Block> resolve(Memory& memory, const Program& program, std::span<const TensorType> arguments,
                       Plan& plan);
-/// The region of a fold as a pass, if all that it does is elementwise on scalars. `captures` are
-/// the slots of the pass's inputs behind the region's parameters.
-std::optional<ops::Lifted> lift(const Block& region, const Plan& plan, Slots& captures);
 /// Groups elementwise nodes, and the reductions behind them, into passes.
 StepBlock fuse(const Block& block, const Plan& plan);
 /// All slots that a step uses, those that its regions do included.
