@@ -162,7 +162,7 @@ int run(int argc, char** argv, int out_fd) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  net::wait_passively(argv);
+  net::wait_briefly(argv);
   const int out_fd = net::take_standard_output();
   if (out_fd < 0) {
     std::cerr << "outriggerd: standard output: " << std::strerror(errno) << '\n';

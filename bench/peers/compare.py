@@ -132,7 +132,7 @@ def main(results, folder, daemon, limits, rust, only=""):
     program = lambda path: path if path.startswith("absent:") else [path]  # noqa: E731
     runners = [
         Runner("ours", [*python, "ours_runner.py", daemon], environment),
-        Runner("limit", program(limits), dict(environment, OMP_WAIT_POLICY="passive")),
+        Runner("limit", program(limits), dict(environment, GOMP_SPINCOUNT="4000")),
         Runner("NumPy", [*python, "numpy_runner.py"], environment),
         Runner("PyTorch", [*python, "torch_runner.py"], environment),
         Runner("JAX", [*python, "jax_runner.py"], environment),

@@ -4,10 +4,12 @@ namespace outrigger::net {
 
 /// What a daemon settles about its own process before it serves. All are for main() alone.
 
-/// Starts this program anew, once, with OMP_WAIT_POLICY=passive, unless the environment already
-/// says how OpenMP's threads wait: they must sleep when idle, as the BEAM's schedulers need the
-/// cores, and libgomp reads its environment before main(). Returns if there is nothing to do.
-void wait_passively(char** argv);
+/// Starts this program anew, once, with a GOMP_SPINCOUNT by which OpenMP's threads wait awake for
+/// their next loop for a tenth of a millisecond, unless the environment already says how they wait.
+/// Longer than a program's steps between two loops take, and than it takes to wake a thread; then
+/// they sleep, as the BEAM's schedulers need the cores. libgomp reads its environment before
+/// main(). Returns if there is nothing to do.
+void wait_briefly(char** argv);
 
 /// Asks the kernel to kill this process when its parent ends, and exits at once if the parent is
 /// gone already. The second net below the end of file on stdin.

@@ -10,7 +10,7 @@
 
 int main(int argc, char** argv) {
   using namespace outrigger;
-  net::wait_passively(argv);
+  net::wait_briefly(argv);
   const int out_fd = net::take_standard_output();
   net::set_signal_dispositions();
   net::die_with_parent();
