@@ -209,22 +209,25 @@ class InMemory {
   explicit operator bool() const { return !bases_.empty(); }
 
   /// Shows n elements to the taker, tile by tile; one ends at a multiple of `unit`, if that many
-  /// elements fit in it. The hardware's prefetcher alone does not keep memory busy.
+  /// elements fit in it. On Intel's processors the prefetcher alone does not keep memory busy: a
+  /// quarter of the time of a Xeon's sum. On AMD's Zen 4 it does, and to ask takes half more.
   void show_tiles(std::int64_t start, std::int64_t n, std::int64_t unit, TileTaker& taker) const {
     const std::int64_t step = unit <= tile_size ? tile_size - tile_size % unit : tile_size;
+    static const std::int64_t ahead = __builtin_cpu_is("intel") ? 2 * tile_size : 0;
     for (std::int64_t done = 0; done < n; done += step)
-      show(start + done, std::min(step, n - done), 2 * tile_size, taker);
+      show(start + done, std::min(step, n - done), ahead, taker);
   }
 
-  /// Shows n elements to the taker, and asks for as many that come `ahead` of them: the hardware
-  /// does not see such rows coming.
+  /// Shows n elements to the taker, and asks for as many that come `ahead` of them, if that is not
+  /// 0: the hardware does not see rows coming that lie apart.
   void show(std::int64_t start, std::int64_t n, std::int64_t ahead, TileTaker& taker) const {
     boost::container::small_vector<const std::byte*, 4> tiles;
     for (std::size_t i = 0; i < bases_.size(); ++i) {
       tiles.push_back(bases_[i] + static_cast<std::size_t>(start) * widths_[i]);
       const auto bytes = static_cast<std::size_t>(n) * widths_[i];
       const std::byte* next = tiles[i] + static_cast<std::size_t>(ahead) * widths_[i];
-      for (std::size_t line = 0; line < bytes; line += 64) __builtin_prefetch(next + line);
+      for (std::size_t line = 0; ahead > 0 && line < bytes; line += 64)
+        __builtin_prefetch(next + line);
     }
     taker.take(n, std::span(tiles.data(), tiles.size()));
   }
