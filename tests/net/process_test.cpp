@@ -155,7 +155,10 @@ TEST(Process, EndsWhilePausedWithFullPipes) {
 }
 
 TEST(Process, SettlesItsOwnAffairs) {
-  Daemon daemon;
+  Daemon daemon(false, [] {
+    ::unsetenv("OMP_WAIT_POLICY");
+    ::unsetenv("GOMP_SPINCOUNT");
+  });
   ASSERT_TRUE(daemon.ready());
   EXPECT_EQ(daemon.proc("comm"), "outriggerd\n");
   EXPECT_EQ(daemon.proc("oom_score_adj"), "1000\n");
@@ -164,7 +167,10 @@ TEST(Process, SettlesItsOwnAffairs) {
 }
 
 TEST(Process, KeepsAWaitPolicyThatIsSet) {
-  Daemon daemon(false, [] { ::setenv("OMP_WAIT_POLICY", "active", 1); });
+  Daemon daemon(false, [] {
+    ::setenv("OMP_WAIT_POLICY", "active", 1);
+    ::unsetenv("GOMP_SPINCOUNT");
+  });
   ASSERT_TRUE(daemon.ready());
   EXPECT_EQ(daemon.proc("environ").find("GOMP_SPINCOUNT="), std::string::npos);
 }
