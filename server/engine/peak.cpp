@@ -344,11 +344,13 @@ class PeakMeter {
     return bytes;
   }
 
-  /// What is known of a value that a loop carries.
+  /// What is known of a value that leaves a region, and of one that a loop carries.
   struct Carried {
     std::uint64_t bytes;
     bool plain;
     bool twin;
+
+    friend bool operator==(const Carried&, const Carried&) = default;
   };
 
   /// Whether another one of the slots has the same root, or one elsewhere may be it.
@@ -392,6 +394,16 @@ class PeakMeter {
     values_[slot].twin = carried.twin;
   }
 
+  /// Adds what is known of a region's i-th output.
+  void take_in(Carried& known, const StepBlock& region, std::size_t i) {
+    const Slot output = region.outputs[i];
+    // What comes from outside lives on there.
+    if (!made_in(region, output) && !contains(region.params, output)) root_of(output).twin = true;
+    known = {std::max(known.bytes, root_of(output).buffer), known.plain && values_[output].plain,
+             known.twin || has_twin(region.outputs, i)};
+    watch(output);
+  }
+
   /// One turn with the carried values as assumed. True if its outputs were more than that.
   bool turn(const Step& step, std::vector<Carried>& carried) {
     const StepBlock& condition = step.regions[0];
@@ -404,16 +416,9 @@ class PeakMeter {
     block(body);
     bool more = false;
     for (std::size_t i = 0; i < body.outputs.size(); ++i) {
-      const Slot output = body.outputs[i];
-      const std::uint64_t buffer = root_of(output).buffer;
-      const bool plain = values_[output].plain;
-      if (!made_in(body, output) && !contains(body.params, output)) root_of(output).twin = true;
-      const bool twin = has_twin(body.outputs, i);
-      more = more || buffer > carried[i].bytes || (carried[i].plain && !plain) ||
-             (twin && !carried[i].twin);
-      carried[i] = {std::max(carried[i].bytes, buffer), carried[i].plain && plain,
-                    carried[i].twin || twin};
-      watch(output);
+      const Carried assumed = carried[i];
+      take_in(carried[i], body, i);
+      more = more || carried[i] != assumed;
     }
     for (const Slot slot : body.outputs) {
       if (made_in(body, slot)) drop(slot);
@@ -434,12 +439,7 @@ class PeakMeter {
     for (const StepBlock& region : step.regions) {
       block(region);
       for (std::size_t i = 0; i < region.outputs.size(); ++i) {
-        const Slot output = region.outputs[i];
-        if (!made_in(region, output)) root_of(output).twin = true;
-        results[i] = {std::max(results[i].bytes, root_of(output).buffer),
-                      results[i].plain && values_[output].plain,
-                      results[i].twin || has_twin(region.outputs, i)};
-        watch(output);
+        take_in(results[i], region, i);
       }
       for (const Slot slot : region.outputs) {
         if (made_in(region, slot)) drop(slot);
