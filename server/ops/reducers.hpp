@@ -41,20 +41,27 @@ using SumAccumulator = std::conditional_t<
         std::conditional_t<sizeof(T) == 8, std::int64_t,
                            std::conditional_t<std::is_signed_v<T>, std::int32_t, std::uint32_t>>>>;
 
-template <typename T>
-struct Sum {
-  using Accumulator = SumAccumulator<T>;
+/// Adds up in A; with integers it wraps around.
+template <typename T, typename A>
+struct SumIn {
+  using Accumulator = A;
   static constexpr Accumulator identity = 0;
   static Accumulator lift(T x) { return static_cast<Accumulator>(x); }
-  static Accumulator combine(Accumulator a, Accumulator b) { return a + b; }
+  static Accumulator combine(Accumulator a, Accumulator b) {
+    return static_cast<Accumulator>(a + b);
+  }
 };
-template <typename T>
-struct Product {
-  using Accumulator = SumAccumulator<T>;
+template <typename T, typename A>
+struct ProductIn {
+  using Accumulator = A;
   static constexpr Accumulator identity = 1;
   static Accumulator lift(T x) { return static_cast<Accumulator>(x); }
   static Accumulator combine(Accumulator a, Accumulator b) { return times(a, b); }
 };
+template <typename T>
+using Sum = SumIn<T, SumAccumulator<T>>;
+template <typename T>
+using Product = ProductIn<T, SumAccumulator<T>>;
 template <typename T>
 struct Maximum {
   using Accumulator = T;

@@ -8,7 +8,6 @@
 #include <cstring>
 #include <type_traits>
 
-#include "ops/complex_math.hpp"
 #include "ops/kernels.hpp"
 #include "ops/reducers.hpp"
 
@@ -20,23 +19,11 @@ using Wide = std::conditional_t<
     std::is_same_v<T, float>, double,
     std::conditional_t<std::is_same_v<T, std::complex<float>>, std::complex<double>, T>>;
 
-/// As reducers.hpp's, but integers keep their dtype.
+/// As Sum and Product, but integers keep their dtype.
 template <typename T>
-struct RunningSum {
-  using Accumulator = Wide<T>;
-  static constexpr Accumulator identity = 0;
-  static Accumulator lift(T x) { return static_cast<Accumulator>(x); }
-  static Accumulator combine(Accumulator a, Accumulator b) {
-    return static_cast<Accumulator>(a + b);
-  }
-};
+using RunningSum = SumIn<T, Wide<T>>;
 template <typename T>
-struct RunningProduct {
-  using Accumulator = Wide<T>;
-  static constexpr Accumulator identity = 1;
-  static Accumulator lift(T x) { return static_cast<Accumulator>(x); }
-  static Accumulator combine(Accumulator a, Accumulator b) { return times(a, b); }
-};
+using RunningProduct = ProductIn<T, Wide<T>>;
 
 /// Runs that are scanned side by side: each step of one run waits for the one before it.
 constexpr std::size_t streams = 8;
