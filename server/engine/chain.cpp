@@ -113,6 +113,7 @@ class ChainFinder {
     const Step& last = members.steps.back();
     step.row = last.row;
     step.attrs = last.attrs;
+    step.compute = last.compute;
     step.path = last.path;
     for (std::size_t m = 0; m < members.steps.size(); ++m) {
       const Step& member = members.steps[m];

@@ -314,7 +314,7 @@ class Executor {
     }
     const Tensors in = operands(step);
     OUTRIGGER_CHECK(
-        step.row->run(ops::RunCall{context_, span_of(in), span_of(out), attrs_of(step)}));
+        step.row->run({context_, span_of(in), span_of(out), attrs_of(step), step.compute}));
     for (std::size_t o = 0; o < out.size(); ++o) frame_[step.out[o]] = std::move(out[o]);
     return {};
   }
@@ -345,7 +345,7 @@ class Executor {
     in.front() = out;
     const Slot to = step.in_place ? step.in[0] : step.out[0];
     OUTRIGGER_CHECK(
-        step.row->run(ops::RunCall{context_, span_of(in), std::span(&out, 1), attrs_of(step)}));
+        step.row->run({context_, span_of(in), std::span(&out, 1), attrs_of(step), step.compute}));
     if (step.in_place) mark_written(out);
     frame_[to] = std::move(out);
     return {};

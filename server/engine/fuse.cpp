@@ -237,6 +237,7 @@ class Fuser {
     step.kind = kind_of(node);
     step.row = node.row;
     step.attrs = node.attrs;
+    step.compute = node.inferred.compute;
     step.path = node.path;
     step.ops = {node.row->name};
     step.in = node.in;

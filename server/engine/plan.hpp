@@ -70,6 +70,8 @@ struct Step {
   Kind kind = Kind::compute;
   const ops::OpRow* row = nullptr;
   const Attrs* attrs = nullptr;
+  /// The instruction's ops::Inferred::compute.
+  DType compute = DType::f32;
   Path path;
   /// Names of the instructions that it carries out: several in a pass. Cut to profiled_ops_max.
   std::vector<std::string_view> ops;

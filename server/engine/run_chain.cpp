@@ -81,7 +81,7 @@ class Lane {
                                     span_of(out)));
     } else {
       OUTRIGGER_CHECK(
-          step.row->run(ops::RunCall{context_, span_of(in), span_of(out), attrs_of(step)}));
+          step.row->run({context_, span_of(in), span_of(out), attrs_of(step), step.compute}));
     }
     for (const std::uint32_t v : member.out) {
       const Chain::Value& value = chain_.values[v];

@@ -43,39 +43,6 @@ Result<Dims> indexed_axes(const TensorType& tensor, const TensorType& indices,
   return axes;
 }
 
-/// A tensor as a table of blocks that index rows point at.
-struct Blocks {
-  Dims sizes;    ///< of the indexed axes
-  Dims strides;  ///< of the indexed axes, in elements
-  Dims inner;    ///< shape of a block: the axes not indexed
-  Dims inner_strides;
-
-  /// Whether the elements of a block lie side by side.
-  bool together() const {
-    Dims dims = inner;
-    std::array<Dims, 1> collapsed{inner_strides};
-    collapse(dims, collapsed);
-    return dims.empty() || (dims.size() == 1 && collapsed[0][0] == 1);
-  }
-};
-
-Blocks blocks_of(const Tensor& tensor, std::span<const std::int64_t> axes) {
-  Blocks blocks;
-  for (std::size_t axis = 0; axis < tensor.shape().size(); ++axis) {
-    const bool indexed = contains(axes, static_cast<std::int64_t>(axis));
-    (indexed ? blocks.sizes : blocks.inner).push_back(tensor.shape()[axis]);
-    (indexed ? blocks.strides : blocks.inner_strides).push_back(tensor.strides[axis]);
-  }
-  return blocks;
-}
-
-template <typename Index>
-std::int64_t block_offset(const Index* row, const Blocks& blocks) {
-  std::int64_t offset = 0;
-  for (std::size_t k = 0; k < blocks.strides.size(); ++k) offset += row[k] * blocks.strides[k];
-  return offset;
-}
-
 Dims gathered_shape(const TensorType& tensor, const TensorType& indices,
                     std::span<const std::int64_t> axes) {
   Dims shape(indices.shape.begin(), indices.shape.end() - 1);
@@ -95,42 +62,64 @@ Result<Inferred> infer_gather(const InferCall& call) {
   return inferred;
 }
 
-/// Rows of indices into a tensor's blocks.
+/// A tensor as a table of blocks, and rows of indices that point at them.
 struct Places {
-  Tensor indices;
-  Blocks blocks;
-  std::int64_t rows;
-  std::int64_t depth;
+  /// `part`: the shape of what is looked at of each block, from its start on; by default all of it.
+  Places(const Tensor& tensor, Tensor index_rows, std::span<const std::int64_t> axes,
+         const Dims* part = nullptr)
+      : indices(std::move(index_rows)), depth(static_cast<std::int64_t>(axes.size())) {
+    const Dims& shape = indices.shape();
+    rows = element_count(std::span(shape).first(shape.size() - 1));
+    Dims inner, inner_strides;
+    for (std::size_t axis = 0; axis < tensor.shape().size(); ++axis) {
+      const bool indexed = contains(axes, static_cast<std::int64_t>(axis));
+      (indexed ? sizes : inner).push_back(tensor.shape()[axis]);
+      (indexed ? strides : inner_strides).push_back(tensor.strides[axis]);
+    }
+    block = WalkedAxes(part == nullptr ? inner : *part, inner_strides);
+  }
 
   /// Each row is an index of its own, to a single element.
-  bool single() const { return depth == 1 && element_count(blocks.inner) == 1; }
+  bool single() const { return depth == 1 && block.count == 1; }
+
+  template <typename Index>
+  std::int64_t offset(const Index* row) const {
+    std::int64_t offset = 0;
+    for (std::size_t k = 0; k < strides.size(); ++k) offset += row[k] * strides[k];
+    return offset;
+  }
+
+  Tensor indices;
+  std::int64_t rows = 0;
+  std::int64_t depth;  ///< indices of a row
+  Dims sizes;          ///< of the indexed axes
+  Dims strides;        ///< of the indexed axes, in elements
+  WalkedAxes block;    ///< the axes not indexed
 };
 
-Places places_in(const Tensor& tensor, Tensor indices, std::span<const std::int64_t> axes) {
-  Places places{std::move(indices), blocks_of(tensor, axes), 0,
-                static_cast<std::int64_t>(axes.size())};
-  const Dims& shape = places.indices.shape();
-  places.rows = element_count(std::span(shape).first(shape.size() - 1));
-  return places;
+/// Calls f(IndexRows) with the rows as their dtype.
+template <typename F>
+decltype(auto) with_rows(const Places& places, F&& f) {
+  return with_index_type(places.indices.dtype(), [&](auto tag) -> decltype(auto) {
+    return f(IndexRows<typename decltype(tag)::type>(places.indices, places.depth));
+  });
 }
 
 /// Errors: bad_index.
 Result<void> check_places(const RunCall& call, const Places& places,
                           std::span<const std::int64_t> axes) {
-  return with_index_type(places.indices.dtype(), [&](auto tag) {
-    using Index = typename decltype(tag)::type;
-    return check_indices(call, places.indices.as<Index>(), places.rows, places.blocks.sizes, axes);
+  return with_rows(places, [&](const auto& rows) {
+    return check_indices(call, rows, places.rows, places.sizes, axes);
   });
 }
 
 /// Calls f(row, element offset of its block) for rows [begin, end).
 template <typename F>
 void for_each_place(const Places& places, std::int64_t begin, std::int64_t end, F&& f) {
-  with_index_type(places.indices.dtype(), [&](auto tag) {
-    using Index = typename decltype(tag)::type;
-    const Index* index = places.indices.as<Index>() + begin * places.depth;
-    for (std::int64_t row = begin; row < end; ++row, index += places.depth)
-      f(row, block_offset(index, places.blocks));
+  with_rows(places, [&](const auto& rows) {
+    rows.for_each(begin, end, [&](std::int64_t first, const auto* index, std::int64_t n) {
+      for (std::int64_t i = 0; i < n; ++i) f(first + i, places.offset(index + i * places.depth));
+    });
   });
 }
 
@@ -141,61 +130,62 @@ constexpr std::int64_t chunk_elements = std::int64_t{1} << 14;
 /// then counts for nothing.
 template <typename T>
 Result<bool> gather_elements(const RunCall& call, const Places& places) {
-  const std::int64_t stride = places.blocks.strides[0];
-  const auto size = static_cast<std::uint64_t>(places.blocks.sizes[0]);
+  const std::int64_t stride = places.strides[0];
+  const auto size = static_cast<std::uint64_t>(places.sizes[0]);
   const T* base = call.in[0].as<T>();
-  T* out = call.out[0].as<T>();
+  T* to = call.out[0].as<T>();
   std::atomic<bool> inside{true};
-  OUTRIGGER_CHECK(with_index_type(places.indices.dtype(), [&](auto tag) {
-    const auto* index = places.indices.as<typename decltype(tag)::type>();
-    return parallel_ranges(call.context, places.rows, chunk_elements, places.rows,
-                           [&](int, std::int64_t begin, std::int64_t end) {
-                             bool all = true;
-                             for (std::int64_t row = begin; row < end; ++row) {
-                               const std::int64_t i = index[row];
-                               const bool in_bounds = static_cast<std::uint64_t>(i) < size;
-                               all &= in_bounds;
-                               out[row] = base[(in_bounds ? i : 0) * stride];
-                             }
-                             if (!all) inside.store(false, std::memory_order_relaxed);
-                           });
+  OUTRIGGER_CHECK(with_rows(places, [&](const auto& rows) {
+    return parallel_ranges(
+        call.context, places.rows, chunk_elements, places.rows,
+        [&](int, std::int64_t begin, std::int64_t end) {
+          rows.for_each(begin, end, [&](std::int64_t first, const auto* index, std::int64_t n) {
+            T* const out = to + first;
+            bool all = true;
+            for (std::int64_t row = 0; row < n; ++row) {
+              const std::int64_t i = index[row];
+              const bool in_bounds = static_cast<std::uint64_t>(i) < size;
+              all &= in_bounds;
+              out[row] = base[(in_bounds ? i : 0) * stride];
+            }
+            if (!all) inside.store(false, std::memory_order_relaxed);
+          });
+        });
   }));
   return inside.load();
 }
 
 template <typename T>
 Result<void> gather_blocks(const RunCall& call, const Places& places) {
-  const Blocks& blocks = places.blocks;
-  const std::int64_t block = element_count(blocks.inner);
+  const WalkedAxes& block = places.block;
+  const std::int64_t count = block.count;
   const T* base = call.in[0].as<T>();
   T* out = call.out[0].as<T>();
-  const bool together = blocks.together();
+  const bool together = block.together();
   return parallel_ranges(
-      call.context, places.rows, std::max<std::int64_t>(1, chunk_elements / block),
-      places.rows * block, [&](int, std::int64_t begin, std::int64_t end) {
+      call.context, places.rows, std::max<std::int64_t>(1, chunk_elements / count),
+      places.rows * count, [&](int, std::int64_t begin, std::int64_t end) {
         for_each_place(places, begin, end, [&](std::int64_t row, std::int64_t offset) {
           if (together) {
-            std::copy_n(base + offset, block, out + row * block);
+            std::copy_n(base + offset, count, out + row * count);
             return;
           }
-          gather_tile(out + row * block, base + offset, blocks.inner, blocks.inner_strides, 0,
-                      block);
+          gather_tile(out + row * count, base + offset, block.dims, block.strides, 0, count);
         });
       });
 }
 
 Result<void> run_gather(const RunCall& call) {
   OUTRIGGER_TRY(const Dims axes, indexed_axes(call.in[0].type, call.in[1].type, call.attrs));
-  OUTRIGGER_TRY(Tensor indices, to_contiguous(call.context, call.in[1]));
-  const Places places = places_in(call.in[0], std::move(indices), axes);
+  const Places places(call.in[0], call.in[1], axes);
   return with_width(size_of(call.in[0].dtype()), [&](auto tag) -> Result<void> {
     using T = typename decltype(tag)::type;
-    if (places.single() && places.blocks.sizes[0] > 0) {
+    if (places.single() && places.sizes[0] > 0) {
       OUTRIGGER_TRY(const bool inside, gather_elements<T>(call, places));
       return inside ? Result<void>{} : check_places(call, places, axes);
     }
     OUTRIGGER_CHECK(check_places(call, places, axes));
-    if (element_count(places.blocks.inner) == 0) return {};
+    if (places.block.count == 0) return {};
     return gather_blocks<T>(call, places);
   });
 }
@@ -251,39 +241,77 @@ struct AccumulateInteger {
   }
 };
 
-/// Updates go one after the other, in the order of the indices: of equal indices the last one wins,
-/// and sums of floats do not depend on the number of threads.
+/// n elements of an update, from the start-th on, into the block at `to`.
 template <typename F, typename T>
-void update_rows(const Places& places, T* base, const T* updates) {
-  if (places.single()) {
-    const std::int64_t stride = places.blocks.strides[0];
-    return with_index_type(places.indices.dtype(), [&](auto tag) {
-      const auto* index = places.indices.as<typename decltype(tag)::type>();
-      for (std::int64_t row = 0; row < places.rows; ++row) {
-        T& element = base[index[row] * stride];
-        element = F::apply(element, updates[row]);
-      }
-    });
+void update_block(const WalkedAxes& block, T* to, const T* from, std::int64_t start,
+                  std::int64_t n) {
+  if (block.together()) {
+    T* const first = to + start;
+    OUTRIGGER_INDEPENDENT
+    for (std::int64_t i = 0; i < n; ++i) first[i] = F::apply(first[i], from[i]);
+    return;
   }
-  const Blocks& blocks = places.blocks;
-  const std::int64_t block = element_count(blocks.inner);
-  if (blocks.together()) {
-    return for_each_place(places, 0, places.rows, [&](std::int64_t row, std::int64_t at) {
-      T* to = base + at;
-      const T* from = updates + row * block;
-      OUTRIGGER_INDEPENDENT
-      for (std::int64_t i = 0; i < block; ++i) to[i] = F::apply(to[i], from[i]);
+  for_each_run(
+      block.dims, block.strides, start, n,
+      [&](std::int64_t position, std::int64_t offset, std::int64_t stride, std::int64_t length) {
+        T* const run = to + offset;
+        for (std::int64_t i = 0; i < length; ++i)
+          run[i * stride] = F::apply(run[i * stride], from[position + i]);
+      });
+}
+
+/// Updates for rows [begin, end), which follow one another in memory.
+template <typename F, typename T>
+void update_rows(const Places& places, T* base, const T* updates, std::int64_t begin,
+                 std::int64_t end) {
+  if (places.single()) {
+    const std::int64_t stride = places.strides[0];
+    with_rows(places, [&](const auto& rows) {
+      rows.for_each(begin, end, [&](std::int64_t first, const auto* index, std::int64_t n) {
+        const T* const from = updates + (first - begin);
+        for (std::int64_t row = 0; row < n; ++row) {
+          T& element = base[index[row] * stride];
+          element = F::apply(element, from[row]);
+        }
+      });
     });
+    return;
+  }
+  const std::int64_t count = places.block.count;
+  for_each_place(places, begin, end, [&](std::int64_t row, std::int64_t at) {
+    update_block<F>(places.block, base + at, updates + (row - begin) * count, 0, count);
+  });
+}
+
+/// Updates go one after the other, in the order of the indices: of equal indices the last one wins,
+/// and sums of floats do not depend on the number of threads. What does not lie side by side is
+/// copied some elements at a time.
+template <typename F, typename T>
+void update_all(const Places& places, T* base, const Tensor& updates) {
+  const WalkedAxes walk(updates.shape(), updates.strides);
+  const T* const from = updates.as<T>();
+  if (walk.together()) return update_rows<F>(places, base, from, 0, places.rows);
+  constexpr std::int64_t copied = 1024;
+  std::array<T, copied> copy;
+  const auto copy_from = [&](std::int64_t start, std::int64_t n) {
+    gather_tile(copy.data(), from, walk.dims, walk.strides, start, n);
+  };
+  const std::int64_t count = places.block.count;
+  if (count == 0) return;
+  if (count <= copied) {
+    for (std::int64_t row = 0; row < places.rows; row += copied / count) {
+      const std::int64_t end = std::min(row + copied / count, places.rows);
+      copy_from(row * count, (end - row) * count);
+      update_rows<F>(places, base, copy.data(), row, end);
+    }
+    return;
   }
   for_each_place(places, 0, places.rows, [&](std::int64_t row, std::int64_t at) {
-    for_each_run(
-        blocks.inner, blocks.inner_strides, 0, block,
-        [&](std::int64_t position, std::int64_t offset, std::int64_t stride, std::int64_t length) {
-          T* to = base + at + offset;
-          const T* from = updates + row * block + position;
-          for (std::int64_t i = 0; i < length; ++i)
-            to[i * stride] = F::apply(to[i * stride], from[i]);
-        });
+    for (std::int64_t start = 0; start < count; start += copied) {
+      const std::int64_t n = std::min(copied, count - start);
+      copy_from(row * count + start, n);
+      update_block<F>(places.block, base + at, copy.data(), start, n);
+    }
   });
 }
 
@@ -292,25 +320,23 @@ struct Update {
   Tensor updates;
 };
 
-/// Operands in C order, and copied if they are the memory that is about to change. Errors:
-/// bad_index, out_of_memory.
+/// Operands are copied if they are the memory that is about to change. Errors: bad_index,
+/// out_of_memory.
 Result<Update> prepare_update(const RunCall& call) {
   OUTRIGGER_TRY(const Dims axes, indexed_axes(call.in[0].type, call.in[1].type, call.attrs));
   const auto prepare = [&](const Tensor& from) -> Result<Tensor> {
-    if (from.storage->buffer != call.out[0].storage->buffer)
-      return to_contiguous(call.context, from);
+    if (from.storage->buffer != call.out[0].storage->buffer) return from;
     OUTRIGGER_TRY(Tensor copy, allocate_tensor(call.context.memory, from.type));
     OUTRIGGER_CHECK(copy_tensor(call.context, from, copy));
     return copy;
   };
   OUTRIGGER_TRY(Tensor indices, prepare(call.in[1]));
   OUTRIGGER_TRY(Tensor updates, prepare(call.in[2]));
-  Places places = places_in(call.out[0], std::move(indices), axes);
-  OUTRIGGER_CHECK(check_places(call, places, axes));
   // An update may be smaller than the block that it goes to.
-  const std::size_t rows_rank = places.indices.shape().size() - 1;
-  places.blocks.inner.assign(updates.shape().begin() + static_cast<std::ptrdiff_t>(rows_rank),
-                             updates.shape().end());
+  const auto rows_rank = static_cast<std::ptrdiff_t>(indices.shape().size()) - 1;
+  const Dims part(updates.shape().begin() + rows_rank, updates.shape().end());
+  Places places(call.out[0], std::move(indices), axes, &part);
+  OUTRIGGER_CHECK(check_places(call, places, axes));
   return Update{std::move(places), std::move(updates)};
 }
 
@@ -350,7 +376,7 @@ Result<void> run_indexed_put(const RunCall& call) {
   OUTRIGGER_TRY(const Update update, prepare_update(call));
   with_width(size_of(call.out[0].dtype()), [&](auto tag) {
     using T = typename decltype(tag)::type;
-    update_rows<Put>(update.places, call.out[0].as<T>(), update.updates.as<T>());
+    update_all<Put>(update.places, call.out[0].as<T>(), update.updates);
   });
   return {};
 }
@@ -359,9 +385,13 @@ Result<void> run_indexed_add(const RunCall& call) {
   OUTRIGGER_TRY(const Update update, prepare_update(call));
   with_accumulation(call.out[0].dtype(), [&](auto tag, auto how) {
     using T = typename decltype(tag)::type;
-    update_rows<decltype(how)>(update.places, call.out[0].as<T>(), update.updates.as<T>());
+    update_all<decltype(how)>(update.places, call.out[0].as<T>(), update.updates);
   });
   return {};
+}
+
+std::uint64_t indexed_scratch(const ScratchCall& call) {
+  return apart_bytes(call.in[1]) + apart_bytes(call.in[2]);
 }
 
 OpRow indexed(std::string_view name, Result<void> (*run)(const RunCall&), std::string_view doc) {
@@ -376,7 +406,7 @@ OpRow indexed(std::string_view name, Result<void> (*run)(const RunCall&), std::s
                .any_dtype = true,
                .infer = infer_indexed,
                .run = run,
-               .scratch = contiguous_operands<1, 2>,
+               .scratch = indexed_scratch,
                .doc = doc};
 }
 
@@ -394,7 +424,6 @@ void register_index(std::vector<OpRow>& rows) {
       .any_dtype = true,
       .infer = infer_gather,
       .run = run_gather,
-      .scratch = contiguous_operands<1>,
       .doc = "Picks elements or blocks: each row of `indices` (its last axis) names a place along "
              "`axes`. Shape: indices without their "
              "last axis, then the axes not named. An index outside of its axis: `bad_index`."});

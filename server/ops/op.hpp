@@ -99,7 +99,7 @@ struct Inferred {
   boost::container::small_vector<TensorType, 1> results;
   /// The dtype that each operand is cast to before the op runs.
   boost::container::small_vector<DType, 4> operands;
-  /// Elementwise ops: the dtype whose kernel runs.
+  /// The dtype whose kernel runs, where operands and results do not tell.
   DType compute = DType::f32;
   /// The dtype that the op's kernel gives for each result, which is then cast to the result's own.
   /// Rows leave it empty: ops::infer fills it in.
@@ -112,6 +112,8 @@ struct RunCall {
   std::span<const Tensor> in;
   std::span<const Tensor> out;
   AttrView attrs;
+  /// Inferred::compute.
+  DType compute = DType::f32;
 };
 
 /// An op that reduces its operand along some axes.

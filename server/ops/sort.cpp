@@ -4,207 +4,316 @@
 #include "ops/catalogue.hpp"
 #include "ops/key_sort.hpp"
 #include "ops/keys.hpp"
+#include "ops/lines.hpp"
 #include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
 
 namespace outrigger::ops {
 namespace {
 
-/// Elements that are converted at a time.
-constexpr std::int64_t chunk_elements = std::int64_t{1} << 16;
-
-std::int64_t lines_at_once(std::int64_t length) {
-  return std::max<std::int64_t>(1, chunk_elements / std::max<std::int64_t>(1, length));
-}
-
-/// A tensor with the sorted axis last.
-struct Sortable {
-  Tensor in;      ///< C order, axis last
-  Tensor out;     ///< C order, axis last; the result itself or a temporary
-  Tensor result;  ///< the result seen with the axis last
-  bool copy_back = false;
-};
-
-/// All axes, the sorted one last.
-Result<Dims> sorted_last(const AttrView& attrs, std::size_t rank) {
+/// The sorted axis.
+Result<std::size_t> sorted_axis(const AttrView& attrs, std::size_t rank) {
   OUTRIGGER_TRY(const std::int64_t axis, normalize_axis(attrs.integer("axis"), rank));
-  Dims order;
-  for (const std::int64_t other : all_axes(rank)) {
-    if (other != axis) order.push_back(other);
-  }
-  order.push_back(axis);
-  return order;
-}
-
-Result<Sortable> make_sortable(const RunCall& call, const Tensor& from) {
-  const Tensor& out = call.out[0];
-  Sortable sortable;
-  OUTRIGGER_TRY(const Dims order, sorted_last(call.attrs, from.shape().size()));
-  OUTRIGGER_TRY(sortable.in, to_contiguous(call.context, permute(from, order)));
-  sortable.result = permute(out, order);
-  sortable.out = sortable.result;
-  sortable.copy_back = !sortable.result.contiguous();
-  if (sortable.copy_back) {
-    OUTRIGGER_TRY(sortable.out, allocate_tensor(call.context.memory, sortable.result.type));
-  }
-  return sortable;
-}
-
-Result<void> finish(const RunCall& call, const Sortable& sortable) {
-  if (!sortable.copy_back) return {};
-  return copy_tensor(call.context, sortable.out, sortable.result);
+  return static_cast<std::size_t>(axis);
 }
 
 bool descending(const AttrView& attrs) { return attrs.string("direction", "asc") == "desc"; }
 
-/// Sorts lines whose keys have type K, where the result belongs.
+/// What sorting n keys of a line takes, in operations.
+constexpr std::int64_t work_per_key = 16;
+
+/// Sorts the keys of lines of type K, in place.
 template <typename K>
-Result<void> sort_lines(const RunCall& call, const Sortable& sortable, bool down) {
-  const Keys keys = keys_of(sortable.in.dtype());
-  const std::int64_t n = sortable.in.shape().back();
-  const std::int64_t lines = n == 0 ? 0 : sortable.in.size() / n;
-  const auto* from = sortable.in.as<K>();
-  auto* to = sortable.out.as<K>();
-  const bool in_parts = sorts_in_parts(n);
-  const std::int64_t spares = in_parts ? 1 : needs_spare<K> ? call.context.threads : 0;
-  OUTRIGGER_TRY(const BufferPtr buffer,
-                call.context.memory.allocate(static_cast<std::size_t>(spares * n) * sizeof(K)));
-  auto* spare = reinterpret_cast<K*>(buffer->data());
-  if (!in_parts) {
-    return parallel_ranges(call.context, lines, lines_at_once(n), lines * n * 16,
-                           [&](int thread, std::int64_t begin, std::int64_t end) {
-                             K* mine = needs_spare<K> ? spare + thread * n : nullptr;
-                             keys.encode(from + begin * n, to + begin * n, (end - begin) * n, down);
-                             for (std::int64_t line = begin; line < end; ++line)
-                               sort_keys(to + line * n, n, mine);
-                             keys.decode(to + begin * n, to + begin * n, (end - begin) * n, down);
-                           });
+class LineSorter {
+ public:
+  LineSorter(Context& context, const Tensor& tensor, std::size_t axis, bool down)
+      : context_(context),
+        keys_(keys_of(tensor.dtype())),
+        lines_(tensor, tensor, axis),
+        elements_(tensor.as<K>()),
+        down_(down) {}
+
+  Result<void> run() const {
+    if (lines_.count == 0) return {};
+    const bool apart = lines_.to_step != 1;
+    if (sorts_in_parts(lines_.n)) return long_lines(apart);
+    const std::int64_t room = room_keys(lines_.n, lines_.count, apart);
+    OUTRIGGER_TRY(
+        const BufferPtr buffer,
+        context_.memory.allocate(static_cast<std::size_t>(context_.threads * room) * sizeof(K)));
+    auto* const rooms = reinterpret_cast<K*>(buffer->data());
+    return for_each_block(context_, lines_, lines_.count * lines_.n * work_per_key,
+                          [&](int thread, const LineBlock& block) {
+                            K* const spare = rooms + thread * room;
+                            apart ? sort_apart(block, spare) : sort_in_place(block, spare);
+                          });
   }
-  for (std::int64_t line = 0; line < lines; ++line) {
-    K* const sorted = to + line * n;
-    OUTRIGGER_CHECK(sort_keys_in_parts<K>(
-        call.context, spare, sorted, n,
-        [&](std::int64_t begin, std::int64_t end) {
-          keys.encode(from + line * n + begin, spare + begin, end - begin, down);
-        },
-        [&](std::int64_t begin, std::int64_t end) {
-          keys.decode(sorted + begin, sorted + begin, end - begin, down);
-        }));
+
+  /// Room that a thread needs for lines of less than sorts_in_parts, in keys.
+  static std::int64_t room_keys(std::int64_t n, std::int64_t lines, bool apart) {
+    return (needs_spare<K> ? n : 0) + (apart ? lines_per_block(n, lines) * n : 0);
   }
-  return {};
-}
+
+ private:
+  void sort_in_place(const LineBlock& block, K* spare) const {
+    const std::int64_t n = lines_.n;
+    K* const first = elements_ + block.to;
+    // Lines that follow one another are converted as one.
+    const bool together = block.to_stride == n;
+    const std::int64_t pieces = together ? 1 : block.count;
+    const std::int64_t length = together ? block.count * n : n;
+    for (std::int64_t i = 0; i < pieces; ++i) {
+      K* const piece = first + i * block.to_stride;
+      keys_.encode(piece, piece, length, down_);
+      for (std::int64_t at = 0; at < length; at += n) sort_keys(piece + at, n, spare);
+      keys_.decode(piece, piece, length, down_);
+    }
+  }
+
+  void sort_apart(const LineBlock& block, K* spare) const {
+    const std::int64_t n = lines_.n;
+    K* const copy = spare + (needs_spare<K> ? n : 0);
+    K* const first = elements_ + block.to;
+    gather_lines(first, block.to_stride, lines_.to_step, block.count, n, copy);
+    keys_.encode(copy, copy, block.count * n, down_);
+    for (std::int64_t i = 0; i < block.count; ++i) sort_keys(copy + i * n, n, spare);
+    keys_.decode(copy, copy, block.count * n, down_);
+    scatter_lines(copy, block.count, n, first, block.to_stride, lines_.to_step);
+  }
+
+  Result<void> long_lines(bool apart) const {
+    const std::int64_t n = lines_.n, step = lines_.to_step;
+    OUTRIGGER_TRY(
+        const BufferPtr buffer,
+        context_.memory.allocate(static_cast<std::size_t>(apart ? 2 * n : n) * sizeof(K)));
+    auto* const spare = reinterpret_cast<K*>(buffer->data());
+    const WalkedAxes others(lines_.dims, lines_.to);
+    for (std::int64_t line = 0; line < lines_.count; ++line) {
+      K* const elements = elements_ + others.offset(line);
+      K* const sorted = apart ? spare + n : elements;
+      OUTRIGGER_CHECK(sort_keys_in_parts<K>(
+          context_, spare, sorted, n,
+          [&](std::int64_t begin, std::int64_t end) {
+            const K* from = elements + begin;
+            if (apart) {
+              for (std::int64_t i = begin; i < end; ++i) spare[i] = elements[i * step];
+              from = spare + begin;
+            }
+            keys_.encode(from, spare + begin, end - begin, down_);
+          },
+          [&](std::int64_t begin, std::int64_t end) {
+            keys_.decode(sorted + begin, sorted + begin, end - begin, down_);
+            if (!apart) return;
+            for (std::int64_t i = begin; i < end; ++i) elements[i * step] = sorted[i];
+          }));
+    }
+    return {};
+  }
+
+  Context& context_;
+  Keys keys_;
+  Lines lines_;
+  K* elements_;
+  bool down_;
+};
 
 Result<void> run_sort(const RunCall& call) {
-  OUTRIGGER_TRY(const Sortable sortable, make_sortable(call, call.out[0]));
-  OUTRIGGER_CHECK(with_width(size_of(sortable.in.dtype()), [&](auto tag) -> Result<void> {
+  const Tensor& tensor = call.out[0];
+  OUTRIGGER_TRY(const std::size_t axis, sorted_axis(call.attrs, tensor.shape().size()));
+  return with_width(size_of(tensor.dtype()), [&](auto tag) -> Result<void> {
     using K = typename decltype(tag)::type;
     if constexpr (std::is_integral_v<K>)
-      return sort_lines<K>(call, sortable, descending(call.attrs));
+      return LineSorter<K>(call.context, tensor, axis, descending(call.attrs)).run();
     else
       return fail(ErrorCode::bad_dtype, "complex numbers have no order");
-  }));
-  return finish(call, sortable);
-}
-
-template <typename Item>
-void store_indices(const Item* items, const Tensor& out, std::int64_t at, std::int64_t n) {
-  const auto store = [&](auto* to) {
-    for (std::int64_t i = 0; i < n; ++i)
-      to[i] = static_cast<std::remove_reference_t<decltype(*to)>>(index_of_item(items[i]));
-  };
-  if (out.dtype() == DType::s64)
-    store(out.as<std::int64_t>() + at);
-  else
-    store(out.as<std::int32_t>() + at);
+  });
 }
 
 /// Sorts (key, index) items of each line: equal elements keep their order.
 template <typename Item>
-Result<void> argsort_lines(const RunCall& call, const Tensor& in, const Tensor& out, bool down) {
-  const Keys keys = keys_of(in.dtype());
-  const auto width = static_cast<std::int64_t>(size_of(in.dtype()));
-  const std::int64_t n = in.shape().back();
-  const std::int64_t lines = n == 0 ? 0 : in.size() / n;
-  const std::byte* from = in.data();
-  const auto make_items = [&](std::int64_t line, std::int64_t begin, std::int64_t end,
-                              Item* items) {
-    const std::byte* elements = from + (line * n + begin) * width;
+class LineArgsorter {
+ public:
+  LineArgsorter(const RunCall& call, std::size_t axis)
+      : context_(call.context),
+        keys_(keys_of(call.in[0].dtype())),
+        lines_(call.in[0], call.out[0], axis),
+        from_(call.in[0].data()),
+        width_(static_cast<std::int64_t>(size_of(call.in[0].dtype()))),
+        to_(call.out[0].data()),
+        wide_indices_(call.out[0].dtype() == DType::s64),
+        down_(descending(call.attrs)) {}
+
+  Result<void> run() const {
+    if (lines_.count == 0) return {};
+    if (sorts_in_parts(lines_.n)) return long_lines();
+    const std::int64_t room = room_bytes(lines_.n, lines_.count, width_, index_bytes(),
+                                         lines_.from_step != 1, lines_.to_step != 1);
+    OUTRIGGER_TRY(const BufferPtr buffer,
+                  context_.memory.allocate(static_cast<std::size_t>(context_.threads * room)));
+    return for_each_block(context_, lines_, lines_.count * lines_.n * work_per_key,
+                          [&](int thread, const LineBlock& block) {
+                            sort_block(block, buffer->data() + thread * room);
+                          });
+  }
+
+  /// Room that a thread needs for lines of less than sorts_in_parts: a line's items, and a block of
+  /// elements or indices where they do not lie in one piece.
+  static std::int64_t room_bytes(std::int64_t n, std::int64_t lines, std::int64_t width,
+                                 std::int64_t index_width, bool from_apart, bool to_apart) {
+    const std::int64_t block = lines_per_block(n, lines) * n;
+    const std::int64_t bytes = n * std::int64_t{sizeof(Item)} + (from_apart ? block * width : 0) +
+                               (to_apart ? block * index_width : 0);
+    return (bytes + 63) / 64 * 64;
+  }
+
+ private:
+  std::int64_t index_bytes() const {
+    return wide_indices_ ? std::int64_t{sizeof(std::int64_t)} : std::int64_t{sizeof(std::int32_t)};
+  }
+
+  void make_items(const std::byte* elements, std::int64_t first, std::int64_t n,
+                  Item* items) const {
     if constexpr (std::is_same_v<Item, WideKey>)
-      keys.wide_items(elements, items + begin, begin, end - begin, down);
+      keys_.wide_items(elements, items, first, n, down_);
     else
-      keys.narrow_items(elements, items + begin, begin, end - begin, down);
-  };
-  const bool in_parts = sorts_in_parts(n);
-  const std::int64_t buffers = in_parts ? 2 : call.context.threads;
-  OUTRIGGER_TRY(const BufferPtr buffer,
-                call.context.memory.allocate(static_cast<std::size_t>(buffers * n) * sizeof(Item)));
-  auto* items = reinterpret_cast<Item*>(buffer->data());
-  if (!in_parts) {
-    return parallel_ranges(call.context, lines, lines_at_once(n), lines * n * 16,
-                           [&](int thread, std::int64_t begin, std::int64_t end) {
-                             Item* mine = items + thread * n;
-                             for (std::int64_t line = begin; line < end; ++line) {
-                               make_items(line, 0, n, mine);
-                               sort_keys(mine, n, static_cast<Item*>(nullptr));
-                               store_indices(mine, out, line * n, n);
-                             }
+      keys_.narrow_items(elements, items, first, n, down_);
+  }
+
+  /// Calls f with a pointer to the dtype of the indices.
+  template <typename F>
+  void with_indices(std::byte* at, F&& f) const {
+    if (wide_indices_)
+      f(reinterpret_cast<std::int64_t*>(at));
+    else
+      f(reinterpret_cast<std::int32_t*>(at));
+  }
+
+  void store_indices(const Item* items, std::int64_t n, std::byte* at, std::int64_t step) const {
+    with_indices(at, [&](auto* to) {
+      using Index = std::remove_reference_t<decltype(*to)>;
+      for (std::int64_t i = 0; i < n; ++i)
+        to[i * step] = static_cast<Index>(index_of_item(items[i]));
+    });
+  }
+
+  void sort_block(const LineBlock& block, std::byte* room) const {
+    const std::int64_t n = lines_.n;
+    auto* const items = reinterpret_cast<Item*>(room);
+    room += n * std::int64_t{sizeof(Item)};
+    const std::byte* elements = from_ + block.from * width_;
+    std::int64_t stride = block.from_stride;
+    if (lines_.from_step != 1) {
+      with_width(static_cast<std::size_t>(width_), [&](auto tag) {
+        using T = typename decltype(tag)::type;
+        gather_lines(reinterpret_cast<const T*>(elements), stride, lines_.from_step, block.count, n,
+                     reinterpret_cast<T*>(room));
+      });
+      elements = room;
+      stride = n;
+      room += lines_per_block(n, lines_.count) * n * width_;
+    }
+    const bool apart = lines_.to_step != 1;
+    std::byte* const indices = apart ? room : to_ + block.to * index_bytes();
+    const std::int64_t index_stride = apart ? n : block.to_stride;
+    for (std::int64_t i = 0; i < block.count; ++i) {
+      make_items(elements + i * stride * width_, 0, n, items);
+      sort_keys(items, n, static_cast<Item*>(nullptr));
+      store_indices(items, n, indices + i * index_stride * index_bytes(), 1);
+    }
+    if (!apart) return;
+    with_indices(to_ + block.to * index_bytes(), [&](auto* to) {
+      using Index = std::remove_reference_t<decltype(*to)>;
+      scatter_lines(reinterpret_cast<const Index*>(indices), block.count, n, to, block.to_stride,
+                    lines_.to_step);
+    });
+  }
+
+  Result<void> long_lines() const {
+    const std::int64_t n = lines_.n;
+    OUTRIGGER_TRY(const BufferPtr buffer,
+                  context_.memory.allocate(static_cast<std::size_t>(2 * n) * sizeof(Item)));
+    auto* const items = reinterpret_cast<Item*>(buffer->data());
+    const WalkedAxes from(lines_.dims, lines_.from);
+    const WalkedAxes to(lines_.dims, lines_.to);
+    for (std::int64_t line = 0; line < lines_.count; ++line) {
+      const std::byte* const elements = from_ + from.offset(line) * width_;
+      std::byte* const indices = to_ + to.offset(line) * index_bytes();
+      OUTRIGGER_CHECK(sort_keys_in_parts<Item>(
+          context_, items, items + n, n,
+          [&](std::int64_t begin, std::int64_t end) {
+            for_each_piece(elements, width_, lines_.from_step, begin, end,
+                           [&](const std::byte* piece, std::int64_t first, std::int64_t count) {
+                             make_items(piece, first, count, items + first);
                            });
+          },
+          [&](std::int64_t begin, std::int64_t end) {
+            store_indices(items + n + begin, end - begin,
+                          indices + begin * lines_.to_step * index_bytes(), lines_.to_step);
+          }));
+    }
+    return {};
   }
-  for (std::int64_t line = 0; line < lines; ++line) {
-    OUTRIGGER_CHECK(sort_keys_in_parts<Item>(
-        call.context, items, items + n, n,
-        [&](std::int64_t begin, std::int64_t end) { make_items(line, begin, end, items); },
-        [&](std::int64_t begin, std::int64_t end) {
-          store_indices(items + n + begin, out, line * n + begin, end - begin);
-        }));
-  }
-  return {};
-}
+
+  Context& context_;
+  Keys keys_;
+  Lines lines_;
+  const std::byte* from_;
+  std::int64_t width_;
+  std::byte* to_;
+  bool wide_indices_;
+  bool down_;
+};
 
 /// Whether key and index fit into 64 bits.
 bool narrow_items(DType dtype, std::int64_t n) {
   return size_of(dtype) <= 4 && n <= std::numeric_limits<std::uint32_t>::max();
 }
 
-Result<void> argsort_into(const RunCall& call, const Tensor& in, const Tensor& out, bool down) {
-  return narrow_items(in.dtype(), in.shape().back())
-             ? argsort_lines<std::uint64_t>(call, in, out, down)
-             : argsort_lines<WideKey>(call, in, out, down);
-}
-
 Result<void> run_argsort(const RunCall& call) {
-  OUTRIGGER_TRY(const Sortable sortable, make_sortable(call, call.in[0]));
-  OUTRIGGER_CHECK(argsort_into(call, sortable.in, sortable.out, descending(call.attrs)));
-  return finish(call, sortable);
+  const Tensor& in = call.in[0];
+  OUTRIGGER_TRY(const std::size_t axis, sorted_axis(call.attrs, in.shape().size()));
+  return narrow_items(in.dtype(), in.shape()[axis]) ? LineArgsorter<std::uint64_t>(call, axis).run()
+                                                    : LineArgsorter<WideKey>(call, axis).run();
 }
 
-/// Operand and result with the sorted axis last if it is not, and `items_bytes` of a line's length.
-std::uint64_t sort_scratch(const ScratchCall& call, bool result_plain,
-                           std::uint64_t (*items_bytes)(const ScratchCall&, std::int64_t)) {
+/// A thread's or a line's temporaries, by whether lines may lie apart in operand and result.
+template <typename F>
+std::uint64_t sort_scratch(const ScratchCall& call, F&& bytes) {
   const Dims& shape = call.in[0].type->shape;
-  const auto order = sorted_last(call.attrs, shape.size());
-  if (!order) return 0;
-  const std::int64_t n = shape[static_cast<std::size_t>(order->back())];
-  const ScratchOperand result{call.out.data(), result_plain};
-  return contiguous_bytes(call.in[0], *order) + contiguous_bytes(result, *order) +
-         items_bytes(call, n);
+  const auto axis = sorted_axis(call.attrs, shape.size());
+  if (!axis) return 0;
+  const bool last = *axis + 1 == shape.size();
+  const std::int64_t n = shape[*axis];
+  if (element_count(shape) == 0) return 0;
+  return bytes(n, element_count(shape) / n, !last || !call.in[0].plain, !last);
 }
 
 std::uint64_t sorted_scratch(const ScratchCall& call) {
   // It works in the target, which is operand 0.
-  return sort_scratch(call, call.in[0].plain, [](const ScratchCall& sort, std::int64_t n) {
-    const auto width = static_cast<std::int64_t>(size_of(sort.in[0].type->dtype));
-    if (sorts_in_parts(n)) return buffer_bytes(n * width) + parts_scratch(n);
-    return width == 4 ? buffer_bytes(sort.threads * n * width) : std::uint64_t{0};
+  return sort_scratch(call, [&](std::int64_t n, std::int64_t lines, bool apart, bool) {
+    return with_width(size_of(call.in[0].type->dtype), [&](auto tag) -> std::uint64_t {
+      using K = typename decltype(tag)::type;
+      constexpr auto width = static_cast<std::int64_t>(sizeof(K));
+      if (sorts_in_parts(n)) return buffer_bytes((apart ? 2 : 1) * n * width) + parts_scratch(n);
+      return buffer_bytes(call.threads * LineSorter<K>::room_keys(n, lines, apart) * width);
+    });
   });
 }
 
 std::uint64_t argsort_scratch(const ScratchCall& call) {
-  return sort_scratch(call, true, [](const ScratchCall& sort, std::int64_t n) {
-    const bool narrow = narrow_items(sort.in[0].type->dtype, n);
-    const auto bytes = static_cast<std::int64_t>(narrow ? sizeof(std::uint64_t) : sizeof(WideKey));
-    return sorts_in_parts(n) ? buffer_bytes(2 * n * bytes) + parts_scratch(n)
-                             : buffer_bytes(sort.threads * n * bytes);
+  return sort_scratch(call, [&](std::int64_t n, std::int64_t lines, bool from_apart,
+                                bool to_apart) {
+    const DType dtype = call.in[0].type->dtype;
+    const auto bytes = [&](auto tag) {
+      using Item = typename decltype(tag)::type;
+      if (sorts_in_parts(n))
+        return buffer_bytes(2 * n * std::int64_t{sizeof(Item)}) + parts_scratch(n);
+      return buffer_bytes(call.threads * LineArgsorter<Item>::room_bytes(
+                                             n, lines, static_cast<std::int64_t>(size_of(dtype)),
+                                             static_cast<std::int64_t>(size_of(call.out[0].dtype)),
+                                             from_apart, to_apart));
+    };
+    return narrow_items(dtype, n) ? bytes(type_tag<std::uint64_t>{}) : bytes(type_tag<WideKey>{});
   });
 }
 

@@ -88,4 +88,47 @@ void scatter_tile(const T* in, T* base, std::span<const std::int64_t> dims,
 /// drops axes of size 1. `strides` holds one row per operand, each as long as dims.
 void collapse(Dims& dims, std::span<Dims> strides);
 
+/// Some axes of a tensor, as few as they can be walked as.
+struct WalkedAxes {
+  WalkedAxes() = default;
+  WalkedAxes(Dims of, Dims by) : dims(std::move(of)), strides(std::move(by)) {
+    count = element_count(dims);
+    if (count > 0) collapse(dims, std::span(&strides, 1));
+  }
+
+  /// Whether their elements lie side by side.
+  bool together() const { return dims.empty() || (dims.size() == 1 && strides[0] == 1); }
+
+  /// Where the element at a position in C order lies.
+  std::int64_t offset(std::int64_t position) const {
+    std::int64_t sum = 0;
+    for (std::size_t axis = dims.size(); axis-- > 1; position /= dims[axis])
+      sum += position % dims[axis] * strides[axis];
+    return dims.empty() ? 0 : sum + position * strides[0];
+  }
+
+  Dims dims, strides;
+  std::int64_t count = 1;
+};
+
+/// Calls f(elements, first, n) for elements [begin, end) of a line of elements of `width` bytes,
+/// `step` of them from one to the next: all at once if they lie side by side, else for copies of
+/// some of them.
+template <typename F>
+void for_each_piece(const std::byte* line, std::int64_t width, std::int64_t step,
+                    std::int64_t begin, std::int64_t end, F&& f) {
+  if (step == 1) return f(line + begin * width, begin, end - begin);
+  constexpr std::int64_t piece = 256;
+  with_width(static_cast<std::size_t>(width), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    std::array<T, piece> copy;
+    for (std::int64_t first = begin; first < end; first += piece) {
+      const std::int64_t n = std::min(piece, end - first);
+      const T* from = reinterpret_cast<const T*>(line) + first * step;
+      for (std::int64_t i = 0; i < n; ++i) copy[static_cast<std::size_t>(i)] = from[i * step];
+      f(reinterpret_cast<const std::byte*>(copy.data()), first, n);
+    }
+  });
+}
+
 }  // namespace outrigger::ops

@@ -2,7 +2,6 @@
 
 #include "ops/catalogue.hpp"
 #include "ops/indices.hpp"
-#include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
 #include "ops/strided.hpp"
 
@@ -44,56 +43,39 @@ Result<Inferred> infer_take_along_axis(const InferCall& call) {
   return inferred;
 }
 
-/// The tensor as [outer][axis][inner], wherever its elements lie; the indices in C order.
+/// The tensor as [outer][axis][inner], wherever its elements lie.
 struct Picked {
-  Tensor indices;
   const std::byte* from = nullptr;
   std::int64_t axis = 0;
   std::int64_t dim = 1;
   std::int64_t stride = 0;  ///< along the axis, in elements
-  std::int64_t outer = 1;
-  Dims outer_dims, outer_strides;
-  std::int64_t inner = 1;
-  Dims inner_dims, inner_strides;
-
-  bool inner_together() const {
-    return inner_dims.empty() || (inner_dims.size() == 1 && inner_strides[0] == 1);
-  }
+  WalkedAxes outer, inner;
 
   template <typename T>
   const T* at_outer(std::int64_t position) const {
-    const T* first = reinterpret_cast<const T*>(from);
-    for (std::size_t i = outer_dims.size(); i-- > 0; position /= outer_dims[i])
-      first += position % outer_dims[i] * outer_strides[i];
-    return first;
+    return reinterpret_cast<const T*>(from) + outer.offset(position);
   }
 };
 
-/// Axes [begin, end) of a tensor, as few as they can be walked as.
-std::int64_t some_axes(const Tensor& tensor, std::size_t begin, std::size_t end, Dims& dims,
-                       Dims& strides) {
-  const Dims& shape = tensor.shape();
-  dims.assign(shape.begin() + static_cast<std::ptrdiff_t>(begin),
-              shape.begin() + static_cast<std::ptrdiff_t>(end));
-  strides.assign(tensor.strides.begin() + static_cast<std::ptrdiff_t>(begin),
-                 tensor.strides.begin() + static_cast<std::ptrdiff_t>(end));
-  const std::int64_t count = element_count(dims);
-  if (count > 0) collapse(dims, std::span(&strides, 1));
-  return count;
+/// Axes [begin, end) of a tensor.
+WalkedAxes some_axes(const Tensor& tensor, std::size_t begin, std::size_t end) {
+  const auto cut = [=](const Dims& of) {
+    return Dims(of.begin() + static_cast<std::ptrdiff_t>(begin),
+                of.begin() + static_cast<std::ptrdiff_t>(end));
+  };
+  return WalkedAxes(cut(tensor.shape()), cut(tensor.strides));
 }
 
 Result<Picked> prepare(const RunCall& call) {
   const Tensor& from = call.in[0];
   Picked picked;
   OUTRIGGER_TRY(picked.axis, normalize_axis(call.attrs.integer("axis"), from.shape().size()));
-  OUTRIGGER_TRY(picked.indices, to_contiguous(call.context, call.in[1]));
   const auto at = static_cast<std::size_t>(picked.axis);
   picked.from = from.data();
   picked.dim = from.shape()[at];
   picked.stride = from.strides[at];
-  picked.outer = some_axes(from, 0, at, picked.outer_dims, picked.outer_strides);
-  picked.inner =
-      some_axes(from, at + 1, from.shape().size(), picked.inner_dims, picked.inner_strides);
+  picked.outer = some_axes(from, 0, at);
+  picked.inner = some_axes(from, at + 1, from.shape().size());
   return picked;
 }
 
@@ -103,8 +85,8 @@ constexpr std::int64_t chunk_elements = std::int64_t{1} << 16;
 /// f(outer index, begin, end) for pieces of [0, count) below each outer index, `weight` elements
 /// for each.
 template <typename F>
-Result<void> for_each_piece(const RunCall& call, std::int64_t outer, std::int64_t count,
-                            std::int64_t weight, F&& f) {
+Result<void> for_each_task(const RunCall& call, std::int64_t outer, std::int64_t count,
+                           std::int64_t weight, F&& f) {
   if (outer * count * weight == 0) return {};
   const std::int64_t piece = std::clamp<std::int64_t>(chunk_elements / weight, 1, count);
   const std::int64_t pieces = (count + piece - 1) / piece;
@@ -120,56 +102,75 @@ Result<void> for_each_piece(const RunCall& call, std::int64_t outer, std::int64_
 
 template <typename T, typename Index>
 Result<void> take_typed(const RunCall& call, const Picked& p) {
-  const std::int64_t count = p.indices.size();
-  const auto* index = p.indices.as<Index>();
-  OUTRIGGER_CHECK(check_indices(call, index, count, Dims{p.dim}, std::span(&p.axis, 1)));
+  const std::int64_t count = call.in[1].size();
+  const IndexRows<Index> indices(call.in[1]);
+  OUTRIGGER_CHECK(check_indices(call, indices, count, Dims{p.dim}, std::span(&p.axis, 1)));
   T* to = call.out[0].as<T>();
-  return for_each_piece(
-      call, p.outer, count, p.inner, [&](std::int64_t outer, std::int64_t begin, std::int64_t end) {
+  const std::int64_t inner = p.inner.count;
+  return for_each_task(
+      call, p.outer.count, count, inner,
+      [&](std::int64_t outer, std::int64_t begin, std::int64_t end) {
         const T* base = p.at_outer<T>(outer);
-        T* out = to + (outer * count + begin) * p.inner;
-        if (p.inner == 1) {
-          for (std::int64_t j = begin; j < end; ++j) *out++ = base[index[j] * p.stride];
-        } else if (p.inner_together()) {
-          for (std::int64_t j = begin; j < end; ++j, out += p.inner)
-            std::copy_n(base + index[j] * p.stride, p.inner, out);
-        } else {
-          for (std::int64_t j = begin; j < end; ++j, out += p.inner)
-            gather_tile(out, base + index[j] * p.stride, p.inner_dims, p.inner_strides, 0, p.inner);
-        }
+        indices.for_each(begin, end, [&](std::int64_t first, const Index* index, std::int64_t n) {
+          T* out = to + (outer * count + first) * inner;
+          if (inner == 1) {
+            for (std::int64_t j = 0; j < n; ++j) *out++ = base[index[j] * p.stride];
+          } else if (p.inner.together()) {
+            for (std::int64_t j = 0; j < n; ++j, out += inner)
+              std::copy_n(base + index[j] * p.stride, inner, out);
+          } else {
+            for (std::int64_t j = 0; j < n; ++j, out += inner)
+              gather_tile(out, base + index[j] * p.stride, p.inner.dims, p.inner.strides, 0, inner);
+          }
+        });
       });
+}
+
+/// One element for each of n indices, which stand at `position` of a row of the inner axes and
+/// those that follow it.
+template <typename T, typename Index>
+void pick_each(const T* base, const Picked& p, const Index* index, std::int64_t position,
+               std::int64_t n, T* out) {
+  while (n > 0) {
+    const std::int64_t length = std::min(n, p.inner.count - position);
+    for_each_run(p.inner.dims, p.inner.strides, position, length,
+                 [&](std::int64_t at, std::int64_t offset, std::int64_t stride, std::int64_t run) {
+                   const T* const column = base + offset;
+                   for (std::int64_t i = 0; i < run; ++i)
+                     out[at + i] = column[index[at + i] * p.stride + i * stride];
+                 });
+    index += length;
+    out += length;
+    n -= length;
+    position = 0;
+  }
 }
 
 template <typename T, typename Index>
 Result<void> take_along_axis_typed(const RunCall& call, const Picked& p) {
-  const std::int64_t total = p.indices.size();
-  const auto* index = p.indices.as<Index>();
-  OUTRIGGER_CHECK(check_indices(call, index, total, Dims{p.dim}, std::span(&p.axis, 1)));
-  const std::int64_t count = p.indices.shape()[static_cast<std::size_t>(p.axis)];
+  const Tensor& picks = call.in[1];
+  const IndexRows<Index> indices(picks);
+  OUTRIGGER_CHECK(check_indices(call, indices, picks.size(), Dims{p.dim}, std::span(&p.axis, 1)));
+  const std::int64_t count = picks.shape()[static_cast<std::size_t>(p.axis)];
+  const std::int64_t inner = p.inner.count;
   T* to = call.out[0].as<T>();
-  return for_each_piece(call, p.outer, count, p.inner,
-                        [&](std::int64_t outer, std::int64_t begin, std::int64_t end) {
-                          const T* base = p.at_outer<T>(outer);
-                          for (std::int64_t j = begin; j < end; ++j) {
-                            const std::int64_t row = (outer * count + j) * p.inner;
-                            for_each_run(p.inner_dims, p.inner_strides, 0, p.inner,
-                                         [&](std::int64_t position, std::int64_t offset,
-                                             std::int64_t stride, std::int64_t length) {
-                                           const Index* const picks = index + row + position;
-                                           T* const out = to + row + position;
-                                           const T* const column = base + offset;
-                                           for (std::int64_t i = 0; i < length; ++i)
-                                             out[i] = column[picks[i] * p.stride + i * stride];
-                                         });
-                          }
-                        });
+  return for_each_task(call, p.outer.count, count, inner,
+                       [&](std::int64_t outer, std::int64_t begin, std::int64_t end) {
+                         const T* base = p.at_outer<T>(outer);
+                         const std::int64_t start = outer * count * inner;
+                         indices.for_each(
+                             start + begin * inner, start + end * inner,
+                             [&](std::int64_t first, const Index* index, std::int64_t n) {
+                               pick_each(base, p, index, (first - start) % inner, n, to + first);
+                             });
+                       });
 }
 
 template <typename F>
 Result<void> with_picked(const RunCall& call, F&& f) {
   OUTRIGGER_TRY(const Picked picked, prepare(call));
   return with_width(size_of(call.in[0].dtype()), [&](auto tag) {
-    return with_index_type(picked.indices.dtype(),
+    return with_index_type(call.in[1].dtype(),
                            [&](auto index_tag) { return f(tag, index_tag, picked); });
   });
 }
@@ -198,7 +199,6 @@ OpRow picking(std::string_view name, Result<Inferred> (*infer)(const InferCall&)
                .any_dtype = true,
                .infer = infer,
                .run = run,
-               .scratch = contiguous_operands<1>,
                .doc = doc};
 }
 

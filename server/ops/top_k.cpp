@@ -7,6 +7,7 @@
 #include "ops/keys.hpp"
 #include "ops/scratch.hpp"
 #include "ops/shapes.hpp"
+#include "ops/strided.hpp"
 
 namespace outrigger::ops {
 namespace {
@@ -78,29 +79,54 @@ class Best {
   Item last_{};
 };
 
+/// The lines along the last axis of a tensor, wherever they lie.
+struct Operand {
+  explicit Operand(const Tensor& in)
+      : keys(keys_of(in.dtype())),
+        width(static_cast<std::int64_t>(size_of(in.dtype()))),
+        data(in.data()),
+        n(in.shape().back()),
+        step(in.strides.back()),
+        others(Dims(in.shape().begin(), in.shape().end() - 1),
+               Dims(in.strides.begin(), in.strides.end() - 1)) {}
+
+  const std::byte* line(std::int64_t index) const { return data + others.offset(index) * width; }
+
+  Keys keys;
+  std::int64_t width;
+  const std::byte* data;
+  std::int64_t n;
+  std::int64_t step;
+  WalkedAxes others;
+};
+
 /// Looks through elements [begin, end) of a line, then gives its best items in order.
 template <typename Item>
-std::int64_t best_of(const Keys& keys, const std::byte* line, std::int64_t width,
-                     std::int64_t begin, std::int64_t end, std::int64_t k, Item* buffer) {
+std::int64_t best_of(const Operand& operand, std::int64_t line, std::int64_t begin,
+                     std::int64_t end, std::int64_t k, Item* buffer) {
   std::array<Item, block_elements> items;
   Best<Item> best(buffer, k);
-  for (std::int64_t first = begin; first < end; first += block_elements) {
-    const std::int64_t n = std::min(block_elements, end - first);
-    if constexpr (std::is_same_v<Item, WideKey>)
-      keys.wide_items(line + first * width, items.data(), first, n, true);
-    else
-      keys.narrow_items(line + first * width, items.data(), first, n, true);
-    best.add(items.data(), n);
-  }
+  const std::int64_t width = operand.width;
+  for_each_piece(operand.line(line), width, operand.step, begin, end,
+                 [&](const std::byte* piece, std::int64_t start, std::int64_t length) {
+                   for (std::int64_t i = 0; i < length; i += block_elements) {
+                     const std::int64_t n = std::min(block_elements, length - i);
+                     if constexpr (std::is_same_v<Item, WideKey>)
+                       operand.keys.wide_items(piece + i * width, items.data(), start + i, n, true);
+                     else
+                       operand.keys.narrow_items(piece + i * width, items.data(), start + i, n,
+                                                 true);
+                     best.add(items.data(), n);
+                   }
+                 });
   return best.finish();
 }
 
 template <typename Item>
-Result<void> top_k_lines(const RunCall& call, const Tensor& in, std::int64_t k) {
-  const Keys keys = keys_of(in.dtype());
-  const auto width = static_cast<std::int64_t>(size_of(in.dtype()));
-  const std::int64_t n = in.shape().back();
-  const std::int64_t lines = in.size() / n;
+Result<void> top_k_lines(const RunCall& call, std::int64_t k) {
+  const Operand operand(call.in[0]);
+  const std::int64_t n = operand.n;
+  const std::int64_t lines = operand.others.count;
   const std::int64_t chunk = chunk_length(k);
   const std::int64_t chunks = chunk_count(n, k);
   const std::int64_t capacity = Best<Item>::capacity(k);
@@ -111,13 +137,13 @@ Result<void> top_k_lines(const RunCall& call, const Tensor& in, std::int64_t k) 
   auto* found = reinterpret_cast<Item*>(buffer->data());
   auto* indices = call.out[1].as<std::int32_t>();
   const auto store = [&](std::int64_t line, const Item* items) {
-    const std::byte* from = in.data() + line * n * width;
-    with_width(static_cast<std::size_t>(width), [&](auto tag) {
+    const std::byte* from = operand.line(line);
+    with_width(static_cast<std::size_t>(operand.width), [&](auto tag) {
       using T = typename decltype(tag)::type;
       T* values = call.out[0].as<T>() + line * k;
       for (std::int64_t i = 0; i < k; ++i) {
         const std::int64_t index = index_of_item(items[i]);
-        values[i] = reinterpret_cast<const T*>(from)[index];
+        values[i] = reinterpret_cast<const T*>(from)[index * operand.step];
         indices[line * k + i] = static_cast<std::int32_t>(index);
       }
     });
@@ -128,7 +154,7 @@ Result<void> top_k_lines(const RunCall& call, const Tensor& in, std::int64_t k) 
                            [&](int thread, std::int64_t begin, std::int64_t end) {
                              Item* mine = found + thread * capacity;
                              for (std::int64_t line = begin; line < end; ++line) {
-                               best_of(keys, in.data() + line * n * width, width, 0, n, k, mine);
+                               best_of(operand, line, 0, n, k, mine);
                                store(line, mine);
                              }
                            });
@@ -137,8 +163,7 @@ Result<void> top_k_lines(const RunCall& call, const Tensor& in, std::int64_t k) 
     OUTRIGGER_CHECK(parallel_ranges(
         call.context, n, chunk, n * 4, [&](int, std::int64_t begin, std::int64_t end) {
           Item* mine = found + begin / chunk * capacity;
-          const std::int64_t count =
-              best_of(keys, in.data() + line * n * width, width, begin, end, k, mine);
+          const std::int64_t count = best_of(operand, line, begin, end, k, mine);
           // A last chunk shorter than k: nothing comes after the rest.
           std::fill(mine + count, mine + std::max(count, k), greatest(Item{}));
         }));
@@ -153,9 +178,8 @@ Result<void> top_k_lines(const RunCall& call, const Tensor& in, std::int64_t k) 
 Result<void> run_top_k(const RunCall& call) {
   const std::int64_t k = call.attrs.integer("k", 1);
   if (call.out[0].size() == 0) return {};
-  OUTRIGGER_TRY(const Tensor in, to_contiguous(call.context, call.in[0]));
-  return size_of(in.dtype()) <= 4 ? top_k_lines<std::uint64_t>(call, in, k)
-                                  : top_k_lines<WideKey>(call, in, k);
+  return size_of(call.in[0].dtype()) <= 4 ? top_k_lines<std::uint64_t>(call, k)
+                                          : top_k_lines<WideKey>(call, k);
 }
 
 std::uint64_t top_k_scratch(const ScratchCall& call) {
@@ -165,8 +189,7 @@ std::uint64_t top_k_scratch(const ScratchCall& call) {
   const std::int64_t item_bytes = narrow ? sizeof(std::uint64_t) : sizeof(WideKey);
   const std::int64_t capacity =
       narrow ? Best<std::uint64_t>::capacity(k) : Best<WideKey>::capacity(k);
-  return contiguous_bytes(call.in[0]) +
-         buffer_bytes((chunk_count(from.shape.back(), k) + call.threads) * capacity * item_bytes);
+  return buffer_bytes((chunk_count(from.shape.back(), k) + call.threads) * capacity * item_bytes);
 }
 
 Result<Inferred> infer_top_k(const InferCall& call) {

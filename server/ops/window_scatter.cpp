@@ -4,9 +4,11 @@
 #include <cstddef>
 #include <cstring>
 
-#include "ops/cast.hpp"
 #include "ops/catalogue.hpp"
+#include "ops/conversion.hpp"
 #include "ops/kernels.hpp"
+#include "ops/scratch.hpp"
+#include "ops/strided.hpp"
 #include "ops/windows.hpp"
 
 namespace outrigger::ops {
@@ -14,8 +16,7 @@ namespace {
 
 /// Windows whose best elements are found side by side.
 constexpr std::int64_t selected_tile = 512;
-/// Output elements of one task, about: a task looks again at the windows of its neighbours that
-/// reach into its part.
+/// Output elements of one task, about.
 constexpr std::int64_t task_elements = std::int64_t{1} << 14;
 
 /// Elements of a window between two looks at the interrupt.
@@ -49,16 +50,23 @@ Result<Inferred> infer_window_scatter(const InferCall& call) {
   // Padding holds init_value, so the tensor is compared in the dtype where both fit.
   const std::array<InferOperand, 2> compared{call.in[0], call.in[2]};
   const DType result = merged_dtype(call.in.subspan(1));
+  const auto as_it_is = [&](std::size_t i, DType otherwise) {
+    return call.in[i].literal == nullptr ? call.type(i).dtype : otherwise;
+  };
+  // Tensor and source are converted piece by piece.
   Inferred inferred;
-  inferred.operands = {merged_dtype(compared), result, result};
+  inferred.compute = merged_dtype(compared);
+  inferred.operands = {as_it_is(0, inferred.compute), as_it_is(1, result), as_it_is(2, result)};
   inferred.results.push_back(TensorType{result, tensor.shape});
   return inferred;
 }
 
-/// Where the operand's windows are looked at: its memory, and what the padding holds, as its dtype.
+/// Where the operand's windows are looked at: its memory, and what the padding holds, as what is
+/// compared.
 struct Compared {
   const Windows& windows;
   const Tensor& x;
+  const Conversion& conversion;
   const void* padding;
   /// Windows may be far larger than the operand, in its padding: they look at the interrupt.
   const Interrupt& interrupt;
@@ -76,7 +84,7 @@ void select(const Compared& compared, const Dims& row, std::int64_t n, std::int6
   const Windows& windows = compared.windows;
   const Dims& dims = compared.x.shape();
   const Dims& strides = compared.x.strides;
-  const T* x = compared.x.as<T>();
+  const auto width = static_cast<std::int64_t>(compared.conversion.from_width());
   const T padding = *static_cast<const T*>(compared.padding);
   const std::size_t last = dims.size() - 1;
   const std::int64_t step = windows.strides[last];
@@ -97,11 +105,19 @@ void select(const Compared& compared, const Dims& row, std::int64_t n, std::int6
       inside = inside && at >= 0 && at < dims[axis];
       offset += at * strides[axis];
     }
+    // Windows [low, high) have this element in the operand, the others in the padding.
     const std::int64_t start = windows.position(last, row[last], tap % windows.window[last]);
-    for (std::int64_t i = 0; i < n; ++i) {
-      const std::int64_t at = start + i * step;
-      values[i] = inside && at >= 0 && at < dims[last] ? x[offset + at * strides[last]] : padding;
+    const std::int64_t low = inside ? std::clamp<std::int64_t>((step - 1 - start) / step, 0, n) : n;
+    const std::int64_t high =
+        start >= dims[last] ? low
+                            : std::clamp<std::int64_t>((dims[last] - 1 - start) / step + 1, low, n);
+    std::fill_n(values.data(), low, padding);
+    if (low < high) {
+      const std::int64_t first = offset + (start + low * step) * strides[last];
+      compared.conversion.gather(compared.x.data() + first * width, step * strides[last],
+                                 values.data() + low, high - low);
     }
+    std::fill(values.data() + high, values.data() + n, padding);
     if (tap == 0) {
       std::copy_n(values.data(), n, best.data());
       continue;
@@ -120,94 +136,102 @@ SelectFn select_fn(DType dtype) {
                    [](auto tag) -> SelectFn { return &select<F, typename decltype(tag)::type>; });
 }
 
-/// How the output is cut along one axis into parts that tasks own: [begin, end) of that axis, for
-/// one index of the axes before it that have windows of one element.
-struct Parts {
-  std::size_t axis = 0;
-  std::int64_t outer = 1;
-  std::int64_t grain = 1;
-  std::int64_t per_outer = 1;
+/// How the output is cut into boxes that tasks own. A task looks again at the windows of its
+/// neighbours that reach into its box: it is several windows wide, where there are.
+struct Boxes {
+  Boxes(const Windows& windows, const Dims& shape) : size(shape), count(shape.size(), 1) {
+    std::int64_t left = task_elements;
+    for (std::size_t axis = shape.size(); axis-- > 0;) {
+      const std::int64_t window = windows.window[axis];
+      const std::int64_t least = window == 1                ? 1
+                                 : window > shape[axis] / 8 ? shape[axis]
+                                                            : 8 * window;
+      size[axis] = std::min(shape[axis], std::max(least, left));
+      left = std::max<std::int64_t>(1, left / size[axis]);
+      count[axis] = (shape[axis] + size[axis] - 1) / size[axis];
+    }
+  }
+
+  std::int64_t tasks() const { return element_count(count); }
+  std::int64_t elements() const { return element_count(size); }
+
+  Dims size;   ///< of a box; the last ones of an axis may be smaller
+  Dims count;  ///< of boxes along each axis
 };
 
-Parts choose_parts(const Windows& windows, const Dims& shape) {
-  Parts parts;
-  const auto alone = [&](std::size_t axis) {
-    return windows.window[axis] == 1 && windows.strides[axis] == 1 && windows.low[axis] == 0 &&
-           windows.high[axis] == 0;
-  };
-  while (parts.axis + 1 < shape.size() && alone(parts.axis)) parts.outer *= shape[parts.axis++];
-  std::int64_t inner = 1;
-  for (std::size_t k = parts.axis + 1; k < shape.size(); ++k) inner *= shape[k];
-  const std::int64_t dim = shape[parts.axis];
-  parts.grain = std::max({std::int64_t{1}, task_elements / std::max<std::int64_t>(1, inner),
-                          8 * windows.window[parts.axis]});
-  parts.grain = std::min(parts.grain, std::max<std::int64_t>(1, dim));
-  parts.per_outer = (dim + parts.grain - 1) / parts.grain;
-  return parts;
-}
-
-/// Adds up one part of the output.
-template <typename S>
-void scatter_part(const Compared& compared, SelectFn select, const Parts& parts,
-                  const Tensor& source, S* out, std::int64_t task) {
-  const Windows& windows = compared.windows;
-  const Dims& shape = compared.x.shape();
-  const std::size_t rank = shape.size();
-  const std::size_t last = rank - 1;
-  const Dims out_strides = contiguous_strides(shape);
-  Dims low(rank);
-  Dims high = shape;
-  Dims first(rank);
-  Dims end = windows.out;
-  std::int64_t outer = task / parts.per_outer;
-  for (std::size_t axis = parts.axis; axis-- > 0; outer /= shape[axis]) {
-    low[axis] = first[axis] = outer % shape[axis];
-    high[axis] = end[axis] = low[axis] + 1;
-  }
-  // Windows that reach into [low, high) of the cut axis.
-  const std::size_t cut = parts.axis;
-  low[cut] = task % parts.per_outer * parts.grain;
-  high[cut] = std::min(low[cut] + parts.grain, shape[cut]);
-  const std::int64_t before = low[cut] + windows.low[cut] - windows.window[cut] + 1;
-  first[cut] = std::clamp<std::int64_t>((before + windows.strides[cut] - 1) / windows.strides[cut],
-                                        0, windows.out[cut]);
-  if (before <= 0) first[cut] = 0;
-  const std::int64_t after = high[cut] - 1 + windows.low[cut];
-  end[cut] = after < 0 ? first[cut]
-                       : std::clamp<std::int64_t>(after / windows.strides[cut] + 1, first[cut],
-                                                  windows.out[cut]);
-
-  Dims extent(rank);
-  for (std::size_t axis = 0; axis < rank; ++axis) extent[axis] = end[axis] - first[axis];
-  const std::int64_t row_length = extent[last];
-  if (element_count(extent) == 0) return;
-  const std::int64_t rows = element_count(extent) / row_length;
-  std::array<std::int64_t, selected_tile> taps;
-  for (std::int64_t r = 0; r < rows; ++r) {
-    Dims row = first;
-    std::int64_t rest = r;
-    for (std::size_t axis = last; axis-- > 0; rest /= extent[axis]) {
-      row[axis] += rest % extent[axis];
+/// One box of the output, and the windows that reach into it.
+struct Box {
+  Box(const Windows& windows, const Dims& shape, const Boxes& boxes, std::int64_t task)
+      : low(shape), size(shape), first(shape), windows_in(shape) {
+    for (std::size_t axis = shape.size(); axis-- > 0; task /= boxes.count[axis]) {
+      low[axis] = task % boxes.count[axis] * boxes.size[axis];
+      size[axis] = std::min(boxes.size[axis], shape[axis] - low[axis]);
+      const std::int64_t step = windows.strides[axis];
+      const std::int64_t before = low[axis] + windows.low[axis] - windows.window[axis] + 1;
+      first[axis] = before <= 0 ? 0 : std::min((before + step - 1) / step, windows.out[axis]);
+      const std::int64_t after = low[axis] + size[axis] - 1 + windows.low[axis];
+      const std::int64_t end =
+          after < 0 ? first[axis] : std::clamp(after / step + 1, first[axis], windows.out[axis]);
+      windows_in[axis] = end - first[axis];
     }
-    const S* from = source.as<S>();
-    for (std::size_t axis = 0; axis < last; ++axis) from += row[axis] * source.strides[axis];
+  }
+
+  Dims low, size;
+  Dims first, windows_in;
+};
+
+/// What is added up: the source, and what everything starts from.
+template <typename S>
+struct Added {
+  const Tensor& source;
+  const Conversion& conversion;
+  S start;
+};
+
+/// Adds up one box, whose elements are at `sums` with those strides.
+template <typename S>
+void scatter_box(const Compared& compared, SelectFn select, const Box& box, const Added<S>& added,
+                 S* sums, const Dims& strides) {
+  const Windows& windows = compared.windows;
+  const std::size_t rank = box.size.size();
+  const std::size_t last = rank - 1;
+  for_each_run(box.size, strides, 0, element_count(box.size),
+               [&](std::int64_t, std::int64_t offset, std::int64_t, std::int64_t n) {
+                 std::fill_n(sums + offset, n, added.start);
+               });
+  const std::int64_t row_length = box.windows_in[last];
+  if (element_count(box.windows_in) == 0) return;
+  const std::int64_t rows = element_count(box.windows_in) / row_length;
+  const auto width = static_cast<std::int64_t>(added.conversion.from_width());
+  std::array<std::int64_t, selected_tile> taps;
+  std::array<S, selected_tile> values;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    Dims row = box.first;
+    std::int64_t rest = r;
+    for (std::size_t axis = last; axis-- > 0; rest /= box.windows_in[axis])
+      row[axis] += rest % box.windows_in[axis];
+    std::int64_t from = 0;
+    for (std::size_t axis = 0; axis < last; ++axis) from += row[axis] * added.source.strides[axis];
     for (std::int64_t at = 0; at < row_length; at += selected_tile) {
       if (compared.stopped.load(std::memory_order_relaxed)) return;
       const std::int64_t n = std::min(selected_tile, row_length - at);
-      row[last] = first[last] + at;
+      row[last] = box.first[last] + at;
       select(compared, row, n, taps.data());
+      const std::int64_t first = from + row[last] * added.source.strides[last];
+      added.conversion.gather(added.source.data() + first * width, added.source.strides[last],
+                              values.data(), n);
       for (std::int64_t i = 0; i < n; ++i) {
         std::int64_t tap = taps[i];
         std::int64_t to = 0;
         bool mine = true;
-        for (std::size_t axis = rank; axis-- > 0; tap /= windows.window[axis]) {
+        for (std::size_t axis = rank; mine && axis-- > 0; tap /= windows.window[axis]) {
           const std::int64_t o = row[axis] + (axis == last ? i : 0);
-          const std::int64_t position = windows.position(axis, o, tap % windows.window[axis]);
-          mine = mine && position >= low[axis] && position < high[axis];
-          to += position * out_strides[axis];
+          const std::int64_t place =
+              windows.position(axis, o, tap % windows.window[axis]) - box.low[axis];
+          mine = place >= 0 && place < box.size[axis];
+          if (mine) to += place * strides[axis];
         }
-        if (!mine) continue;
-        out[to] = static_cast<S>(out[to] + from[(row[last] + i) * source.strides[last]]);
+        if (mine) sums[to] = static_cast<S>(sums[to] + values[i]);
       }
     }
   }
@@ -218,42 +242,89 @@ std::int64_t scatter_work(const Windows& windows) {
   return element_count(windows.out) * std::min<std::int64_t>(windows.taps(), 1 << 20);
 }
 
+/// Whether sums are added up in another dtype than the result's, box by box.
+bool sums_apart(DType result) { return compute_dtype(result) != result; }
+
+/// A scalar in another dtype, or its widened form.
+template <typename T>
+T scalar_as(const Tensor& scalar, DType dtype) {
+  T value;
+  Conversion(scalar.dtype(), dtype, compute_dtype(dtype)).run(scalar.data(), &value, 1);
+  return value;
+}
+
 template <typename F>
 Result<void> run_window_scatter(const RunCall& call) {
   const Tensor& out = call.out[0];
   const Tensor& init = call.in[2];
   Tensor x = call.in[0];
   Tensor source = call.in[1];
-  OUTRIGGER_TRY(Windows windows, windows_of(x.shape(), call.attrs));
-  const Dims everywhere(out.shape().size(), 0);
-  OUTRIGGER_CHECK(
-      copy_tensor(call.context, view_of(init, out.type, everywhere, init.offset, false), out));
   if (x.size() == 0) return {};
+  OUTRIGGER_TRY(Windows windows, windows_of(x.shape(), call.attrs));
   if (x.shape().empty()) {
     x = view_of(x, TensorType{x.dtype(), {1}}, {1}, x.offset, false);
     source = view_of(source, TensorType{source.dtype(), {1}}, {1}, source.offset, false);
     windows = Windows{{1}, {1}, {0}, {0}, {1}, {1}};
   }
-  alignas(16) std::array<std::byte, 16> padding;
-  std::memcpy(padding.data(), init.data(), size_of(init.dtype()));
-  for (const CastStep& step : cast_steps(init.dtype(), x.dtype())) {
-    const std::array<const void*, 3> from{padding.data(), nullptr, nullptr};
-    step.run(padding.data(), from.data(), 1);
-  }
+  const Dims& shape = x.shape();
+  const DType compared_as = compute_dtype(call.compute);
+  const Conversion to_compared(x.dtype(), call.compute, compared_as);
+  Bits128 padding;
+  with_type(compared_as, [&](auto tag) {
+    const auto value = scalar_as<typename decltype(tag)::type>(init, call.compute);
+    std::memcpy(&padding, &value, sizeof(value));
+  });
   std::atomic<bool> stopped{false};
-  const Compared compared{windows, x, padding.data(), call.context.interrupt, stopped};
-  const SelectFn select = select_fn<F>(x.dtype());
-  const Parts parts = choose_parts(windows, x.shape());
-  OUTRIGGER_CHECK(with_type(out.dtype(), [&](auto tag) {
+  const Compared compared{windows, x, to_compared, &padding, call.context.interrupt, stopped};
+  const SelectFn select = select_fn<F>(compared_as);
+  const Boxes boxes(windows, shape);
+  const DType summed = compute_dtype(out.dtype());
+  const bool apart = sums_apart(out.dtype());
+  const Conversion to_sums(source.dtype(), out.dtype(), summed);
+  const Conversion to_result(summed, out.dtype(), out.dtype());
+  const Dims strides = contiguous_strides(shape);
+  OUTRIGGER_CHECK(with_type(summed, [&](auto tag) -> Result<void> {
     using S = typename decltype(tag)::type;
-    return parallel_ranges(call.context, parts.outer * parts.per_outer, 1, scatter_work(windows),
-                           [&](int, std::int64_t begin, std::int64_t end) {
-                             for (std::int64_t task = begin; task < end; ++task)
-                               scatter_part<S>(compared, select, parts, source, out.as<S>(), task);
-                           });
+    const std::int64_t room = apart ? boxes.elements() : 0;
+    OUTRIGGER_TRY(const BufferPtr buffer,
+                  call.context.memory.allocate(
+                      static_cast<std::size_t>(call.context.threads * room) * sizeof(S)));
+    const Added<S> added{source, to_sums, scalar_as<S>(init, out.dtype())};
+    return parallel_ranges(
+        call.context, boxes.tasks(), 1, scatter_work(windows),
+        [&](int thread, std::int64_t begin, std::int64_t end) {
+          for (std::int64_t task = begin; task < end; ++task) {
+            const Box box(windows, shape, boxes, task);
+            std::int64_t at = 0;
+            for (std::size_t axis = 0; axis < shape.size(); ++axis)
+              at += box.low[axis] * strides[axis];
+            if (!apart) {
+              scatter_box<S>(compared, select, box, added, out.as<S>() + at, strides);
+              continue;
+            }
+            S* const sums = reinterpret_cast<S*>(buffer->data()) + thread * room;
+            scatter_box<S>(compared, select, box, added, sums, contiguous_strides(box.size));
+            const auto width = static_cast<std::int64_t>(to_result.to_width());
+            for_each_run(
+                box.size, strides, 0, element_count(box.size),
+                [&](std::int64_t position, std::int64_t offset, std::int64_t, std::int64_t n) {
+                  to_result.run(sums + position, out.data() + (at + offset) * width, n);
+                });
+          }
+        });
   }));
   if (stopped.load()) return tl::make_unexpected(call.context.interrupt.error());
   return {};
+}
+
+std::uint64_t window_scatter_scratch(const ScratchCall& call) {
+  const Dims& shape = call.out[0].shape;
+  const auto windows = windows_of(shape, call.attrs);
+  if (!windows || element_count(shape) == 0) return 0;
+  const DType result = call.out[0].dtype;
+  if (!sums_apart(result)) return buffer_bytes(0);
+  return buffer_bytes(call.threads * Boxes(*windows, shape).elements() *
+                      static_cast<std::int64_t>(size_of(compute_dtype(result))));
 }
 
 OpRow scatter_row(std::string_view name, Result<void> (*run)(const RunCall&),
@@ -263,9 +334,12 @@ OpRow scatter_row(std::string_view name, Result<void> (*run)(const RunCall&),
                .kind = Kind::compute,
                .operands = {{"tensor"}, {"source"}, {"init_value"}},
                .attrs = window_attrs(false),
+               .any_dtype = true,
+               .real_only = true,
                .cost = Cost::quadratic,
                .infer = infer_window_scatter,
                .run = run,
+               .scratch = window_scatter_scratch,
                .doc = doc};
 }
 

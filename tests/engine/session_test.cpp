@@ -201,15 +201,15 @@ TEST_F(BudgetTest, WhatExceedsItIsRefusedWithSizesAndNothingIsDone) {
 }
 
 TEST_F(BudgetTest, NothingIsDoneEvenIfATemporaryIsWhatExceedsIt) {
-  // 3 MiB argument; a sort by columns needs two temporaries of 3 MiB beside its result.
-  const Program make{{}, {iota(0, "s32", {768, 1024})}, {0}};
+  // 1 MiB argument; argsort of a long line needs 16 bytes for each element beside its result.
+  const Program make{{}, {iota(0, "s32", {1 << 18})}, {0}};
   ASSERT_TRUE(caller_.run(make, {}, {1}).ok());
   ASSERT_TRUE(caller_.upload(2, "s32", {1}, Ints{1}).ok());
   const Program program{{0, 1},
-                        {in_place(op("add", {v(1), number(1)}, 2)),
-                         op("sort", {v(0)}, 3, {{"axis", Number{std::int64_t{0}}}})},
-                        {3}};
-  const Reply reply = caller_.run(program, {1, 2}, {3});
+                        {in_place(op("add", {v(1), number(1)}, 2)), op("argsort", {v(0)}, 3),
+                         op("argsort", {v(0)}, 4), op("argsort", {v(0)}, 5)},
+                        {3, 4, 5}};
+  const Reply reply = caller_.run(program, {1, 2}, {3, 4, 5});
   EXPECT_EQ(reply.code(), "out_of_memory");
   EXPECT_TRUE(reply.error && reply.error->written.empty())
       << "PROTOCOL: out_of_memory: nothing done";

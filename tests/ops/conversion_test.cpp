@@ -160,6 +160,43 @@ TEST_F(Conversions, OfCumulativeOpsAreCastsOfTheirOperand) {
   }
 }
 
+TEST_F(Conversions, OfWindowScattersAreCastsOfTheirOperands) {
+  struct Case {
+    Dims shape, windows;
+    std::vector<std::int64_t> window, strides, low;
+  };
+  // Boxes of several windows and of all; windows apart, over each other, in the padding.
+  for (const Case& c : {Case{{3, 70, 900}, {3, 68, 899}, {1, 3, 2}, {1, 1, 1}, {0, 0, 0}},
+                        Case{{40, 50, 60}, {20, 17, 22}, {3, 4, 2}, {2, 3, 3}, {1, 4, 5}},
+                        Case{{50'000}, {12'500}, {8}, {4}, {7}}}) {
+    for (const auto& [a, b] : {std::pair{DType::bf16, DType::bf16},
+                               {DType::f8, DType::f8},
+                               {DType::f16, DType::bf16},
+                               {DType::bf16, DType::f32},
+                               {DType::u8, DType::f32},
+                               {DType::u4, DType::u4},
+                               {DType::s2, DType::s4},
+                               {DType::u8, DType::bf16}}) {
+      const Attrs attrs{{"window", c.window}, {"strides", c.strides}, {"padding_low", c.low}};
+      const Tensor x = random(a, c.shape);
+      const Tensor source = random(b, c.windows);
+      const Tensor init = random(b, {});
+      for (const auto* op : {"window_scatter_max", "window_scatter_min"}) {
+        const auto direct = lab_.run(op, {x, source, init}, attrs, 3);
+        ASSERT_TRUE(direct);
+        const DType compute = compute_dtype(b);
+        const auto plain = lab_.run(op,
+                                    {as_type(x, compute, merge(a, b)), as_type(source, compute, b),
+                                     as_type(init, compute, b)},
+                                    attrs);
+        ASSERT_TRUE(plain);
+        EXPECT_EQ(bytes(*direct), bytes(as_type(*plain, b, b)))
+            << op << " of " << to_string(x.type) << " and " << to_string(source.type);
+      }
+    }
+  }
+}
+
 TEST_F(Conversions, OfCountersAreCasts) {
   const Dims shape{3, 2500, 5};
   const std::vector<std::int64_t> sizes(shape.begin(), shape.end());

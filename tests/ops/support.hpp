@@ -64,7 +64,7 @@ class Lab {
     for (const TensorType& type : inferred.results) out.push_back(empty(type.dtype, type.shape));
     Context here = context(threads);
     if (row.kind == Kind::update) OUTRIGGER_CHECK(copy_tensor(here, in[0], out[0]));
-    OUTRIGGER_CHECK(row.run(RunCall{here, in, out, AttrView(attrs)}));
+    OUTRIGGER_CHECK(row.run(RunCall{here, in, out, AttrView(attrs), inferred.compute}));
     return out;
   }
 

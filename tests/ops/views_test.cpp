@@ -5,7 +5,7 @@
 #include "support.hpp"
 
 // Ops that read a view's elements where they lie: the same result as from a copy of them in C
-// order, and no memory but the result's.
+// order, and no more memory than the result's and what the planner knows of.
 
 namespace outrigger::ops::test {
 namespace {
@@ -53,24 +53,55 @@ class Views : public ::testing::Test {
     return all;
   }
 
-  void check(std::string_view op, const Tensor& view, const std::vector<Tensor>& others,
-             const Attrs& attrs) {
-    std::vector<Tensor> in{view};
-    in.insert(in.end(), others.begin(), others.end());
-    Lab beside;
-    const auto from_view = beside.run(op, in, attrs, 3);
-    ASSERT_TRUE(from_view);
-    EXPECT_EQ(beside.memory.peak(),
-              Memory::capacity_of(static_cast<std::size_t>(byte_count(from_view->type))))
-        << op;
-    Context context = lab_.context();
-    in[0] = lab_.empty(view.dtype(), view.shape());
-    ASSERT_TRUE(copy_tensor(context, view, in[0]));
-    const auto from_copy = lab_.run(op, in, attrs);
-    ASSERT_TRUE(from_copy);
-    EXPECT_EQ(bytes(*from_view), bytes(*from_copy))
-        << op << " of " << to_string(view.type) << " with strides " << to_string(view.strides);
+  /// What the row says of operands of which nothing is known but their types.
+  static std::uint64_t scratch(std::string_view op, const std::vector<TensorType>& in,
+                               const std::vector<TensorType>& out, const Attrs& attrs) {
+    std::vector<ScratchOperand> operands;
+    for (const TensorType& type : in) operands.push_back({&type, false, false});
+    const OpRow& row = *find_op(op);
+    return row.scratch == nullptr ? 0 : row.scratch({operands, out, AttrView(attrs), threads});
   }
+
+  /// Some operands are views.
+  void check(std::string_view op, std::vector<Tensor> in, const Attrs& attrs = {}) {
+    Lab beside;
+    const auto from_views = beside.run_all(op, in, attrs, threads);
+    ASSERT_TRUE(from_views);
+    std::vector<TensorType> types, results;
+    for (const Tensor& operand : in) types.push_back(operand.type);
+    std::uint64_t peak = 0;
+    for (const Tensor& result : *from_views) {
+      results.push_back(result.type);
+      peak += Memory::capacity_of(static_cast<std::size_t>(byte_count(result.type)));
+    }
+    EXPECT_LE(beside.memory.peak(), peak + scratch(op, types, results, attrs)) << op;
+    Context context = lab_.context();
+    std::string found;
+    for (Tensor& operand : in) {
+      found += " " + to_string(operand.type) + " with strides " + to_string(operand.strides);
+      const Tensor copy = lab_.empty(operand.dtype(), operand.shape());
+      ASSERT_TRUE(copy_tensor(context, operand, copy));
+      operand = copy;
+    }
+    const auto from_copies = lab_.run_all(op, in, attrs);
+    ASSERT_TRUE(from_copies);
+    for (std::size_t i = 0; i < from_views->size(); ++i)
+      EXPECT_EQ(bytes((*from_views)[i]), bytes((*from_copies)[i])) << op << found;
+  }
+
+  /// Each element where it was, but stored with the axes in reverse.
+  Tensor stored_turned(const Tensor& tensor) {
+    Dims turned = tensor.shape();
+    std::reverse(turned.begin(), turned.end());
+    Tensor view = lab_.empty(tensor.dtype(), turned);
+    std::reverse(view.strides.begin(), view.strides.end());
+    view.type.shape = tensor.shape();
+    Context context = lab_.context();
+    EXPECT_TRUE(copy_tensor(context, tensor, view));
+    return view;
+  }
+
+  static constexpr int threads = 3;
 
   Lab lab_;
   std::mt19937_64 random_{31};
@@ -81,10 +112,14 @@ TEST_F(Views, AreTakenFrom) {
     for (std::int64_t axis = 0; axis < 3; ++axis) {
       const auto at = static_cast<std::size_t>(axis);
       const Attrs attrs{{"axis", axis}};
-      check("take", view, {indices({2, 3}, view.shape()[at])}, attrs);
+      const Tensor places = indices({2, 3}, view.shape()[at]);
+      check("take", {view, places}, attrs);
+      check("take", {view, stored_turned(places)}, attrs);
       Dims shape = view.shape();
       shape[at] = 7;
-      check("take_along_axis", view, {indices(shape, view.shape()[at])}, attrs);
+      const Tensor picks = indices(shape, view.shape()[at]);
+      check("take_along_axis", {view, picks}, attrs);
+      check("take_along_axis", {view, stored_turned(picks)}, attrs);
     }
   }
 }
@@ -94,10 +129,116 @@ TEST_F(Views, AreScanned) {
     for (std::int64_t axis = 0; axis < 3; ++axis) {
       for (const bool reverse : {false, true}) {
         const Attrs attrs{{"axis", axis}, {"reverse", reverse}};
-        for (const auto* op : {"cumulative_sum", "cumulative_max"}) check(op, view, {}, attrs);
+        for (const auto* op : {"cumulative_sum", "cumulative_max"}) check(op, {view}, attrs);
       }
     }
   }
+}
+
+TEST_F(Views, AreSorted) {
+  const Tensor long_lines = numbers({3, 70'000, 2});
+  std::shuffle(long_lines.as<float>(), long_lines.as<float>() + long_lines.size(), random_);
+  std::vector<Tensor> all = views();
+  for (const Tensor& view : all) {
+    // Many equal elements.
+    auto* const elements = reinterpret_cast<float*>(view.storage->buffer->data());
+    for (std::size_t i = 0; i < view.storage->buffer->bytes() / sizeof(float); i += 3)
+      elements[i] = static_cast<float>(i % 11);
+  }
+  all.push_back(long_lines);
+  for (const Tensor& view : all) {
+    for (std::int64_t axis = 0; axis < 3; ++axis) {
+      for (const std::string direction : {"asc", "desc"}) {
+        const Attrs attrs{{"axis", axis}, {"direction", direction}};
+        check("sort", {view}, attrs);
+        check("argsort", {view}, attrs);
+        check("argsort", {view}, {{"axis", axis}, {"type", std::string("s64")}});
+      }
+    }
+    check("top_k", {view}, {{"k", view.shape().back() / 2}});
+  }
+}
+
+TEST_F(Views, AreSortedInPlace) {
+  for (const Tensor& view : views()) {
+    if (std::count(view.strides.begin(), view.strides.end(), 0) > 0) continue;
+    for (std::int64_t axis = 0; axis < 3; ++axis) {
+      auto* const all = reinterpret_cast<float*>(view.storage->buffer->data());
+      std::shuffle(all, all + view.storage->buffer->bytes() / sizeof(float), random_);
+      const Attrs attrs{{"axis", axis}};
+      const auto expected = lab_.run("sort", {view}, attrs);
+      ASSERT_TRUE(expected);
+      Context context = lab_.context(threads);
+      ASSERT_TRUE(find_op("sort")->run(
+          {context, std::span(&view, 1), std::span(&view, 1), AttrView(attrs)}));
+      EXPECT_EQ(bytes(view), bytes(*expected))
+          << "axis " << axis << " of " << to_string(view.type) << ", " << to_string(view.strides);
+    }
+  }
+}
+
+TEST_F(Views, OfIndicesAndUpdatesAreRead) {
+  const Tensor target = numbers({9, 40, 31});
+  const auto check_updates = [&](const Tensor& places, const Dims& updates, const Attrs& attrs) {
+    const Tensor values = numbers(updates);
+    for (const auto* op : {"indexed_put", "indexed_add"}) {
+      check(op, {target, stored_turned(places), values}, attrs);
+      check(op, {target, places, stored_turned(values)}, attrs);
+      Tensor repeated = numbers({1});
+      repeated.type.shape = updates;
+      repeated.strides = Dims(updates.size(), 0);
+      check(op, {target, stored_turned(places), repeated}, attrs);
+    }
+    check("gather", {target, stored_turned(places)}, attrs);
+  };
+  // Single elements; blocks that lie side by side, whole and in part; blocks that lie apart; large
+  // ones.
+  check_updates(indices({50, 60, 3}, 9), {50, 60}, {});
+  check_updates(indices({700, 2}, 9), {700, 31}, {});
+  check_updates(indices({5, 6, 1}, 9), {5, 6, 40, 31}, {});
+  const Attrs middle{{"axes", std::vector<std::int64_t>{1}}};
+  check_updates(indices({30, 1}, 40), {30, 9, 31}, middle);
+  for (const auto* op : {"indexed_put", "indexed_add"}) {
+    const Tensor part = numbers({30, 7, 20});
+    check(op, {target, indices({30, 1}, 40), stored_turned(part)}, middle);
+  }
+  const Tensor line = numbers({5000});
+  check("gather", {line, stored_turned(indices({40, 50, 1}, 5000))});
+  check("indexed_add", {line, stored_turned(indices({40, 50, 1}, 5000)), numbers({40, 50})});
+}
+
+TEST_F(Views, WithABadIndexAreRefused) {
+  const Tensor places = indices({30, 40, 1}, 9);
+  places.as<std::int64_t>()[1117] = 9;
+  for (const Tensor& view : {places, stored_turned(places)}) {
+    const auto found = lab_.run("gather", {numbers({9, 2}), view});
+    ASSERT_FALSE(found);
+    EXPECT_EQ(found.error().text,
+              "index 9 in row 1117 of the indices is out of bounds for axis 0 of size 9");
+  }
+}
+
+TEST_F(Views, NeedRoomForSomeTilesOnly) {
+  const TensorType square{DType::f32, {8000, 8000}};
+  const TensorType indices{DType::s64, {8000, 8000, 1}};
+  const TensorType integers{DType::s64, {8000, 8000}};
+  const std::uint64_t room = threads * (std::uint64_t{2} << 20);
+  for (const std::int64_t axis : {0, 1}) {
+    const Attrs attrs{{"axis", axis}};
+    EXPECT_LE(scratch("sort", {square}, {square}, attrs), room);
+    EXPECT_LE(scratch("argsort", {square}, {integers}, attrs), room);
+    EXPECT_LE(scratch("take", {square, integers}, {square}, attrs), room);
+    EXPECT_LE(scratch("cumulative_sum", {square}, {square}, attrs), room);
+  }
+  EXPECT_LE(scratch("top_k", {square}, {square, square}, {{"k", std::int64_t{8}}}), room);
+  EXPECT_LE(scratch("gather", {square, indices}, {square}, {}), room);
+  EXPECT_LE(scratch("indexed_add", {square, indices, square}, {square}, {}), room);
+  const TensorType small{DType::bf16, {8000, 8000}};
+  const TensorType windows{DType::bf16, {7999, 7998}};
+  const Attrs window{{"window", std::vector<std::int64_t>{2, 3}}};
+  EXPECT_LE(
+      scratch("window_scatter_max", {small, windows, TensorType{DType::bf16, {}}}, {small}, window),
+      room);
 }
 
 }  // namespace
