@@ -250,7 +250,7 @@ class PeakMeter {
     }
     return step.row->scratch({std::span(in.data(), in.size()),
                               std::span(step.types.data(), step.types.size()), attrs_of(step),
-                              threads_});
+                              threads_, step.compute});
   }
 
   void view(const Step& step) {

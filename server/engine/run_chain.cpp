@@ -178,8 +178,9 @@ std::uint64_t chain_scratch(const Step& step, const Plan& plan, int threads) {
     }
     boost::container::small_vector<ops::ScratchOperand, 4> in;
     for (const TensorType& type : types) in.push_back({&type, false, false});
-    each += steps[m].row->scratch({std::span(in.data(), in.size()),
-                                   std::span(out.data(), out.size()), attrs_of(steps[m]), 1});
+    each +=
+        steps[m].row->scratch({std::span(in.data(), in.size()), std::span(out.data(), out.size()),
+                               attrs_of(steps[m]), 1, steps[m].compute});
   }
   return each * static_cast<std::uint64_t>(threads);
 }

@@ -60,16 +60,15 @@ void write_identity(T* to, std::int64_t batch, std::int64_t n) {
   for (std::int64_t i = 0; i < batch * n * n; ++i) to[i] = i % (n * n) % (n + 1) == 0 ? T{1} : T{0};
 }
 
-/// Temporaries of a decomposition: the operand in C order, and for each thread what the plan takes
-/// that `make` gives for the library's functions and the matrices' shape.
+/// Temporaries of a decomposition: for each thread what the plan takes that `make` gives for the
+/// library's functions and the matrices' shape.
 template <typename Make>
 std::uint64_t plan_scratch(const ScratchCall& call, const Result<MatrixShape>& shape, Make make) {
-  if (!shape || smaller(*shape) == 0) return contiguous_operands<0>(call);
+  if (!shape || smaller(*shape) == 0) return 0;
   return with_matrix_type(call.in[0].type->dtype, [&](auto tag) -> std::uint64_t {
     const auto lib = lapack<typename decltype(tag)::type>();
     if (!lib) return 0;
-    return contiguous_operands<0>(call) +
-           batch_scratch(call, shape->batch, make(**lib, *shape).scratch_bytes());
+    return batch_scratch(call, shape->batch, make(**lib, *shape).scratch_bytes());
   });
 }
 

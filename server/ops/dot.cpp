@@ -96,8 +96,8 @@ Result<Inferred> infer_dot(const InferCall& call) {
   OUTRIGGER_CHECK(check_shape(result.shape, size_of(result.dtype)));
   Inferred inferred;
   for (const InferOperand& operand : call.in) {
-    // Real numbers are converted while they are packed.
-    const bool as_it_is = operand.literal == nullptr && !is_complex(result.dtype);
+    // They are converted while they are packed.
+    const bool as_it_is = operand.literal == nullptr;
     inferred.operands.push_back(as_it_is ? operand.type.dtype : result.dtype);
   }
   inferred.results.push_back(std::move(result));
@@ -137,24 +137,6 @@ Result<JoinedAxes> join(const Context& context, const Tensor& tensor, const Dims
   return joined;
 }
 
-/// Batch, free, contracted axes.
-Dims left_order(std::size_t rank, const Axes& axes) {
-  Dims order = axes.left_batch;
-  const Dims free = free_axes(rank, axes.left, axes.left_batch);
-  order.append(free.begin(), free.end());
-  order.append(axes.left.begin(), axes.left.end());
-  return order;
-}
-
-/// Batch, contracted, free axes.
-Dims right_order(std::size_t rank, const Axes& axes) {
-  Dims order = axes.right_batch;
-  const Dims free = free_axes(rank, axes.right, axes.right_batch);
-  order.append(axes.right.begin(), axes.right.end());
-  order.append(free.begin(), free.end());
-  return order;
-}
-
 struct Sizes {
   std::int64_t batch, m, k, n;
 };
@@ -166,22 +148,31 @@ Sizes sizes_of(const TensorType& left, const TensorType& right, const Axes& axes
           count_along(right.shape, free_axes(right.shape.size(), axes.right, axes.right_batch))};
 }
 
+/// Rows, columns and depth of complex blocks that are multiplied at a time. Fixed, as rounding
+/// depends on it.
+constexpr std::int64_t complex_block = 256;
+
+/// Elements that a thread copies at a time, of both operands.
+std::int64_t complex_room(const Sizes& s) {
+  const auto part = [](std::int64_t size) { return std::min(size, complex_block); };
+  return (part(s.m) + part(s.n)) * part(s.k);
+}
+
 std::uint64_t dot_scratch(const ScratchCall& call) {
   const TensorType& left = *call.in[0].type;
   const TensorType& right = *call.in[1].type;
   const std::array<InferOperand, 2> operands{InferOperand{left}, InferOperand{right}};
   const auto axes = dot_axes(InferCall{operands, call.attrs});
   if (!axes) return 0;
-  if (is_complex(left.dtype)) {
-    return contiguous_bytes(call.in[0], left_order(left.shape.size(), *axes)) +
-           contiguous_bytes(call.in[1], right_order(right.shape.size(), *axes));
-  }
   const Sizes sizes = sizes_of(left, right, *axes);
   const DType dtype = call.out[0].dtype;
   const std::size_t element = std::max<std::size_t>(2, size_of(compute_dtype(dtype)));
   const bool converts = dtype != compute_dtype(dtype);
   std::uint64_t bytes =
-      gemm::scratch_bytes(sizes.batch, sizes.m, sizes.k, sizes.n, element, converts, call.threads);
+      is_complex(dtype)
+          ? buffer_bytes(call.threads * complex_room(sizes) * static_cast<std::int64_t>(element))
+          : gemm::scratch_bytes(sizes.batch, sizes.m, sizes.k, sizes.n, element, converts,
+                                call.threads);
   // A table for each group of axes, at most.
   for (const std::int64_t count : {sizes.batch, sizes.m, sizes.k, sizes.batch, sizes.k, sizes.n})
     bytes += buffer_bytes(count * std::int64_t{sizeof(std::int64_t)});
@@ -202,34 +193,61 @@ std::optional<std::size_t> sliced_axis_of_dot(const InferCall& call, std::size_t
   return static_cast<std::size_t>(found - free.begin());
 }
 
-/// Rows of a complex result that are one task. Fixed, as rounding depends on it.
-constexpr std::int64_t panel_rows = 256;
-
-/// Complex numbers: Eigen's product of operands in C order.
+/// Rows [row, row + rows) × columns [column, column + columns) of the `group`-th matrix, in C
+/// order.
 template <typename T>
-Result<void> multiply_complex(const RunCall& call, const Axes& axes) {
-  const Sizes s = sizes_of(call.in[0].type, call.in[1].type, axes);
-  OUTRIGGER_TRY(const Tensor left,
-                to_contiguous(call.context,
-                              permute(call.in[0], left_order(call.in[0].shape().size(), axes))));
-  OUTRIGGER_TRY(const Tensor right,
-                to_contiguous(call.context,
-                              permute(call.in[1], right_order(call.in[1].shape().size(), axes))));
+void copy_block(const gemm::Matrices<T>& matrices, const Conversion& conversion, std::int64_t group,
+                std::int64_t row, std::int64_t rows, std::int64_t column, std::int64_t columns,
+                T* to) {
+  const auto width = static_cast<std::int64_t>(conversion.from_width());
+  const auto* data = static_cast<const std::byte*>(matrices.data);
+  const gemm::Axis& along = matrices.columns;
+  for (std::int64_t i = 0; i < rows; ++i, to += columns) {
+    const std::byte* from = data + (matrices.batch(group) + matrices.rows(row + i)) * width;
+    if (along.table == nullptr) {
+      conversion.gather(from + along(column) * width, along.stride, to, columns);
+      continue;
+    }
+    for (std::int64_t j = 0; j < columns; ++j)
+      conversion.run(from + along(column + j) * width, to + j, 1);
+  }
+}
+
+/// Complex numbers: Eigen's product, of blocks that are copied to lie in C order.
+template <typename T>
+Result<void> multiply_complex(const Context& context, const gemm::Matrices<T>& a,
+                              const Conversion& from_a, const gemm::Matrices<T>& b,
+                              const Conversion& from_b, T* out, const Sizes& s) {
   if (s.batch * s.m * s.n == 0) return {};
   using Matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-  const std::int64_t panels = (s.m + panel_rows - 1) / panel_rows;
+  using Rows = Eigen::Map<Matrix, 0, Eigen::OuterStride<>>;
+  const std::int64_t room = complex_room(s);
+  OUTRIGGER_TRY(
+      const BufferPtr buffer,
+      context.memory.allocate(static_cast<std::size_t>(context.threads * room) * sizeof(T)));
+  const std::int64_t panels = (s.m + complex_block - 1) / complex_block;
   return parallel_ranges(
-      call.context, s.batch * panels, 1, s.batch * s.m * s.n * std::max<std::int64_t>(1, s.k),
-      [&](int, std::int64_t begin, std::int64_t end) {
+      context, s.batch * panels, 1, s.batch * s.m * s.n * std::max<std::int64_t>(1, s.k),
+      [&](int thread, std::int64_t begin, std::int64_t end) {
+        T* const left = reinterpret_cast<T*>(buffer->data()) + thread * room;
         for (std::int64_t task = begin; task < end; ++task) {
           const std::int64_t group = task / panels;
-          const std::int64_t row = task % panels * panel_rows;
-          const std::int64_t rows = std::min(panel_rows, s.m - row);
-          const T* a = left.as<const T>() + (group * s.m + row) * s.k;
-          const T* b = right.as<const T>() + group * s.k * s.n;
-          T* c = call.out[0].as<T>() + (group * s.m + row) * s.n;
-          Eigen::Map<Matrix>(c, rows, s.n).noalias() =
-              Eigen::Map<const Matrix>(a, rows, s.k) * Eigen::Map<const Matrix>(b, s.k, s.n);
+          const std::int64_t row = task % panels * complex_block;
+          const std::int64_t rows = std::min(complex_block, s.m - row);
+          T* const panel = out + (group * s.m + row) * s.n;
+          std::fill_n(panel, rows * s.n, T{0});
+          for (std::int64_t k = 0; k < s.k; k += complex_block) {
+            const std::int64_t depth = std::min(complex_block, s.k - k);
+            T* const right = left + rows * depth;
+            copy_block(a, from_a, group, row, rows, k, depth, left);
+            for (std::int64_t column = 0; column < s.n; column += complex_block) {
+              const std::int64_t columns = std::min(complex_block, s.n - column);
+              copy_block(b, from_b, group, k, depth, column, columns, right);
+              Rows(panel + column, rows, columns, Eigen::OuterStride<>(s.n)).noalias() +=
+                  Eigen::Map<const Matrix>(left, rows, depth) *
+                  Eigen::Map<const Matrix>(right, depth, columns);
+            }
+          }
         }
       });
 }
@@ -239,11 +257,6 @@ Result<void> run_dot(const RunCall& call) {
   const Tensor& right = call.in[1];
   const std::array<InferOperand, 2> operands{InferOperand{left.type}, InferOperand{right.type}};
   OUTRIGGER_TRY(const Axes axes, dot_axes(InferCall{operands, call.attrs}));
-  if (is_complex(call.out[0].dtype())) {
-    return with_complex_type(call.out[0].dtype(), [&](auto tag) {
-      return multiply_complex<typename decltype(tag)::type>(call, axes);
-    });
-  }
   const Context& context = call.context;
   OUTRIGGER_TRY(const JoinedAxes left_batch, join(context, left, axes.left_batch));
   OUTRIGGER_TRY(const JoinedAxes rows,
@@ -259,6 +272,15 @@ Result<void> run_dot(const RunCall& call) {
   const Conversion from_left(left.dtype(), dtype, compute);
   const Conversion from_right(right.dtype(), dtype, compute);
   const Conversion to_result(compute, dtype, dtype);
+  if (is_complex(dtype)) {
+    return with_complex_type(dtype, [&](auto tag) {
+      using T = typename decltype(tag)::type;
+      return multiply_complex<T>(
+          context, {left.data(), left_batch.axis, rows.axis, left_k.axis}, from_left,
+          {right.data(), right_batch.axis, right_k.axis, columns.axis}, from_right,
+          call.out[0].as<T>(), sizes_of(left.type, right.type, axes));
+    });
+  }
   const auto if_any = [](const Conversion& c) { return c.none() ? nullptr : &c; };
   return with_type(compute, [&](auto tag) {
     using T = typename decltype(tag)::type;

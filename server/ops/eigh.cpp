@@ -2,6 +2,7 @@
 
 #include "ops/catalogue.hpp"
 #include "ops/decompose.hpp"
+#include "ops/matrix_blocks.hpp"
 
 namespace outrigger::ops {
 namespace {
@@ -9,8 +10,7 @@ namespace {
 Result<Inferred> infer_eigh(const InferCall& call) {
   OUTRIGGER_TRY(const MatrixShape shape, square_shape(call.type(0)));
   const DType dtype = matrix_dtype(call);
-  Inferred inferred;
-  inferred.operands = {dtype};
+  Inferred inferred = infer_operands(call);
   inferred.results.push_back(TensorType{dtype, with_matrix(call.type(0).shape, {shape.rows})});
   inferred.results.push_back(TensorType{dtype, call.type(0).shape});
   return inferred;
@@ -98,9 +98,9 @@ struct EighPlan {
 };
 
 template <typename T>
-Result<void> eigh(const RunCall& call) {
+Result<void> eigh(const MatrixBlock& call) {
   OUTRIGGER_TRY(const Lapack<T>* lib, lapack<T>());
-  OUTRIGGER_TRY(const Tensor a, to_contiguous(call.context, call.in[0]));
+  const Tensor& a = call.in[0];
   OUTRIGGER_TRY(const MatrixShape shape, square_shape(a.type));
   const std::int64_t n = shape.rows;
   if (n == 0) return {};
@@ -118,7 +118,7 @@ Result<void> eigh(const RunCall& call) {
                                   return true;
                                 }));
   if (failed >= 0) {
-    return fail(ErrorCode::bad_value, matrix_text(a, failed) + ": no convergence");
+    return fail(ErrorCode::bad_value, matrix_text(call, failed) + ": no convergence");
   }
   return {};
 }
@@ -130,7 +130,7 @@ std::uint64_t eigh_scratch(const ScratchCall& call) {
                       });
 }
 
-Result<void> run_eigh(const RunCall& call) {
+Result<void> run_eigh(const MatrixBlock& call) {
   return with_matrix_type(call.in[0].dtype(),
                           [&](auto tag) { return eigh<typename decltype(tag)::type>(call); });
 }
@@ -138,25 +138,13 @@ Result<void> run_eigh(const RunCall& call) {
 }  // namespace
 
 void register_eigh(std::vector<OpRow>& rows) {
-  rows.push_back(OpRow{
-      .name = "eigh",
-      .family = "linalg",
-      .kind = Kind::compute,
-      .operands = {{"tensor"}},
-      .attrs = {max_iter_attr, eps_attr},
-      .results = 2,
-      .complex = true,
-      .cost = Cost::quadratic,
-      .wide_order = widened_order_max,
-      .infer = infer_eigh,
-      .run = run_eigh,
-      .scratch = eigh_scratch,
-      .doc =
-          "Eigenvalues {…, n} and eigenvectors {…, n, n} (in columns) of symmetric or hermitian "
-          "matrices; reads the lower triangle. Sorted by falling magnitude as in Nx, of equals the "
-          "positive first; each vector's element of the largest magnitude is real and positive. "
-          "Both have the operand's dtype, complex ones too; integers become f32; NaN or infinity "
-          "gives NaN. Divide and conquer, LAPACK's syevd and heevd."});
+  rows.push_back(matrix_row<run_eigh, eigh_scratch>(
+      "eigh", infer_eigh, {{"tensor"}}, {max_iter_attr, eps_attr}, 2,
+      "Eigenvalues {…, n} and eigenvectors {…, n, n} (in columns) of symmetric or hermitian "
+      "matrices; reads the lower triangle. Sorted by falling magnitude as in Nx, of equals the "
+      "positive first; each vector's element of the largest magnitude is real and positive. "
+      "Both have the operand's dtype, complex ones too; integers become f32; NaN or infinity "
+      "gives NaN. Divide and conquer, LAPACK's syevd and heevd."));
 }
 
 }  // namespace outrigger::ops

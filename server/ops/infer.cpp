@@ -36,14 +36,6 @@ DType raw_dtype(const OpRow& row, DType dtype) {
   return is_small_float(dtype) ? row.small_float_result : compute_dtype(dtype);
 }
 
-bool widens(const OpRow& row, const InferCall& call) {
-  const Dims& matrix = call.type(0).shape;
-  if (row.wide_order == 0 || matrix[matrix.size() - 2] > row.wide_order) return false;
-  return std::all_of(call.in.begin(), call.in.end(), [&](const InferOperand& operand) {
-    return operand.type.shape.back() <= row.wide_order;
-  });
-}
-
 }  // namespace
 
 bool takes_complex(const OpRow& row) {
@@ -69,14 +61,6 @@ Result<Inferred> infer(const OpRow& row, const InferCall& call) {
     inferred.raw.push_back(raw_dtype(row, result.dtype));
     OUTRIGGER_CHECK(
         check_shape(result.shape, std::max(size_of(result.dtype), size_of(inferred.raw.back()))));
-  }
-  if (widens(row, call)) {
-    const auto widen = [](auto& dtypes) {
-      std::replace(dtypes.begin(), dtypes.end(), DType::f32, DType::f64);
-      std::replace(dtypes.begin(), dtypes.end(), DType::c64, DType::c128);
-    };
-    widen(inferred.operands);
-    widen(inferred.raw);
   }
   for (std::size_t i = 0; i < call.size() && i < inferred.operands.size(); ++i) {
     OUTRIGGER_CHECK(check_shape(call.type(i).shape, size_of(inferred.operands[i])));

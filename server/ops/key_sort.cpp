@@ -15,8 +15,22 @@
 namespace outrigger::ops {
 namespace {
 
+/// For so few keys, nothing is worth its preparations.
+constexpr std::int64_t inserted_max = 16;
+
+template <typename K>
+void insertion_sort(K* keys, std::int64_t n) {
+  for (std::int64_t i = 1; i < n; ++i) {
+    const K key = keys[i];
+    std::int64_t at = i;
+    for (; at > 0 && less(key, keys[at - 1]); --at) keys[at] = keys[at - 1];
+    keys[at] = key;
+  }
+}
+
 template <typename K>
 void vector_sort(K* keys, std::int64_t n) {
+  if (n <= inserted_max) return insertion_sort(keys, n);
   static thread_local const hwy::Sorter sorter;
   sorter(keys, static_cast<std::size_t>(n), hwy::SortAscending());
 }
@@ -108,6 +122,7 @@ void find_parts(const K* keys, std::int64_t n, const Dividers<K>& dividers, std:
 }  // namespace
 
 void sort_keys(std::uint8_t* keys, std::int64_t n, std::uint8_t*) {
+  if (n <= inserted_max) return insertion_sort(keys, n);
   // Four counters for each value: runs of equal bytes would wait for their own increments.
   std::array<std::array<std::int64_t, 256>, 4> counts{};
   std::int64_t i = 0;
@@ -124,6 +139,7 @@ void sort_keys(std::uint8_t* keys, std::int64_t n, std::uint8_t*) {
 }
 void sort_keys(std::uint16_t* keys, std::int64_t n, std::uint16_t*) { vector_sort(keys, n); }
 void sort_keys(std::uint32_t* keys, std::int64_t n, std::uint32_t* spare) {
+  if (n <= inserted_max / 2) return insertion_sort(keys, n);  // networks are fast sooner
   const int depth = 2 * static_cast<int>(std::bit_width(static_cast<std::uint64_t>(n)));
   partition::sort<few_keys_max>(keys, n, spare, depth, &sort_few);
 }

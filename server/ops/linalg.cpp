@@ -1,5 +1,5 @@
 #include "ops/catalogue.hpp"
-#include "ops/matrices.hpp"
+#include "ops/matrix_blocks.hpp"
 
 namespace outrigger::ops {
 
@@ -34,22 +34,35 @@ Dims with_matrix(const Dims& shape, std::initializer_list<std::int64_t> last) {
 
 DType matrix_dtype(const InferCall& call) { return to_floating(merged_dtype(call.in)); }
 
-std::string matrix_text(const Tensor& tensor, std::int64_t index) {
-  const Dims& shape = tensor.shape();
-  if (shape.size() == 2) return "the matrix";
-  Dims position(shape.size() - 2);
-  for (std::size_t axis = position.size(); axis-- > 0;) {
-    position[axis] = index % shape[axis];
-    index /= shape[axis];
-  }
-  return "the matrix at " + to_string(position);
+namespace {
+
+constexpr std::int64_t widened_order_max = 32;
+
+/// Whether all operands are that small.
+bool small_orders(const InferCall& call) {
+  const Dims& matrix = call.type(0).shape;
+  return matrix[matrix.size() - 2] <= widened_order_max &&
+         std::all_of(call.in.begin(), call.in.end(), [](const InferOperand& operand) {
+           return operand.type.shape.back() <= widened_order_max;
+         });
 }
 
-Result<Inferred> infer_matrix(const InferCall& call, const Dims& result) {
+}  // namespace
+
+Inferred infer_operands(const InferCall& call, SmallOrders small) {
   const DType dtype = matrix_dtype(call);
   Inferred inferred;
-  inferred.operands = {dtype};
-  inferred.results.push_back(TensorType{dtype, result});
+  inferred.compute = compute_dtype(dtype);
+  if (small == SmallOrders::widen && small_orders(call))
+    inferred.compute = is_complex(dtype) ? DType::c128 : DType::f64;
+  for (const InferOperand& operand : call.in)
+    inferred.operands.push_back(operand.literal == nullptr ? operand.type.dtype : dtype);
+  return inferred;
+}
+
+Result<Inferred> infer_matrix(const InferCall& call, const Dims& result, SmallOrders small) {
+  Inferred inferred = infer_operands(call, small);
+  inferred.results.push_back(TensorType{matrix_dtype(call), result});
   return inferred;
 }
 
@@ -79,10 +92,8 @@ Result<MatrixShape> right_hand_sides(const TensorType& a, const TensorType& b, b
 
 Result<Inferred> infer_solution(const InferCall& call, bool left_side) {
   OUTRIGGER_CHECK(right_hand_sides(call.type(0), call.type(1), left_side));
-  const DType dtype = matrix_dtype(call);
-  Inferred inferred;
-  inferred.operands = {dtype, dtype};
-  inferred.results.push_back(TensorType{dtype, call.type(1).shape});
+  Inferred inferred = infer_operands(call);
+  inferred.results.push_back(TensorType{matrix_dtype(call), call.type(1).shape});
   return inferred;
 }
 
@@ -105,9 +116,9 @@ Result<Inferred> infer_triangular_solve(const InferCall& call) {
 }
 
 template <typename T>
-Result<void> cholesky(const RunCall& call) {
+Result<void> cholesky(const MatrixBlock& call) {
   OUTRIGGER_TRY(const Lapack<T>* lib, lapack<T>());
-  OUTRIGGER_TRY(const Tensor in, to_contiguous(call.context, call.in[0]));
+  const Tensor& in = call.in[0];
   OUTRIGGER_TRY(const MatrixShape shape, square_shape(in.type));
   const std::int64_t n = shape.rows;
   const auto order = static_cast<int>(n);
@@ -130,32 +141,28 @@ Result<void> cholesky(const RunCall& call) {
         return info == 0;
       }));
   if (failed >= 0) {
-    return fail(ErrorCode::bad_value, matrix_text(in, failed) + " is not positive definite");
+    return fail(ErrorCode::bad_value, matrix_text(call, failed) + " is not positive definite");
   }
   return {};
 }
 
-Result<void> run_cholesky(const RunCall& call) {
+Result<void> run_cholesky(const MatrixBlock& call) {
   return with_matrix_type(call.in[0].dtype(),
                           [&](auto tag) { return cholesky<typename decltype(tag)::type>(call); });
 }
 
-/// In C order.
-template <typename T>
-Result<Tensor> conjugated_copy(Context& context, const Tensor& a) {
-  OUTRIGGER_TRY(const Tensor copy, allocate_tensor(context.memory, a.type));
-  OUTRIGGER_CHECK(copy_tensor(context, a, copy));
-  std::transform(copy.as<T>(), copy.as<T>() + copy.size(), copy.as<T>(), conjugate<T>);
-  return copy;
+/// Bytes that a thread needs for the matrix that is conjugated.
+std::int64_t conjugated_bytes(const AttrView& attrs, const TensorType& a) {
+  const bool conjugated = is_complex(a.dtype) && attrs.string("transform_a", "none") == "conjugate";
+  return conjugated ? byte_count(a) / std::max<std::int64_t>(1, a.shape[0]) : 0;
 }
 
 template <typename T>
-Result<void> triangular_solve(const RunCall& call) {
+Result<void> triangular_solve(const MatrixBlock& call) {
   OUTRIGGER_TRY(const Lapack<T>* lib, lapack<T>());
   const std::string_view transform = call.attrs.string("transform_a", "none");
-  const bool conjugated = is_complex_v<T> && transform == "conjugate";
-  OUTRIGGER_TRY(const Tensor a, conjugated ? conjugated_copy<T>(call.context, call.in[0])
-                                           : to_contiguous(call.context, call.in[0]));
+  const Tensor& a = call.in[0];
+  const std::int64_t copied = conjugated_bytes(call.attrs, a.type);
   const Tensor& x = call.out[0];
   OUTRIGGER_CHECK(copy_tensor(call.context, call.in[1], x));
   const bool left_side = call.attrs.boolean("left_side", true);
@@ -174,78 +181,62 @@ Result<void> triangular_solve(const RunCall& call) {
   const auto order = static_cast<int>(n);
   const auto count = static_cast<int>(each / n);
   const T one{1};
-  OUTRIGGER_TRY(
-      const std::int64_t failed,
-      for_each_matrix(call.context, sides.batch, n * each, 0, [&](std::byte*, std::int64_t i) {
-        const T* matrix = a.as<T>() + i * n * n;
-        for (std::int64_t d = 0; d < n; ++d) {
-          if (matrix[d * n + d] == T{0}) return false;
-        }
-        const int rows = from_right ? count : order;
-        const int columns = from_right ? order : count;
-        lib->trsm(from_right ? "R" : "L", uplo, trans, "N", &rows, &columns, &one, matrix, &order,
-                  x.as<T>() + i * each, &rows, 1, 1, 1, 1);
-        return true;
-      }));
-  if (failed >= 0) return fail(ErrorCode::bad_value, matrix_text(a, failed) + " is singular");
+  OUTRIGGER_TRY(const std::int64_t failed,
+                for_each_matrix(call.context, sides.batch, n * each, copied,
+                                [&](std::byte* scratch, std::int64_t i) {
+                                  const T* matrix = a.as<T>() + i * n * n;
+                                  if (copied > 0) {
+                                    T* const copy = reinterpret_cast<T*>(scratch);
+                                    std::transform(matrix, matrix + n * n, copy, conjugate<T>);
+                                    matrix = copy;
+                                  }
+                                  for (std::int64_t d = 0; d < n; ++d) {
+                                    if (matrix[d * n + d] == T{0}) return false;
+                                  }
+                                  const int rows = from_right ? count : order;
+                                  const int columns = from_right ? order : count;
+                                  lib->trsm(from_right ? "R" : "L", uplo, trans, "N", &rows,
+                                            &columns, &one, matrix, &order, x.as<T>() + i * each,
+                                            &rows, 1, 1, 1, 1);
+                                  return true;
+                                }));
+  if (failed >= 0) return fail(ErrorCode::bad_value, matrix_text(call, failed) + " is singular");
   return {};
 }
 
-Result<void> run_triangular_solve(const RunCall& call) {
+Result<void> run_triangular_solve(const MatrixBlock& call) {
   return with_matrix_type(call.in[0].dtype(), [&](auto tag) {
     return triangular_solve<typename decltype(tag)::type>(call);
   });
 }
 
 /// Without scratch for a matrix.
-std::uint64_t plain_scratch(const ScratchCall& call) {
-  return contiguous_operands<0>(call) + buffer_bytes(0);
-}
+std::uint64_t plain_scratch(const ScratchCall&) { return buffer_bytes(0); }
 
 std::uint64_t triangular_solve_scratch(const ScratchCall& call) {
   const TensorType& a = *call.in[0].type;
-  const bool conjugated =
-      is_complex(a.dtype) && call.attrs.string("transform_a", "none") == "conjugate";
-  return buffer_bytes(0) + (conjugated ? copy_bytes(a) : contiguous_operands<0>(call));
+  return batch_scratch(call, a.shape[0], conjugated_bytes(call.attrs, a));
 }
 
 }  // namespace
 
 void register_linalg(std::vector<OpRow>& rows) {
-  rows.push_back(OpRow{
-      .name = "cholesky",
-      .family = "linalg",
-      .kind = Kind::compute,
-      .operands = {{"tensor"}},
-      .complex = true,
-      .cost = Cost::quadratic,
-      .wide_order = widened_order_max,
-      .infer = infer_square,
-      .run = run_cholesky,
-      .scratch = plain_scratch,
-      .doc = "Lower triangular l with l · adjoint(l) = a, for each matrix in the last two axes: "
-             "{…, n, n}. Reads the lower triangle. Integers become f32. `bad_shape` if not square, "
-             "`bad_value` if not positive definite; NaN for a matrix with NaN or infinity. "
-             "LAPACK's potrf."});
-  rows.push_back(OpRow{
-      .name = "triangular_solve",
-      .family = "linalg",
-      .kind = Kind::compute,
-      .operands = {{"a"}, {"b"}},
-      .attrs = {{"lower", AttrType::boolean, false, "true", "which triangle of a is read"},
-                {"left_side", AttrType::boolean, false, "true",
-                 "solves op(a) · x = b, else x · op(a) = b"},
-                {"transform_a", AttrType::string, false, "none",
-                 "op(a): \"none\", \"transpose\", or \"conjugate\" (without transposing)"}},
-      .complex = true,
-      .cost = Cost::quadratic,
-      .wide_order = widened_order_max,
-      .infer = infer_triangular_solve,
-      .run = run_triangular_solve,
-      .scratch = triangular_solve_scratch,
-      .doc = "Solves op(a) · x = b for triangular a: {…, n, n}; b: {…, n} or {…, n, m} ({…, m, n} "
-             "on the other side). x has the shape of b. Integers become f32. `bad_value` if there "
-             "is a zero on a diagonal. BLAS's trsm."});
+  rows.push_back(matrix_row<run_cholesky, plain_scratch>(
+      "cholesky", infer_square, {{"tensor"}}, {}, 1,
+      "Lower triangular l with l · adjoint(l) = a, for each matrix in the last two axes: "
+      "{…, n, n}. Reads the lower triangle. Integers become f32. `bad_shape` if not square, "
+      "`bad_value` if not positive definite; NaN for a matrix with NaN or infinity. "
+      "LAPACK's potrf."));
+  rows.push_back(matrix_row<run_triangular_solve, triangular_solve_scratch>(
+      "triangular_solve", infer_triangular_solve, {{"a"}, {"b"}},
+      {{"lower", AttrType::boolean, false, "true", "which triangle of a is read"},
+       {"left_side", AttrType::boolean, false, "true", "solves op(a) · x = b, else x · op(a) = b"},
+       {"transform_a", AttrType::string, false, "none",
+        "op(a): \"none\", \"transpose\", or \"conjugate\" (without transposing)"}},
+      1,
+      "Solves op(a) · x = b for triangular a: {…, n, n}; b: {…, n} or {…, n, m} ({…, m, n} "
+      "on the other side). x has the shape of b. Integers become f32. `bad_value` if there "
+      "is a zero on a diagonal. BLAS's trsm."));
 }
 
 }  // namespace outrigger::ops

@@ -2,6 +2,7 @@
 
 #include "ops/catalogue.hpp"
 #include "ops/decompose.hpp"
+#include "ops/matrix_blocks.hpp"
 
 namespace outrigger::ops {
 namespace {
@@ -9,8 +10,7 @@ namespace {
 Result<Inferred> infer_lu(const InferCall& call) {
   OUTRIGGER_CHECK(square_shape(call.type(0)));
   const DType dtype = matrix_dtype(call);
-  Inferred inferred;
-  inferred.operands = {dtype};
+  Inferred inferred = infer_operands(call);
   inferred.results.push_back(call.type(0));
   inferred.results.push_back(TensorType{dtype, call.type(0).shape});
   inferred.results.push_back(TensorType{dtype, call.type(0).shape});
@@ -29,9 +29,9 @@ void write_permutation(const Tensor& p, std::int64_t index, std::int64_t n, cons
 }
 
 template <typename T>
-Result<void> lu(const RunCall& call) {
+Result<void> lu(const MatrixBlock& call) {
   OUTRIGGER_TRY(const Lapack<T>* lib, lapack<T>());
-  OUTRIGGER_TRY(const Tensor a, to_contiguous(call.context, call.in[0]));
+  const Tensor& a = call.in[0];
   OUTRIGGER_TRY(const MatrixShape shape, square_shape(a.type));
   const std::int64_t n = shape.rows;
   if (n == 0) return {};
@@ -74,13 +74,12 @@ std::uint64_t lu_scratch(const ScratchCall& call) {
   if (!shape) return 0;
   const std::int64_t n = shape->rows;
   return with_matrix_type(call.in[0].type->dtype, [&](auto tag) {
-    return contiguous_operands<0>(call) +
-           batch_scratch(call, shape->batch,
+    return batch_scratch(call, shape->batch,
                          bytes_of<typename decltype(tag)::type>(n * n) + bytes_of<int>(2 * n));
   });
 }
 
-Result<void> run_lu(const RunCall& call) {
+Result<void> run_lu(const MatrixBlock& call) {
   return with_matrix_type(call.in[0].dtype(),
                           [&](auto tag) { return lu<typename decltype(tag)::type>(call); });
 }
@@ -88,24 +87,13 @@ Result<void> run_lu(const RunCall& call) {
 }  // namespace
 
 void register_lu(std::vector<OpRow>& rows) {
-  rows.push_back(OpRow{
-      .name = "lu",
-      .family = "linalg",
-      .kind = Kind::compute,
-      .operands = {{"tensor"}},
-      .attrs = {eps_attr},
-      .results = 3,
-      .complex = true,
-      .cost = Cost::quadratic,
-      .wide_order = widened_order_max,
-      .infer = infer_lu,
-      .run = run_lu,
-      .scratch = lu_scratch,
-      .doc = "p, l, u with a = p · l · u for the square matrices in the last two axes: a "
-             "permutation in the operand's dtype, a lower triangle with ones on its diagonal, an "
-             "upper triangle. Integers become f32 in l and u. A singular matrix has zeros on u's "
-             "diagonal; NaN or infinity gives NaN. Partial pivoting, LAPACK's getrf: of "
-             "complex numbers the pivot has the largest |re| + |im|."});
+  rows.push_back(matrix_row<run_lu, lu_scratch>(
+      "lu", infer_lu, {{"tensor"}}, {eps_attr}, 3,
+      "p, l, u with a = p · l · u for the square matrices in the last two axes: a "
+      "permutation in the operand's dtype, a lower triangle with ones on its diagonal, an "
+      "upper triangle. Integers become f32 in l and u. A singular matrix has zeros on u's "
+      "diagonal; NaN or infinity gives NaN. Partial pivoting, LAPACK's getrf: of "
+      "complex numbers the pivot has the largest |re| + |im|."));
 }
 
 }  // namespace outrigger::ops

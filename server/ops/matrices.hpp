@@ -24,9 +24,6 @@ struct MatrixShape {
   std::int64_t columns = 0;
 };
 
-/// The rows' OpRow::wide_order.
-inline constexpr std::int64_t widened_order_max = 32;
-
 /// LAPACK counts with 32 bits, the squares of orders too.
 inline constexpr std::int64_t matrix_order_max = 20'000;
 
@@ -36,10 +33,16 @@ Result<MatrixShape> matrix_shape(const TensorType& type);
 Result<MatrixShape> square_shape(const TensorType& type);
 /// The shape with its last two axes replaced.
 Dims with_matrix(const Dims& shape, std::initializer_list<std::int64_t> last);
-/// The dtype that an op over matrices computes in: integers become f32.
+/// The dtype of an op's results over matrices: integers become f32.
 DType matrix_dtype(const InferCall& call);
+/// Matrices of f32 (c64) up to some order may compute in f64 (c128): there it costs next to
+/// nothing.
+enum class SmallOrders : std::uint8_t { widen, keep };
+/// Inference without results: operands as they are, and the dtype that they compute in.
+Inferred infer_operands(const InferCall& call, SmallOrders small = SmallOrders::widen);
 /// Inference of an op over one tensor of matrices with one result of that shape.
-Result<Inferred> infer_matrix(const InferCall& call, const Dims& result);
+Result<Inferred> infer_matrix(const InferCall& call, const Dims& result,
+                              SmallOrders small = SmallOrders::widen);
 /// b holds a vector, or a matrix, for each matrix of a. Gives the rows and columns of b; a vector
 /// is one column. Errors: bad_shape, limit_exceeded.
 Result<MatrixShape> right_hand_sides(const TensorType& a, const TensorType& b, bool left_side);
@@ -126,8 +129,5 @@ inline std::uint64_t batch_scratch(const ScratchCall& call, std::int64_t batch,
   const std::int64_t threads = batch > 1 ? call.threads : 1;
   return buffer_bytes((scratch_bytes + 63) / 64 * 64 * threads);
 }
-
-/// "the matrix", or which of a batch.
-std::string matrix_text(const Tensor& tensor, std::int64_t index);
 
 }  // namespace outrigger::ops

@@ -136,6 +136,8 @@ struct ScratchCall {
   std::span<const TensorType> out;
   AttrView attrs;
   int threads = 1;
+  /// Inferred::compute.
+  DType compute = DType::f32;
 };
 
 struct ViewCall {
@@ -174,8 +176,6 @@ struct OpRow {
   /// What `run` gives for a result of a small float: f64 if it accumulates there, so that the
   /// result is rounded once.
   DType small_float_result = DType::f32;
-  /// Matrices of f32 (c64) up to this order compute in f64 (c128): there it costs next to nothing.
-  std::int64_t wide_order = 0;
 
   /// Checks operands and attributes, gives the result types. Null for control ops.
   Result<Inferred> (*infer)(const InferCall& call) = nullptr;

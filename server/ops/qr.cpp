@@ -3,6 +3,7 @@
 #include "ops/catalogue.hpp"
 #include "ops/complex_math.hpp"
 #include "ops/decompose.hpp"
+#include "ops/matrix_blocks.hpp"
 
 namespace outrigger::ops {
 namespace {
@@ -19,8 +20,7 @@ Result<Inferred> infer_qr(const InferCall& call) {
   }
   const std::int64_t k = complete(call.attrs) ? shape.rows : smaller(shape);
   const DType dtype = matrix_dtype(call);
-  Inferred inferred;
-  inferred.operands = {dtype};
+  Inferred inferred = infer_operands(call);
   inferred.results.push_back(TensorType{dtype, with_matrix(call.type(0).shape, {shape.rows, k})});
   inferred.results.push_back(
       TensorType{dtype, with_matrix(call.type(0).shape, {k, shape.columns})});
@@ -117,9 +117,9 @@ struct QrPlan {
 };
 
 template <typename T>
-Result<void> qr(const RunCall& call) {
+Result<void> qr(const MatrixBlock& call) {
   OUTRIGGER_TRY(const Lapack<T>* lib, lapack<T>());
-  OUTRIGGER_TRY(const Tensor a, to_contiguous(call.context, call.in[0]));
+  const Tensor& a = call.in[0];
   OUTRIGGER_TRY(const MatrixShape shape, matrix_shape(a.type));
   const std::int64_t m = shape.rows, n = shape.columns;
   const std::int64_t width = call.out[0].shape().back();
@@ -155,7 +155,7 @@ std::uint64_t qr_scratch(const ScratchCall& call) {
                       });
 }
 
-Result<void> run_qr(const RunCall& call) {
+Result<void> run_qr(const MatrixBlock& call) {
   return with_matrix_type(call.in[0].dtype(),
                           [&](auto tag) { return qr<typename decltype(tag)::type>(call); });
 }
@@ -163,29 +163,20 @@ Result<void> run_qr(const RunCall& call) {
 }  // namespace
 
 void register_qr(std::vector<OpRow>& rows) {
-  rows.push_back(OpRow{
-      .name = "qr",
-      .family = "linalg",
-      .kind = Kind::compute,
-      .operands = {{"tensor"}},
-      .attrs = {{"mode", AttrType::string, false, "reduced",
-                 "\"reduced\": q is {…, m, k}, r {…, k, n} with k = min(m, n); \"complete\": q is "
-                 "{…, m, m}, r {…, m, n}"},
-                eps_attr},
-      .results = 2,
-      .complex = true,
-      .cost = Cost::quadratic,
-      .wide_order = widened_order_max,
-      .infer = infer_qr,
-      .run = run_qr,
-      .scratch = qr_scratch,
-      .doc = "q, r with a = q · r for the matrices {…, m, n}: orthonormal columns and an upper "
-             "triangle. r's diagonal is not negative, but where a column was zero below the "
-             "diagonal already (as in the last row of a square matrix): those keep their sign, as "
-             "in Nx. Of complex numbers the diagonal's phases are those of Nx's reflections: the "
-             "opposite of the phase of the column's first element when its turn comes; the last "
-             "column of a square matrix keeps its own. Integers become f32; NaN or infinity gives "
-             "NaN. Householder reflections, LAPACK's geqrfp."});
+  rows.push_back(matrix_row<run_qr, qr_scratch>(
+      "qr", infer_qr, {{"tensor"}},
+      {{"mode", AttrType::string, false, "reduced",
+        "\"reduced\": q is {…, m, k}, r {…, k, n} with k = min(m, n); \"complete\": q is "
+        "{…, m, m}, r {…, m, n}"},
+       eps_attr},
+      2,
+      "q, r with a = q · r for the matrices {…, m, n}: orthonormal columns and an upper "
+      "triangle. r's diagonal is not negative, but where a column was zero below the "
+      "diagonal already (as in the last row of a square matrix): those keep their sign, as "
+      "in Nx. Of complex numbers the diagonal's phases are those of Nx's reflections: the "
+      "opposite of the phase of the column's first element when its turn comes; the last "
+      "column of a square matrix keeps its own. Integers become f32; NaN or infinity gives "
+      "NaN. Householder reflections, LAPACK's geqrfp."));
 }
 
 }  // namespace outrigger::ops

@@ -68,21 +68,6 @@ Dims remove_axes(std::span<const std::int64_t> shape, std::span<const std::int64
   return result;
 }
 
-bool keeps_order(std::span<const std::int64_t> shape, std::span<const std::int64_t> order) {
-  std::int64_t before = -1;
-  for (const std::int64_t axis : order) {
-    if (shape[static_cast<std::size_t>(axis)] == 1) continue;
-    if (axis < before) return false;
-    before = axis;
-  }
-  return true;
-}
-
-std::uint64_t contiguous_bytes(const ScratchOperand& operand, std::span<const std::int64_t> order) {
-  const bool plain = operand.plain && keeps_order(operand.type->shape, order);
-  return plain ? 0 : copy_bytes(*operand.type);
-}
-
 Tensor permute(const Tensor& tensor, std::span<const std::int64_t> order) {
   TensorType type{tensor.dtype(), {}};
   Dims strides;

@@ -28,9 +28,6 @@ bool contains(std::span<const std::int64_t> axes, std::int64_t axis);
 Dims remove_axes(std::span<const std::int64_t> shape, std::span<const std::int64_t> axes,
                  bool keep);
 
-/// Whether a tensor in C order stays so with its axes in the new order.
-bool keeps_order(std::span<const std::int64_t> shape, std::span<const std::int64_t> order);
-
 /// A tensor's axes in a new order.
 Tensor permute(const Tensor& tensor, std::span<const std::int64_t> order);
 

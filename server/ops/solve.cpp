@@ -2,16 +2,16 @@
 #include <complex>
 
 #include "ops/catalogue.hpp"
-#include "ops/matrices.hpp"
+#include "ops/matrix_blocks.hpp"
 
 // Systems of equations, inverses and determinants, by LU with partial pivoting.
 
 namespace outrigger::ops {
 namespace {
 
-Result<Inferred> infer_square(const InferCall& call) {
+Result<Inferred> infer_invert(const InferCall& call) {
   OUTRIGGER_CHECK(square_shape(call.type(0)));
-  return infer_matrix(call, call.type(0).shape);
+  return infer_matrix(call, call.type(0).shape, SmallOrders::keep);
 }
 
 Result<Inferred> infer_determinant(const InferCall& call) {
@@ -37,10 +37,10 @@ struct Factors {
 };
 
 template <typename T>
-Result<void> solve(const RunCall& call) {
+Result<void> solve(const MatrixBlock& call) {
   OUTRIGGER_TRY(const Lapack<T>* lib, lapack<T>());
-  OUTRIGGER_TRY(const Tensor a, to_contiguous(call.context, call.in[0]));
-  OUTRIGGER_TRY(const Tensor b, to_contiguous(call.context, call.in[1]));
+  const Tensor& a = call.in[0];
+  const Tensor& b = call.in[1];
   OUTRIGGER_TRY(const MatrixShape sides, right_hand_sides(a.type, b.type, true));
   const std::int64_t n = sides.rows;
   const std::int64_t each = n * sides.columns;
@@ -64,16 +64,16 @@ Result<void> solve(const RunCall& call) {
                                 sides.columns, n);
                       return true;
                     }));
-  if (failed >= 0) return fail(ErrorCode::bad_value, matrix_text(a, failed) + " is singular");
+  if (failed >= 0) return fail(ErrorCode::bad_value, matrix_text(call, failed) + " is singular");
   return {};
 }
 
-Result<void> run_solve(const RunCall& call) {
+Result<void> run_solve(const MatrixBlock& call) {
   return with_matrix_type(call.in[0].dtype(),
                           [&](auto tag) { return solve<typename decltype(tag)::type>(call); });
 }
 
-/// Copies of operands that are not in C order, and Factors with `more` elements for each matrix.
+/// Factors with `more` elements for each matrix.
 std::uint64_t factor_scratch(const ScratchCall& call, std::int64_t more) {
   const auto shape = square_shape(*call.in[0].type);
   if (!shape) return 0;
@@ -86,15 +86,13 @@ std::uint64_t factor_scratch(const ScratchCall& call, std::int64_t more) {
 std::uint64_t solve_scratch(const ScratchCall& call) {
   const auto sides = right_hand_sides(*call.in[0].type, *call.in[1].type, true);
   if (!sides) return 0;
-  return contiguous_operands<0, 1>(call) + factor_scratch(call, sides->rows * sides->columns);
+  return factor_scratch(call, sides->rows * sides->columns);
 }
 
-std::uint64_t determinant_scratch(const ScratchCall& call) {
-  return contiguous_operands<0>(call) + factor_scratch(call, 0);
-}
+std::uint64_t determinant_scratch(const ScratchCall& call) { return factor_scratch(call, 0); }
 
 std::uint64_t invert_scratch(const ScratchCall& call) {
-  return contiguous_operands<0>(call) + factor_scratch(call, call.in[0].type->shape.back());
+  return factor_scratch(call, call.in[0].type->shape.back());
 }
 
 /// Small orders by the closed formulas, as Nx does, in double.
@@ -119,9 +117,9 @@ T small_determinant(const T* a, std::int64_t n) {
 }
 
 template <typename T>
-Result<void> determinant(const RunCall& call) {
+Result<void> determinant(const MatrixBlock& call) {
   OUTRIGGER_TRY(const Lapack<T>* lib, lapack<T>());
-  OUTRIGGER_TRY(const Tensor a, to_contiguous(call.context, call.in[0]));
+  const Tensor& a = call.in[0];
   OUTRIGGER_TRY(const MatrixShape shape, square_shape(a.type));
   const std::int64_t n = shape.rows;
   const auto order = static_cast<int>(n);
@@ -153,7 +151,7 @@ Result<void> determinant(const RunCall& call) {
   return {};
 }
 
-Result<void> run_determinant(const RunCall& call) {
+Result<void> run_determinant(const MatrixBlock& call) {
   return with_matrix_type(call.in[0].dtype(), [&](auto tag) {
     return determinant<typename decltype(tag)::type>(call);
   });
@@ -200,9 +198,9 @@ bool invert_one(const Lapack<T>& lib, const T* a, T* inverse, std::int64_t n,
 }
 
 template <typename T>
-Result<void> invert(const RunCall& call) {
+Result<void> invert(const MatrixBlock& call) {
   OUTRIGGER_TRY(const Lapack<T>* lib, lapack<T>());
-  OUTRIGGER_TRY(const Tensor a, to_contiguous(call.context, call.in[0]));
+  const Tensor& a = call.in[0];
   OUTRIGGER_TRY(const MatrixShape shape, square_shape(a.type));
   const std::int64_t n = shape.rows;
   if (n == 0) return {};
@@ -219,7 +217,7 @@ Result<void> invert(const RunCall& call) {
   return {};
 }
 
-Result<void> run_invert(const RunCall& call) {
+Result<void> run_invert(const MatrixBlock& call) {
   return with_matrix_type(call.in[0].dtype(),
                           [&](auto tag) { return invert<typename decltype(tag)::type>(call); });
 }
@@ -227,46 +225,20 @@ Result<void> run_invert(const RunCall& call) {
 }  // namespace
 
 void register_solve(std::vector<OpRow>& rows) {
-  rows.push_back(OpRow{
-      .name = "solve",
-      .family = "linalg",
-      .kind = Kind::compute,
-      .operands = {{"a"}, {"b"}},
-      .complex = true,
-      .cost = Cost::quadratic,
-      .wide_order = widened_order_max,
-      .infer = infer_solve,
-      .run = run_solve,
-      .scratch = solve_scratch,
-      .doc = "Solves a · x = b. a: {…, n, n}; b: {…, n} or {…, n, m}; x has the shape of b. "
-             "Integers become f32. `bad_value` if a matrix is singular. LU with partial pivoting, "
-             "LAPACK's getrf and getrs."});
-  rows.push_back(OpRow{
-      .name = "determinant",
-      .family = "linalg",
-      .kind = Kind::compute,
-      .operands = {{"tensor"}},
-      .complex = true,
-      .cost = Cost::quadratic,
-      .wide_order = widened_order_max,
-      .infer = infer_determinant,
-      .run = run_determinant,
-      .scratch = determinant_scratch,
-      .doc = "Determinants of the matrices in the last two axes: {…, n, n} to {…}. Integers become "
-             "f32. Orders up to 3 by the closed formulas, others by LU; 0 if singular."});
-  rows.push_back(OpRow{
-      .name = "invert",
-      .family = "linalg",
-      .kind = Kind::compute,
-      .operands = {{"tensor"}},
-      .complex = true,
-      .cost = Cost::quadratic,
-      .infer = infer_square,
-      .run = run_invert,
-      .scratch = invert_scratch,
-      .doc = "Inverses of the matrices in the last two axes: {…, n, n}. Integers become f32. NaN "
-             "for a matrix that is singular to working precision, as Nx documents. LU with partial "
-             "pivoting after scaling the rows, LAPACK's getrf and getri."});
+  rows.push_back(matrix_row<run_solve, solve_scratch>(
+      "solve", infer_solve, {{"a"}, {"b"}}, {}, 1,
+      "Solves a · x = b. a: {…, n, n}; b: {…, n} or {…, n, m}; x has the shape of b. "
+      "Integers become f32. `bad_value` if a matrix is singular. LU with partial pivoting, "
+      "LAPACK's getrf and getrs."));
+  rows.push_back(matrix_row<run_determinant, determinant_scratch>(
+      "determinant", infer_determinant, {{"tensor"}}, {}, 1,
+      "Determinants of the matrices in the last two axes: {…, n, n} to {…}. Integers become "
+      "f32. Orders up to 3 by the closed formulas, others by LU; 0 if singular."));
+  rows.push_back(matrix_row<run_invert, invert_scratch>(
+      "invert", infer_invert, {{"tensor"}}, {}, 1,
+      "Inverses of the matrices in the last two axes: {…, n, n}. Integers become f32. NaN "
+      "for a matrix that is singular to working precision, as Nx documents. LU with partial "
+      "pivoting after scaling the rows, LAPACK's getrf and getri."));
 }
 
 }  // namespace outrigger::ops

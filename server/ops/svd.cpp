@@ -2,6 +2,7 @@
 
 #include "ops/catalogue.hpp"
 #include "ops/decompose.hpp"
+#include "ops/matrix_blocks.hpp"
 
 namespace outrigger::ops {
 namespace {
@@ -12,8 +13,7 @@ Result<Inferred> infer_svd(const InferCall& call) {
   const bool full = call.attrs.boolean("full_matrices", true);
   const Dims& from = call.type(0).shape;
   const DType dtype = matrix_dtype(call);
-  Inferred inferred;
-  inferred.operands = {dtype};
+  Inferred inferred = infer_operands(call, SmallOrders::keep);
   inferred.results.push_back(
       TensorType{dtype, with_matrix(from, {shape.rows, full ? shape.rows : k})});
   inferred.results.push_back(TensorType{dtype, with_matrix(from, {k})});
@@ -78,9 +78,9 @@ struct SvdPlan {
 };
 
 template <typename T>
-Result<void> svd(const RunCall& call) {
+Result<void> svd(const MatrixBlock& call) {
   OUTRIGGER_TRY(const Lapack<T>* lib, lapack<T>());
-  OUTRIGGER_TRY(const Tensor a, to_contiguous(call.context, call.in[0]));
+  const Tensor& a = call.in[0];
   OUTRIGGER_TRY(const MatrixShape shape, matrix_shape(a.type));
   T* u = call.out[0].as<T>();
   T* s = call.out[1].as<T>();
@@ -110,7 +110,7 @@ Result<void> svd(const RunCall& call) {
                                   return true;
                                 }));
   if (failed >= 0) {
-    return fail(ErrorCode::bad_value, matrix_text(a, failed) + ": no convergence");
+    return fail(ErrorCode::bad_value, matrix_text(call, failed) + ": no convergence");
   }
   return {};
 }
@@ -124,7 +124,7 @@ std::uint64_t svd_scratch(const ScratchCall& call) {
                       });
 }
 
-Result<void> run_svd(const RunCall& call) {
+Result<void> run_svd(const MatrixBlock& call) {
   return with_real(call.in[0].dtype(),
                    [&](auto tag) { return svd<typename decltype(tag)::type>(call); });
 }
@@ -132,25 +132,18 @@ Result<void> run_svd(const RunCall& call) {
 }  // namespace
 
 void register_svd(std::vector<OpRow>& rows) {
-  rows.push_back(OpRow{
-      .name = "svd",
-      .family = "linalg",
-      .kind = Kind::compute,
-      .operands = {{"tensor"}},
-      .attrs = {{"full_matrices", AttrType::boolean, false, "true",
-                 "u is {…, m, m}, vt {…, n, n}; else {…, m, k}, {…, k, n} with k = min(m, n)"},
-                max_iter_attr},
-      .results = 3,
-      .cost = Cost::quadratic,
-      .infer = infer_svd,
-      .run = run_svd,
-      .scratch = svd_scratch,
-      .doc =
-          "u, s, vt with a = u · diag(s) · vt for the matrices {…, m, n}; s {…, k} falls, and is 0 "
-          "where it is less than the rounding error of max(m, n) · ε · s₀. Each "
-          "row of vt, and each further column of u, has its element of the largest magnitude "
-          "positive. Integers become f32; NaN or infinity gives NaN. Divide and conquer, "
-          "LAPACK's gesdd."});
+  rows.push_back(matrix_row<run_svd, svd_scratch>(
+      "svd", infer_svd, {{"tensor"}},
+      {{"full_matrices", AttrType::boolean, false, "true",
+        "u is {…, m, m}, vt {…, n, n}; else {…, m, k}, {…, k, n} with k = min(m, n)"},
+       max_iter_attr},
+      3,
+      "u, s, vt with a = u · diag(s) · vt for the matrices {…, m, n}; s {…, k} falls, and is 0 "
+      "where it is less than the rounding error of max(m, n) · ε · s₀. Each "
+      "row of vt, and each further column of u, has its element of the largest magnitude "
+      "positive. Integers become f32; NaN or infinity gives NaN. Divide and conquer, "
+      "LAPACK's gesdd."));
+  rows.back().real_only = true;
 }
 
 }  // namespace outrigger::ops

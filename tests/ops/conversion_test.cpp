@@ -96,6 +96,23 @@ TEST_F(Conversions, OfDotAreCastsOfItsOperands) {
   }
 }
 
+TEST_F(Conversions, OfComplexDotAreCastsOfItsOperands) {
+  const Attrs attrs{{"left_axes", std::vector<std::int64_t>{1, 3}},
+                    {"left_batch_axes", std::vector<std::int64_t>{0}},
+                    {"right_axes", std::vector<std::int64_t>{3, 1}},
+                    {"right_batch_axes", std::vector<std::int64_t>{0}}};
+  for (const auto& [a, b] : {std::pair{DType::c64, DType::c64},
+                             {DType::c64, DType::f32},
+                             {DType::bf16, DType::c64},
+                             {DType::c64, DType::c128},
+                             {DType::s64, DType::c64},
+                             {DType::c64, DType::f64}}) {
+    check("dot", random(a, {290, 300}), random(b, {300, 20}), {});
+    check("dot", random(a, {300, 29}), random(b, {20, 300}), {}, matrix_turned, matrix_turned);
+    check("dot", random(a, {3, 4, 5, 6}), random(b, {3, 6, 7, 4}), attrs);
+  }
+}
+
 TEST_F(Conversions, OfDotFollowBatchesAndTables) {
   const Attrs attrs{{"left_axes", std::vector<std::int64_t>{1, 3}},
                     {"left_batch_axes", std::vector<std::int64_t>{0}},
@@ -192,6 +209,29 @@ TEST_F(Conversions, OfWindowScattersAreCastsOfTheirOperands) {
         ASSERT_TRUE(plain);
         EXPECT_EQ(bytes(*direct), bytes(as_type(*plain, b, b)))
             << op << " of " << to_string(x.type) << " and " << to_string(source.type);
+      }
+    }
+  }
+}
+
+TEST_F(Conversions, OfLinearAlgebraAreCastsOfItsOperands) {
+  for (const std::int64_t n : {3, 40}) {
+    const Dims shape{n == 3 ? 30 : 3, 40, n, n};
+    for (const DType dtype : {DType::f32, DType::f64, DType::bf16, DType::f8, DType::u8, DType::s2,
+                              DType::s64, DType::c64}) {
+      const Tensor a = random(dtype, shape);
+      for (const auto* op : {"determinant", "eigh", "invert", "lu", "qr", "svd"}) {
+        if (is_complex(dtype) && std::string_view(op) == "svd") continue;
+        const InferOperand operand{a.type};
+        const DType compute = find_op(op)->infer({std::span(&operand, 1), AttrView({})})->compute;
+        const auto direct = lab_.run_all(op, {a}, {}, 3);
+        const auto plain = lab_.run_all(op, {as_type(a, compute, compute)});
+        ASSERT_TRUE(direct && plain);
+        for (std::size_t i = 0; i < direct->size(); ++i) {
+          const Tensor& result = (*direct)[i];
+          EXPECT_EQ(bytes(result), bytes(as_type((*plain)[i], result.dtype(), result.dtype())))
+              << op << " of " << to_string(a.type) << ", result " << i;
+        }
       }
     }
   }

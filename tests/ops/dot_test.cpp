@@ -1,4 +1,5 @@
 #include <cmath>
+#include <complex>
 #include <random>
 
 #include "support.hpp"
@@ -168,6 +169,40 @@ TEST_F(Dot, BatchesAreTheirProducts) {
       const auto part = values<float>(*one);
       EXPECT_TRUE(std::equal(part.begin(), part.end(), got.begin() + i * s.m * s.n));
     }
+  }
+}
+
+TEST_F(Dot, ComplexBlocksAddUp) {
+  using C = std::complex<double>;
+  const auto complex_matrix = [&](std::int64_t rows, std::int64_t columns) {
+    const auto x = random<double>(2 * rows * columns);
+    const Tensor made = lab_.empty(DType::c128, {rows, columns});
+    std::memcpy(made.data(), x.data(), x.size() * sizeof(double));
+    return made;
+  };
+  const auto stored_turned = [&](const Tensor& tensor) {
+    Tensor view = lab_.empty(tensor.dtype(), {tensor.shape()[1], tensor.shape()[0]});
+    std::swap(view.type.shape[0], view.type.shape[1]);
+    std::swap(view.strides[0], view.strides[1]);
+    Context context = lab_.context();
+    EXPECT_TRUE(copy_tensor(context, tensor, view));
+    return view;
+  };
+  for (const Size& s : {Size{1, 1, 1}, Size{300, 600, 270}, Size{3, 700, 2}, Size{257, 0, 4}}) {
+    const Tensor a = complex_matrix(s.m, s.k), b = complex_matrix(s.k, s.n);
+    const auto product = lab_.run("dot", {a, b});
+    ASSERT_TRUE(product);
+    for (std::int64_t i = 0; i < s.m; ++i) {
+      for (std::int64_t j = 0; j < s.n; ++j) {
+        C sum{};
+        for (std::int64_t k = 0; k < s.k; ++k)
+          sum += a.as<C>()[i * s.k + k] * b.as<C>()[k * s.n + j];
+        ASSERT_LT(std::abs(product->as<C>()[i * s.n + j] - sum), 1e-12) << i << ", " << j;
+      }
+    }
+    const auto threaded = lab_.run("dot", {stored_turned(a), stored_turned(b)}, {}, 3);
+    ASSERT_TRUE(threaded);
+    EXPECT_EQ(bytes(*threaded), bytes(*product));
   }
 }
 

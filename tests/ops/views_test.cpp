@@ -56,10 +56,16 @@ class Views : public ::testing::Test {
   /// What the row says of operands of which nothing is known but their types.
   static std::uint64_t scratch(std::string_view op, const std::vector<TensorType>& in,
                                const std::vector<TensorType>& out, const Attrs& attrs) {
-    std::vector<ScratchOperand> operands;
-    for (const TensorType& type : in) operands.push_back({&type, false, false});
     const OpRow& row = *find_op(op);
-    return row.scratch == nullptr ? 0 : row.scratch({operands, out, AttrView(attrs), threads});
+    if (row.scratch == nullptr) return 0;
+    std::vector<ScratchOperand> operands;
+    std::vector<InferOperand> inferred;
+    for (const TensorType& type : in) {
+      operands.push_back({&type, false, false});
+      inferred.push_back({type});
+    }
+    const DType compute = row.infer({inferred, AttrView(attrs)})->compute;
+    return row.scratch({operands, out, AttrView(attrs), threads, compute});
   }
 
   /// Some operands are views.
@@ -207,6 +213,33 @@ TEST_F(Views, OfIndicesAndUpdatesAreRead) {
   check("indexed_add", {line, stored_turned(indices({40, 50, 1}, 5000)), numbers({40, 50})});
 }
 
+TEST_F(Views, OfMatricesAreSolvedAndFactored) {
+  const auto matrices = [&](const Dims& shape) {
+    Tensor made = numbers(shape);
+    std::uniform_real_distribution<float> distribution(-1, 1);
+    const std::int64_t n = shape[shape.size() - 1];
+    for (std::int64_t i = 0; i < made.size(); ++i) {
+      const bool diagonal = i / n % n == i % n;
+      made.as<float>()[i] = distribution(random_) + (diagonal ? static_cast<float>(2 * n) : 0.0F);
+    }
+    return made;
+  };
+  // Small orders compute in f64, all of the batch; two blocks and more.
+  for (const Dims& shape : {Dims{300, 2, 40, 40}, Dims{7, 900, 4, 4}, Dims{2, 1, 300, 300}}) {
+    const Tensor plain = matrices(shape);
+    const std::int64_t n = shape[3];
+    for (const Tensor& view : {plain, stored_turned(plain)}) {
+      for (const auto* op : {"cholesky", "determinant", "eigh", "invert", "lu", "qr", "svd"})
+        check(op, {view});
+      const Tensor b = numbers({shape[0], shape[1], n, 3});
+      for (const auto* op : {"solve", "triangular_solve"}) {
+        check(op, {view, b});
+        check(op, {view, stored_turned(b)});
+      }
+    }
+  }
+}
+
 TEST_F(Views, WithABadIndexAreRefused) {
   const Tensor places = indices({30, 40, 1}, 9);
   places.as<std::int64_t>()[1117] = 9;
@@ -233,6 +266,10 @@ TEST_F(Views, NeedRoomForSomeTilesOnly) {
   EXPECT_LE(scratch("top_k", {square}, {square, square}, {{"k", std::int64_t{8}}}), room);
   EXPECT_LE(scratch("gather", {square, indices}, {square}, {}), room);
   EXPECT_LE(scratch("indexed_add", {square, indices, square}, {square}, {}), room);
+  const TensorType matrices{DType::f32, {1'000'000, 8, 8}};
+  EXPECT_LE(scratch("invert", {matrices}, {matrices}, {}), room);
+  EXPECT_LE(scratch("qr", {matrices}, {matrices, matrices}, {}), room);
+  EXPECT_LE(scratch("solve", {matrices, matrices}, {matrices}, {}), room);
   const TensorType small{DType::bf16, {8000, 8000}};
   const TensorType windows{DType::bf16, {7999, 7998}};
   const Attrs window{{"window", std::vector<std::int64_t>{2, 3}}};
