@@ -51,6 +51,12 @@ Result<Along> along_of(const TensorType& from, const AttrView& attrs) {
   return Along{kind, static_cast<std::size_t>(axis), length, eps};
 }
 
+/// Real numbers of any dtype are read as they are.
+DType operand_dtype(const InferCall& call, DType complex) {
+  const DType dtype = call.type(0).dtype;
+  return is_complex(dtype) ? complex : dtype;
+}
+
 template <Direction kind>
 Result<Inferred> infer_fft(const InferCall& call) {
   const TensorType& from = call.type(0);
@@ -60,7 +66,7 @@ Result<Inferred> infer_fft(const InferCall& call) {
   }
   const DType complex = to_complex(from.dtype);
   Inferred inferred;
-  inferred.operands = {kind == Direction::real_forward ? to_real(complex) : complex};
+  inferred.operands = {operand_dtype(call, complex)};
   TensorType result{kind == Direction::real_inverse ? to_real(complex) : complex, from.shape};
   result.shape[along.axis] = kind == Direction::real_forward ? along.length / 2 + 1 : along.length;
   inferred.results.push_back(std::move(result));
@@ -70,7 +76,8 @@ Result<Inferred> infer_fft(const InferCall& call) {
 template <Direction kind>
 std::uint64_t fft_scratch(const ScratchCall& call) {
   const auto along = along_of<kind>(*call.in[0].type, call.attrs);
-  return along ? fourier::axis_scratch(*along, call.out[0], call.threads) : 0;
+  return along ? fourier::axis_scratch(*along, call.in[0].type->dtype, call.out[0], call.threads)
+               : 0;
 }
 
 template <Direction kind>
@@ -121,20 +128,28 @@ Result<Inferred> infer_fft2(const InferCall& call) {
   TensorType result{to_complex(from.dtype), from.shape};
   for (const Along& along : both) result.shape[along.axis] = along.length;
   Inferred inferred;
-  inferred.operands = {result.dtype};
+  inferred.operands = {operand_dtype(call, result.dtype)};
   inferred.results.push_back(std::move(result));
   return inferred;
+}
+
+/// What the first of two transforms gives.
+TensorType between_type(const TensorType& from, DType complex, const Along& first) {
+  TensorType type{complex, from.shape};
+  type.shape[first.axis] = first.length;
+  return type;
 }
 
 template <Direction kind>
 std::uint64_t fft2_scratch(const ScratchCall& call) {
   const auto both = along_both<kind>(*call.in[0].type, call.attrs);
   if (!both) return 0;
-  TensorType between = *call.in[0].type;
-  between.shape[(*both)[0].axis] = (*both)[0].length;
+  const TensorType between = between_type(*call.in[0].type, call.out[0].dtype, (*both)[0]);
   const std::uint64_t middle = between.shape == call.out[0].shape ? 0 : copy_bytes(between);
-  return middle + std::max(fourier::axis_scratch((*both)[0], between, call.threads),
-                           fourier::axis_scratch((*both)[1], call.out[0], call.threads));
+  const DType dtype = call.out[0].dtype;
+  return middle +
+         std::max(fourier::axis_scratch((*both)[0], call.in[0].type->dtype, between, call.threads),
+                  fourier::axis_scratch((*both)[1], dtype, call.out[0], call.threads));
 }
 
 template <Direction kind>
@@ -143,8 +158,7 @@ Result<void> run_fft2(const RunCall& call) {
   if (call.out[0].size() == 0) return {};
   // The first transform leaves its result in the part of the output that it fills, if it fits:
   // sequences are read whole before they are written.
-  TensorType middle = call.in[0].type;
-  middle.shape[both[0].axis] = both[0].length;
+  const TensorType middle = between_type(call.in[0].type, call.out[0].dtype(), both[0]);
   Tensor between = call.out[0];
   if (middle.shape != call.out[0].shape()) {
     OUTRIGGER_TRY(between, allocate_tensor(call.context.memory, middle));

@@ -7,6 +7,7 @@
 #include <new>
 #include <string>
 
+#include "ops/conversion.hpp"
 #include "ops/fft_plan.hpp"
 #include "ops/scratch.hpp"
 
@@ -78,8 +79,11 @@ struct Space {
 
   std::int64_t packs(int threads) const {
     return team ? each_sequence + threads * each_thread
-                : (tasks == 1 ? 1 : threads) * (each_sequence + each_thread);
+                : at_work(threads) * (each_sequence + each_thread);
   }
+
+  /// Sequences, or groups of `lanes` of them, that are worked on at a time.
+  std::int64_t at_work(int threads) const { return team || tasks == 1 ? 1 : threads; }
 };
 
 /// Where the sequences of a tensor are: those along all other axes.
@@ -105,6 +109,15 @@ struct Sequences {
   }
 };
 
+/// Whether real numbers have another dtype than a result's parts.
+bool converts(DType in, DType out) { return !is_complex(in) && in != to_real(out); }
+
+/// Real numbers that are converted for one thread, or one team.
+template <typename R>
+std::int64_t converted_numbers(const Shape& shape, const Along& along) {
+  return along.length * (shape.split ? 1 : std::int64_t{lanes<R>});
+}
+
 /// T: what elements are made of. R: what is computed in.
 template <typename T, typename R>
 class Transform {
@@ -116,13 +129,18 @@ class Transform {
         to_(out, along.axis),
         shape_(shape_of<R>(along, to_.count)),
         space_(shape_, to_.count, context.threads, type_tag<R>{}),
-        source_(line_of(in, along.kind == Direction::real_forward)),
+        in_(in),
+        real_(!is_complex(in.dtype())),
+        conversion_(in.dtype(), in.dtype(), real_ ? to_real(out.dtype()) : in.dtype()),
+        source_(line_of(in, real_)),
         target_(line_of(out, along.kind == Direction::real_inverse)) {
     const std::int64_t n = along.length;
     const bool half = along.kind == Direction::real_inverse;
     source_.reals = std::min(in.shape()[along.axis], half ? n / 2 + 1 : n);
     target_.reals = out.shape()[along.axis];
-    source_.imaginaries = along.kind == Direction::real_forward ? 0 : source_.reals;
+    source_.imaginaries = real_ ? 0 : source_.reals;
+    read_ = source_.reals;
+    if (!conversion_.none()) source_.stride = 1;
     target_.imaginaries = half ? 0 : target_.reals;
     if (shape_.halves) {
       make_pairs(along.kind == Direction::real_forward ? source_ : target_);
@@ -147,6 +165,12 @@ class Transform {
     OUTRIGGER_TRY(const BufferPtr buffer,
                   context_.memory.allocate(
                       static_cast<std::size_t>(space_.packs(context_.threads)) * sizeof(Pack<R>)));
+    const std::int64_t room = conversion_.none() ? 0 : converted_numbers<R>(shape_, along_);
+    OUTRIGGER_TRY(
+        const BufferPtr converted,
+        context_.memory.allocate(static_cast<std::size_t>(space_.at_work(context_.threads) * room) *
+                                 sizeof(T)));
+    auto* const rooms = reinterpret_cast<T*>(converted->data());
     auto* packs = reinterpret_cast<Pack<R>*>(buffer->data());
     const std::int64_t work = to_.count * along_.length * 8;
     if (!shape_.split) {
@@ -155,7 +179,7 @@ class Transform {
                                Pack<R>* mine = packs + thread * space_.each_thread;
                                for (std::int64_t first = begin; first < end; first += lanes<R>)
                                  side_by_side(first, std::min<std::int64_t>(lanes<R>, end - first),
-                                              mine);
+                                              rooms + thread * room, mine);
                              });
     }
     if (space_.team) {
@@ -167,7 +191,7 @@ class Transform {
                                });
       };
       for (std::int64_t sequence = 0; sequence < to_.count; ++sequence)
-        OUTRIGGER_CHECK(one(sequence, packs, team));
+        OUTRIGGER_CHECK(one(sequence, rooms, packs, team));
       return {};
     }
     return parallel_ranges(
@@ -177,7 +201,7 @@ class Transform {
             for (std::int64_t i = 0; i < count; ++i) f(middle + space_.each_sequence, i);
             return {};
           };
-          (void)one(sequence, middle, alone);
+          (void)one(sequence, rooms + thread * room, middle, alone);
         });
   }
 
@@ -195,9 +219,23 @@ class Transform {
     line.imaginaries = line.reals / 2;
     line.reals = (line.reals + 1) / 2;
   }
-  Numbers source(std::int64_t sequence) const {
+  /// What is not made of T is converted to `room`.
+  template <typename Each>
+  Result<Numbers> source(std::int64_t sequence, T* room, const Each& each) const {
     Numbers line = source_;
-    line.data += from_.offset(sequence) * (along_.kind == Direction::real_forward ? 1 : 2);
+    const std::int64_t at = from_.offset(sequence);
+    if (conversion_.none()) {
+      line.data += at * (real_ ? 1 : 2);
+      return line;
+    }
+    line.data = room;
+    const auto width = static_cast<std::int64_t>(conversion_.from_width());
+    const std::int64_t step = in_.strides[along_.axis];
+    constexpr std::int64_t chunk = 1 << 14;
+    OUTRIGGER_CHECK(each((read_ + chunk - 1) / chunk, [&](Pack<R>*, std::int64_t i) {
+      conversion_.gather(in_.data() + (at + i * chunk * step) * width, step, room + i * chunk,
+                         std::min(chunk, read_ - i * chunk));
+    }));
     return line;
   }
   Numbers target(std::int64_t sequence) const {
@@ -264,14 +302,18 @@ class Transform {
   }
 
   /// Sequences first … first + count − 1, one in each lane.
-  void side_by_side(std::int64_t first, std::int64_t count, Pack<R>* data) const {
+  void side_by_side(std::int64_t first, std::int64_t count, T* room, Pack<R>* data) const {
     const std::int64_t n = shape_.points;
     Pack<R>* const scratch = data + n + 1;
+    const auto alone = [&](std::int64_t pieces, auto&& f) -> Result<void> {
+      for (std::int64_t i = 0; i < pieces; ++i) f(scratch, i);
+      return {};
+    };
     Lines from, to;
     for (std::int64_t l = 0; l < lanes<R>; ++l) {
       // Lanes in excess repeat the last sequence's address, and are not used.
       const std::int64_t sequence = first + std::min(l, count - 1);
-      from[static_cast<std::size_t>(l)] = source(sequence);
+      from[static_cast<std::size_t>(l)] = *source(sequence, room + l * along_.length, alone);
       to[static_cast<std::size_t>(l)] = target(sequence);
     }
     const bool joined = shape_.halves && is_inverse(along_.kind);
@@ -294,8 +336,8 @@ class Transform {
 
   /// One sequence as a matrix. each(count, f) calls f(desk, i) for all i < count.
   template <typename Each>
-  Result<void> one(std::int64_t sequence, Pack<R>* middle, const Each& each) const {
-    Numbers from = source(sequence);
+  Result<void> one(std::int64_t sequence, T* room, Pack<R>* middle, const Each& each) const {
+    OUTRIGGER_TRY(Numbers from, source(sequence, room, each));
     const Numbers to = target(sequence);
     const bool joined = shape_.halves && is_inverse(along_.kind);
     if (joined) {
@@ -419,7 +461,11 @@ class Transform {
   Sequences from_, to_;
   Shape shape_;
   Space space_;
+  const Tensor& in_;
+  bool real_;
+  Conversion conversion_;
   Numbers source_, target_;
+  std::int64_t read_ = 0;  ///< numbers of a sequence of the operand
   std::shared_ptr<const Plan<R>> plan_;
 };
 
@@ -443,16 +489,20 @@ Result<void> transform_axis(const Context& context, const Along& along, const Te
   });
 }
 
-std::uint64_t axis_scratch(const Along& along, const TensorType& out, int threads) {
+std::uint64_t axis_scratch(const Along& along, DType in, const TensorType& out, int threads) {
   const std::int64_t points = out.shape[along.axis];
   const std::int64_t sequences = points == 0 ? 0 : element_count(out.shape) / points;
   if (sequences == 0) return 0;
-  return with_types(along, out.dtype, [&](auto, auto compute) {
+  return with_types(along, out.dtype, [&](auto element, auto compute) {
+    using T = typename decltype(element)::type;
     using R = typename decltype(compute)::type;
     const Shape shape = shape_of<R>(along, sequences);
     const Space space(shape, sequences, threads, compute);
+    const std::int64_t converted =
+        converts(in, out.dtype) ? space.at_work(threads) * converted_numbers<R>(shape, along) : 0;
     return Plan<R>::bytes(shape) +
-           buffer_bytes(space.packs(threads) * std::int64_t{sizeof(Pack<R>)});
+           buffer_bytes(space.packs(threads) * std::int64_t{sizeof(Pack<R>)}) +
+           buffer_bytes(converted * std::int64_t{sizeof(T)});
   });
 }
 

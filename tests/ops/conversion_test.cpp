@@ -237,6 +237,40 @@ TEST_F(Conversions, OfLinearAlgebraAreCastsOfItsOperands) {
   }
 }
 
+TEST_F(Conversions, OfFourierTransformsAreCastsOfTheirOperand) {
+  struct Case {
+    Dims shape;
+    Attrs attrs;
+  };
+  const std::int64_t first = 0, last = 1;
+  // Sequences side by side, as matrices, by convolution, by all threads; cut, padded, turned.
+  for (const Case& c : {Case{{9, 40}, {{"axis", first}}}, Case{{9, 40}, {{"axis", last}}},
+                        Case{{40, 300}, {{"axis", first}, {"length", std::int64_t{37}}}},
+                        Case{{2, 1009}, {{"axis", last}}},
+                        Case{{3, 5000}, {{"axis", last}, {"length", std::int64_t{6000}}}},
+                        Case{{1, 40'000}, {{"axis", last}}}}) {
+    for (const DType dtype : {DType::f32, DType::f64, DType::bf16, DType::u8, DType::s64}) {
+      const Tensor x = random(dtype, c.shape);
+      for (const auto* op : {"fft", "ifft", "rfft", "irfft", "fft2", "ifft2"}) {
+        const bool both = std::string_view(op).ends_with('2');
+        const Attrs attrs = both ? Attrs{} : c.attrs;
+        const DType to =
+            std::string_view(op) == "rfft" ? to_real(to_complex(dtype)) : to_complex(dtype);
+        const bool small = x.size() <= 12'000;
+        if (both && !small) continue;
+        for (const bool turn : {false, true}) {
+          if (turn && !small) continue;
+          const Tensor view = turn ? matrix_turned(x) : x;
+          const auto direct = lab_.run(op, {view}, attrs, 3);
+          const auto plain = lab_.run(op, {as_type(view, to, to)}, attrs);
+          ASSERT_TRUE(direct && plain);
+          EXPECT_EQ(bytes(*direct), bytes(*plain)) << op << " of " << to_string(view.type);
+        }
+      }
+    }
+  }
+}
+
 TEST_F(Conversions, OfCountersAreCasts) {
   const Dims shape{3, 2500, 5};
   const std::vector<std::int64_t> sizes(shape.begin(), shape.end());

@@ -266,6 +266,12 @@ TEST_F(Views, NeedRoomForSomeTilesOnly) {
   EXPECT_LE(scratch("top_k", {square}, {square, square}, {{"k", std::int64_t{8}}}), room);
   EXPECT_LE(scratch("gather", {square, indices}, {square}, {}), room);
   EXPECT_LE(scratch("indexed_add", {square, indices, square}, {square}, {}), room);
+  const TensorType bytes{DType::u8, {8000, 8000}};
+  const TensorType complex{DType::c64, {8000, 8000}};
+  for (const std::int64_t axis : {0, 1})
+    EXPECT_LE(scratch("fft", {bytes}, {complex}, {{"axis", axis}}), room);
+  EXPECT_LE(scratch("fft2", {bytes}, {complex}, {}), room);
+  EXPECT_LE(scratch("dot", {complex, square}, {complex}, {}), room);
   const TensorType matrices{DType::f32, {1'000'000, 8, 8}};
   EXPECT_LE(scratch("invert", {matrices}, {matrices}, {}), room);
   EXPECT_LE(scratch("qr", {matrices}, {matrices, matrices}, {}), room);
