@@ -10,6 +10,7 @@
 #include "ops/conversion.hpp"
 #include "ops/fft_plan.hpp"
 #include "ops/scratch.hpp"
+#include "ops/strided.hpp"
 
 namespace outrigger::ops::fourier {
 namespace {
@@ -86,29 +87,6 @@ struct Space {
   std::int64_t at_work(int threads) const { return team || tasks == 1 ? 1 : threads; }
 };
 
-/// Where the sequences of a tensor are: those along all other axes.
-struct Sequences {
-  Dims others;
-  Dims strides;
-  std::int64_t count = 1;
-
-  Sequences(const Tensor& tensor, std::size_t axis) {
-    for (std::size_t k = 0; k < tensor.shape().size(); ++k) {
-      if (k == axis) continue;
-      others.push_back(tensor.shape()[k]);
-      strides.push_back(tensor.strides[k]);
-      count *= tensor.shape()[k];
-    }
-  }
-
-  std::int64_t offset(std::int64_t sequence) const {
-    std::int64_t at = 0;
-    for (std::size_t k = others.size(); k-- > 0; sequence /= others[k])
-      at += sequence % others[k] * strides[k];
-    return at;
-  }
-};
-
 /// Whether real numbers have another dtype than a result's parts.
 bool converts(DType in, DType out) { return !is_complex(in) && in != to_real(out); }
 
@@ -125,8 +103,8 @@ class Transform {
   Transform(const Context& context, const Along& along, const Tensor& in, const Tensor& out)
       : context_(context),
         along_(along),
-        from_(in, along.axis),
-        to_(out, along.axis),
+        from_(axes_but(in, along.axis)),
+        to_(axes_but(out, along.axis)),
         shape_(shape_of<R>(along, to_.count)),
         space_(shape_, to_.count, context.threads, type_tag<R>{}),
         in_(in),
@@ -458,7 +436,7 @@ class Transform {
 
   const Context& context_;
   const Along& along_;
-  Sequences from_, to_;
+  WalkedAxes from_, to_;  ///< of the sequences
   Shape shape_;
   Space space_;
   const Tensor& in_;

@@ -363,8 +363,10 @@ void register_sort(std::vector<OpRow>& rows) {
             .run = run_sort,
             .scratch = sorted_scratch,
             .doc = "Sorts along an axis. NaN counts as the largest value. A line of 2^16 elements "
-                   "or more takes as much memory again while it is sorted, and a byte for each "
-                   "element. Source: samplesort and quicksort of keys of 32 bits, else Highway's "
+                   "or more takes as much memory again while it is sorted (twice, if its elements "
+                   "lie apart), and a byte for each element; shorter ones that lie apart are "
+                   "copied in blocks, 2^18 elements for each thread at most. Source: samplesort "
+                   "and quicksort of keys of 32 bits, else Highway's "
                    "vqsort (Wassenberg et al., 2022)."});
   rows.push_back(
       OpRow{.name = "argsort",
@@ -383,7 +385,8 @@ void register_sort(std::vector<OpRow>& rows) {
             .scratch = argsort_scratch,
             .doc = "Indices that would sort along an axis, stably. NaN counts as the largest "
                    "value, both zeros are equal. A line of n elements takes 8 n bytes while it is "
-                   "sorted, 16 n for dtypes of 64 bits, twice that and n from 2^16 elements on."});
+                   "sorted, 16 n for dtypes of 64 bits, twice that and n from 2^16 elements on; "
+                   "shorter ones that lie apart are copied in blocks, as for `sort`."});
 }
 
 }  // namespace outrigger::ops

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <utility>
 
 #include "base/limits.hpp"
 #include "tensor/tensor.hpp"
@@ -110,6 +111,17 @@ struct WalkedAxes {
   Dims dims, strides;
   std::int64_t count = 1;
 };
+
+/// All axes of a tensor but one.
+inline WalkedAxes axes_but(const Tensor& tensor, std::size_t axis) {
+  Dims dims, strides;
+  for (std::size_t other = 0; other < tensor.shape().size(); ++other) {
+    if (other == axis) continue;
+    dims.push_back(tensor.shape()[other]);
+    strides.push_back(tensor.strides[other]);
+  }
+  return WalkedAxes(std::move(dims), std::move(strides));
+}
 
 /// Calls f(elements, first, n) for elements [begin, end) of a line of elements of `width` bytes,
 /// `step` of them from one to the next: all at once if they lie side by side, else for copies of

@@ -87,8 +87,7 @@ struct Operand {
         data(in.data()),
         n(in.shape().back()),
         step(in.strides.back()),
-        others(Dims(in.shape().begin(), in.shape().end() - 1),
-               Dims(in.strides.begin(), in.strides.end() - 1)) {}
+        others(axes_but(in, in.shape().size() - 1)) {}
 
   const std::byte* line(std::int64_t index) const { return data + others.offset(index) * width; }
 
