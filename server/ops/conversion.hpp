@@ -19,8 +19,8 @@ class Conversion {
   /// Elements that are cast at once, at most.
   static constexpr std::int64_t run_max = tile_size;
 
-  /// `from` to `by`, and that to `to`, as `as_type` casts. A complex one only as `to`, where
-  /// the one before is its real dtype.
+  /// `from` to `by`, and that to `to`, as `as_type` casts. What lies between has 8 bytes at most:
+  /// complex dtypes are left only for others that are wider or narrower.
   Conversion(DType from, DType by, DType to) : from_width_(size_of(from)), to_width_(size_of(to)) {
     for (const CastStep& step : cast_steps(from, by)) steps_.push_back(step);
     for (const CastStep& step : cast_steps(by, to)) steps_.push_back(step);

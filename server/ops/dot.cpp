@@ -202,6 +202,11 @@ void copy_block(const gemm::Matrices<T>& matrices, const Conversion& conversion,
   const auto width = static_cast<std::int64_t>(conversion.from_width());
   const auto* data = static_cast<const std::byte*>(matrices.data);
   const gemm::Axis& along = matrices.columns;
+  if (columns == 1 && matrices.rows.table == nullptr) {
+    const std::int64_t first = matrices.batch(group) + matrices.rows(row) + along(column);
+    conversion.gather(data + first * width, matrices.rows.stride, to, rows);
+    return;
+  }
   for (std::int64_t i = 0; i < rows; ++i, to += columns) {
     const std::byte* from = data + (matrices.batch(group) + matrices.rows(row + i)) * width;
     if (along.table == nullptr) {
@@ -213,7 +218,7 @@ void copy_block(const gemm::Matrices<T>& matrices, const Conversion& conversion,
   }
 }
 
-/// Complex numbers: Eigen's product, of blocks that are copied to lie in C order.
+/// Complex numbers: Eigen's product, of blocks whose rows lie in one piece, or are copied to.
 template <typename T>
 Result<void> multiply_complex(const Context& context, const gemm::Matrices<T>& a,
                               const Conversion& from_a, const gemm::Matrices<T>& b,
@@ -221,6 +226,18 @@ Result<void> multiply_complex(const Context& context, const gemm::Matrices<T>& a
   if (s.batch * s.m * s.n == 0) return {};
   using Matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   using Rows = Eigen::Map<Matrix, 0, Eigen::OuterStride<>>;
+  using ConstRows = Eigen::Map<const Matrix, 0, Eigen::OuterStride<>>;
+  const auto block = [](const gemm::Matrices<T>& from, const Conversion& conversion,
+                        std::int64_t group, std::int64_t row, std::int64_t rows,
+                        std::int64_t column, std::int64_t columns, T* copy) {
+    if (conversion.none() && from.columns.unit() && from.rows.table == nullptr &&
+        from.rows.stride >= columns) {
+      return ConstRows(from.at(group) + from.rows(row) + column, rows, columns,
+                       Eigen::OuterStride<>(from.rows.stride));
+    }
+    copy_block(from, conversion, group, row, rows, column, columns, copy);
+    return ConstRows(copy, rows, columns, Eigen::OuterStride<>(columns));
+  };
   const std::int64_t room = complex_room(s);
   OUTRIGGER_TRY(
       const BufferPtr buffer,
@@ -238,14 +255,12 @@ Result<void> multiply_complex(const Context& context, const gemm::Matrices<T>& a
           std::fill_n(panel, rows * s.n, T{0});
           for (std::int64_t k = 0; k < s.k; k += complex_block) {
             const std::int64_t depth = std::min(complex_block, s.k - k);
-            T* const right = left + rows * depth;
-            copy_block(a, from_a, group, row, rows, k, depth, left);
+            const ConstRows x = block(a, from_a, group, row, rows, k, depth, left);
             for (std::int64_t column = 0; column < s.n; column += complex_block) {
               const std::int64_t columns = std::min(complex_block, s.n - column);
-              copy_block(b, from_b, group, k, depth, column, columns, right);
-              Rows(panel + column, rows, columns, Eigen::OuterStride<>(s.n)).noalias() +=
-                  Eigen::Map<const Matrix>(left, rows, depth) *
-                  Eigen::Map<const Matrix>(right, depth, columns);
+              const ConstRows y =
+                  block(b, from_b, group, k, depth, column, columns, left + rows * depth);
+              Rows(panel + column, rows, columns, Eigen::OuterStride<>(s.n)).noalias() += x * y;
             }
           }
         }

@@ -289,10 +289,10 @@ class Transform {
     };
     Lines from, to;
     for (std::int64_t l = 0; l < lanes<R>; ++l) {
+      const auto lane = static_cast<std::size_t>(l);
       // Lanes in excess repeat the last sequence's address, and are not used.
-      const std::int64_t sequence = first + std::min(l, count - 1);
-      from[static_cast<std::size_t>(l)] = *source(sequence, room + l * along_.length, alone);
-      to[static_cast<std::size_t>(l)] = target(sequence);
+      from[lane] = l < count ? *source(first + l, room + l * along_.length, alone) : from[lane - 1];
+      to[lane] = target(first + std::min(l, count - 1));
     }
     const bool joined = shape_.halves && is_inverse(along_.kind);
     load(from, count, joined ? n + 1 : n, data);

@@ -20,9 +20,9 @@ struct Along {
   double eps;
 };
 
-/// Transforms `in`, real in any dtype or complex in that of `out`, to f32, f64, c64 or c128 as
-/// `kind` wants it; `out` may be `in`. Memory: a copy of the sequences that are worked on at a
-/// time. Errors: out_of_memory, cancelled, deadline_exceeded.
+/// Transforms `in`, real in any dtype or complex in that of which `out` is or has the parts, to
+/// f32, f64, c64 or c128 as `kind` wants it; `out` may be `in`. Memory: a copy of the sequences
+/// that are worked on at a time. Errors: out_of_memory, cancelled, deadline_exceeded.
 Result<void> transform_axis(const Context& context, const Along& along, const Tensor& in,
                             const Tensor& out);
 

@@ -31,6 +31,9 @@ struct Lines {
     to = strides[1];
   }
 
+  bool apart() const { return from_step != 1 || to_step != 1; }
+  std::int64_t per_block(int threads) const;
+
   std::int64_t n;          ///< elements of a line
   std::int64_t from_step;  ///< from one of them to the next
   std::int64_t to_step;
@@ -49,13 +52,17 @@ struct LineBlock {
 /// Elements of a block of lines, about.
 inline constexpr std::int64_t block_elements = std::int64_t{1} << 16;
 
-/// Lines of a block: of lines that do not lie in one piece so many that cache lines are used up,
-/// but for very long ones.
-inline std::int64_t lines_per_block(std::int64_t n, std::int64_t count) {
+/// Lines of a block. Of lines whose elements lie apart a few, as they share cache lines; but there
+/// are blocks for all threads.
+inline std::int64_t lines_per_block(std::int64_t n, std::int64_t count, bool apart, int threads) {
   const std::int64_t length = std::max<std::int64_t>(1, n);
-  const std::int64_t wanted = std::max(
-      block_elements / length, std::clamp<std::int64_t>(4 * block_elements / length, 1, 16));
-  return std::min(wanted, count);
+  const std::int64_t few = apart ? std::min<std::int64_t>(16, 4 * block_elements / length) : 1;
+  const std::int64_t wanted = std::max({std::int64_t{1}, block_elements / length, few});
+  return std::min(wanted, (count + threads - 1) / threads);
+}
+
+inline std::int64_t Lines::per_block(int threads) const {
+  return lines_per_block(n, count, apart(), threads);
 }
 
 /// f(thread, block) for all lines; `work` as in parallel_for. Errors: cancelled, deadline_exceeded.
@@ -65,7 +72,7 @@ Result<void> for_each_block(const Context& context, const Lines& lines, std::int
   const bool single = lines.dims.empty();
   const std::size_t last = single ? 0 : lines.dims.size() - 1;
   const std::int64_t beside = single ? 1 : lines.dims[last];
-  const std::int64_t per_block = lines_per_block(lines.n, beside);
+  const std::int64_t per_block = std::min(lines.per_block(context.threads), beside);
   const std::int64_t blocks = (beside + per_block - 1) / per_block;
   const std::int64_t grain = std::max<std::int64_t>(1, block_elements / (per_block * lines.n));
   return parallel_ranges(context, lines.count / beside * blocks, grain, work,

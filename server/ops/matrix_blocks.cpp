@@ -12,6 +12,9 @@ namespace {
 /// Elements of a block's largest tensor, about, where the matrices are that small.
 constexpr std::int64_t block_elements = std::int64_t{1} << 16;
 
+/// Elements that a thread converts at a time.
+constexpr std::int64_t chunk_elements = std::int64_t{1} << 13;
+
 /// The part of each operand and result that belongs to one matrix.
 struct Batch {
   explicit Batch(const TensorType& matrices)
@@ -70,7 +73,7 @@ class Operand {
   }
 
   /// Matrices [first, first + n): the operand's own memory, or `room`'s.
-  Result<Tensor> block(const Context& context, const Tensor& room, std::int64_t first,
+  Result<Tensor> block(Context& context, const Tensor& room, std::int64_t first,
                        std::int64_t n) const {
     Tensor part = direct_ ? tensor_ : room;
     part.type = batch_.block(tensor_.type, compute_, n);
@@ -79,27 +82,57 @@ class Operand {
       part.offset += first * rest_.count;
       return part;
     }
-    const std::int64_t grain =
-        std::max<std::int64_t>(1, block_elements / std::max<std::int64_t>(1, rest_.count));
+    const bool large = rest_.count >= chunk_elements;
+    if (large && conversion_.none()) {
+      for (std::int64_t i = 0; i < n; ++i)
+        OUTRIGGER_CHECK(copy_tensor(context, matrix(first + i), matrix_of(part, i)));
+      return part;
+    }
     const auto from_width = static_cast<std::int64_t>(conversion_.from_width());
     const auto to_width = static_cast<std::int64_t>(conversion_.to_width());
     OUTRIGGER_CHECK(parallel_ranges(
-        context, n, grain, n * rest_.count, [&](int, std::int64_t begin, std::int64_t end) {
-          for (std::int64_t i = begin; i < end; ++i) {
-            const std::byte* from = tensor_.data() + others_.offset(first + i) * from_width;
-            std::byte* to = part.data() + i * rest_.count * to_width;
-            for_each_run(rest_.dims, rest_.strides, 0, rest_.count,
+        context, n * rest_.count, chunk_elements, n * rest_.count,
+        [&](int, std::int64_t begin, std::int64_t end) {
+          std::byte* const to = part.data() + begin * to_width;
+          if (tensor_.contiguous()) {
+            conversion_.run(tensor_.data() + (first * rest_.count + begin) * from_width, to,
+                            end - begin);
+            return;
+          }
+          for (std::int64_t at = begin; at < end;) {
+            const std::int64_t inside = at % rest_.count;
+            const std::int64_t count = std::min(rest_.count - inside, end - at);
+            const std::int64_t start = others_.offset(first + at / rest_.count);
+            for_each_run(rest_.dims, rest_.strides, inside, count,
                          [&](std::int64_t position, std::int64_t offset, std::int64_t stride,
                              std::int64_t length) {
-                           conversion_.gather(from + offset * from_width, stride,
-                                              to + position * to_width, length);
+                           conversion_.gather(tensor_.data() + (start + offset) * from_width,
+                                              stride, to + (at - begin + position) * to_width,
+                                              length);
                          });
+            at += count;
           }
         }));
     return part;
   }
 
  private:
+  /// One matrix of the operand, and one of a block.
+  Tensor matrix(std::int64_t index) const {
+    Tensor one = tensor_;
+    one.type.shape = Dims(tensor_.shape().begin() + axes(), tensor_.shape().end());
+    one.strides = Dims(tensor_.strides.begin() + axes(), tensor_.strides.end());
+    one.offset += others_.offset(index);
+    return one;
+  }
+  Tensor matrix_of(const Tensor& block, std::int64_t index) const {
+    Tensor one = block;
+    one.type.shape = Dims(block.shape().begin() + 1, block.shape().end());
+    one.strides = contiguous_strides(one.type.shape);
+    one.offset += index * rest_.count;
+    return one;
+  }
+
   std::ptrdiff_t axes() const { return static_cast<std::ptrdiff_t>(batch_.axes); }
 
   const Tensor& tensor_;
@@ -140,7 +173,7 @@ class Output {
     const auto from_width = static_cast<std::int64_t>(conversion_.from_width());
     const auto to_width = static_cast<std::int64_t>(conversion_.to_width());
     std::byte* to = tensor_.data() + first * each_ * to_width;
-    return parallel_ranges(context, block.size(), block_elements, block.size(),
+    return parallel_ranges(context, block.size(), chunk_elements, block.size(),
                            [&](int, std::int64_t begin, std::int64_t end) {
                              conversion_.run(block.data() + begin * from_width,
                                              to + begin * to_width, end - begin);

@@ -99,7 +99,8 @@ struct Inferred {
   boost::container::small_vector<TensorType, 1> results;
   /// The dtype that each operand is cast to before the op runs.
   boost::container::small_vector<DType, 4> operands;
-  /// The dtype whose kernel runs, where operands and results do not tell.
+  /// The dtype whose kernel runs, where operands and results do not tell; a small one is widened by
+  /// rows of any_dtype themselves.
   DType compute = DType::f32;
   /// The dtype that the op's kernel gives for each result, which is then cast to the result's own.
   /// Rows leave it empty: ops::infer fills it in.
@@ -167,8 +168,8 @@ struct OpRow {
   /// are. Other rows never see a small dtype: ops::infer has their operands widened to
   /// compute_dtype, and their results rounded or wrapped to the dtype that they inferred.
   bool any_dtype = false;
-  /// `run` has kernels for c64 and c128 (elementwise: `complex_tile`). Without it, complex operands
-  /// are refused.
+  /// `run` has kernels for c64 and c128 (elementwise: `complex_tile`). Without it, and without
+  /// any_dtype, complex operands are refused.
   bool complex = false;
   /// Complex operands are refused in spite of any_dtype: they have no order, or no bits to count.
   bool real_only = false;

@@ -34,10 +34,10 @@ class LineSorter {
         down_(down) {}
 
   Result<void> run() const {
-    if (lines_.count == 0) return {};
-    const bool apart = lines_.to_step != 1;
+    if (lines_.count == 0 || lines_.n == 1) return {};
+    const bool apart = lines_.apart();
     if (sorts_in_parts(lines_.n)) return long_lines(apart);
-    const std::int64_t room = room_keys(lines_.n, lines_.count, apart);
+    const std::int64_t room = room_keys(lines_.n, lines_.per_block(context_.threads), apart);
     OUTRIGGER_TRY(
         const BufferPtr buffer,
         context_.memory.allocate(static_cast<std::size_t>(context_.threads * room) * sizeof(K)));
@@ -50,8 +50,8 @@ class LineSorter {
   }
 
   /// Room that a thread needs for lines of less than sorts_in_parts, in keys.
-  static std::int64_t room_keys(std::int64_t n, std::int64_t lines, bool apart) {
-    return (needs_spare<K> ? n : 0) + (apart ? lines_per_block(n, lines) * n : 0);
+  static std::int64_t room_keys(std::int64_t n, std::int64_t per_block, bool apart) {
+    return (needs_spare<K> ? n : 0) + (apart ? per_block * n : 0);
   }
 
  private:
@@ -146,25 +146,33 @@ class LineArgsorter {
   Result<void> run() const {
     if (lines_.count == 0) return {};
     if (sorts_in_parts(lines_.n)) return long_lines();
-    const std::int64_t room = room_bytes(lines_.n, lines_.count, width_, index_bytes(),
-                                         lines_.from_step != 1, lines_.to_step != 1);
-    OUTRIGGER_TRY(const BufferPtr buffer,
-                  context_.memory.allocate(static_cast<std::size_t>(context_.threads * room)));
+    const Room room(lines_.n, lines_.per_block(context_.threads), width_, index_bytes(),
+                    lines_.from_step != 1, lines_.to_step != 1);
+    OUTRIGGER_TRY(
+        const BufferPtr buffer,
+        context_.memory.allocate(static_cast<std::size_t>(context_.threads * room.bytes)));
     return for_each_block(context_, lines_, lines_.count * lines_.n * work_per_key,
                           [&](int thread, const LineBlock& block) {
-                            sort_block(block, buffer->data() + thread * room);
+                            sort_block(block, room, buffer->data() + thread * room.bytes);
                           });
   }
 
-  /// Room that a thread needs for lines of less than sorts_in_parts: a line's items, and a block of
+  /// What a thread needs for lines of less than sorts_in_parts: a line's items, and a block of
   /// elements or indices where they do not lie in one piece.
-  static std::int64_t room_bytes(std::int64_t n, std::int64_t lines, std::int64_t width,
-                                 std::int64_t index_width, bool from_apart, bool to_apart) {
-    const std::int64_t block = lines_per_block(n, lines) * n;
-    const std::int64_t bytes = n * std::int64_t{sizeof(Item)} + (from_apart ? block * width : 0) +
-                               (to_apart ? block * index_width : 0);
-    return (bytes + 63) / 64 * 64;
-  }
+  struct Room {
+    Room(std::int64_t n, std::int64_t per_block, std::int64_t width, std::int64_t index_width,
+         bool from_apart, bool to_apart)
+        : elements(whole_lines(n * std::int64_t{sizeof(Item)})),
+          indices(elements + (from_apart ? whole_lines(per_block * n * width) : 0)),
+          bytes(indices + (to_apart ? whole_lines(per_block * n * index_width) : 0)) {}
+
+    std::int64_t elements, indices;  ///< where they start
+    std::int64_t bytes;
+
+   private:
+    /// Each starts at a cache line.
+    static std::int64_t whole_lines(std::int64_t size) { return (size + 63) / 64 * 64; }
+  };
 
  private:
   std::int64_t index_bytes() const {
@@ -196,24 +204,22 @@ class LineArgsorter {
     });
   }
 
-  void sort_block(const LineBlock& block, std::byte* room) const {
+  void sort_block(const LineBlock& block, const Room& places, std::byte* room) const {
     const std::int64_t n = lines_.n;
     auto* const items = reinterpret_cast<Item*>(room);
-    room += n * std::int64_t{sizeof(Item)};
     const std::byte* elements = from_ + block.from * width_;
     std::int64_t stride = block.from_stride;
     if (lines_.from_step != 1) {
       with_width(static_cast<std::size_t>(width_), [&](auto tag) {
         using T = typename decltype(tag)::type;
         gather_lines(reinterpret_cast<const T*>(elements), stride, lines_.from_step, block.count, n,
-                     reinterpret_cast<T*>(room));
+                     reinterpret_cast<T*>(room + places.elements));
       });
-      elements = room;
+      elements = room + places.elements;
       stride = n;
-      room += lines_per_block(n, lines_.count) * n * width_;
     }
     const bool apart = lines_.to_step != 1;
-    std::byte* const indices = apart ? room : to_ + block.to * index_bytes();
+    std::byte* const indices = apart ? room + places.indices : to_ + block.to * index_bytes();
     const std::int64_t index_stride = apart ? n : block.to_stride;
     for (std::int64_t i = 0; i < block.count; ++i) {
       make_items(elements + i * stride * width_, 0, n, items);
@@ -285,33 +291,35 @@ std::uint64_t sort_scratch(const ScratchCall& call, F&& bytes) {
   const bool last = *axis + 1 == shape.size();
   const std::int64_t n = shape[*axis];
   if (element_count(shape) == 0) return 0;
-  return bytes(n, element_count(shape) / n, !last || !call.in[0].plain, !last);
+  const bool from_apart = !last || !call.in[0].plain;
+  return bytes(n, lines_per_block(n, element_count(shape) / n, from_apart, call.threads),
+               from_apart, !last);
 }
 
 std::uint64_t sorted_scratch(const ScratchCall& call) {
   // It works in the target, which is operand 0.
-  return sort_scratch(call, [&](std::int64_t n, std::int64_t lines, bool apart, bool) {
+  return sort_scratch(call, [&](std::int64_t n, std::int64_t per_block, bool apart, bool) {
     return with_width(size_of(call.in[0].type->dtype), [&](auto tag) -> std::uint64_t {
       using K = typename decltype(tag)::type;
       constexpr auto width = static_cast<std::int64_t>(sizeof(K));
       if (sorts_in_parts(n)) return buffer_bytes((apart ? 2 : 1) * n * width) + parts_scratch(n);
-      return buffer_bytes(call.threads * LineSorter<K>::room_keys(n, lines, apart) * width);
+      return buffer_bytes(call.threads * LineSorter<K>::room_keys(n, per_block, apart) * width);
     });
   });
 }
 
 std::uint64_t argsort_scratch(const ScratchCall& call) {
-  return sort_scratch(call, [&](std::int64_t n, std::int64_t lines, bool from_apart,
+  return sort_scratch(call, [&](std::int64_t n, std::int64_t per_block, bool from_apart,
                                 bool to_apart) {
     const DType dtype = call.in[0].type->dtype;
     const auto bytes = [&](auto tag) {
       using Item = typename decltype(tag)::type;
       if (sorts_in_parts(n))
         return buffer_bytes(2 * n * std::int64_t{sizeof(Item)}) + parts_scratch(n);
-      return buffer_bytes(call.threads * LineArgsorter<Item>::room_bytes(
-                                             n, lines, static_cast<std::int64_t>(size_of(dtype)),
-                                             static_cast<std::int64_t>(size_of(call.out[0].dtype)),
-                                             from_apart, to_apart));
+      const typename LineArgsorter<Item>::Room room(
+          n, per_block, static_cast<std::int64_t>(size_of(dtype)),
+          static_cast<std::int64_t>(size_of(call.out[0].dtype)), from_apart, to_apart);
+      return buffer_bytes(call.threads * room.bytes);
     };
     return narrow_items(dtype, n) ? bytes(type_tag<std::uint64_t>{}) : bytes(type_tag<WideKey>{});
   });

@@ -154,6 +154,8 @@ struct Boxes {
 
   std::int64_t tasks() const { return element_count(count); }
   std::int64_t elements() const { return element_count(size); }
+  /// Boxes that are added up at a time.
+  std::int64_t at_work(int threads) const { return tasks() == 1 ? 1 : threads; }
 
   Dims size;   ///< of a box; the last ones of an axis may be smaller
   Dims count;  ///< of boxes along each axis
@@ -286,9 +288,10 @@ Result<void> run_window_scatter(const RunCall& call) {
   OUTRIGGER_CHECK(with_type(summed, [&](auto tag) -> Result<void> {
     using S = typename decltype(tag)::type;
     const std::int64_t room = apart ? boxes.elements() : 0;
-    OUTRIGGER_TRY(const BufferPtr buffer,
-                  call.context.memory.allocate(
-                      static_cast<std::size_t>(call.context.threads * room) * sizeof(S)));
+    OUTRIGGER_TRY(
+        const BufferPtr buffer,
+        call.context.memory.allocate(
+            static_cast<std::size_t>(boxes.at_work(call.context.threads) * room) * sizeof(S)));
     const Added<S> added{source, to_sums, scalar_as<S>(init, out.dtype())};
     return parallel_ranges(
         call.context, boxes.tasks(), 1, scatter_work(windows),
@@ -323,7 +326,8 @@ std::uint64_t window_scatter_scratch(const ScratchCall& call) {
   if (!windows || element_count(shape) == 0) return 0;
   const DType result = call.out[0].dtype;
   if (!sums_apart(result)) return buffer_bytes(0);
-  return buffer_bytes(call.threads * Boxes(*windows, shape).elements() *
+  const Boxes boxes(*windows, shape);
+  return buffer_bytes(boxes.at_work(call.threads) * boxes.elements() *
                       static_cast<std::int64_t>(size_of(compute_dtype(result))));
 }
 

@@ -1,6 +1,7 @@
 #include "tensor/memory.hpp"
 
 #include <sys/mman.h>
+#include <limits>
 
 #include <array>
 #include <cstddef>
@@ -37,6 +38,7 @@ std::byte* behind_header(void* header) {
 /// similar sizes can take each other's place in the pool.
 std::size_t Memory::capacity_of(std::size_t bytes) {
   if (bytes < large_bytes) return round_up(bytes, alignment);
+  if (bytes > std::numeric_limits<std::size_t>::max() / 2) return bytes;  // there are not so many
   std::size_t step = std::size_t{4096};
   while (step * 16 < bytes) step *= 2;
   return round_up(bytes, step);

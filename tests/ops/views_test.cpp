@@ -152,6 +152,10 @@ TEST_F(Views, AreSorted) {
       elements[i] = static_cast<float>(i % 11);
   }
   all.push_back(long_lines);
+  // Blocks of an odd number of bytes.
+  std::vector<std::uint8_t> few(7 * 33 * 5);
+  for (std::uint8_t& x : few) x = static_cast<std::uint8_t>(random_());
+  all.push_back(lab_.tensor<std::uint8_t>({7, 33, 5}, few));
   for (const Tensor& view : all) {
     for (std::int64_t axis = 0; axis < 3; ++axis) {
       for (const std::string direction : {"asc", "desc"}) {
