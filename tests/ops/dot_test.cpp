@@ -177,7 +177,7 @@ TEST_F(Dot, ComplexBlocksAddUp) {
   const auto complex_matrix = [&](std::int64_t rows, std::int64_t columns) {
     const auto x = random<double>(2 * rows * columns);
     const Tensor made = lab_.empty(DType::c128, {rows, columns});
-    std::memcpy(made.data(), x.data(), x.size() * sizeof(double));
+    std::copy(x.begin(), x.end(), made.as<double>());
     return made;
   };
   const auto stored_turned = [&](const Tensor& tensor) {
