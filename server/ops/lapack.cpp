@@ -27,6 +27,7 @@ struct Library {
   Lapack<std::complex<float>> single_complex{};
   Lapack<std::complex<double>> complex{};
   void (*set_threads)(int) = nullptr;
+  void (*set_team)(int) = nullptr;
   std::string error;
 };
 
@@ -44,6 +45,7 @@ class Loader {
     functions("c", library_.single_complex);
     functions("z", library_.complex);
     find("", "openblas_set_num_threads", library_.set_threads);
+    find("", "omp_set_num_threads", library_.set_team);
     return library_;
   }
 
@@ -78,7 +80,9 @@ template <typename T>
 Result<const Lapack<T>*> lapack() {
   static const Library library = Loader().load();
   if (!library.error.empty()) return fail(ErrorCode::internal, library.error);
-  library.set_threads(1);  // it asks OpenMP, whose answer is each thread's own
+  // It asks OpenMP, whose answer is each thread's own; before 0.3.22 or so it also told it.
+  library.set_threads(1);
+  library.set_team(1);
   if constexpr (std::is_same_v<T, float>) {
     return &library.single;
   } else if constexpr (std::is_same_v<T, double>) {

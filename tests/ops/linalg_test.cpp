@@ -150,6 +150,18 @@ TEST_F(Matrices, BatchesAreTheirMatricesForAnyNumberOfThreads) {
   }
 }
 
+TEST_F(Matrices, LargeOnesDoNotDependOnTheNumberOfThreads) {
+  const Tensor a = random({2, 300, 300});
+  for (const char* op : {"lu", "qr", "eigh", "svd", "invert", "determinant"}) {
+    const auto one = run(op, {a}, {}, 1);
+    for (const int threads : {2, 5}) {
+      const auto several = run(op, {a}, {}, threads);
+      for (std::size_t i = 0; i < one.size(); ++i)
+        EXPECT_EQ(bytes(one[i]), bytes(several[i])) << op << " with " << threads << " threads";
+    }
+  }
+}
+
 TEST_F(Matrices, IllConditionedSystemsAreSolvedToTheirResidual) {
   constexpr std::int64_t n = 12;
   Values hilbert;
