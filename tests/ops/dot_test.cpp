@@ -172,6 +172,22 @@ TEST_F(Dot, BatchesAreTheirProducts) {
   }
 }
 
+TEST_F(Dot, RowsDoNotDependOnTheirNeighbours) {
+  constexpr std::int64_t m = 45, k = 33, n = 19;
+  const Tensor a = lab_.tensor<float>({m, k}, random<float>(m * k));
+  const Tensor b = lab_.tensor<float>({k, n}, random<float>(k * n));
+  const auto whole = lab_.run("dot", {a, b});
+  ASSERT_TRUE(whole);
+  for (std::int64_t rows = 2; rows <= m; ++rows) {
+    Tensor some = a;
+    some.type.shape[0] = rows;
+    const auto part = lab_.run("dot", {some, b});
+    ASSERT_TRUE(part);
+    EXPECT_EQ(std::memcmp(part->data(), whole->data(), static_cast<std::size_t>(rows * n) * 4), 0)
+        << rows << " rows";
+  }
+}
+
 TEST_F(Dot, ComplexBlocksAddUp) {
   using C = std::complex<double>;
   const auto complex_matrix = [&](std::int64_t rows, std::int64_t columns) {
