@@ -87,8 +87,10 @@ struct Space {
   std::int64_t at_work(int threads) const { return team || tasks == 1 ? 1 : threads; }
 };
 
-/// Whether real numbers have another dtype than a result's parts.
-bool converts(DType in, DType out) { return !is_complex(in) && in != to_real(out); }
+/// Real numbers become what a result's parts are.
+Conversion conversion_of(DType in, DType out) {
+  return {in, in, is_complex(in) ? in : to_real(out)};
+}
 
 /// Real numbers that are converted for one thread, or one team.
 template <typename R>
@@ -109,7 +111,7 @@ class Transform {
         space_(shape_, to_.count, context.threads, type_tag<R>{}),
         in_(in),
         real_(!is_complex(in.dtype())),
-        conversion_(in.dtype(), in.dtype(), real_ ? to_real(out.dtype()) : in.dtype()),
+        conversion_(conversion_of(in.dtype(), out.dtype())),
         source_(line_of(in, real_)),
         target_(line_of(out, along.kind == Direction::real_inverse)) {
     const std::int64_t n = along.length;
@@ -477,7 +479,9 @@ std::uint64_t axis_scratch(const Along& along, DType in, const TensorType& out, 
     const Shape shape = shape_of<R>(along, sequences);
     const Space space(shape, sequences, threads, compute);
     const std::int64_t converted =
-        converts(in, out.dtype) ? space.at_work(threads) * converted_numbers<R>(shape, along) : 0;
+        conversion_of(in, out.dtype).none()
+            ? 0
+            : space.at_work(threads) * converted_numbers<R>(shape, along);
     return Plan<R>::bytes(shape) +
            buffer_bytes(space.packs(threads) * std::int64_t{sizeof(Pack<R>)}) +
            buffer_bytes(converted * std::int64_t{sizeof(T)});

@@ -94,12 +94,11 @@ class LineSorter {
       OUTRIGGER_CHECK(sort_keys_in_parts<K>(
           context_, spare, sorted, n,
           [&](std::int64_t begin, std::int64_t end) {
-            const K* from = elements + begin;
-            if (apart) {
-              for (std::int64_t i = begin; i < end; ++i) spare[i] = elements[i * step];
-              from = spare + begin;
-            }
-            keys_.encode(from, spare + begin, end - begin, down_);
+            for_each_piece(reinterpret_cast<const std::byte*>(elements), sizeof(K), step, begin,
+                           end,
+                           [&](const std::byte* piece, std::int64_t first, std::int64_t count) {
+                             keys_.encode(piece, spare + first, count, down_);
+                           });
           },
           [&](std::int64_t begin, std::int64_t end) {
             keys_.decode(sorted + begin, sorted + begin, end - begin, down_);
