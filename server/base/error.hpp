@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -49,6 +50,8 @@ struct Error {
   std::vector<std::uint32_t> path = {};
   /// Handles whose contents had already changed.
   std::vector<std::uint64_t> written = {};
+  /// Of failed_operand: why the operand could not be made. Never failed_operand itself.
+  std::shared_ptr<const Error> cause = {};
 };
 
 /// Nothing or an Error. `return {}` with tl::expected itself would clear the room for an Error

@@ -15,6 +15,9 @@ struct Limits {
   std::uint32_t nodes_base = 4096;
   std::uint32_t nodes_bytes = 2;
 
+  /// Of a run, about 49 days: what is longer counts as this much, and no clock overflows.
+  static constexpr std::uint64_t deadline_ms_max = 0xffffffff;
+
   // Flow.
   std::uint32_t requests_window = 4096;
   std::uint64_t bytes_window = 16ULL << 20;

@@ -122,9 +122,8 @@ void QueuedSession::submit_task(wire::Request request, std::shared_ptr<const wir
   task->body = std::move(request.body);
   task->frame = std::move(frame);
   if (const auto* run = std::get_if<wire::Run>(&task->body); run != nullptr && run->deadline_ms) {
-    // More than a day is as good as never, and cannot overflow the clock.
-    const auto left =
-        std::chrono::milliseconds(std::min<std::uint64_t>(*run->deadline_ms, 86'400'000));
+    const auto left = std::chrono::milliseconds(
+        std::min<std::uint64_t>(*run->deadline_ms, Limits::deadline_ms_max));
     task->interrupt.set_deadline(ops::Interrupt::Clock::now() + left);
   }
   if (!admit(task)) {

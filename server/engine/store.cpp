@@ -1,6 +1,7 @@
 #include "engine/store.hpp"
 
 #include <string>
+#include <utility>
 
 namespace outrigger::engine {
 
@@ -11,8 +12,12 @@ Result<Tensor*> Store::find(std::uint64_t handle) {
                 "handle " + std::to_string(handle) + " is no tensor of this session");
   }
   if (const auto* failure = std::get_if<Failure>(&found->second)) {
-    return fail(ErrorCode::failed_operand,
-                "tensor " + std::to_string(handle) + " could not be made: " + (*failure)->text);
+    // However long the chain of operands is, what went wrong first is told.
+    const Failure& cause = (*failure)->cause ? (*failure)->cause : *failure;
+    Error error{ErrorCode::failed_operand,
+                "tensor " + std::to_string(handle) + " could not be made: " + cause->text};
+    error.cause = cause;
+    return tl::make_unexpected(std::move(error));
   }
   return &std::get<Tensor>(found->second);
 }
@@ -42,7 +47,6 @@ Result<void> Store::check_new(std::uint64_t handle, std::size_t more) const {
 
 void Store::put_failure(std::uint64_t handle, const Error& cause, std::size_t more) {
   if (!check_new(handle, more)) return;
-  // The cause's own cause is in its text already.
   entries_.emplace(handle, std::make_shared<const Error>(cause));
 }
 

@@ -54,6 +54,15 @@ class Search final : public Reducer {
     if (lanes.width == 1) return add_run(at, from, n, state);
     while (n > 0) {
       const std::int64_t lane = at % lanes.count();
+      if (const std::int64_t rows_count = rows_together * lanes.count();
+          lane == 0 && lanes.count() >= wide_lanes && n >= rows_count) {
+        add_rows(values(state), rows(state), from, lanes.count(),
+                 static_cast<Row>(at / lanes.count()));
+        at += rows_count;
+        from += rows_count;
+        n -= rows_count;
+        continue;
+      }
       const std::int64_t count = std::min(lanes.count() - lane, n);
       add_row(values(state) + lane, rows(state) + lane, from, count,
               static_cast<Row>(at / lanes.count()));
@@ -133,6 +142,25 @@ class Search final : public Reducer {
       while (!is_top(place)) place += high || nan ? -1 : 1;
       *values(state) = top;
       *rows(state) = static_cast<Row>(at + place);
+    }
+  }
+
+  /// To read and write what is known of each lane takes longer than to read the rows.
+  static constexpr std::int64_t rows_together = 4;
+
+  static void add_rows(T* best, Row* best_row, const T* x, std::int64_t lanes, Row row) {
+    OUTRIGGER_INDEPENDENT
+    for (std::int64_t k = 0; k < lanes; ++k) {
+      T value = best[k];
+      Row place = best_row[k];
+      for (Row i = 0; i < static_cast<Row>(rows_together); ++i) {
+        const T element = x[k + i * lanes];
+        const bool take = replaces<T, max, high>(element, value);
+        value = take ? element : value;
+        place = take ? static_cast<Row>(row + i) : place;
+      }
+      best[k] = value;
+      best_row[k] = place;
     }
   }
 

@@ -128,7 +128,8 @@ Result<void> copy_tensor(Context& context, const Tensor& from, const Tensor& to)
     std::memmove(to.data(), from.data(), bytes);
     return {};
   }
-  if (const auto transposition = as_transposition(walk)) {
+  const auto transposition = as_transposition(walk);
+  if (transposition && !overlap_differently(from, to)) {
     return with_width(size_of(to.dtype()), [&](auto tag) {
       using T = typename decltype(tag)::type;
       return transpose_copy(context, from.as<T>(), to.as<T>(), *transposition);

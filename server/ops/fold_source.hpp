@@ -75,10 +75,8 @@ class Source {
     for (std::size_t axis = 0; axis < rank; ++axis) {
       if (windows.out[axis] > 1) run_axis_ = axis;
     }
+    padded_ = windows.reach_padding(x.shape());
     for (std::size_t axis = 0; axis < rank; ++axis) {
-      const std::int64_t end =
-          windows.position(axis, windows.out[axis] - 1, windows.window[axis] - 1);
-      padded_ = padded_ || windows.low[axis] > 0 || end >= x.shape()[axis];
       if (windows.window[axis] > 1) tap_axis_ = axis;
     }
     if (rank > 0) {

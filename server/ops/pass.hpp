@@ -132,7 +132,7 @@ class BoundPass {
 };
 
 /// Copies `from` to `to`, elements in C order of equal shapes and dtypes, any strides. The memory
-/// must not overlap.
+/// may overlap in any way: `from` is read as it was before, as run_pass does.
 OUTRIGGER_EXPORT Result<void> copy_tensor(Context& context, const Tensor& from, const Tensor& to);
 
 /// `from` itself if it is in C order, otherwise a copy that is.

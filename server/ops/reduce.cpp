@@ -210,11 +210,11 @@ void register_reduce(std::vector<OpRow>& rows) {
   rows.push_back(row<Maximum, SameType>(
       "reduce_max", infer_extremum, DType::f32,
       "Largest element over axes; NaN if there is one. Over nothing: -infinity or the smallest "
-      "integer."));
+      "integer; s2 and s4 compute in s8, whose smallest is 0 in their bits."));
   rows.push_back(row<Minimum, SameType>(
       "reduce_min", infer_extremum, DType::f32,
       "Smallest element over axes; NaN if there is one. Over nothing: infinity or the largest "
-      "integer."));
+      "integer; s2 and s4 compute in s8, whose largest is -1 in their bits."));
   rows.push_back(
       row<All, PredicateType>("all", infer_quantifier, DType::f32,
                               "1 where all elements over the axes are not zero, as u8."));

@@ -47,8 +47,10 @@ Result<Inferred> infer_window_scatter(const InferCall& call) {
     return fail(ErrorCode::bad_shape,
                 "init_value must be a scalar, got " + to_string(call.type(2)));
   }
-  // Padding holds init_value, so the tensor is compared in the dtype where both fit.
-  const std::array<InferOperand, 2> compared{call.in[0], call.in[2]};
+  // Padding holds init_value: where windows see it, both are compared in the dtype that they meet
+  // in.
+  const std::array<InferOperand, 2> both{call.in[0], call.in[2]};
+  const auto compared = std::span(both).first(windows.reach_padding(tensor.shape) ? 2 : 1);
   const DType result = merged_dtype(call.in.subspan(1));
   const auto as_it_is = [&](std::size_t i, DType otherwise) {
     return call.in[i].literal == nullptr ? call.type(i).dtype : otherwise;
@@ -354,8 +356,9 @@ void register_window_scatter(std::vector<OpRow>& rows) {
       "window_scatter_max", run_window_scatter<GreaterEqual>,
       "`init_value` (a scalar) everywhere, and each element of `source` added where the largest "
       "element of its window over `tensor` is. Of equal elements the last in C order is taken, as "
-      "in Nx; a NaN only if it is the window's first. Padding counts as `init_value`; what falls "
-      "on it is lost. `source` has an element for each window (`bad_shape`). Result: the tensor's "
+      "in Nx; a NaN only if it is the window's first. Padding counts as `init_value`, and is "
+      "compared in the dtype where that meets the tensor's; what falls on it is lost. `source` has "
+      "an element for each window (`bad_shape`). Result: the tensor's "
       "shape, the dtype where `source` and `init_value` meet; added up in the windows' order."));
   rows.push_back(scatter_row("window_scatter_min", run_window_scatter<LessEqual>,
                              "As `window_scatter_max`, at the smallest element of each window."));

@@ -25,11 +25,14 @@ Result<std::int64_t> windows_along(const Windows& windows, std::size_t axis, std
                          windows.low[axis] > -extent_max && windows.high[axis] > -extent_max &&
                          windows.low[axis] < extent_max;
   if (!countable || padded < extent) {
-    return fail(ErrorCode::bad_shape, "no window of " + std::to_string(window) + " (dilation " +
-                                          std::to_string(dilation) + ") fits into axis " +
-                                          std::to_string(axis) + " of size " + std::to_string(dim) +
-                                          ", padded by " + std::to_string(windows.low[axis]) +
-                                          " and " + std::to_string(windows.high[axis]));
+    const std::string which = "window of " + std::to_string(window) + " (dilation " +
+                              std::to_string(dilation) + ", stride " + std::to_string(stride) + ")";
+    const std::string where = "axis " + std::to_string(axis) + " of size " + std::to_string(dim) +
+                              ", padded by " + std::to_string(windows.low[axis]) + " and " +
+                              std::to_string(windows.high[axis]);
+    return fail(ErrorCode::bad_shape,
+                countable ? "no " + which + " fits into " + where
+                          : "a " + which + " over " + where + ", is too large to be counted");
   }
   return static_cast<std::int64_t>((padded - extent) / stride + 1);
 }

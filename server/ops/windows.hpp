@@ -23,6 +23,14 @@ struct Windows {
   }
   /// Elements of one window.
   std::int64_t taps() const { return element_count(window); }
+  /// Whether an element of a window over that shape is in the padding.
+  bool reach_padding(std::span<const std::int64_t> shape) const {
+    for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+      if (low[axis] > 0 || position(axis, out[axis] - 1, window[axis] - 1) >= shape[axis])
+        return true;
+    }
+    return false;
+  }
 };
 
 /// Fills in `out` for a tensor of that shape. Errors: bad_shape where a size is not positive, or no

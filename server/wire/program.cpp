@@ -198,8 +198,8 @@ class ProgramReader {
     if (!read) {
       return fail(ErrorCode::bad_attr,
                   "attribute " + quoted(name) +
-                      " must be a boolean, a number, a string, a binary or an array of 64-bit "
-                      "integers, got " +
+                      " must be a boolean, a number, a string, a binary or an array of integers "
+                      "of s64, got " +
                       describe(value));
     }
     out.emplace_back(name, *std::move(read));

@@ -111,6 +111,19 @@ void write_limits(Writer& writer, const Limits& limits) {
   writer.entry("depth_max", limits.depth_max);
 }
 
+void write_error(Writer& writer, const Error& error) {
+  writer.map(3U + (error.op.empty() ? 0U : 1U) + (error.path.empty() ? 0U : 1U) +
+             (error.cause ? 1U : 0U));
+  writer.entry("code", name_of(error.code));
+  writer.entry("text", cut(error.text, text_bytes_max));
+  if (!error.op.empty()) writer.entry("op", cut(error.op, 64));
+  if (!error.path.empty()) writer.integers("index", error.path);
+  writer.integers("written", error.written);
+  if (!error.cause) return;
+  writer.text("cause");
+  write_error(writer, *error.cause);
+}
+
 void write_profile(Writer& writer, std::span<const StepProfile> steps) {
   writer.text("profile");
   writer.array(steps.size());
@@ -220,12 +233,7 @@ Frame encode_error(std::uint64_t id, const Error& error) {
   Writer writer(160 + std::min(error.text.size(), text_bytes_max) + 9 * error.written.size());
   writer.begin(id, status_of(error.code), 1);
   writer.text("error");
-  writer.map(3U + (error.op.empty() ? 0U : 1U) + (error.path.empty() ? 0U : 1U));
-  writer.entry("code", name_of(error.code));
-  writer.entry("text", cut(error.text, text_bytes_max));
-  if (!error.op.empty()) writer.entry("op", cut(error.op, 64));
-  if (!error.path.empty()) writer.integers("index", error.path);
-  writer.integers("written", error.written);
+  write_error(writer, error);
   return writer.finish();
 }
 

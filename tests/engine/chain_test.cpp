@@ -7,6 +7,7 @@
 #include "engine/alone.hpp"
 #include "engine/chain.hpp"
 #include "ops/op.hpp"
+#include "support/random.hpp"
 
 namespace outrigger::engine::test {
 namespace {
@@ -269,12 +270,12 @@ class Drawer {
 };
 
 TEST_P(ChainTest, RandomProgramsGiveTheSame) {
-  const std::uint64_t seed = std::random_device{}();
-  std::cout << "seed " << seed << "\n";
+  const unsigned seed = outrigger::test::new_seed();
+  std::cout << "OUTRIGGER_SEED=" << seed << "\n";
   std::mt19937_64 generator(seed);
   std::size_t chains = 0;
   for (int round = 0; round < 300; ++round) {
-    SCOPED_TRACE(testing::Message() << "seed " << seed << ", round " << round);
+    SCOPED_TRACE(testing::Message() << "OUTRIGGER_SEED=" << seed << ", round " << round);
     constexpr std::array<std::int64_t, 6> sizes{1, 3, 7, 20, 33, 70};
     const auto size = [&] { return sizes[generator() % sizes.size()]; };
     const std::int64_t rows = size(), columns = size();

@@ -4,6 +4,7 @@
 #include <random>
 
 #include "engine/session_support.hpp"
+#include "support/random.hpp"
 
 namespace outrigger::engine::test {
 namespace {
@@ -51,8 +52,8 @@ TEST_F(EngineTest, RequestsOfOneSessionKeepTheirOrder) {
 }
 
 TEST_F(EngineTest, ManySessionsFromManyThreads) {
-  const unsigned seed = std::random_device{}();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  const unsigned seed = outrigger::test::new_seed();
+  SCOPED_TRACE(testing::Message() << "OUTRIGGER_SEED=" << seed);
   std::vector<std::thread> threads;
   std::atomic<int> wrong{0};
   for (unsigned t = 0; t < 4; ++t) {

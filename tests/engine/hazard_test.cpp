@@ -1,6 +1,11 @@
 // The order of reads and writes: what is written in place, and who may see it.
 
+#include <array>
+#include <numeric>
+#include <random>
+
 #include "engine/builder.hpp"
+#include "support/random.hpp"
 
 namespace outrigger::engine::test {
 namespace {
@@ -224,6 +229,91 @@ TEST_P(HazardTest, AFailingInPlaceOpHasChangedNothing) {
                               {x_, index, updates});
   ASSERT_TRUE(outcome.error);
   EXPECT_EQ(ints(x_), (Ints{1, 2, 3, 4}));
+}
+
+/// x, seen by mutable views of views, put into x itself: each size on both sides of what is copied
+/// as one tile. What it must be, a copy of the view tells.
+TEST_P(HazardTest, WhatIsPutMayBeAnyViewOfTheTarget) {
+  const unsigned seed = outrigger::test::new_seed();
+  std::mt19937 random(seed);
+  const auto draw = [&](std::int64_t low, std::int64_t high) {
+    return std::uniform_int_distribution<std::int64_t>(low, high)(random);
+  };
+  int put = 0;
+  for (int round = 0; round < 400; ++round) {
+    SCOPED_TRACE(testing::Message() << "OUTRIGGER_SEED=" << seed << ", round " << round);
+    const auto rank = static_cast<std::size_t>(draw(1, 3));
+    const std::int64_t side = draw(1, rank == 3 ? 50 : 300);
+    Dims shape;
+    for (std::size_t axis = 0; axis < rank; ++axis)
+      shape.push_back(draw(0, 2) == 0 ? draw(1, side) : side);
+    const DType dtype = std::array{u8, u16, s32, f64, c128}[static_cast<std::size_t>(draw(0, 4))];
+
+    Program view{{0}, {}, {}};
+    ValueId last = 0;
+    Dims seen = shape;
+    for (std::int64_t step = draw(1, 3); step > 0; --step) {
+      Attrs attrs;
+      List axes(rank), lengths, strides;
+      std::vector<Operand> in{v(last)};
+      const auto kind = draw(0, 3);
+      std::iota(axes.begin(), axes.end(), 0);
+      if (kind <= 1) {
+        std::shuffle(axes.begin(), axes.end(), random);
+        Dims permuted;
+        for (const std::int64_t axis : axes)
+          permuted.push_back(seen[static_cast<std::size_t>(axis)]);
+        seen = permuted;
+        attrs = {{"axes", axes}};
+      } else if (kind == 2) {
+        attrs = {{"axes", List{draw(0, static_cast<std::int64_t>(rank) - 1)}}};
+      } else {
+        for (std::int64_t& dim : seen) {
+          lengths.push_back(draw(1, dim));
+          strides.push_back(draw(1, 2));
+          in.push_back(number(draw(0, dim - lengths.back())));
+          dim = (lengths.back() - 1) / strides.back() + 1;
+        }
+        attrs = {{"lengths", lengths}, {"strides", strides}};
+      }
+      const char* name = kind <= 1 ? "transpose" : kind == 2 ? "reverse" : "slice";
+      view.body.push_back(in_place(op(name, in, last + 1, attrs)));
+      ++last;
+    }
+    bool fits = true;
+    std::vector<Operand> starts;
+    for (std::size_t axis = 0; axis < rank; ++axis) {
+      fits = fits && seen[axis] <= shape[axis];
+      starts.push_back(number(draw(0, shape[axis])));
+    }
+    if (!fits) continue;
+    ++put;
+    const auto with_put = [&](ValueId slice) {
+      Program program = view;
+      if (slice != last) program.body.push_back(op("add", {v(last), number(0)}, slice));
+      std::vector<Operand> in{v(0), v(slice)};
+      in.insert(in.end(), starts.begin(), starts.end());
+      program.body.push_back(in_place(op("put_slice", in, slice + 1)));
+      return program;
+    };
+    std::vector<std::byte> results[2];
+    for (const bool copied : {false, true}) {
+      const Outcome made =
+          run({{},
+               {iota(0, std::string(name_of(dtype)).c_str(), List(shape.begin(), shape.end()))},
+               {0}},
+              {});
+      ASSERT_TRUE(succeeded(made));
+      const Tensor& x = made.results[0];
+      const Outcome outcome = run(with_put(copied ? last + 1 : last), {x});
+      ASSERT_TRUE(succeeded(outcome));
+      std::vector<std::byte>& bytes = results[copied ? 1 : 0];
+      bytes.resize(static_cast<std::size_t>(byte_count(x.type)));
+      ops::read_elements(x, 0, x.size(), bytes.data());
+    }
+    ASSERT_EQ(results[0], results[1]) << to_string(TensorType{dtype, shape});
+  }
+  EXPECT_GT(put, 100);
 }
 
 INSTANTIATE_TEST_SUITE_P(Threads, HazardTest, testing::Values(1, 2));

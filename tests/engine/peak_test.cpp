@@ -339,8 +339,7 @@ std::string describe(const Region& region) {
 
 TEST(PeakTest, CoversRandomProgramsAndNotAbsurdly) {
   const std::uint64_t programs = outrigger::test::environment("OUTRIGGER_PROGRAMS", 4000);
-  const auto seed =
-      static_cast<unsigned>(outrigger::test::environment("OUTRIGGER_SEED", std::random_device{}()));
+  const unsigned seed = outrigger::test::new_seed();
   SCOPED_TRACE(testing::Message() << "OUTRIGGER_SEED=" << seed);
   std::mt19937 random(seed);
   int below = 0;

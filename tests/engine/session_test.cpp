@@ -51,12 +51,20 @@ TEST_F(SessionTest, AFailedHandleCarriesItsCauseDownTheChain) {
   const std::uint64_t c = caller_.run_later(increment, {2}, {3});
   EXPECT_EQ(caller_.outbox->wait(a).code(), "bad_shape");
   EXPECT_EQ(caller_.outbox->wait(b).code(), "failed_operand");
-  const Reply last = caller_.outbox->wait(c);
+  Reply last = caller_.outbox->wait(c);
+  for (std::uint64_t handle = 4; handle < 200; ++handle)
+    last = caller_.run(increment, {handle - 1}, {handle});
   EXPECT_EQ(last.code(), "failed_operand");
   EXPECT_NE(last.error->text.find("reshape"), std::string::npos)
       << "the first cause: " << last.error->text;
+  ASSERT_EQ(last.error->cause.size(), 1U);
+  const Reply::Error& cause = last.error->cause[0];
+  EXPECT_EQ(cause.code, "bad_shape");
+  EXPECT_EQ(cause.op, "reshape");
+  EXPECT_EQ(cause.index, std::vector<std::uint32_t>{0});
+  EXPECT_TRUE(cause.cause.empty());
   EXPECT_EQ(caller_.ask(wire::Download{3, 0, 4}).code(), "failed_operand");
-  EXPECT_EQ(caller_.ask(wire::Release{{1, 2, 3, 77}}).numbers.at("released"), 3U);
+  EXPECT_EQ(caller_.ask(wire::Release{{1, 2, 3, 777}}).numbers.at("released"), 3U);
   EXPECT_EQ(caller_.ask(wire::Download{3, 0, 4}).code(), "bad_handle");
 }
 

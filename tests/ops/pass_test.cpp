@@ -3,6 +3,7 @@
 #include <random>
 
 #include "ops/support.hpp"
+#include "support/random.hpp"
 #include "tensor/cast.hpp"
 
 namespace outrigger::ops::test {
@@ -151,8 +152,8 @@ Tensor random_window(Lab& lab, const Dims& shape, std::mt19937& random) {
 }
 
 TEST(PassTest, RandomWindowsAgreeWithLoops) {
-  const unsigned seed = std::random_device{}();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  const unsigned seed = outrigger::test::new_seed();
+  SCOPED_TRACE(testing::Message() << "OUTRIGGER_SEED=" << seed);
   std::mt19937 random(seed);
   Lab lab;
   for (int round = 0; round < 200; ++round) {

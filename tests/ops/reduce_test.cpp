@@ -5,6 +5,7 @@
 #include <random>
 
 #include "ops/support.hpp"
+#include "support/random.hpp"
 
 namespace outrigger::ops::test {
 namespace {
@@ -171,8 +172,8 @@ TEST(ReduceTest, WrongAxes) {
 /// f32 sums are made in f64: the error is that of one rounding, and the bits are the same on any
 /// number of threads.
 TEST(ReduceTest, FloatSumsArePreciseAndTheSameOnAllThreads) {
-  const unsigned seed = std::random_device{}();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  const unsigned seed = outrigger::test::new_seed();
+  SCOPED_TRACE(testing::Message() << "OUTRIGGER_SEED=" << seed);
   std::mt19937 random(seed);
   std::uniform_real_distribution<float> uniform(0, 1);
   Lab lab;

@@ -23,6 +23,8 @@ Reply::Error error_of(const Object& map) {
       error.index = value.as<std::vector<std::uint32_t>>();
     else if (name == "written")
       error.written = value.as<std::vector<std::uint64_t>>();
+    else if (name == "cause")
+      error.cause.push_back(error_of(value));
     else
       throw std::runtime_error("unknown key in an error: " + std::string(name));
   }

@@ -17,6 +17,7 @@ struct Reply {
     std::string op;
     std::vector<std::uint32_t> index;
     std::vector<std::uint64_t> written;
+    std::vector<Error> cause;  ///< none or one
   };
   struct Result {
     std::uint64_t handle = 0;

@@ -71,6 +71,11 @@ TEST(Replies, TellErrors) {
   EXPECT_EQ(text_of(encode_error(1, {ErrorCode::bad_shape, "x", "add", {3, 0, 2}, {5, 6}})),
             R"({"id":1,"status":"error","error":{"code":"bad_shape","text":"x","op":"add",)"
             R"("index":[3,0,2],"written":[5,6]}})");
+  Error failed{ErrorCode::failed_operand, "y"};
+  failed.cause = std::make_shared<const Error>(Error{ErrorCode::bad_axis, "x", "sum"});
+  EXPECT_EQ(text_of(encode_error(1, failed)),
+            R"({"id":1,"status":"error","error":{"code":"failed_operand","text":"y","written":[],)"
+            R"("cause":{"code":"bad_axis","text":"x","op":"sum","written":[]}}})");
   EXPECT_NE(text_of(encode_error(1, {ErrorCode::cancelled, ""})).find(R"("status":"cancelled")"),
             std::string::npos);
   EXPECT_NE(text_of(encode_error(1, {ErrorCode::deadline_exceeded, ""}))

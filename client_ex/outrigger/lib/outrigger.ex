@@ -25,18 +25,21 @@ defmodule Outrigger do
   ## What waits and what does not
 
   Functions that only send (ops, `tensor/3`, `run/4`, `call/3`, `load_npy/2`, …) return their
-  tensors at once, without a round trip: thousands can be on their way. They raise if nothing
-  could be sent: `ArgumentError` for bad arguments, `Outrigger.ConnectionError` for a tensor whose
-  daemon is gone.
+  tensors at once, without a round trip: thousands can be on their way. (Data of more than 2 MiB is
+  sent as the daemon takes it in, in its turn.) They raise if nothing could be sent: `ArgumentError`
+  for bad arguments, `Outrigger.ConnectionError` for a tensor whose daemon is gone,
+  `Outrigger.Error` for a program that is too long for a frame.
 
   Functions that need the daemon's answer (`to_list/2`, `shape/2`, `await/2`, `sync/2`, …) return
   `{:ok, value}` or `{:error, exception}`, and have a twin with `!` that raises. The exception is
   an `Outrigger.Error` if the daemon said no, or an `Outrigger.ConnectionError` if there was no
-  answer. They take the option `:deadline`, in milliseconds (default: the server's `:timeout`);
-  the answer to the caller is on time even if the daemon hangs, and what it was asked is cancelled.
+  answer. They take the option `:deadline`, in milliseconds or `:infinity` (default: the server's
+  `:timeout`); the answer to the caller is on time even if the daemon hangs, and what it was asked is
+  cancelled: a read, for instance, but not what computes the tensor (see `cancel/1` and the
+  `:deadline` of `run/4`). A server that does not exist raises.
 
-  An op that fails after it was sent fails its result: reading that, or anything computed from it,
-  gives the first cause. `sync/2` tells the first failure of all that this process has sent.
+  An op that fails after it was sent fails its result: reading that gives the error; reading what was
+  computed from it gives a `:failed_operand` with the first error as its `cause`. `sync/2` tells the first failure of all that this process has sent.
 
   ## When the daemon dies
 
@@ -73,8 +76,8 @@ defmodule Outrigger do
   @typedoc "What a function that waits gives if it has no value."
   @type error :: {:error, Outrigger.Error.t() | ConnectionError.t()}
 
-  @typedoc "Tensors in the container that the program's function returned: one, a tuple, a list; nil for none."
-  @type results :: Tensor.t() | tuple | [Tensor.t()] | nil
+  @typedoc "Tensors in the container that the program's function returned: one, a tuple, a list."
+  @type results :: Tensor.t() | tuple | [Tensor.t()]
 
   ## Starting
 
@@ -99,15 +102,17 @@ defmodule Outrigger do
   ## Options
 
     * `:name` - an atom, `{:global, term}` or `{:via, module, term}`
-    * `:memory_limit` - for tensors and temporaries: bytes, or a text such as `"2GiB"`
-    * `:threads` - threads that compute; default: all the daemon may use
+    * `:memory_limit` - for tensors and temporaries: bytes, or a text such as `"2GiB"` or, of the
+      machine's memory or its container's, `"50%"`; 0 for none (`"80%"`)
+    * `:threads` - threads that compute, at most 1,024; default: all the daemon may use
     * `:on_restart` - a function of one argument (the server) or `{module, function, args}`, called
       in a process of its own when a new daemon has replaced a dead one
     * `:timeout` - default deadline of calls that wait, in milliseconds or `:infinity` (60 000)
     * `:daemon` - path of `outriggerd`; otherwise the environment variable `OUTRIGGERD`, then
       `config :outrigger, daemon: path`, then the one built by `mix compile`
-    * `:args`, `:env` - more arguments and environment variables for it
-    * `:log` - where the daemon logs: `:stderr`, `:none` or a file's path
+    * `:args`, `:env` - more arguments for it, a list of strings, and environment variables, pairs of
+      strings
+    * `:log` - where the daemon logs: `:stderr`, `:none` or a file's path (`:stderr`)
     * `:start_timeout` - how long a start may take, and how long calls wait for a restart (10 000)
     * `:queue_max`, `:queue_bytes_max` - what may be on its way at once (16 384 requests, 64 MiB);
       above it, senders are held back
@@ -136,7 +141,9 @@ defmodule Outrigger do
   @spec tensor(server, Data.nested(), type: Dtype.accepted()) :: Tensor.t()
   def tensor(server, value, options \\ [])
 
-  def tensor(server, value, options) when is_list(value) or is_number(value) or is_atom(value) do
+  def tensor(server, value, options)
+      when is_list(value) or is_number(value) or is_atom(value) or is_struct(value, Complex) or
+             (is_tuple(value) and tuple_size(value) == 2) do
     only!(options, [:type])
 
     type =
@@ -173,7 +180,8 @@ defmodule Outrigger do
   end
 
   @doc """
-  A tensor of the numbers of a range, made by the daemon. Type `:s32` unless said otherwise.
+  A tensor of the numbers of a range, made by the daemon. Type `:s32` unless `:type` says otherwise;
+  as in `tensor/3`, integers that it cannot hold wrap around.
 
       iex> Outrigger.from_range(MyApp.Compute, 10..0//-5) |> Outrigger.to_list!()
       [10, 5, 0]
@@ -185,7 +193,10 @@ defmodule Outrigger do
 
     program =
       program(fn ->
-        Op.iota({Range.size(range)}, type: type) |> Op.multiply(step) |> Op.add(first)
+        Op.iota({Range.size(range)}, type: :s64)
+        |> Op.multiply(step)
+        |> Op.add(first)
+        |> Op.as_type(type)
       end)
 
     run(server, program, [])
@@ -256,7 +267,7 @@ defmodule Outrigger do
   @spec save_npy(Tensor.t(), Path.t(), keyword) :: :ok | error
   def save_npy(%Tensor{} = tensor, path, options \\ []) do
     fields = [{"handle", tensor.handle}, {"path", Path.expand(path)}]
-    with {:ok, _} <- request(tensor, "save", fields, options), do: :ok
+    with {:ok, _} <- request(tensor, "save", fields, options), do: Tensor.written(tensor)
   end
 
   @doc "As `save_npy/3`, but raises."
@@ -278,7 +289,12 @@ defmodule Outrigger do
   def save_npz(tensors, path, options \\ []) do
     {compress, options} = Keyword.pop(options, :compress, false)
     {tensor, fields} = Files.npz(tensors, path, compress)
-    with {:ok, _} <- request(tensor, "save_npz", fields, options), do: :ok
+
+    with {:ok, _} <- request(tensor, "save_npz", fields, options) do
+      Enum.find_value(tensors, :ok, fn {_name, tensor} ->
+        with :ok <- Tensor.written(tensor), do: nil
+      end)
+    end
   end
 
   @doc "As `save_npz/3`, but raises."
@@ -334,6 +350,8 @@ defmodule Outrigger do
   @spec to_binary(Tensor.t(), keyword) :: {:ok, binary} | error
   def to_binary(%Tensor{} = tensor, options \\ []) do
     {limit, options} = Keyword.pop(options, :limit, :all)
+    if limit != :all, do: positive!(:limit, limit)
+
     with {:ok, data, _type, _shape} <- download(tensor, limit, options), do: {:ok, data}
   end
 
@@ -371,7 +389,9 @@ defmodule Outrigger do
       {:ok, [0, 1, 2]}
   """
   @spec peek(Tensor.t(), pos_integer, keyword) :: {:ok, [Data.number_like()]} | error
-  def peek(%Tensor{} = tensor, count, options \\ []) when is_integer(count) and count > 0 do
+  def peek(%Tensor{} = tensor, count, options \\ []) do
+    positive!(:count, count)
+
     with {:ok, list, _type, _shape} <- download_list(tensor, count, options) do
       {:ok, list}
     end
@@ -412,22 +432,22 @@ defmodule Outrigger do
   def type!(tensor, options \\ []), do: ok!(type(tensor, options))
 
   @doc """
-  Waits until tensors exist: what computes them has run. Takes one or a container of them and
-  gives it back.
+  Waits until tensors exist: what made them has run. (Writes in place make none: `sync/2` waits for
+  them.) Takes one or a container of them and gives it back.
 
       iex> {:ok, t} = Outrigger.await(Outrigger.iota(MyApp.Compute, {3}))
       iex> inspect(t)
       "#Outrigger.Tensor<s32[3]>"
   """
-  @spec await(results, keyword) :: {:ok, results} | error
+  @spec await(results | map, keyword) :: {:ok, results | map} | error
   def await(tensors, options \\ []) do
-    Enum.find_value(Trace.values(tensors), {:ok, tensors}, fn tensor ->
+    Enum.find_value(tensors!(tensors), {:ok, tensors}, fn tensor ->
       with {:ok, _meta} <- meta(tensor, options), do: nil
     end)
   end
 
   @doc "As `await/2`, but raises."
-  @spec await!(results, keyword) :: results
+  @spec await!(results | map, keyword) :: results | map
   def await!(tensors, options \\ []), do: ok!(await(tensors, options))
 
   ## Programs
@@ -446,6 +466,10 @@ defmodule Outrigger do
   Ops become instructions in the order of their calls, so writes in place keep theirs. A value
   that was written in place into an argument, and an argument itself, are returned as that
   argument's tensor.
+
+  The function runs once, now. Elixir's own `if`, `case` and comparisons would decide now, too, and
+  know nothing of the values: use `Outrigger.Op.cond/3`, `Outrigger.Op.select/3` and
+  `Outrigger.Op.greater/2`; and `Outrigger.Op.add/2` for `+`.
   """
   @spec program(fun) :: Program.t()
   def program(fun) when is_function(fun) do
@@ -461,11 +485,17 @@ defmodule Outrigger do
     * `:deadline` - milliseconds; then the program is stopped, and its results fail
     * `:atomic` - true: if an instruction fails, the writes in place before it are undone
     * `:donated` - tensors among the arguments that nobody needs afterwards. They are released, and the
-      program may work in their memory
+      program may work in their memory. One that is refused, or fails with `:atomic`, releases nothing
   """
   @spec run(server, Program.t(), [Tensor.t()], keyword) :: results
-  def run(server, %Program{} = program, args, options \\ []) do
+  def run(server, program, args, options \\ [])
+
+  def run(server, %Program{} = program, args, options) do
     Program.run(Server.fetch!(server), program, List.wrap(args), options)
+  end
+
+  def run(_server, %Prepared{} = prepared, _args, _options) do
+    raise ArgumentError, "#{inspect(prepared)} is called by Outrigger.call/3"
   end
 
   @doc """
@@ -499,8 +529,15 @@ defmodule Outrigger do
   `run/4`.
   """
   @spec call(Prepared.t(), [Tensor.t()], keyword) :: results
-  def call(%Prepared{} = prepared, args, options \\ []) do
+  def call(prepared, args, options \\ [])
+
+  def call(%Prepared{} = prepared, args, options) do
     Program.call(prepared, List.wrap(args), options)
+  end
+
+  def call(%Program{} = program, _args, _options) do
+    raise ArgumentError,
+          "#{inspect(program)} is run by Outrigger.run/4; Outrigger.prepare/3 makes it callable"
   end
 
   @doc """
@@ -596,7 +633,8 @@ defmodule Outrigger do
   ## Lifetime
 
   @doc """
-  Frees tensors now: one, or a container of them. Using one afterwards is a `:bad_handle`.
+  Frees tensors now: one, or a container of them. Using one afterwards is a `:bad_handle`. What this
+  process asks for next has their memory.
 
       iex> t = Outrigger.iota(MyApp.Compute, {3})
       iex> Outrigger.release(t)
@@ -604,13 +642,12 @@ defmodule Outrigger do
       iex> error.code
       :bad_handle
   """
-  @spec release(results) :: :ok
+  @spec release(results | map) :: :ok
   def release(tensors) do
-    live = for %Tensor{} = t <- Trace.values(tensors), Tensor.check(t) == :ok, do: t
+    live = for t <- tensors!(tensors), Tensor.check(t) == :ok, do: t
 
-    for {connection, handles} <- Enum.group_by(live, & &1.server.connection, & &1.handle) do
-      send(connection, {:release, handles})
-    end
+    for {{server, epoch}, handles} <- Enum.group_by(live, &{&1.server, &1.epoch}, & &1.handle),
+        do: Server.release(server, epoch, handles)
 
     :ok
   end
@@ -702,7 +739,11 @@ defmodule Outrigger do
   def await_ready(server, options \\ []) do
     server = Server.fetch!(server)
 
-    with {:ok, _epoch} <- Server.await_ready(server, options[:deadline] || server.start_timeout) do
+    with {:ok, _epoch} <-
+           Server.await_ready(
+             server,
+             Server.deadline!(options[:deadline] || server.start_timeout)
+           ) do
       :ok
     end
   end
@@ -721,7 +762,7 @@ defmodule Outrigger do
 
   defp deadline(server, options) do
     only!(options, [:deadline])
-    Keyword.get(options, :deadline, server.timeout)
+    Server.deadline!(options[:deadline] || server.timeout)
   end
 
   defp request(%Tensor{} = tensor, kind, fields, options) do
@@ -743,7 +784,28 @@ defmodule Outrigger do
 
   defp atom_keys(other), do: other
 
+  # Those of a container, however deep.
+  defp tensors!(%Tensor{} = tensor), do: [tensor]
+  defp tensors!(tuple) when is_tuple(tuple), do: tuple |> Tuple.to_list() |> tensors!()
+  defp tensors!(list) when is_list(list), do: Enum.flat_map(list, &tensors!/1)
+
+  defp tensors!(map) when is_map(map) and not is_struct(map),
+    do: map |> Map.values() |> tensors!()
+
+  defp tensors!(other),
+    do: raise(ArgumentError, "expected tensors, or a container of them, got: #{inspect(other)}")
+
+  defp positive!(_name, n) when is_integer(n) and n > 0, do: :ok
+
+  defp positive!(name, other) do
+    raise ArgumentError, "#{name} must be a positive number of elements, got: #{inspect(other)}"
+  end
+
   defp only!(options, allowed) do
+    unless Keyword.keyword?(options) do
+      raise ArgumentError, "expected options, a keyword list, got: #{inspect(options)}"
+    end
+
     case Keyword.keys(options) -- allowed do
       [] ->
         :ok

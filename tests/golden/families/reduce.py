@@ -6,8 +6,8 @@ import math
 import numpy as np
 
 from cases import op_case
-from reference import (DTYPES, FLOATS, INF, INTS, NAN, Random, Tensor, from_array, is_float,
-                       size_of, specials, to_aggregate)
+from reference import (DTYPES, FLOATS, INF, INTS, NAN, SMALL_FLOATS, SMALL_INTS, Random, Tensor,
+                       from_array, int_range, is_float, is_signed, size_of, specials, to_aggregate)
 
 OPS = ["sum", "product", "reduce_max", "reduce_min", "all", "any"]
 AXES = [((), None), ((5,), None), ((5,), [0]), ((2, 3), None), ((2, 3), [0]), ((2, 3), [1]),
@@ -103,6 +103,14 @@ def reduction_cases():
                           {"axes": [1]})
             yield op_case(f"{op}/empty kept/{dtype}", op, [t], Tensor(out, (0,), []),
                           {"axes": [0]})
+    for op, end, infinity in [("reduce_max", 0, -INF), ("reduce_min", 1, INF)]:
+        for dtype in INTS + SMALL_INTS + FLOATS + SMALL_FLOATS:
+            wide = dtype if dtype not in SMALL_INTS else "s8" if is_signed(dtype) else "u8"
+            value = infinity if is_float(dtype) else int_range(wide)[end]
+            t = Tensor(dtype, (2, 0), [])
+            yield op_case(f"{op}/empty/{dtype}", op, [t], Tensor(dtype, (), [value]))
+            yield op_case(f"{op}/empty row/{dtype}", op, [t], Tensor(dtype, (2,), [value] * 2),
+                          {"axes": [1]})
     for dtype in FLOATS:
         for shape, axes in [((1000,), None), ((40, 13), [0]), ((13, 40), [1]), ((5, 9, 10), [1])]:
             t = Random(f"long {dtype} {shape}{axes}").wide(dtype, shape)

@@ -108,6 +108,12 @@ def aggregate_cases():
         yield op_case(f"window_sum/random/{dtype}", "window_sum", [t],
                       window("window_sum", t, (9, 5), None, None, None), {"window": [9, 5]},
                       ulp=1, abs=1e-5 if dtype == "f32" else 1e-13)
+    # Compared as they are: no window sees the padding, which holds what is below zero.
+    t = Tensor("u64", (4,), [2 ** 63 + 5, 7, 2 ** 64 - 1, 3])
+    source, init = Tensor("s8", (2,), [10, 20]), Tensor("s8", (), [1])
+    for op, values in [("window_scatter_max", [11, 1, 21, 1]), ("window_scatter_min", [1, 11, 1, 21])]:
+        yield op_case(f"{op}/from 2^63", op, [t, source, init], Tensor("s8", (4,), values),
+                      {"window": [2], "strides": [2]})
     # Rounded once: two halves of an ulp count.
     t = Tensor("f32", (3,), [1.0, 2.0 ** -24, 2.0 ** -24])
     yield op_case("window_sum/rounds once", "window_sum", [t], Tensor("f32", (1,), [1 + 2.0 ** -23]),

@@ -65,6 +65,10 @@ defmodule Outrigger.Catalogue do
     end
   end
 
+  def attrs!(op, other) do
+    raise ArgumentError, "the options of #{op} are a keyword list, got: #{inspect(other)}"
+  end
+
   for op <- @catalogue["ops"] do
     specs =
       for attr <- op["attrs"],
@@ -220,7 +224,7 @@ defmodule Outrigger.Catalogue do
       defaults = signature.defaults
 
       quote do
-        @doc unquote(doc)
+        @doc "As `#{unquote(name)}/#{unquote(length(vars) + 1)}`, without options."
         @spec unquote(name)(unquote_splicing(types)) :: operand
         def unquote(name)(unquote_splicing(vars)) do
           Trace.op(
@@ -230,7 +234,8 @@ defmodule Outrigger.Catalogue do
           )
         end
 
-        @doc false
+        @doc unquote(doc <> "\n\nOutside of a program a server comes first, options or not.")
+        @spec unquote(name)(unquote_splicing(types), keyword) :: operand
         def unquote(name)(server, unquote_splicing(vars))
             when Outrigger.Server.is_ref(server) do
           unquote(name)(server, unquote_splicing(vars), [])

@@ -154,6 +154,9 @@ defmodule Outrigger.Connection do
   def handle_info({:release, handles}, state),
     do: traffic(state, &Withdrawal.release(&1, handles))
 
+  def handle_info({:release, epoch, handles}, state),
+    do: traffic(state, &Withdrawal.hand_back(&1, epoch, handles))
+
   def handle_info({:await_room, ref}, state), do: traffic(state, &Traffic.await_room(&1, ref))
   def handle_info({:give_up, id}, state), do: traffic(state, &Withdrawal.give_up(&1, id))
   def handle_info({:deadline, id}, state), do: traffic(state, &Withdrawal.deadline(&1, id))

@@ -146,7 +146,8 @@ defmodule Outrigger.Daemon do
         end
       catch
         kind, reason ->
-          Telemetry.execute([:restart, :failed], %{count: 1}, %{server: name, error: reason})
+          metadata = %{server: options.name, error: reason}
+          Telemetry.execute([:restart, :failed], %{count: 1}, metadata)
           Logger.error("on_restart: " <> Exception.format(kind, reason, __STACKTRACE__))
       end
     end)

@@ -12,15 +12,18 @@ defmodule Outrigger.Error do
     * `:op` - the op that failed, or nil
     * `:index` - where the instruction stands in its program: `[3]` is the fourth; or nil
     * `:written` - handles of tensors whose contents had changed already
+    * `:cause` - of `:failed_operand`: the error for which the operand could not be made, however
+      long the chain of ops from there; nil otherwise
   """
 
-  defexception [:code, :message, :op, :index, written: []]
+  defexception [:code, :message, :op, :index, :cause, written: []]
 
   @type t :: %__MODULE__{
           code: atom,
           message: String.t(),
           op: String.t() | nil,
           index: [non_neg_integer] | nil,
+          cause: t | nil,
           written: [pos_integer]
         }
 
@@ -44,11 +47,12 @@ defmodule Outrigger.ConnectionError do
     * `:stale_epoch` - the tensor belongs to a daemon that is gone; make it again, for instance in
       the `:on_restart` callback
     * `:not_connected` - no daemon came up in time
-    * `:deadline` - no answer in time; the request has been cancelled
+    * `:deadline` - no answer in time; the request has been cancelled: a read, for instance, but not what
+      computes the tensor (`Outrigger.cancel/1` does that)
     * `:queue_full` - too much was waiting for the daemon, and nothing moved in time
     * `:foreign_tensor` - the tensor belongs to another server
     * `:protocol` - the daemon sent something that is not the protocol
-    * `:closed` - the server has been stopped
+    * `:closed` - the server was stopped while the request was pending
     * `:daemon_not_found` - there is no executable to start
     * `:handshake` - the daemon started, but did not introduce itself as it should
   """

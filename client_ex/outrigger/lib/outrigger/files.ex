@@ -73,7 +73,7 @@ defmodule Outrigger.Files do
     id = Server.request_id(server)
     fields = [{"handle", tensor.handle}, {"path", Path.expand(path)} | fields]
     frame = IO.iodata_to_binary(Protocol.request(id, kind, fields))
-    want = {:results, [tensor.handle], []}
+    want = Server.results([tensor.handle])
     Server.send_frame(server, epoch, id, frame, byte_size(frame), want)
     tensor
   end

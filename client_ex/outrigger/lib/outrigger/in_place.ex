@@ -16,7 +16,9 @@ defmodule Outrigger.InPlace do
 
   The written operand must have the result's type and shape: adding 0.5 to an integer tensor in
   place is refused, because its result is a float. As there is no new tensor that could carry an
-  error, what goes wrong is told by the next read of the tensor (once), and by `Outrigger.sync/2`.
+  error, what goes wrong is told by the next function that reads the tensor into Elixir or a file
+  (`Outrigger.to_list/2`, `Outrigger.save_npy/3`, …; once), and by `Outrigger.sync/2`. Ops that use
+  the tensor meanwhile use it as it was.
 
   `slice`, `reshape`, `squeeze`, `transpose` and `reverse` give *mutable views* here: tensors of
   their own that share memory with the operand.

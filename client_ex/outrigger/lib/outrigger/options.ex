@@ -47,10 +47,10 @@ defmodule Outrigger.Options do
   defp check(:name, {:via, module, _} = name) when is_atom(module), do: name
 
   defp check(:memory_limit, nil), do: nil
-  defp check(:memory_limit, bytes) when is_integer(bytes) and bytes > 0, do: bytes
+  defp check(:memory_limit, bytes) when is_integer(bytes) and bytes >= 0, do: bytes
 
   defp check(:memory_limit, text) when is_binary(text) do
-    if text =~ ~r/\A[1-9]\d?%\z/, do: text, else: bytes!(text)
+    if text =~ ~r/\A([1-9]\d?|100)%\z/, do: text, else: bytes!(text)
   end
 
   defp check(:threads, nil), do: nil
@@ -81,21 +81,23 @@ defmodule Outrigger.Options do
   defp check(key, :infinity) when key in [:timeout], do: :infinity
 
   defp check(key, n)
-       when key in [:timeout, :start_timeout, :queue_max, :queue_bytes_max] and is_integer(n) and
-              n > 0,
+       when key in [:queue_max, :queue_bytes_max] and is_integer(n) and n > 0,
        do: n
+
+  defp check(key, ms) when key in [:timeout, :start_timeout] and is_integer(ms) and ms > 0,
+    do: Outrigger.Server.deadline!(ms)
 
   defp check(:chunk_bytes, n) when is_integer(n) and n in 4096..1_047_552, do: n
 
   defp check(key, value), do: wrong(key, expected(key), value)
 
   defp bytes!(text) do
-    units = %{"" => 1, "B" => 1, "KiB" => 1024, "MiB" => 1024 ** 2, "GiB" => 1024 ** 3}
-    units = Map.merge(units, %{"TiB" => 1024 ** 4, "KB" => 1000, "MB" => 1_000_000})
-    units = Map.merge(units, %{"GB" => 1_000_000_000, "TB" => 1_000_000_000_000})
+    units = %{"" => 1, "b" => 1, "kib" => 1024, "mib" => 1024 ** 2, "gib" => 1024 ** 3}
+    units = Map.merge(units, %{"tib" => 1024 ** 4, "kb" => 1000, "mb" => 1_000_000})
+    units = Map.merge(units, %{"gb" => 1_000_000_000, "tb" => 1_000_000_000_000})
 
     with {number, unit} when number > 0 <- Float.parse(text),
-         {:ok, factor} <- Map.fetch(units, String.trim(unit)) do
+         {:ok, factor} <- Map.fetch(units, unit |> String.trim() |> String.downcase()) do
       trunc(number * factor)
     else
       _ ->
@@ -109,7 +111,7 @@ defmodule Outrigger.Options do
 
   defp expected(:name), do: "an atom, {:global, term} or {:via, module, term}"
   defp expected(:memory_limit), do: ~s(a number of bytes or a text such as "2GiB" or "50%")
-  defp expected(:threads), do: "a positive number of threads"
+  defp expected(:threads), do: "from 1 to 1024 threads"
   defp expected(:daemon), do: "the path of the outriggerd executable"
   defp expected(:args), do: "a list of strings"
   defp expected(:env), do: "pairs of strings"

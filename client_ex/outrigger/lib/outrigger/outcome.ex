@@ -6,25 +6,26 @@ defmodule Outrigger.Outcome do
   alias Outrigger.{ConnectionError, Dtype, Error, Leases, Server, Telemetry}
 
   # The caller waits for the results, too.
-  def tell(t, {:results, handles, args, ref}, pid, reply) do
-    # Who is told directly does not need to be told by sync/2.
-    pid = if match?({:error, _}, reply), do: nil, else: pid
-    t = tell(t, {:results, handles, args}, pid, reply)
+  def tell(t, {:results, handles, {args, written, donated}, ref}, pid, reply) do
+    # Who is told directly need not be told again, by sync/2 or the next read.
+    {pid, written} = if match?({:error, _}, reply), do: {nil, []}, else: {pid, written}
+    t = tell(t, {:results, handles, {args, written, donated}}, pid, reply)
     answer(ref, reply)
     t
   end
 
-  def tell(t, {:results, _, _}, pid, {:ok, %{"results" => results}}) do
+  def tell(t, {:results, _, {_, _, donated}}, pid, {:ok, %{"results" => results}}) do
+    t = Enum.reduce(donated, t, &forget/2)
     t = Enum.reduce(results, t, &created/2)
     if t.created_bytes > t.limits.poll_bytes, do: poll(t, pid), else: t
   end
 
-  def tell(t, {:results, handles, args}, pid, {:error, error}) do
+  def tell(t, {:results, handles, {_, written, _}}, pid, {:error, error}) do
     Telemetry.execute([:request, :error], %{count: 1}, %{server: t.name, error: error})
     errors = if pid, do: Map.put_new(t.errors, pid, error), else: t.errors
-    # An op in place has no result that could fail: the next read of what it was to write tells.
-    if handles == [], do: for(h <- args, do: :ets.insert_new(t.meta, {{:write, h}, error}))
-    t = %{t | write_errors?: t.write_errors? or handles == []}
+    # What was to be written is no result that could fail: its next read tells.
+    for handle <- written, do: :ets.insert_new(t.meta, {{:write, handle}, error})
+    t = %{t | write_errors?: t.write_errors? or written != []}
     t = Enum.reduce(handles, %{t | errors: errors}, &settled(&2, &1, {:error, error}))
 
     case error do

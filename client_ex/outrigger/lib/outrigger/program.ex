@@ -11,7 +11,10 @@ defmodule Outrigger.Program do
   alias Outrigger.{Codec, ConnectionError, Prepared, Protocol, Server, Tensor, Value}
 
   defstruct [:arity, :encoded, :head, :outputs, :template] ++
-              [params: [], body: [], captures: [], callees: []]
+              [params: [], body: [], captures: [], callees: [], writes: []]
+
+  # In place, these give a mutable view, which is another tensor.
+  @views ~w(slice reshape squeeze transpose reverse)
 
   @type t :: %__MODULE__{
           arity: non_neg_integer,
@@ -22,7 +25,8 @@ defmodule Outrigger.Program do
           params: [non_neg_integer],
           body: [map],
           captures: [Tensor.t()],
-          callees: [Prepared.t()]
+          callees: [Prepared.t()],
+          writes: [non_neg_integer]
         }
 
   @doc false
@@ -39,8 +43,45 @@ defmodule Outrigger.Program do
       params: params,
       body: body,
       captures: captures,
-      callees: callees
+      callees: callees,
+      writes: writes(params, body, callees)
     }
+  end
+
+  @doc false
+  def view?(op), do: op in @views
+
+  # Which parameters are written in place, by their positions: themselves, through a mutable view, or
+  # by a program that is called.
+  defp writes(params, body, callees) do
+    roots = params |> Enum.with_index() |> Map.new()
+    {_roots, writes} = Enum.reduce(body, {roots, []}, &note_writes(&1, callees, &2))
+    Enum.uniq(writes)
+  end
+
+  defp note_writes(%{in_place: position, op: op} = instruction, _callees, {roots, writes})
+       when is_integer(position) do
+    case roots[Enum.at(instruction.in, position)] do
+      nil ->
+        {roots, writes}
+
+      root ->
+        {Map.put(roots, hd(instruction.out), root),
+         if(op in @views, do: writes, else: [root | writes])}
+    end
+  end
+
+  defp note_writes(%{op: "call"} = instruction, callees, {roots, writes}) do
+    {_, id} = List.keyfind(instruction.attrs, "program_id", 0)
+    %{program: program} = Enum.find(callees, &(&1.id == id))
+    more = for at <- program.writes, root = roots[Enum.at(instruction.in, at)], do: root
+    {roots, more ++ writes}
+  end
+
+  defp note_writes(%{regions: regions}, callees, acc) do
+    for %{body: body} <- regions, inner <- body, reduce: acc do
+      acc -> note_writes(inner, callees, acc)
+    end
   end
 
   defp encode_region(%{params: params, body: body, outputs: outputs}) do
@@ -155,37 +196,32 @@ defmodule Outrigger.Program do
   defp exchange(prepared, args, options) do
     %{server: server, id: program_id, head: head, program: program} = prepared
     {id, epoch, frame, want, deadline, results} = frame(server, program, args, options, head)
-    {:results, handles, arg_handles} = want
-    want = &{:results, handles, arg_handles, &1}
+    {:results, handles, uses} = want
+    want = &{:results, handles, uses, &1}
     prepared = kept(server, program, program_id)
     # The connection watches the deadline of the program itself.
     timeout = if deadline, do: deadline + 100, else: server.timeout
     reply = Server.call(server, epoch, id, frame, want, prepared, deadline, timeout)
-    release(options)
     with {:ok, map} <- reply, do: {:ok, results, map}
   end
 
   defp send_call(server, program, args, options, head, prepared) do
     {id, epoch, frame, want, deadline, results} = frame(server, program, args, options, head)
     Server.send_frame(server, epoch, id, frame, byte_size(frame), want, prepared, deadline)
-    release(options)
     results
   end
 
-  # The daemon has done so by itself: this is for what is known of them here.
-  defp release([]), do: :ok
-  defp release(options), do: Outrigger.release(options[:donated] || [])
-
   defp frame(server, program, args, options, head) do
     args = check_args(server, program, args)
+    {deadline, fields} = options(options)
     epoch = Server.epoch!(server)
     results = new(program.outputs, server, epoch)
     handles = handles(results)
     arg_handles = handles(args)
-    {deadline, fields} = options(options)
     id = Server.request_id(server)
     frame = Protocol.execute(id, head, arg_handles, handles, fields)
-    want = {:results, handles, arg_handles}
+    written = for at <- program.writes, do: Enum.at(arg_handles, at)
+    want = Server.results(handles, arg_handles, written, handles(options[:donated] || []))
     {id, epoch, frame, want, deadline, fill(program.template, args, results)}
   end
 
@@ -199,8 +235,11 @@ defmodule Outrigger.Program do
 
   defp options(options) do
     Enum.reduce(options, {nil, []}, fn
-      {:deadline, ms}, {_, fields} when is_integer(ms) and ms >= 0 ->
-        {ms, [{"deadline_ms", ms} | fields]}
+      {:deadline, deadline}, {_, fields} ->
+        case Server.deadline!(deadline) do
+          :infinity -> {nil, fields}
+          ms -> {ms, [{"deadline_ms", ms} | fields]}
+        end
 
       {:atomic, atomic}, {deadline, fields} when is_boolean(atomic) ->
         {deadline, [{"atomic", atomic} | fields]}

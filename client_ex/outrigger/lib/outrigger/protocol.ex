@@ -206,6 +206,7 @@ defmodule Outrigger.Protocol do
       message: text(error["text"]),
       op: error["op"],
       index: error["index"],
+      cause: if(is_map(error["cause"]), do: error(error["cause"])),
       written: error["written"] || []
     }
   end

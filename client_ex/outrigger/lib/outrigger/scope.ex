@@ -55,7 +55,7 @@ defmodule Outrigger.Scope do
     for {{server, epoch}, handles} <-
           Enum.group_by(made, fn {server, epoch, _} -> {server, epoch} end, &elem(&1, 2)),
         Server.epoch(server) == epoch do
-      send(server.connection, {:release, handles})
+      Server.release(server, epoch, handles)
     end
   end
 

@@ -39,6 +39,10 @@ defmodule Outrigger.Server do
   @weighed_bytes 2048
   # No daemon's frame limit is below this.
   @large_bytes 65_536
+  # Of one request that releases.
+  @released_handles_max 8192
+  # What the VM's timers take, and some room for what is added: 49 days.
+  @deadline_max_ms 0xFFFF_0000
 
   defguard is_ref(term)
            when is_struct(term, __MODULE__) or (is_atom(term) and not is_nil(term)) or
@@ -150,8 +154,8 @@ defmodule Outrigger.Server do
   end
 
   @doc """
-  Hands over a finished frame. `want` says what becomes of the reply: `{:results, handles, args}`,
-  `{:reply, ref}`, `{:sync, ref}` or `:drop`.
+  Hands over a finished frame. `want` says what becomes of the reply: `results/4`, `{:reply, ref}`,
+  `{:sync, ref}` or `:drop`.
 
   While many requests are on their way, frames go through the connection, which writes several at
   once. When nothing is, the caller writes to the port itself and saves the wait for another
@@ -212,6 +216,21 @@ defmodule Outrigger.Server do
   defp hand_on(server, message) do
     :atomics.add(server.counters, @handed_on, 1)
     send(server.connection, message)
+  end
+
+  @doc """
+  What is wanted of a request that makes tensors, under `handles`: it uses the handles `args`, writes
+  in place into those in `written`, and releases those in `donated`.
+  """
+  def results(handles, args \\ [], written \\ [], donated \\ []),
+    do: {:results, handles, {args, written, donated}}
+
+  @doc "Releases handles before anything happens that this process asks for from now on."
+  def release(server, epoch, handles) do
+    for some <- Enum.chunk_every(handles, @released_handles_max),
+        do: hand_on(server, {:release, epoch, some})
+
+    :ok
   end
 
   @doc "The connection's side: requests that were handed on have been written, or never will be."
@@ -296,10 +315,19 @@ defmodule Outrigger.Server do
     :ok
   end
 
+  @doc "A deadline as timers take it; raises ArgumentError."
+  def deadline!(:infinity), do: :infinity
+  def deadline!(ms) when is_integer(ms) and ms >= 0, do: min(ms, @deadline_max_ms)
+
+  def deadline!(other) do
+    raise ArgumentError,
+          ":deadline must be a number of milliseconds or :infinity, got: #{inspect(other)}"
+  end
+
   @doc "Sends a request and waits for its reply: `{:ok, map}` or `{:error, exception}`."
   def request(server, kind, fields, options \\ []) do
     epoch = options[:epoch] || epoch!(server)
-    timeout = Keyword.get(options, :deadline) || server.timeout
+    timeout = deadline!(options[:deadline] || server.timeout)
     id = request_id(server)
     frame = IO.iodata_to_binary(Protocol.request(id, kind, fields))
     want = options[:want] || :reply

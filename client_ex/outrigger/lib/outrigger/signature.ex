@@ -15,6 +15,17 @@ defmodule Outrigger.Signature do
     "eye" => [shape: :shape]
   }
 
+  @types %{
+    "int" => "integer",
+    "ints" => "integers, a list or tuple",
+    "shape" => "shape",
+    "number" => "number",
+    "bool" => "boolean",
+    "string" => "atom or string",
+    "dtype" => "type",
+    "binary" => "binary"
+  }
+
   # As in Nx: indices and identities are s32 unless said otherwise.
   @defaults %{"iota" => [type: :s32], "eye" => [type: :s32]}
 
@@ -117,6 +128,6 @@ defmodule Outrigger.Signature do
         true -> "optional"
       end
 
-    "  * `:#{attr["name"]}` (#{attr["type"]}, #{required}) - #{attr["doc"]}\n"
+    "  * `:#{attr["name"]}` (#{@types[attr["type"]]}, #{required}) - #{attr["doc"]}\n"
   end
 end

@@ -8,10 +8,11 @@ defmodule Outrigger.Telemetry do
   | `[:outrigger, :daemon, :down]` | `pending` (requests) | `server`, `os_pid`, `status` |
   | `[:outrigger, :request, :error]` | `count` | `server`, `error` (an exception) |
   | `[:outrigger, :lease, :released]` | `count` (handles) | `server` |
-  | `[:outrigger, :restart, :failed]` | `count` | `server`, `error`: the `:on_restart` callback or the start failed |
+  | `[:outrigger, :restart, :failed]` | `count` | `server`, `error`: the `:on_restart` callback failed, or `outriggerd` could not be started |
 
   `server` is the name given to `Outrigger.start_link/1`, or nil. Handlers run in the connection
-  process: keep them short.
+  process, those of a failed callback in the callback's: keep them short. `[:request, :error]` tells of
+  requests that make or write tensors: who reads, saves or asks has the error as the answer.
   """
 
   @compile {:no_warn_undefined, :telemetry}

@@ -7,10 +7,13 @@ defmodule Outrigger.Tensor do
   garbage collection and a poll must come first; see `Outrigger.release/1` and `Outrigger.scope/2`
   for certainty). Its fields are private.
 
+  A process that only sends, and makes and drops tensors faster than that, meets the memory limit:
+  read a result now and then, or put what belongs together into a `scope/2` or a program.
+
   Inspecting shows type and shape and never asks the daemon:
 
       #Outrigger.Tensor<f32[344][403]>
-      #Outrigger.Tensor<pending>       its op has not been answered yet
+      #Outrigger.Tensor<pending>       its op has not been answered yet (or it has been released)
       #Outrigger.Tensor<failed: …>     its op failed
       #Outrigger.Tensor<stale>         its daemon is gone
 
@@ -62,6 +65,17 @@ defmodule Outrigger.Tensor do
   end
 
   defp stale, do: %ConnectionError{reason: :stale_epoch}
+
+  @doc false
+  # An op in place that failed has no result that could tell: the next reader is told, once.
+  def written(tensor) do
+    case :ets.take(tensor.server.meta, {:write, tensor.handle}) do
+      [{_, error}] -> {:error, error}
+      [] -> :ok
+    end
+  rescue
+    ArgumentError -> {:error, stale()}
+  end
 
   @doc false
   # Waits until the tensor exists: {:ok, {type, shape}} or {:error, error}.

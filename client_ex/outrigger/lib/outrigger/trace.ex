@@ -28,9 +28,6 @@ defmodule Outrigger.Trace do
 
   @key {__MODULE__, :builder}
 
-  # In place, these give a mutable view, which is another tensor.
-  @views ~w(slice reshape squeeze transpose reverse)
-
   defstruct [:ref, next: 0, body: [], captures: [], callees: []]
 
   def active?, do: Process.get(@key) != nil
@@ -68,9 +65,7 @@ defmodule Outrigger.Trace do
   defp eager(name, operands, attrs, in_place) do
     {ins, args} = number_operands(name, operands, [], [])
 
-    if args == [] do
-      raise ArgumentError, "Op.#{name} needs a tensor among its operands: #{inspect(operands)}"
-    end
+    if args == [], do: no_tensor(name, operands)
 
     written = in_place && Enum.at(operands, in_place)
 
@@ -78,13 +73,13 @@ defmodule Outrigger.Trace do
       in_place && not is_struct(written, Tensor) ->
         raise ArgumentError, "InPlace.#{name} writes into a tensor, got: #{inspect(written)}"
 
-      in_place && name not in @views ->
-        program = remembered(name, ins, args, attrs, true, [])
+      in_place && not Program.view?(name) ->
+        program = remembered(name, ins, args, attrs, in_place, [])
         Program.run(hd(args).server, program, args, [])
         written
 
       true ->
-        program = remembered(name, ins, args, attrs, in_place && true, [length(args)])
+        program = remembered(name, ins, args, attrs, in_place, [length(args)])
         Program.run(hd(args).server, program, args, [])
     end
   end
@@ -92,9 +87,7 @@ defmodule Outrigger.Trace do
   defp eager_many(name, operands, attrs, results) do
     {ins, args} = number_operands(name, operands, [], [])
 
-    if args == [] do
-      raise ArgumentError, "Op.#{name} needs a tensor among its operands: #{inspect(operands)}"
-    end
+    if args == [], do: no_tensor(name, operands)
 
     count = length(args)
     outs = Enum.to_list(count..(count + results - 1))
@@ -102,6 +95,15 @@ defmodule Outrigger.Trace do
     template = {:tuple, for(i <- 0..(results - 1), do: {:result, i})}
     program = Program.build(Enum.to_list(0..(count - 1)), [instruction], outs, template, [])
     Program.run(hd(args).server, program, args, [])
+  end
+
+  defp no_tensor(name, []) do
+    raise ArgumentError,
+          "outside of a program, a server comes first: Op.#{name}(MyApp.Compute, …)"
+  end
+
+  defp no_tensor(name, operands) do
+    raise ArgumentError, "Op.#{name} needs a tensor among its operands: #{inspect(operands)}"
   end
 
   # The same tensor twice is one parameter.
@@ -188,9 +190,9 @@ defmodule Outrigger.Trace do
       raise ArgumentError, "InPlace.#{name} writes into a tensor, got: #{inspect(target)}"
     end
 
-    append(%{op: name, in: ins, out: [out], attrs: attrs, regions: [], in_place: in_place && true})
+    append(%{op: name, in: ins, out: [out], attrs: attrs, regions: [], in_place: in_place})
 
-    param = if in_place && name not in @views, do: param_of(target, Enum.at(ins, in_place))
+    param = if in_place && not Program.view?(name), do: param_of(target, Enum.at(ins, in_place))
     %Value{id: out, trace: builder().ref, param: param}
   end
 
@@ -251,12 +253,19 @@ defmodule Outrigger.Trace do
   def like(list, values) when is_list(list), do: values
   def like(_single, [value]), do: value
 
+  defp output_id(value) when is_struct(value, Value) or is_struct(value, Tensor),
+    do: operand("output", value)
+
   defp output_id(number) when is_number(number) do
     raise ArgumentError,
-          "a region gave the number #{number}; give a value, such as Op.constant(#{number}, :f32, {})"
+          "a traced function gave the number #{number}; give a value, " <>
+            "such as Op.constant(#{number}, :f32, {})"
   end
 
-  defp output_id(value), do: operand("output", value)
+  defp output_id(other) do
+    raise ArgumentError,
+          "a traced function gives a value, or a tuple or list of them, got: #{inspect(other)}"
+  end
 
   @doc "Traces a whole program."
   def program(arity, fun) do

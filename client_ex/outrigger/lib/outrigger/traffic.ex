@@ -197,12 +197,17 @@ defmodule Outrigger.Traffic do
     forward(t, request)
   end
 
-  @doc "One that must not overtake: a handle is released after the request that makes it."
-  def own_in_turn(%{queued: 0} = t, kind, fields), do: own(t, kind, fields, :drop)
-
-  def own_in_turn(t, kind, fields) do
+  @doc """
+  One that must not overtake: a handle is released after the request that makes it. `origin` is nil
+  if a caller has handed it on.
+  """
+  def in_turn(t, kind, fields, origin \\ :own) do
     {{id, frame, entry, nil}, t} = own_request(t, kind, fields, :drop)
-    %{t | queue: :queue.in({id, frame, entry, :own}, t.queue), queued: t.queued + 1}
+    request = {id, frame, entry, origin}
+
+    if t.queued == 0,
+      do: handed_on(t, request),
+      else: %{t | queue: :queue.in(request, t.queue), queued: t.queued + 1}
   end
 
   defp own_request(t, kind, fields, want) do

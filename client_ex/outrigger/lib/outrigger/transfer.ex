@@ -19,7 +19,7 @@ defmodule Outrigger.Transfer do
 
     if size <= server.chunk_bytes do
       {bytes, _} = take(data, type, size)
-      send_chunk(server, epoch, constant, bytes, 0, {:results, [tensor.handle], []})
+      send_chunk(server, epoch, constant, bytes, 0, Server.results([tensor.handle]))
     else
       upload_chunks(server, tensor, constant, {data, type, size})
     end
@@ -50,7 +50,7 @@ defmodule Outrigger.Transfer do
       end)
 
     # What is wrong with one chunk, the daemon says of the last one as well.
-    want = {:results, [tensor.handle], []}
+    want = Server.results([tensor.handle])
     {bytes, _} = take_or_abandon(data, type, size - last, tensor, window)
     send_chunk(server, tensor.epoch, constant, bytes, last, want)
     forget(window)
@@ -73,7 +73,7 @@ defmodule Outrigger.Transfer do
   rescue
     error in ArgumentError ->
       forget(window)
-      send(tensor.server.connection, {:release, [tensor.handle]})
+      Server.release(tensor.server, tensor.epoch, [tensor.handle])
       reraise error, __STACKTRACE__
   end
 
@@ -145,16 +145,8 @@ defmodule Outrigger.Transfer do
     with {:ok, {type, shape}} <- Tensor.await(tensor, timeout),
          count = min(count, Dtype.count(shape)),
          {:ok, data} <- read.(Dtype.bytes_of(type, count), until, type, count),
-         :ok <- write_error(tensor) do
+         :ok <- Tensor.written(tensor) do
       {:ok, data, type, shape}
-    end
-  end
-
-  # An op in place that failed has no result that could tell: the next reader is told, once.
-  defp write_error(tensor) do
-    case :ets.take(tensor.server.meta, {:write, tensor.handle}) do
-      [{_, error}] -> {:error, error}
-      [] -> :ok
     end
   end
 

@@ -130,18 +130,32 @@ defmodule Outrigger.Withdrawal do
 
   @doc "Handles that nobody holds."
   def release(t, handles) do
-    t = Enum.reduce(handles, t, &Outcome.forget/2)
-    t = if MapSet.size(t.dead) > 0, do: cancel_orphans(t, MapSet.new(handles)), else: t
+    t = forget(t, handles)
 
     if t.epoch == 0 or handles == [] do
       t
     else
-      Telemetry.execute([:lease, :released], %{count: length(handles)}, %{server: t.name})
-
       handles
       |> Enum.chunk_every(8192)
-      |> Enum.reduce(t, &Traffic.own_in_turn(&2, "release", [{"handles", &1}]))
+      |> Enum.reduce(t, &Traffic.in_turn(&2, "release", [{"handles", &1}]))
     end
+  end
+
+  @doc "Handles that a caller has given back; nothing that it asks for now may overtake."
+  def hand_back(t, epoch, _handles) when epoch != t.epoch do
+    Server.written(t.counters, 1)
+    t
+  end
+
+  def hand_back(t, _epoch, handles),
+    do: t |> forget(handles) |> Traffic.in_turn("release", [{"handles", handles}], nil)
+
+  defp forget(t, handles) do
+    if t.epoch != 0 and handles != [],
+      do: Telemetry.execute([:lease, :released], %{count: length(handles)}, %{server: t.name})
+
+    t = Enum.reduce(handles, t, &Outcome.forget/2)
+    if MapSet.size(t.dead) > 0, do: cancel_orphans(t, MapSet.new(handles)), else: t
   end
 
   # A program whose caller is dead and whose results nobody holds is cancelled, unless something that
@@ -155,17 +169,17 @@ defmodule Outrigger.Withdrawal do
       |> Enum.sort(:desc)
       |> Enum.reduce({[], MapSet.new()}, fn {id, {want, _, pid, _}}, {orphans, needed} ->
         case want do
-          {:results, [_ | _] = handles, args} ->
+          {:results, [_ | _] = handles, {args, _, _}} ->
             dead? = MapSet.member?(t.dead, pid)
 
             if dead? and Enum.all?(handles, &(&1 in released and &1 not in needed)),
               do: {[id | orphans], needed},
               else: {orphans, MapSet.union(needed, MapSet.new(args))}
 
-          {:results, _, args} ->
+          {:results, _, {args, _, _}} ->
             {orphans, MapSet.union(needed, MapSet.new(args))}
 
-          {:results, _, args, _} ->
+          {:results, _, {args, _, _}, _} ->
             {orphans, MapSet.union(needed, MapSet.new(args))}
 
           _ ->

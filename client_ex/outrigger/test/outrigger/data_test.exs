@@ -176,13 +176,18 @@ defmodule Outrigger.DataTest do
   test "options are checked" do
     assert Options.new!(memory_limit: "2GiB").memory_limit == 2 * 1024 ** 3
     assert Options.new!(memory_limit: "1.5 MB").memory_limit == 1_500_000
-    assert Options.new!(memory_limit: "50%").memory_limit == "50%"
+    assert Options.new!(memory_limit: "2gib").memory_limit == 2 * 1024 ** 3
+    assert Options.new!(memory_limit: 0).memory_limit == 0
+
+    for text <- ["1%", "50%", "100%"],
+        do: assert(Options.new!(memory_limit: text).memory_limit == text)
 
     for {option, text} <- [
           {{:name, "x"}, ~r/:name must be an atom/},
           {{:memory_limit, "2 apples"}, ~r/:memory_limit must be a number of bytes/},
           {{:memory_limit, -1}, ~r/:memory_limit/},
-          {{:threads, 0}, ~r/:threads must be a positive number of threads, got: 0/},
+          {{:memory_limit, "101%"}, ~r/:memory_limit/},
+          {{:threads, 0}, ~r/:threads must be from 1 to 1024 threads, got: 0/},
           {{:daemon, :x}, ~r/:daemon must be the path/},
           {{:args, ["a", 1]}, ~r/:args must be a list of strings/},
           {{:env, [{"A", 1}]}, ~r/:env must be pairs of strings/},

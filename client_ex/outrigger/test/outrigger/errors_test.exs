@@ -48,11 +48,72 @@ defmodule Outrigger.ErrorsTest do
     assert Outrigger.sync(@server) == :ok
   end
 
+  test "only what was to be written is told of, also beside results, and in whatever way it is read" do
+    add = Outrigger.program(fn x, y -> {InPlace.add(x, y), Op.sum(y)} end)
+
+    view =
+      Outrigger.program(fn x, y -> x |> InPlace.slice([0], [1]) |> InPlace.add(y) && Op.sum(y) end)
+
+    inner = Outrigger.prepare!(@server, add)
+    call = Outrigger.program(fn y, x -> Op.call(inner, [x, y]) |> elem(1) end)
+    path = Path.join(System.tmp_dir!(), "outrigger_write_error.npy")
+
+    reads = [
+      &Outrigger.to_list/1,
+      &Outrigger.peek(&1, 1),
+      &Outrigger.save_npy(&1, path),
+      &Outrigger.save_npz([x: &1], path)
+    ]
+
+    for {program, swapped?} <- [{add, false}, {view, false}, {call, true}], read <- reads do
+      [x, y] = [Outrigger.tensor(@server, [1, 2]), Outrigger.tensor(@server, [0.5, 1.0, 1.5])]
+      Outrigger.run(@server, program, if(swapped?, do: [y, x], else: [x, y]))
+      assert {:error, %Error{op: "add"}} = read.(x)
+      assert Outrigger.to_list(x) == {:ok, [1, 2]}
+      assert Outrigger.to_list(y) == {:ok, [0.5, 1.0, 1.5]}
+    end
+
+    # Who waits for the answer has it.
+    [x, y] = [Outrigger.tensor(@server, [1, 2]), Outrigger.tensor(@server, [0.5, 1.0, 1.5])]
+    assert {:error, %Error{op: "add"}} = Outrigger.call_and_wait(inner, [x, y])
+    assert Outrigger.to_list(x) == {:ok, [1, 2]}
+    Outrigger.sync(@server)
+  after
+    File.rm(Path.join(System.tmp_dir!(), "outrigger_write_error.npy"))
+  end
+
+  test "deadlines", %{i: i} do
+    ages = 4_000_000_000_000_000_000
+    assert Outrigger.to_list(i, deadline: ages) == {:ok, [[1, 2], [3, 4]]}
+    assert Outrigger.to_list(i, deadline: :infinity) == {:ok, [[1, 2], [3, 4]]}
+    program = Outrigger.program(&Op.add(&1, 1))
+
+    for deadline <- [ages, :infinity] do
+      sum = Outrigger.run(@server, program, [i], deadline: deadline)
+      assert Outrigger.to_list(sum) == {:ok, [[2, 3], [4, 5]]}
+    end
+
+    for wrong <- [-1, 1.5, :x, "1"] do
+      message = ~r/:deadline must be a number of milliseconds or :infinity, got: /
+      assert_raise ArgumentError, message, fn -> Outrigger.to_list(i, deadline: wrong) end
+      assert_raise ArgumentError, message, fn -> Outrigger.ping(@server, deadline: wrong) end
+
+      assert_raise ArgumentError, message, fn ->
+        Outrigger.run(@server, program, [i], deadline: wrong)
+      end
+    end
+
+    assert Outrigger.to_list(i) == {:ok, [[1, 2], [3, 4]]}
+  end
+
   test "the first cause travels along a chain", %{a: a, b: b} do
-    last = a |> Op.add(b) |> Op.multiply(2) |> Op.sum()
+    failed = Op.add(a, b)
+    assert refused(failed).cause == nil
+    last = Enum.reduce(1..200, failed, fn _, x -> Op.multiply(x, 2) end)
     error = refused(last)
     assert error.code == :failed_operand
-    assert error.message =~ "add" or error.message =~ "shape"
+    assert %Error{code: :bad_shape, op: "add", index: [0], cause: nil} = error.cause
+    assert error.message =~ error.cause.message
   end
 
   test "the place in a program", %{a: a} do
@@ -121,6 +182,29 @@ defmodule Outrigger.ErrorsTest do
     end
 
     assert_raise ArgumentError, ~r/has not one element/, fn -> Outrigger.to_number(a) end
+    prepared = Outrigger.prepare!(@server, program)
+
+    for {text, fun} <- [
+          {~r/expected options, a keyword list, got: :f32/,
+           fn -> Outrigger.tensor(@server, [1], :f32) end},
+          {~r/the options of bitcast are a keyword list, got: :u32/,
+           fn -> Op.bitcast(a, :u32) end},
+          {~r/count must be a positive number of elements, got: 0/,
+           fn -> Outrigger.peek(a, 0) end},
+          {~r/limit must be a positive number/, fn -> Outrigger.to_binary(a, limit: -1) end},
+          {~r/is called by Outrigger.call/, fn -> Outrigger.run(@server, prepared, [a]) end},
+          {~r/is run by Outrigger.run/, fn -> Outrigger.call(program, [a]) end},
+          {~r/a server comes first: Op.iota/, fn -> Op.iota({3}) end},
+          {~r/gave the number 1; give a value/, fn -> Outrigger.program(fn -> 1 end) end},
+          {~r/gives a value, or a tuple or list of them, got: nil/,
+           fn -> Outrigger.program(fn -> nil end) end},
+          {~r/expected tensors, or a container of them, got: :foo/,
+           fn -> Outrigger.release(:foo) end},
+          {~r/expected tensors, or a container of them, got: 1/,
+           fn -> Outrigger.await(%{a: [a, 1]}) end}
+        ] do
+      assert_raise ArgumentError, text, fun
+    end
   end
 
   test "a program too long for a frame", %{a: a} do

@@ -32,6 +32,37 @@ defmodule Outrigger.LeasesTest do
     assert Enum.map(kept, &Outrigger.to_number!/1) == Enum.to_list(1..300)
   end
 
+  test "nothing overtakes a release", %{server: server} do
+    for _ <- 1..200 do
+      t = Outrigger.await!(Outrigger.iota(server, {3}))
+      sum = Op.add(t, 1)
+      Outrigger.release(t)
+      assert {:error, %Error{code: :bad_handle}} = Outrigger.to_list(t)
+      assert {:error, %Error{code: :bad_handle}} = Outrigger.to_list(Op.add(t, 1))
+      assert Outrigger.to_list(sum) == {:ok, [1, 2, 3]}
+    end
+  end
+
+  test "a release takes containers", %{server: server} do
+    [a, b, c] = for _ <- 1..3, do: Outrigger.iota(server, {3})
+    assert Outrigger.await(%{a: a, rest: [b, {c}]}) == {:ok, %{a: a, rest: [b, {c}]}}
+    assert Outrigger.release(%{a: a, rest: [b, {c}]}) == :ok
+    for t <- [a, b, c], do: assert({:error, %Error{code: :bad_handle}} = Outrigger.to_list(t))
+  end
+
+  test "what is released, or leaves a scope, makes room for what comes next" do
+    server = start_server(memory_limit: "64MiB")
+
+    for _ <- 1..50 do
+      t = Outrigger.await!(Outrigger.iota(server, {10_000_000}, type: :u32))
+      Outrigger.release(t)
+
+      assert Outrigger.scope(server, fn ->
+               server |> Outrigger.iota({40_000_000}, type: :u8) |> Outrigger.peek!(2)
+             end) == [0, 1]
+    end
+  end
+
   test "copies in other processes and in messages count", %{server: server} do
     holder =
       spawn_link(fn ->

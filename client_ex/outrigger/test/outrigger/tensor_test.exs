@@ -14,6 +14,15 @@ defmodule Outrigger.TensorTest do
     assert Outrigger.type!(Outrigger.tensor(@server, [1], type: {:u, 8})) == :u8
     assert Outrigger.from_range(@server, 3..9//3) |> Outrigger.to_list!() == [3, 6, 9]
     assert Outrigger.from_range(@server, 3..1//1) |> Outrigger.to_list!() == []
+
+    assert Outrigger.tensor(@server, {1.0, 2.0}) |> Outrigger.to_list!() == {1.0, 2.0}
+
+    for range <- [-3..3, 5..1//-2, 250..260], type <- [:u8, :s8, :s32, :u64, :f32, :bf16, :c64] do
+      from_range = Outrigger.from_range(@server, range, type: type)
+      from_list = Outrigger.tensor(@server, Enum.to_list(range), type: type)
+      assert Outrigger.type!(from_range) == type
+      assert Outrigger.to_list!(from_range) == Outrigger.to_list!(from_list)
+    end
   end
 
   test "programs call prepared programs" do
@@ -379,6 +388,10 @@ defmodule Outrigger.TensorTest do
       assert {:error, %Outrigger.Error{code: :bad_handle}} = Outrigger.to_list(a)
       assert Outrigger.to_list(b) == {:ok, [0, 1, 2]}
       assert_raise ArgumentError, ~r/:donated/, fn -> call.([b, b], donated: b) end
+      # What is refused takes nothing.
+      refused = call.([b, Outrigger.iota(@server, {2})], donated: [b])
+      assert {:error, %Outrigger.Error{code: :bad_shape}} = Outrigger.to_list(refused)
+      assert Outrigger.to_list(b) == {:ok, [0, 1, 2]}
     end
   end
 end

@@ -60,6 +60,8 @@ defmodule Mix.Tasks.Compile.Outriggerd do
            :ok <- cmake(["--build", build], source),
            :ok <- cmake(["--install", build, "--prefix", target()], source) do
         File.touch!(stamp)
+        # Mix has linked priv/ into _build before this compiler made it.
+        Mix.Project.build_structure()
         :ok
       end
     end

@@ -24,7 +24,7 @@ defmodule Outrigger.Nx.Lowering do
   """
   @spec lower(Builder.t(), atom, Nx.Tensor.t(), list, boolean) :: {Value.t(), Builder.t()}
   def lower(b, op, out, args, in_place \\ false) do
-    Map.fetch!(@modules, op).lower(b, op, out, args, if(in_place, do: [in_place: true], else: []))
+    Map.fetch!(@modules, op).lower(b, op, out, args, if(in_place, do: [in_place: 0], else: []))
   end
 
   @doc "Lowers a block of Nx that the daemon has an op for: `{values, builder}`; otherwise nil."
