@@ -9,6 +9,13 @@ defmodule Outrigger.Signature do
     "reshape" => [shape: :shape],
     "broadcast" => [shape: :shape],
     "as_type" => [type: :type],
+    "bitcast" => [type: :type],
+    "window_sum" => [window: :window],
+    "window_product" => [window: :window],
+    "window_max" => [window: :window],
+    "window_min" => [window: :window],
+    "window_scatter_max" => [window: :window],
+    "window_scatter_min" => [window: :window],
     "constant" => [value: :value, type: :type, shape: :shape],
     "from_binary" => [data: :data, type: :type, shape: :shape],
     "iota" => [shape: :shape],
@@ -85,6 +92,7 @@ defmodule Outrigger.Signature do
 
   def type(:shape), do: quote(do: Outrigger.Dtype.shape() | [non_neg_integer])
   def type(:type), do: quote(do: Outrigger.Dtype.accepted())
+  def type(:window), do: quote(do: Outrigger.Dtype.shape() | [pos_integer])
   def type(:value), do: quote(do: Outrigger.Data.number_like())
   def type(:data), do: quote(do: binary)
   def type(:lengths), do: quote(do: [pos_integer] | tuple)

@@ -187,8 +187,7 @@ defmodule Outrigger.ErrorsTest do
     for {text, fun} <- [
           {~r/expected options, a keyword list, got: :f32/,
            fn -> Outrigger.tensor(@server, [1], :f32) end},
-          {~r/the options of bitcast are a keyword list, got: :u32/,
-           fn -> Op.bitcast(a, :u32) end},
+          {~r/the options of sum are a keyword list, got: :u32/, fn -> Op.sum(a, :u32) end},
           {~r/count must be a positive number of elements, got: 0/,
            fn -> Outrigger.peek(a, 0) end},
           {~r/limit must be a positive number/, fn -> Outrigger.to_binary(a, limit: -1) end},

@@ -377,6 +377,17 @@ defmodule Outrigger.TensorTest do
     assert_raise ArgumentError, ~r/expected an Outrigger server/, fn -> Outrigger.ping("x") end
   end
 
+  test "windows and types stand where Nx has them" do
+    t = Outrigger.tensor(@server, [[1, 2, 3], [4, 5, 6]])
+    assert Op.window_sum(t, {2, 2}) |> Outrigger.to_list!() == [[12, 16]]
+    assert Op.window_max(t, [1, 2], strides: [1, 2]) |> Outrigger.to_list!() == [[2], [5]]
+    assert Op.bitcast(t, :f32) |> Outrigger.type!() == :f32
+    source = Outrigger.tensor(@server, [[1]])
+
+    assert Op.window_scatter_max(t, source, 0, {2, 3}) |> Outrigger.to_list!() ==
+             [[0, 0, 0], [0, 0, 1]]
+  end
+
   test "donated arguments are released, others stay" do
     add = Outrigger.program(&Outrigger.Op.add/2)
     prepared = Outrigger.prepare!(@server, add)
