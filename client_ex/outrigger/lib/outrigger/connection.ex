@@ -214,6 +214,13 @@ defmodule Outrigger.Connection do
     receive do
       {:request, _, _, _, _, _, _, _, _} = request ->
         drain(Traffic.submit(traffic, request), left - 1)
+
+      # Nothing overtakes them: they are taken in their turn.
+      {:release, epoch, handles} ->
+        drain(Withdrawal.hand_back(traffic, epoch, handles), left - 1)
+
+      {:unsent, _, _, _} = request ->
+        drain(Traffic.unsent(traffic, request), left - 1)
     after
       0 -> traffic
     end

@@ -200,7 +200,13 @@ defmodule Outrigger.Program do
     want = &{:results, handles, uses, &1}
     prepared = kept(server, program, program_id)
     # The connection watches the deadline of the program itself.
-    timeout = if deadline, do: deadline + 100, else: server.timeout
+    timeout =
+      cond do
+        deadline -> deadline + 100
+        options[:deadline] == :infinity -> :infinity
+        true -> server.timeout
+      end
+
     reply = Server.call(server, epoch, id, frame, want, prepared, deadline, timeout)
     with {:ok, map} <- reply, do: {:ok, results, map}
   end

@@ -43,6 +43,17 @@ defmodule Outrigger.LeasesTest do
     end
   end
 
+  test "nor does it while the connection is behind", %{server: server} do
+    connection = Server.fetch!(server).connection
+    t = Outrigger.await!(Outrigger.iota(server, {3}))
+    :sys.suspend(connection)
+    Task.await(Task.async(fn -> Outrigger.iota(server, {2}) end))
+    Outrigger.release(t)
+    sum = Op.add(t, 1)
+    :sys.resume(connection)
+    assert {:error, %Error{code: :bad_handle}} = Outrigger.to_list(sum)
+  end
+
   test "a release takes containers", %{server: server} do
     [a, b, c] = for _ <- 1..3, do: Outrigger.iota(server, {3})
     assert Outrigger.await(%{a: a, rest: [b, {c}]}) == {:ok, %{a: a, rest: [b, {c}]}}
