@@ -56,16 +56,16 @@ class Search final : public Reducer {
       const std::int64_t lane = at % lanes.count();
       if (const std::int64_t rows_count = rows_together * lanes.count();
           lane == 0 && lanes.count() >= wide_lanes && n >= rows_count) {
-        add_rows(values(state), rows(state), from, lanes.count(),
-                 static_cast<Row>(at / lanes.count()));
+        add_rows<rows_together>(values(state), rows(state), from, lanes.count(),
+                                static_cast<Row>(at / lanes.count()));
         at += rows_count;
         from += rows_count;
         n -= rows_count;
         continue;
       }
       const std::int64_t count = std::min(lanes.count() - lane, n);
-      add_row(values(state) + lane, rows(state) + lane, from, count,
-              static_cast<Row>(at / lanes.count()));
+      add_rows<1>(values(state) + lane, rows(state) + lane, from, count,
+                  static_cast<Row>(at / lanes.count()));
       at += count;
       from += count;
       n -= count;
@@ -102,7 +102,7 @@ class Search final : public Reducer {
       std::copy_n(turned, runs, best);
       std::fill_n(place, runs, Row{0});
       for (std::int64_t k = 1; k < n; ++k)
-        add_row(best, place, turned + k * runs_turned, runs, static_cast<Row>(k));
+        add_rows<1>(best, place, turned + k * runs_turned, runs, static_cast<Row>(k));
       for (std::int64_t i = 0; i < runs; ++i) to[first + i] = {best[i], place[i]};
     });
   }
@@ -145,15 +145,14 @@ class Search final : public Reducer {
     }
   }
 
-  /// To read and write what is known of each lane takes longer than to read the rows.
-  static constexpr std::int64_t rows_together = 4;
-
+  /// Rows of `lanes` elements, `count` of them at once.
+  template <std::int64_t count>
   static void add_rows(T* best, Row* best_row, const T* x, std::int64_t lanes, Row row) {
     OUTRIGGER_INDEPENDENT
     for (std::int64_t k = 0; k < lanes; ++k) {
       T value = best[k];
       Row place = best_row[k];
-      for (Row i = 0; i < static_cast<Row>(rows_together); ++i) {
+      for (Row i = 0; i < static_cast<Row>(count); ++i) {
         const T element = x[k + i * lanes];
         const bool take = replaces<T, max, high>(element, value);
         value = take ? element : value;
@@ -161,15 +160,6 @@ class Search final : public Reducer {
       }
       best[k] = value;
       best_row[k] = place;
-    }
-  }
-
-  static void add_row(T* best, Row* best_row, const T* x, std::int64_t n, Row row) {
-    OUTRIGGER_INDEPENDENT
-    for (std::int64_t k = 0; k < n; ++k) {
-      const bool take = replaces<T, max, high>(x[k], best[k]);
-      best[k] = take ? x[k] : best[k];
-      best_row[k] = take ? row : best_row[k];
     }
   }
 };

@@ -74,11 +74,9 @@ class Source {
     // The axis that runs of results go along: the last one with more than one.
     for (std::size_t axis = 0; axis < rank; ++axis) {
       if (windows.out[axis] > 1) run_axis_ = axis;
-    }
-    padded_ = windows.reach_padding(x.shape());
-    for (std::size_t axis = 0; axis < rank; ++axis) {
       if (windows.window[axis] > 1) tap_axis_ = axis;
     }
+    padded_ = windows.reach_padding(x.shape());
     if (rank > 0) {
       run_step_ = windows.strides[run_axis_] * x.strides[run_axis_];
       tap_step_ = windows.dilations[tap_axis_] * x.strides[tap_axis_];

@@ -81,6 +81,8 @@ struct Minimum {
 
 /// Lanes that do not stay in registers.
 inline constexpr std::int64_t wide_lanes = 256;
+/// Rows that they take at once: to read and write each lane takes longer than to read the rows.
+inline constexpr std::int64_t rows_together = 4;
 
 /// Combines n neighbours with run_lanes lanes, the first with the first lane. Inlined, lanes that
 /// live no longer than that never leave the registers.
@@ -110,14 +112,14 @@ void add_to_lanes(typename R::Accumulator* lane, std::int64_t lanes, std::int64_
   if (const std::int64_t first = at % lanes; first > 0) add(first, std::min(lanes - first, n));
   if (lanes == run_lanes) return add_to_run<R>(lane, x, n);
   if constexpr (sizeof(*lane) > sizeof(T)) {
-    // Several rows at once: to read and write each lane takes longer than to read the rows.
-    for (; lanes >= wide_lanes && n >= 4 * lanes; n -= 4 * lanes, x += 4 * lanes) {
+    const std::int64_t step = rows_together * lanes;
+    for (; lanes >= wide_lanes && n >= step; n -= step, x += step) {
       OUTRIGGER_INDEPENDENT
       for (std::int64_t k = 0; k < lanes; ++k) {
-        typename R::Accumulator sum = R::combine(lane[k], R::lift(x[k]));
-        sum = R::combine(sum, R::lift(x[k + lanes]));
-        sum = R::combine(sum, R::lift(x[k + 2 * lanes]));
-        lane[k] = R::combine(sum, R::lift(x[k + 3 * lanes]));
+        typename R::Accumulator sum = lane[k];
+        for (std::int64_t row = 0; row < rows_together; ++row)
+          sum = R::combine(sum, R::lift(x[k + row * lanes]));
+        lane[k] = sum;
       }
     }
   }

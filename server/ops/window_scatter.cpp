@@ -47,8 +47,7 @@ Result<Inferred> infer_window_scatter(const InferCall& call) {
     return fail(ErrorCode::bad_shape,
                 "init_value must be a scalar, got " + to_string(call.type(2)));
   }
-  // Padding holds init_value: where windows see it, both are compared in the dtype that they meet
-  // in.
+  // Padding holds init_value: where windows see it, the tensor's dtype and its meet.
   const std::array<InferOperand, 2> both{call.in[0], call.in[2]};
   const auto compared = std::span(both).first(windows.reach_padding(tensor.shape) ? 2 : 1);
   const DType result = merged_dtype(call.in.subspan(1));

@@ -23,7 +23,7 @@ struct Windows {
   }
   /// Elements of one window.
   std::int64_t taps() const { return element_count(window); }
-  /// Whether an element of a window over that shape is in the padding.
+  /// Whether an element of a window is in the padding, over the shape that `out` was filled in for.
   bool reach_padding(std::span<const std::int64_t> shape) const {
     for (std::size_t axis = 0; axis < shape.size(); ++axis) {
       if (low[axis] > 0 || position(axis, out[axis] - 1, window[axis] - 1) >= shape[axis])

@@ -1,10 +1,11 @@
 #include "ops/strided.hpp"
-#include "support/random.hpp"
 
 #include <random>
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include "support/random.hpp"
 
 namespace outrigger::ops {
 namespace {

@@ -39,7 +39,8 @@ defmodule Outrigger do
   `:deadline` of `run/4`). A server that does not exist raises.
 
   An op that fails after it was sent fails its result: reading that gives the error; reading what was
-  computed from it gives a `:failed_operand` with the first error as its `cause`. `sync/2` tells the first failure of all that this process has sent.
+  computed from it gives a `:failed_operand` with the first error as its `cause`. `sync/2` tells the
+  first failure of all that this process has sent.
 
   ## When the daemon dies
 
@@ -103,7 +104,7 @@ defmodule Outrigger do
 
     * `:name` - an atom, `{:global, term}` or `{:via, module, term}`
     * `:memory_limit` - for tensors and temporaries: bytes, or a text such as `"2GiB"` or, of the
-      machine's memory or its container's, `"50%"`; 0 for none (`"80%"`)
+      machine's memory or its container's, `"50%"`; 0 for no limit; default: `"80%"`
     * `:threads` - threads that compute, at most 1,024; default: all the daemon may use
     * `:on_restart` - a function of one argument (the server) or `{module, function, args}`, called
       in a process of its own when a new daemon has replaced a dead one
@@ -267,7 +268,7 @@ defmodule Outrigger do
   @spec save_npy(Tensor.t(), Path.t(), keyword) :: :ok | error
   def save_npy(%Tensor{} = tensor, path, options \\ []) do
     fields = [{"handle", tensor.handle}, {"path", Path.expand(path)}]
-    with {:ok, _} <- request(tensor, "save", fields, options), do: Tensor.written(tensor)
+    with {:ok, _} <- request(tensor, "save", fields, options), do: Tensor.take_write_error(tensor)
   end
 
   @doc "As `save_npy/3`, but raises."
@@ -292,7 +293,7 @@ defmodule Outrigger do
 
     with {:ok, _} <- request(tensor, "save_npz", fields, options) do
       Enum.find_value(tensors, :ok, fn {_name, tensor} ->
-        with :ok <- Tensor.written(tensor), do: nil
+        with :ok <- Tensor.take_write_error(tensor), do: nil
       end)
     end
   end
@@ -784,16 +785,17 @@ defmodule Outrigger do
 
   defp atom_keys(other), do: other
 
-  # Those of a container, however deep.
-  defp tensors!(%Tensor{} = tensor), do: [tensor]
-  defp tensors!(tuple) when is_tuple(tuple), do: tuple |> Tuple.to_list() |> tensors!()
-  defp tensors!(list) when is_list(list), do: Enum.flat_map(list, &tensors!/1)
+  defp tensors!(container) do
+    Tensor.reduce(container, [], fn
+      %Tensor{} = tensor, acc ->
+        [tensor | acc]
 
-  defp tensors!(map) when is_map(map) and not is_struct(map),
-    do: map |> Map.values() |> tensors!()
-
-  defp tensors!(other),
-    do: raise(ArgumentError, "expected tensors, or a container of them, got: #{inspect(other)}")
+      other, _acc ->
+        raise ArgumentError,
+              "expected tensors, or a container of them, got: #{inspect(other)}"
+    end)
+    |> Enum.reverse()
+  end
 
   defp positive!(_name, n) when is_integer(n) and n > 0, do: :ok
 

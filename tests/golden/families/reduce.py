@@ -162,6 +162,16 @@ def arg_cases():
         for dtype in ("s32", "s64"):
             yield op_case(f"{op}/type/{dtype}", op, [t], arg(op, t, 0, dtype=dtype),
                           {"axis": 0, "type": dtype})
+        # Wide rows are taken some at a time: NaN and equal elements in each place of them.
+        for dtype in ("u8", "s64", "f32"):
+            values = Random(f"{op} wide {dtype}").small(dtype, (9, 300), -1, 2).values
+            for row in range(9) if dtype == "f32" else ():
+                values[row * 300 + row] = values[row * 300 + 20 + row] = NAN
+                values[(row + 4) % 9 * 300 + row] = NAN
+            t = Tensor(dtype, (9, 300), values)
+            for tie in ("low", "high"):
+                yield op_case(f"{op}/wide/{dtype}/{tie}", op, [t], arg(op, t, 0, tie),
+                              {"tie_break": tie, "axis": 0})
         t = Random(f"{op} long").wide("f32", (5000,))
         yield op_case(f"{op}/long", op, [t], arg(op, t))
 

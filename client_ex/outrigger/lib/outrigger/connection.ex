@@ -122,14 +122,13 @@ defmodule Outrigger.Connection do
 
   ## Messages
 
-  @impl true
-  def handle_info({:request, _, _, _, _, _, _, _, _} = request, state) do
-    traffic = state.traffic |> Traffic.submit(request) |> drain(@batch) |> Traffic.flush()
-    {:noreply, %{state | traffic: traffic}}
-  end
+  # What callers hand on, which must not overtake each other.
+  defguardp is_handed_on(message)
+            when is_tuple(message) and elem(message, 0) in [:request, :unsent, :hand_back]
 
-  def handle_info({:unsent, _, _, _} = request, state) do
-    traffic(state, &Traffic.unsent(&1, request))
+  @impl true
+  def handle_info(message, state) when is_handed_on(message) do
+    traffic(state, &(&1 |> take(message) |> drain(@batch)))
   end
 
   def handle_info({port, {:data, data}}, %{port: port} = state) when is_port(port) do
@@ -153,9 +152,6 @@ defmodule Outrigger.Connection do
 
   def handle_info({:release, handles}, state),
     do: traffic(state, &Withdrawal.release(&1, handles))
-
-  def handle_info({:release, epoch, handles}, state),
-    do: traffic(state, &Withdrawal.hand_back(&1, epoch, handles))
 
   def handle_info({:await_room, ref}, state), do: traffic(state, &Traffic.await_room(&1, ref))
   def handle_info({:give_up, id}, state), do: traffic(state, &Withdrawal.give_up(&1, id))
@@ -207,20 +203,18 @@ defmodule Outrigger.Connection do
 
   defp traffic(state, fun), do: {:noreply, %{state | traffic: Traffic.flush(fun.(state.traffic))}}
 
+  defp take(traffic, {:hand_back, epoch, handles}),
+    do: Withdrawal.hand_back(traffic, epoch, handles)
+
+  defp take(traffic, {:unsent, _, _, _} = request), do: Traffic.unsent(traffic, request)
+  defp take(traffic, request), do: Traffic.submit(traffic, request)
+
   # Several requests leave in one write.
   defp drain(traffic, 0), do: traffic
 
   defp drain(traffic, left) do
     receive do
-      {:request, _, _, _, _, _, _, _, _} = request ->
-        drain(Traffic.submit(traffic, request), left - 1)
-
-      # Nothing overtakes them: they are taken in their turn.
-      {:release, epoch, handles} ->
-        drain(Withdrawal.hand_back(traffic, epoch, handles), left - 1)
-
-      {:unsent, _, _, _} = request ->
-        drain(Traffic.unsent(traffic, request), left - 1)
+      message when is_handed_on(message) -> traffic |> take(message) |> drain(left - 1)
     after
       0 -> traffic
     end

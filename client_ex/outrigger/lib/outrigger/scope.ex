@@ -34,7 +34,7 @@ defmodule Outrigger.Scope do
 
     try do
       result = fun.()
-      keep = held(result, MapSet.new())
+      keep = Tensor.reduce(result, MapSet.new(), &held/2)
 
       {kept, dropped} =
         Enum.split_with(Process.get(@key), fn {_, _, handle} -> handle in keep end)
@@ -60,11 +60,6 @@ defmodule Outrigger.Scope do
   end
 
   defp held(%Tensor{handle: handle}, acc), do: MapSet.put(acc, handle)
-
-  defp held(%{} = map, acc),
-    do: Enum.reduce(Map.to_list(Map.delete(map, :__struct__)), acc, &held/2)
-
-  defp held([head | tail], acc), do: held(tail, held(head, acc))
-  defp held(tuple, acc) when is_tuple(tuple), do: held(Tuple.to_list(tuple), acc)
+  defp held(%_{} = struct, acc), do: struct |> Map.from_struct() |> Tensor.reduce(acc, &held/2)
   defp held(_other, acc), do: acc
 end

@@ -227,11 +227,12 @@ defmodule Outrigger.Server do
 
   @doc "Releases handles before anything happens that this process asks for from now on."
   def release(server, epoch, handles) do
-    for some <- Enum.chunk_every(handles, @released_handles_max),
-        do: hand_on(server, {:release, epoch, some})
-
+    for some <- release_batches(handles), do: hand_on(server, {:hand_back, epoch, some})
     :ok
   end
+
+  @doc "Handles in lists that a request each can release."
+  def release_batches(handles), do: Enum.chunk_every(handles, @released_handles_max)
 
   @doc "The connection's side: requests that were handed on have been written, or never will be."
   def written(counters, count), do: :atomics.sub(counters, @handed_on, count)

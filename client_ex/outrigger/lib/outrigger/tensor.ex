@@ -68,7 +68,7 @@ defmodule Outrigger.Tensor do
 
   @doc false
   # An op in place that failed has no result that could tell: the next reader is told, once.
-  def written(tensor) do
+  def take_write_error(tensor) do
     case :ets.take(tensor.server.meta, {:write, tensor.handle}) do
       [{_, error}] -> {:error, error}
       [] -> :ok
@@ -95,6 +95,18 @@ defmodule Outrigger.Tensor do
         known
     end
   end
+
+  @doc false
+  # Folds the leaves of a container, however deep: tensors and whatever else is in it.
+  def reduce(%__MODULE__{} = tensor, acc, fun), do: fun.(tensor, acc)
+  def reduce([head | tail], acc, fun), do: reduce(tail, reduce(head, acc, fun), fun)
+  def reduce([], acc, _fun), do: acc
+  def reduce(tuple, acc, fun) when is_tuple(tuple), do: reduce(Tuple.to_list(tuple), acc, fun)
+
+  def reduce(map, acc, fun) when is_map(map) and not is_struct(map),
+    do: reduce(Map.values(map), acc, fun)
+
+  def reduce(other, acc, fun), do: fun.(other, acc)
 
   @doc false
   def dims(shape), do: shape |> Tuple.to_list() |> Enum.map_join(&"[#{&1}]")

@@ -145,7 +145,7 @@ defmodule Outrigger.Transfer do
     with {:ok, {type, shape}} <- Tensor.await(tensor, timeout),
          count = min(count, Dtype.count(shape)),
          {:ok, data} <- read.(Dtype.bytes_of(type, count), until, type, count),
-         :ok <- Tensor.written(tensor) do
+         :ok <- Tensor.take_write_error(tensor) do
       {:ok, data, type, shape}
     end
   end

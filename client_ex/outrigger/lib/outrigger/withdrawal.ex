@@ -136,7 +136,7 @@ defmodule Outrigger.Withdrawal do
       t
     else
       handles
-      |> Enum.chunk_every(8192)
+      |> Server.release_batches()
       |> Enum.reduce(t, &Traffic.in_turn(&2, "release", [{"handles", &1}]))
     end
   end

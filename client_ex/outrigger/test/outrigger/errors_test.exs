@@ -106,6 +106,22 @@ defmodule Outrigger.ErrorsTest do
     assert Outrigger.to_list(i) == {:ok, [[1, 2], [3, 4]]}
   end
 
+  test "a call without a deadline outlasts the server's timeout", %{} do
+    server = start_server(timeout: 200)
+    increment = Outrigger.prepare!(server, Outrigger.program(&Op.add(&1, 1)))
+    x = Outrigger.await!(Outrigger.iota(server, {2}))
+    os_pid = os_pid(server)
+    kill(os_pid, "STOP")
+
+    calls =
+      for call <- [&Outrigger.call_and_wait/3, &Outrigger.profile/3],
+          do: Task.async(fn -> call.(increment, [x], deadline: :infinity) end)
+
+    Process.sleep(500)
+    kill(os_pid, "CONT")
+    for reply <- Task.await_many(calls), do: assert(elem(reply, 0) == :ok)
+  end
+
   test "the first cause travels along a chain", %{a: a, b: b} do
     failed = Op.add(a, b)
     assert refused(failed).cause == nil
