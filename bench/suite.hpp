@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-#include "engine/execute.hpp"
+#include "engine/executor/execute.hpp"
 
 /// What the programs share that measure the engine beside a limit.
 

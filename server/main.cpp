@@ -14,13 +14,13 @@
 #include <CLI/CLI.hpp>
 
 #include "base/version.hpp"
-#include "engine/session.hpp"
+#include "engine/session/session.hpp"
 #include "net/byte_size.hpp"
 #include "net/descriptor.hpp"
 #include "net/process.hpp"
 #include "net/serve_stdio.hpp"
 #include "ops/catalogue.hpp"
-#include "ops/compile/status.hpp"
+#include "ops/pass/compile/status.hpp"
 
 namespace {
 

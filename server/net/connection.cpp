@@ -40,23 +40,23 @@ ssize_t read_retrying(int fd, std::span<std::uint8_t> into) {
 }
 }  // namespace
 
-Workspace::Workspace(const Limits& the_limits)
+ReadBuffers::ReadBuffers(const Limits& the_limits)
     : limits(the_limits), decoder(the_limits), scratch(scratch_bytes) {}
 
-Connection::Connection(boost::asio::io_context& io, Workspace& workspace, int in_fd,
+Connection::Connection(boost::asio::io_context& io, ReadBuffers& buffers, int in_fd,
                        std::function<void(End)> on_end)
-    : workspace_(workspace),
+    : buffers_(buffers),
       in_(io, in_fd),
       closing_timer_(io),
       on_end_(std::move(on_end)),
-      reader_(workspace.limits) {
+      reader_(buffers.limits) {
   in_.native_non_blocking(true);
 }
 
-std::shared_ptr<Connection> Connection::start(boost::asio::io_context& io, Workspace& workspace,
+std::shared_ptr<Connection> Connection::start(boost::asio::io_context& io, ReadBuffers& buffers,
                                               int in_fd, int out_fd, const SessionFactory& open,
                                               std::function<void(End)> on_end) {
-  std::shared_ptr<Connection> self(new Connection(io, workspace, in_fd, std::move(on_end)));
+  std::shared_ptr<Connection> self(new Connection(io, buffers, in_fd, std::move(on_end)));
   self->writer_ = std::make_shared<ReplyWriter>(io, out_fd, [weak = self->weak_from_this()] {
     if (const auto connection = weak.lock()) connection->settle();
   });
@@ -129,7 +129,7 @@ bool Connection::next_is_near() const {
 Connection::Read Connection::read_once() {
   std::span<std::uint8_t> target = reader_.space();
   const bool direct = target.size() >= direct_bytes_min;
-  if (!direct) target = workspace_.scratch;
+  if (!direct) target = buffers_.scratch;
   const ssize_t got = read_retrying(in_.native_handle(), target);
   if (got < 0) return errno == EAGAIN ? Read::nothing : Read::end_of_file;
   if (got == 0) return Read::end_of_file;
@@ -157,7 +157,7 @@ void Connection::split(std::span<const std::uint8_t> bytes) {
 }
 
 void Connection::handle(std::shared_ptr<wire::Frame> frame) {
-  auto request = workspace_.decoder.decode(*frame);
+  auto request = buffers_.decoder.decode(*frame);
   if (request) {
     session_->submit(*std::move(request), std::move(frame));
   } else if (request.error().id != 0) {
@@ -182,14 +182,14 @@ void Connection::refuse_stream(const Error& error) {
 }
 
 bool Connection::over_limits() const {
-  const Limits& limits = workspace_.limits;
+  const Limits& limits = buffers_.limits;
   return session_->pending_requests() > limits.requests_window ||
          session_->pending_bytes() > limits.bytes_window ||
          writer_->unsent_bytes() > limits.replies_bytes_max;
 }
 
 bool Connection::under_half_of_limits() const {
-  const Limits& limits = workspace_.limits;
+  const Limits& limits = buffers_.limits;
   return session_->pending_requests() <= limits.requests_window / 2 &&
          session_->pending_bytes() <= limits.bytes_window / 2 &&
          writer_->unsent_bytes() <= limits.replies_bytes_max / 2;

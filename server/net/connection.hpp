@@ -12,7 +12,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "base/limits.hpp"
-#include "engine/session.hpp"
+#include "engine/session/session.hpp"
 #include "net/reply_writer.hpp"
 #include "wire/frame.hpp"
 #include "wire/request.hpp"
@@ -27,8 +27,8 @@ enum class End : std::uint8_t {
 };
 
 /// What the connections of one I/O thread share, so that an idle one holds no buffers.
-struct Workspace {
-  explicit Workspace(const Limits& limits);
+struct ReadBuffers {
+  explicit ReadBuffers(const Limits& limits);
   Limits limits;
   wire::Decoder decoder;
   std::vector<std::uint8_t> scratch;
@@ -51,14 +51,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
  public:
   /// Owns both descriptors, which must be two (dup a socket), and makes them non-blocking.
   /// `on_end` is called once, on the I/O thread, when the session is closed already.
-  static std::shared_ptr<Connection> start(boost::asio::io_context& io, Workspace& workspace,
+  static std::shared_ptr<Connection> start(boost::asio::io_context& io, ReadBuffers& buffers,
                                            int in_fd, int out_fd, const SessionFactory& open,
                                            std::function<void(End)> on_end);
 
   bool paused() const { return paused_; }
 
  private:
-  Connection(boost::asio::io_context& io, Workspace& workspace, int in_fd,
+  Connection(boost::asio::io_context& io, ReadBuffers& buffers, int in_fd,
              std::function<void(End)> on_end);
 
   enum class Read : std::uint8_t { nothing, more, drained, end_of_file };
@@ -83,7 +83,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool closing_is_done() const;
   void finish(End end);
 
-  Workspace& workspace_;
+  ReadBuffers& buffers_;
   boost::asio::posix::stream_descriptor in_;
   boost::asio::steady_timer closing_timer_;
   std::shared_ptr<ReplyWriter> writer_;

@@ -11,7 +11,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 
-#include "engine/session.hpp"
+#include "engine/session/session.hpp"
 
 namespace outrigger::net {
 

@@ -49,11 +49,11 @@ void serve_stdio(const Limits& limits, int in_fd, int out_fd, const SessionFacto
   signals.async_wait([](const boost::system::error_code& error, int signal) {
     if (!error) ::_exit(128 + signal);
   });
-  Workspace workspace(limits);
+  ReadBuffers buffers(limits);
   // Without logging: the standard error output may be as dead as the peer, and block us.
   const auto on_end = [](End end) { ::_exit(exit_code(end)); };
   // The loop keeps the connection alive.
-  Connection::start(io, workspace, in_fd, out_fd, open, on_end);
+  Connection::start(io, buffers, in_fd, out_fd, open, on_end);
   io.run();
   spdlog::critical("the I/O loop ended by itself");
   std::abort();

@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <optional>
 
-#include "ops/kernels.hpp"
-#include "ops/shapes.hpp"
+#include "ops/inference.hpp"
+#include "ops/support/axes.hpp"
 
 namespace outrigger::ops {
 namespace {

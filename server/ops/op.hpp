@@ -11,8 +11,9 @@
 
 #include "base/error.hpp"
 #include "base/program.hpp"
-#include "ops/context.hpp"
-#include "ops/pass.hpp"
+#include "ops/pass/folding.hpp"
+#include "ops/pass/pass.hpp"
+#include "ops/support/context.hpp"
 #include "tensor/tensor.hpp"
 
 namespace outrigger::ops {
@@ -115,12 +116,6 @@ struct RunCall {
   AttrView attrs;
   /// Inferred::compute.
   DType compute = DType::f32;
-};
-
-/// An op that reduces its operand along some axes.
-struct Reduction {
-  const Reducer* reducer = nullptr;
-  Folding folding;
 };
 
 /// An operand as the planner knows it.

@@ -12,6 +12,9 @@
 
 namespace outrigger {
 
+/// Sums of sizes that a client names: they are checked before they are narrowed.
+__extension__ using Wide = __int128;
+
 /// Sizes or strides, one for each axis. No allocation: room for the axes of two tensors of the
 /// highest rank, which some ops put together before the rank is checked.
 class Dims {

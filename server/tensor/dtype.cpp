@@ -7,7 +7,7 @@
 #include <cstring>
 #include <utility>
 
-#include "tensor/cast.hpp"
+#include "tensor/cast_element.hpp"
 #include "tensor/small_float.hpp"
 
 namespace outrigger {

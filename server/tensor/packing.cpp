@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "tensor/cast.hpp"
+#include "tensor/cast_element.hpp"
 
 namespace outrigger {
 namespace {

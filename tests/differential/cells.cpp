@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <limits>
 
-#include "ops/pass.hpp"
+#include "ops/pass/pass.hpp"
 #include "tensor/small_float.hpp"
 
 namespace outrigger::test {

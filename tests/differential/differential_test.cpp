@@ -14,7 +14,7 @@
 #include "differential/draw.hpp"
 #include "differential/whole.hpp"
 #include "engine/builder.hpp"
-#include "ops/compile/status.hpp"
+#include "ops/pass/compile/status.hpp"
 #include "support/program_text.hpp"
 
 namespace outrigger::test {

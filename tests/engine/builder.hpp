@@ -7,9 +7,9 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/execute.hpp"
-#include "engine/plan.hpp"
-#include "ops/pass.hpp"
+#include "engine/executor/execute.hpp"
+#include "engine/planner/plan.hpp"
+#include "ops/pass/pass.hpp"
 
 namespace outrigger::engine::test {
 

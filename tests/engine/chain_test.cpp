@@ -5,7 +5,7 @@
 #include <random>
 
 #include "engine/alone.hpp"
-#include "engine/chain.hpp"
+#include "engine/planner/chain.hpp"
 #include "ops/op.hpp"
 #include "support/random.hpp"
 

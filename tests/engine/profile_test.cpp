@@ -1,6 +1,6 @@
 // What a profiled run tells of its steps.
 
-#include "engine/profile.hpp"
+#include "engine/executor/profile.hpp"
 #include "engine/builder.hpp"
 
 namespace outrigger::engine::test {

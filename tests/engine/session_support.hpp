@@ -11,8 +11,8 @@
 #include <thread>
 
 #include "engine/builder.hpp"
-#include "engine/engine.hpp"
-#include "engine/session.hpp"
+#include "engine/session/engine.hpp"
+#include "engine/session/session.hpp"
 #include "support/reply.hpp"
 
 namespace outrigger::engine::test {

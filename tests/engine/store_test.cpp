@@ -1,7 +1,7 @@
-#include "engine/store.hpp"
+#include "engine/session/store.hpp"
 
 #include "engine/builder.hpp"
-#include "engine/programs.hpp"
+#include "engine/session/programs.hpp"
 #include "engine/session_support.hpp"
 
 namespace outrigger::engine::test {

@@ -13,8 +13,8 @@
 #include <mutex>
 #include <thread>
 
-#include "engine/engine.hpp"
-#include "engine/session.hpp"
+#include "engine/session/engine.hpp"
+#include "engine/session/session.hpp"
 #include "fuzz/random_program.hpp"
 #include "tensor/packing.hpp"
 #include "wire/frame.hpp"

@@ -1,4 +1,4 @@
-#include "ops/cast.hpp"
+#include "ops/cast/cast.hpp"
 
 #include <cmath>
 #include <cstring>
@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-#include "ops/pass.hpp"
+#include "ops/pass/pass.hpp"
 #include "tensor/small_float.hpp"
 
 namespace outrigger::ops {

@@ -9,7 +9,7 @@
 #include <set>
 
 #include "differential/draw.hpp"
-#include "ops/compile/status.hpp"
+#include "ops/pass/compile/status.hpp"
 #include "ops/support.hpp"
 
 namespace outrigger::ops::test {

@@ -4,7 +4,7 @@
 
 #include "ops/support.hpp"
 #include "support/random.hpp"
-#include "tensor/cast.hpp"
+#include "tensor/cast_element.hpp"
 
 namespace outrigger::ops::test {
 namespace {

@@ -1,4 +1,4 @@
-#include "ops/strided.hpp"
+#include "ops/support/strided.hpp"
 
 #include <random>
 #include <vector>

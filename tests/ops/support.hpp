@@ -8,10 +8,10 @@
 
 #include <gtest/gtest.h>
 
-#include "ops/cast.hpp"
-#include "ops/context.hpp"
+#include "ops/cast/cast.hpp"
 #include "ops/op.hpp"
-#include "ops/pass.hpp"
+#include "ops/pass/pass.hpp"
+#include "ops/support/context.hpp"
 #include "tensor/tensor.hpp"
 
 namespace outrigger::ops::test {

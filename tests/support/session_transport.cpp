@@ -5,7 +5,7 @@
 #include <thread>
 #include <utility>
 
-#include "engine/session.hpp"
+#include "engine/session/session.hpp"
 #include "support/transport.hpp"
 #include "wire/reply.hpp"
 #include "wire/request.hpp"

@@ -1,4 +1,4 @@
-#include "tensor/cast.hpp"
+#include "tensor/cast_element.hpp"
 
 #include <limits>
 #include <random>

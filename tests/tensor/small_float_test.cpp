@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tensor/cast.hpp"
+#include "tensor/cast_element.hpp"
 
 namespace outrigger {
 namespace {

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "base/error.hpp"
+#include "engine/executor/profile.hpp"
+#include "ops/support/context.hpp"
+
+namespace outrigger::engine {
+
+/// What a run did, beside its results.
+struct Outcome {
+  std::vector<Tensor> results;
+  /// Set if the program failed; `results` is then empty.
+  std::optional<Error> error;
+  /// Arguments whose memory changed, by position; after an error possibly in part.
+  std::vector<bool> written;
+};
+
+/// Arguments that nobody needs any more, by position.
+using Donations = std::vector<std::pair<std::size_t, Tensor>>;
+
+/// Runs a plan. `arguments` have the plan's types; those that it writes in place have no element in
+/// two positions. `donated` are those that the run may take over: `arguments` have no storage
+/// there. The only place where tensors change. Fills in `profile`, if there is one.
+Outcome execute(ops::Context& context, const Plan& plan, std::span<const Tensor> arguments,
+                Donations donated = {}, Profile* profile = nullptr);
+
+}  // namespace outrigger::engine

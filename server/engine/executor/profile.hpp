@@ -1,0 +1,52 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/planner/plan.hpp"
+#include "wire/reply.hpp"
+
+namespace outrigger::engine {
+
+/// What the steps of one run took: measured only for a run that asks for it.
+class Profile {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  /// Counts one execution of a step, which moved so many bytes, around `run`. The time of steps
+  /// inside of it is theirs, not its own.
+  template <typename Run>
+  auto measure(const Step& step, std::uint64_t bytes, Run&& run) {
+    const Clock::duration outside = inside_;
+    inside_ = {};
+    const auto begin = Clock::now();
+    auto result = run();
+    const Clock::duration elapsed = Clock::now() - begin;
+    Cost& cost = costs_[&step];
+    cost.calls += 1;
+    cost.bytes += bytes;
+    cost.time += elapsed - inside_;
+    inside_ = outside + elapsed;
+    return result;
+  }
+
+  /// The steps of the plan that have run, in its order; of many, those that took longest. What they
+  /// point at belongs to the plan.
+  std::vector<wire::StepProfile> steps(const Plan& plan) const;
+
+ private:
+  struct Cost {
+    std::uint64_t calls = 0;
+    std::uint64_t bytes = 0;
+    Clock::duration time{};
+  };
+  void collect(const StepBlock& block, std::vector<wire::StepProfile>& out) const;
+
+  std::unordered_map<const Step*, Cost> costs_;
+  /// Time of the steps measured inside of the one that is running.
+  Clock::duration inside_{};
+};
+
+}  // namespace outrigger::engine

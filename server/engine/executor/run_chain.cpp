@@ -1,0 +1,188 @@
+#include <algorithm>
+#include <limits>
+#include <mutex>
+#include <new>
+
+#include "engine/planner/chain.hpp"
+#include "ops/pass/reduction.hpp"
+
+namespace outrigger::engine {
+namespace {
+
+using Tensors = boost::container::small_vector<Tensor, 8>;
+std::span<const Tensor> span_of(const Tensors& tensors) { return {tensors.data(), tensors.size()}; }
+
+/// Rows [first, first + n) of a tensor along an axis, as a window onto it.
+Tensor window(const Tensor& tensor, std::size_t axis, std::int64_t first, std::int64_t n) {
+  Tensor rows = tensor;
+  rows.type.shape[axis] = n;
+  rows.offset += first * tensor.strides[axis];
+  return rows;
+}
+
+/// What one thread needs to carry out blocks: temporaries for the values that have no place of
+/// their own.
+class Lane {
+ public:
+  Lane(const ops::Context& team, const Plan& plan, const Step& step)
+      : context_{team.memory, team.interrupt, 1, scratch_, team.compile, team.stream_from},
+        chain_(*step.chain),
+        steps_(step.regions[0].steps),
+        values_(chain_.values.size()) {
+    for (const Chain::Value& value : chain_.values)
+      types_.push_back(rows_of(plan.types[value.slot], value.axis, chain_.block_rows));
+  }
+  Lane(const Lane&) = delete;
+  Lane& operator=(const Lane&) = delete;
+
+  Result<void> allocate() {
+    temporaries_.resize(values_.size());
+    for (std::size_t m = 0; m < steps_.size(); ++m) {
+      if (steps_[m].kind == Step::Kind::view) continue;
+      for (const std::uint32_t v : chain_.members[m].out) {
+        if (chain_.values[v].direct) continue;
+        OUTRIGGER_TRY(temporaries_[v], allocate_tensor(context_.memory, types_[v]));
+      }
+    }
+    return {};
+  }
+
+  Result<void> block(std::int64_t index, std::span<const Tensor> operands,
+                     std::span<const Tensor> results) {
+    first_ = index * chain_.block_rows;
+    rows_ = chain_.rows_of(index);
+    for (std::size_t m = 0; m < steps_.size(); ++m) OUTRIGGER_CHECK(member(m, operands, results));
+    return {};
+  }
+
+ private:
+  Result<void> member(std::size_t m, std::span<const Tensor> operands,
+                      std::span<const Tensor> results) {
+    const Step& step = steps_[m];
+    const Chain::Member& member = chain_.members[m];
+    if (step.kind == Step::Kind::view) {
+      const std::uint32_t to = member.out[0];
+      const TensorType type = rows_of(types_[to], chain_.values[to].axis, rows_);
+      const Dims strides = contiguous_strides(type.shape);
+      const Tensor& from = values_[*member.in[0].value];
+      values_[to] = view_of(from, type, strides, from.offset, true);
+      return {};
+    }
+    Tensors in, out;
+    for (std::size_t i = 0; i < member.in.size(); ++i)
+      in.push_back(operand(member.in[i], operands));
+    for (const std::uint32_t v : member.out) {
+      values_[v] = place(v, results);
+      out.push_back(values_[v]);
+    }
+    if (step.kind == Step::Kind::pass) {
+      const bool whole = rows_ == chain_.block_rows;
+      OUTRIGGER_CHECK(ops::run_pass(context_, whole ? member.pass : member.last_pass, span_of(in),
+                                    span_of(out)));
+    } else {
+      OUTRIGGER_CHECK(
+          step.row->run({context_, span_of(in), span_of(out), attrs_of(step), step.compute}));
+    }
+    for (const std::uint32_t v : member.out) {
+      const Chain::Value& value = chain_.values[v];
+      if (!value.escapes || value.direct) continue;
+      const Tensor to = window(results[*value.result], value.axis, first_, rows_);
+      OUTRIGGER_CHECK(ops::copy_tensor(context_, values_[v], to));
+    }
+    return {};
+  }
+
+  Tensor operand(const Chain::Operand& operand, std::span<const Tensor> operands) const {
+    if (operand.value) return values_[*operand.value];
+    const Tensor& tensor = operands[operand.outside];
+    return operand.axis ? window(tensor, *operand.axis, first_, rows_) : tensor;
+  }
+
+  /// Where the block's rows of a value are made.
+  Tensor place(std::uint32_t v, std::span<const Tensor> results) const {
+    const Chain::Value& value = chain_.values[v];
+    if (value.direct) return window(results[*value.result], value.axis, first_, rows_);
+    Tensor rows = temporaries_[v];
+    if (rows_ != chain_.block_rows) {
+      rows.type = rows_of(std::move(rows.type), value.axis, rows_);
+      rows.strides = contiguous_strides(rows.type.shape);
+    }
+    return rows;
+  }
+
+  std::vector<std::byte> scratch_;
+  ops::Context context_;
+  const Chain& chain_;
+  const std::vector<Step>& steps_;
+  std::vector<TensorType> types_;  ///< of a block's values
+  std::vector<Tensor> temporaries_;
+  std::vector<Tensor> values_;
+  std::int64_t first_ = 0;
+  std::int64_t rows_ = 0;
+};
+
+}  // namespace
+
+Result<void> run_chain(ops::Context& context, const Plan& plan, const Step& step,
+                       std::span<const Tensor> in, std::span<const Tensor> out) {
+  std::vector<std::unique_ptr<Lane>> lanes;
+  for (int thread = 0; thread < context.threads; ++thread) {
+    lanes.push_back(std::make_unique<Lane>(context, plan, step));
+    OUTRIGGER_CHECK(lanes.back()->allocate());
+  }
+  std::mutex mutex;
+  std::optional<Error> first_error;
+  const auto run = [&](int thread, std::int64_t begin, std::int64_t) {
+    // An exception must not leave a thread of the team.
+    const auto carry_out = [&]() -> Result<void> {
+      try {
+        return lanes[static_cast<std::size_t>(thread)]->block(begin, in, out);
+      } catch (const std::bad_alloc&) {
+        return fail(ErrorCode::out_of_memory, "the system has no memory left");
+      }
+    };
+    if (auto done = carry_out(); !done) {
+      const std::lock_guard lock(mutex);
+      if (!first_error) first_error = std::move(done).error();
+    }
+  };
+  const std::int64_t work = std::numeric_limits<std::int32_t>::max();
+  OUTRIGGER_CHECK(ops::parallel_ranges(context, step.chain->blocks(), 1, work, run));
+  if (first_error) return tl::make_unexpected(std::move(*first_error));
+  return {};
+}
+
+std::uint64_t chain_scratch(const Step& step, const Plan& plan, int threads) {
+  const Chain& chain = *step.chain;
+  const std::vector<Step>& steps = step.regions[0].steps;
+  const auto type_of = [&](std::uint32_t v) {
+    return rows_of(plan.types[chain.values[v].slot], chain.values[v].axis, chain.block_rows);
+  };
+  std::uint64_t each = 0;
+  for (std::size_t m = 0; m < steps.size(); ++m) {
+    if (steps[m].kind == Step::Kind::view) continue;
+    boost::container::small_vector<TensorType, 4> out;
+    for (const std::uint32_t v : chain.members[m].out) {
+      out.push_back(type_of(v));
+      if (!chain.values[v].direct)
+        each += Memory::capacity_of(static_cast<std::size_t>(byte_count(out.back())));
+    }
+    if (steps[m].kind == Step::Kind::pass) each += ops::reductions_scratch(chain.members[m].pass);
+    if (steps[m].row->scratch == nullptr || steps[m].kind == Step::Kind::pass) continue;
+    // Members run one after the other, but what they take is not worth finding the largest.
+    boost::container::small_vector<TensorType, 4> types;
+    for (std::size_t i = 0; i < steps[m].in.size(); ++i) {
+      const auto& axis = chain.members[m].in[i].axis;
+      const TensorType& type = plan.types[steps[m].in[i]];
+      types.push_back(axis ? rows_of(type, *axis, chain.block_rows) : type);
+    }
+    boost::container::small_vector<ops::ScratchOperand, 4> in;
+    for (const TensorType& type : types) in.push_back({&type, false, false});
+    each +=
+        steps[m].row->scratch({std::span(in.data(), in.size()), std::span(out.data(), out.size()),
+                               attrs_of(steps[m]), 1, steps[m].compute});
+  }
+  return each * static_cast<std::uint64_t>(threads);
+}
+
+}  // namespace outrigger::engine

@@ -1,0 +1,182 @@
+#include "engine/planner/chain.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/planner/chain_candidate.hpp"
+
+namespace outrigger::engine {
+namespace {
+
+/// What a step may make that stands between the steps of a chain and is done before them.
+constexpr std::int64_t aside_bytes_max = std::int64_t{1} << 16;
+
+/// Goes through a block's steps.
+class ChainFinder {
+  /// Steps that are looked at from the first one on.
+  static constexpr std::size_t steps_max = 64;
+
+ public:
+  /// `last_uses` has room for each slot of the plan. What a block within this one wrote there is of
+  /// no matter: its steps stand in one of this block's, which uses what they use.
+  ChainFinder(StepBlock& block, const Plan& plan, int threads, const ChainRules& rules,
+              std::vector<std::size_t>& last_uses)
+      : block_(block), plan_(plan), threads_(threads), rules_(rules), last_uses_(last_uses) {
+    std::vector<Slot> uses;
+    for (std::size_t i = 0; i < block.steps.size(); ++i) {
+      uses.clear();
+      collect_uses(block.steps[i], uses);
+      for (const Slot slot : uses) last_uses_[slot] = i;
+    }
+    for (const Slot slot : block.outputs) last_uses_[slot] = nowhere;
+  }
+
+  void run() {
+    std::vector<Step> steps;
+    for (std::size_t i = 0; i < block_.steps.size();) {
+      std::optional<Candidate> best = best_from(i);
+      std::optional<Chain> chain;
+      if (best) chain = best->finish(threads_, rules_.block_bytes);
+      if (!chain) {
+        steps.push_back(std::move(block_.steps[i++]));
+        continue;
+      }
+      // What stood between the members comes first: it needs nothing of them.
+      for (std::size_t k = i; k < best->end(); ++k) {
+        if (!best->has(k)) steps.push_back(std::move(block_.steps[k]));
+      }
+      steps.push_back(make_step(std::move(*chain), *best, i));
+      i = best->end();
+    }
+    block_.steps = std::move(steps);
+  }
+
+ private:
+  /// The chain that begins with the step and saves most.
+  std::optional<Candidate> best_from(std::size_t begin) const {
+    const Step& first = block_.steps[begin];
+    if (first.kind != Step::Kind::pass && first.kind != Step::Kind::compute) return std::nullopt;
+    if (first.in.empty() || !is_large(first)) return std::nullopt;
+    const Dims& space =
+        first.kind == Step::Kind::pass ? first.pass.space : plan_.types[first.in[0]].shape;
+    std::optional<Candidate> best;
+    for (std::size_t axis = 0; axis < space.size(); ++axis) {
+      if (space[axis] < rules_.rows_min) continue;
+      Candidate candidate = grow(begin, axis, space[axis]);
+      if (candidate.size() < 2 || candidate.saved() < rules_.saved_bytes_min) continue;
+      if (!best || candidate.saved() > best->saved()) best = std::move(candidate);
+    }
+    return best;
+  }
+
+  /// Whether values like the step's own can make a chain worth it: most steps of a program need no
+  /// closer look.
+  bool is_large(const Step& step) const {
+    std::int64_t bytes = byte_count(plan_.types[step.in[0]]);
+    for (const TensorType& type : step.types) bytes = std::max(bytes, byte_count(type));
+    return bytes >= rules_.saved_bytes_min / static_cast<std::int64_t>(members_max);
+  }
+
+  Candidate grow(std::size_t begin, std::size_t axis, std::int64_t rows) const {
+    Candidate candidate(block_.steps, plan_, rows);
+    if (!candidate.join(begin, axis)) return candidate;
+    std::vector<Slot> uses;
+    const std::size_t end = std::min(block_.steps.size(), begin + steps_max);
+    for (std::size_t i = begin + 1; i < end; ++i) {
+      uses.clear();
+      collect_uses(block_.steps[i], uses);
+      const bool depends =
+          std::any_of(uses.begin(), uses.end(), [&](Slot slot) { return candidate.makes(slot); });
+      if (depends ? !candidate.join(i) : !can_come_before(block_.steps[i])) break;
+    }
+    candidate.close(last_uses_);
+    return candidate;
+  }
+
+  /// A step that is cheap to do earlier, and changes nothing for those that it overtakes.
+  static bool can_come_before(const Step& step) {
+    if (step.in_place || !step.regions.empty()) return false;
+    if (step.kind == Step::Kind::view || step.kind == Step::Kind::constant) return true;
+    std::int64_t bytes = 0;
+    for (const TensorType& type : step.types) bytes += byte_count(type);
+    const bool plain = step.kind == Step::Kind::pass || step.kind == Step::Kind::compute;
+    return plain && bytes <= aside_bytes_max;
+  }
+
+  Step make_step(Chain chain, const Candidate& candidate, std::size_t begin) {
+    Step step;
+    step.kind = Step::Kind::chain;
+    StepBlock members;
+    for (std::size_t i = begin; i < candidate.end(); ++i) {
+      if (candidate.has(i)) members.steps.push_back(std::move(block_.steps[i]));
+    }
+    const Step& last = members.steps.back();
+    step.row = last.row;
+    step.attrs = last.attrs;
+    step.compute = last.compute;
+    step.path = last.path;
+    for (std::size_t m = 0; m < members.steps.size(); ++m) {
+      const Step& member = members.steps[m];
+      for (std::size_t i = 0; i < member.in.size(); ++i) {
+        if (!candidate.makes(member.in[i]))
+          chain.members[m].in[i].outside = operand(step, member.in[i]);
+      }
+      for (const std::string_view name : member.ops) {
+        if (step.ops.size() < Limits::profiled_ops_max) step.ops.push_back(name);
+      }
+    }
+    for (Chain::Value& value : chain.values) {
+      if (!value.escapes) continue;
+      value.result = static_cast<std::uint32_t>(step.out.size());
+      step.out.push_back(value.slot);
+      step.types.push_back(plan_.types[value.slot]);
+      members.outputs.push_back(value.slot);
+    }
+    step.regions.push_back(std::move(members));
+    step.chain = std::make_shared<const Chain>(std::move(chain));
+    return step;
+  }
+
+  /// The position of an operand of the step, which is added if need be.
+  static std::uint32_t operand(Step& step, Slot slot) {
+    const auto found = std::find(step.in.begin(), step.in.end(), slot);
+    const auto position = static_cast<std::uint32_t>(found - step.in.begin());
+    if (found == step.in.end()) step.in.push_back(slot);
+    return position;
+  }
+
+  StepBlock& block_;
+  const Plan& plan_;
+  const int threads_;
+  const ChainRules& rules_;
+  /// Position of the step that uses a slot last; nowhere if it is an output.
+  std::vector<std::size_t>& last_uses_;
+};
+
+void form_in(StepBlock& block, const Plan& plan, int threads, const ChainRules& rules,
+             std::vector<std::size_t>& last_uses) {
+  for (Step& step : block.steps) {
+    if (step.kind == Step::Kind::fold) continue;
+    for (StepBlock& region : step.regions) form_in(region, plan, threads, rules, last_uses);
+  }
+  ChainFinder(block, plan, threads, rules, last_uses).run();
+}
+
+}  // namespace
+
+ChainRules ChainRules::usual(int threads) {
+  const auto cache = static_cast<std::int64_t>(ops::core_cache_bytes());
+  return {.saved_bytes_min = cache * threads, .block_bytes = cache / 2};
+}
+
+TensorType rows_of(TensorType type, std::size_t axis, std::int64_t rows) {
+  type.shape[axis] = rows;
+  return type;
+}
+
+void form_chains(StepBlock& block, const Plan& plan, int threads, const ChainRules& rules) {
+  std::vector<std::size_t> last_uses(plan.types.size(), 0);
+  form_in(block, plan, threads, rules, last_uses);
+}
+
+}  // namespace outrigger::engine

@@ -1,0 +1,62 @@
+#include "engine/planner/recompute.hpp"
+
+#include <algorithm>
+
+namespace outrigger::engine {
+namespace {
+
+using ops::Kind;
+
+bool writes(const Block& block) {
+  return std::any_of(block.nodes.begin(), block.nodes.end(), [](const Node& node) {
+    return node.in_place || std::any_of(node.regions.begin(), node.regions.end(), writes);
+  });
+}
+
+/// Less work than to write the result and read it again.
+bool is_cheap(const Node& node, const Plan& plan) {
+  constexpr std::int64_t much = 8;
+  // Functions that are not exact are expensive ones.
+  if (node.row->kind != Kind::elementwise || node.row->ulp > 0) return false;
+  std::int64_t operands = 0;
+  for (const Slot slot : node.in) operands += element_count(plan.types[slot].shape);
+  return element_count(node.inferred.results[0].shape) / much >= operands;
+}
+
+/// How many operands of the node are that slot, if it goes into the node's pass.
+std::uint32_t passed_to(const Node& node, Slot slot, const Plan& plan) {
+  const bool pass = node.row->kind == Kind::elementwise || node.row->reduction != nullptr;
+  if (!pass || space_of(node, plan) != plan.types[slot].shape) return 0;
+  return static_cast<std::uint32_t>(std::count(node.in.begin(), node.in.end(), slot));
+}
+
+}  // namespace
+
+void Uses::count(const Block& block) {
+  for (const Node& node : block.nodes) {
+    for (const Slot slot : node.in) ++counts_[slot];
+    for (const Block& region : node.regions) count(region);
+  }
+  for (const Slot slot : block.outputs) ++counts_[slot];
+}
+
+const Dims& space_of(const Node& node, const Plan& plan) {
+  const bool reduces = node.row->reduction != nullptr;
+  return reduces ? plan.types[node.in[0]].shape : node.inferred.results[0].shape;
+}
+
+Recomputed::Recomputed(const Block& block, const Plan& plan, const Uses& uses) {
+  // What is computed later must find its operands as they were.
+  if (writes(block)) return;
+  for (const Node& node : block.nodes) {
+    if (!is_cheap(node, plan)) continue;
+    const Slot slot = node.out[0];
+    std::uint32_t passed = 0;
+    for (const Node& user : block.nodes) passed += passed_to(user, slot, plan);
+    const bool of_others = std::none_of(node.in.begin(), node.in.end(),
+                                        [this](Slot in) { return maker(in) != nullptr; });
+    if (passed == uses.of(slot) && of_others) makers_.emplace(slot, &node);
+  }
+}
+
+}  // namespace outrigger::engine

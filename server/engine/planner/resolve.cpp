@@ -1,0 +1,479 @@
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "engine/planner/plan.hpp"
+
+namespace outrigger::engine {
+namespace {
+
+using ops::InferCall;
+using ops::InferOperand;
+using ops::Inferred;
+using ops::Kind;
+using ops::OpRow;
+
+Error located(Error error, const Path& path, std::string_view op) {
+  if (error.op.empty()) {
+    error.op = op;
+    error.path.assign(path.begin(), path.end());
+    error.text = std::string(op) + ": " + error.text;
+  }
+  return error;
+}
+
+class Resolver {
+ public:
+  Resolver(Memory& memory, Plan& plan) : memory_(memory), plan_(plan) {}
+
+  Result<Block> program(const Program& program, std::span<const TensorType> arguments) {
+    if (program.params.size() != arguments.size()) {
+      return fail(ErrorCode::bad_program,
+                  "the program has " + std::to_string(program.params.size()) + " parameters, but " +
+                      std::to_string(arguments.size()) + " arguments were given");
+    }
+    Block block;
+    for (std::size_t i = 0; i < arguments.size(); ++i) {
+      const Slot slot = new_slot(arguments[i]);
+      block.params.push_back(slot);
+      OUTRIGGER_CHECK(define(program.params[i], slot));
+    }
+    plan_.arguments.assign(arguments.begin(), arguments.end());
+    plan_.written.assign(arguments.size(), false);
+    OUTRIGGER_CHECK(body(program, {}, block));
+    for (const Slot slot : block.outputs) {
+      plan_.results.push_back(plan_.types[slot]);
+      plan_.result_aliases.push_back(aliases_.contains(slot) || is_viewed(block, slot));
+    }
+    return block;
+  }
+
+ private:
+  /// Whether a value that the program made is a result together with a mutable view of it: they
+  /// stay one.
+  bool is_viewed(const Block& block, Slot slot) const {
+    if (slot < plan_.arguments.size()) return false;
+    return std::any_of(block.outputs.begin(), block.outputs.end(), [&](Slot other) {
+      return other != slot && aliases_.contains(other) && base_of(other) == slot;
+    });
+  }
+
+  /// What a chain of mutable views looks at in the end.
+  Slot base_of(Slot slot) const {
+    for (auto base = aliases_.find(slot); base != aliases_.end(); base = aliases_.find(slot))
+      slot = base->second;
+    return slot;
+  }
+
+  Slot new_slot(TensorType type) {
+    plan_.types.push_back(std::move(type));
+    return static_cast<Slot>(plan_.types.size() - 1);
+  }
+
+  Result<void> define(ValueId id, Slot slot) {
+    if (!values_.emplace(id, slot).second) {
+      return fail(ErrorCode::bad_program, "value " + std::to_string(id) + " is defined twice");
+    }
+    scope_.push_back(id);
+    return {};
+  }
+
+  Result<Slot> find(ValueId id) const {
+    const auto found = values_.find(id);
+    if (found == values_.end()) {
+      return fail(ErrorCode::bad_program, "value " + std::to_string(id) + " is not defined here");
+    }
+    return found->second;
+  }
+
+  /// Instructions and outputs; ids defined inside are forgotten at the end.
+  Result<void> body(const Region& region, const Path& path, Block& block) {
+    const std::size_t scope = scope_.size();
+    for (std::size_t i = 0; i < region.body.size(); ++i) {
+      Path here = path;
+      here.push_back(static_cast<std::uint32_t>(i));
+      const Instruction& instruction = region.body[i];
+      if (auto done = this->instruction(instruction, here, block); !done) {
+        return tl::make_unexpected(located(std::move(done).error(), here, instruction.op));
+      }
+    }
+    for (const ValueId id : region.outputs) {
+      OUTRIGGER_TRY(const Slot slot, find(id));
+      block.outputs.push_back(slot);
+    }
+    leave(scope);
+    return {};
+  }
+
+  void leave(std::size_t scope) {
+    while (scope_.size() > scope) {
+      values_.erase(scope_.back());
+      scope_.pop_back();
+    }
+  }
+
+  Result<void> instruction(const Instruction& instruction, const Path& path, Block& block) {
+    const OpRow* row = ops::find_op(instruction.op);
+    if (row == nullptr) return fail(ErrorCode::unknown_op, "there is no such op");
+    OUTRIGGER_CHECK(ops::check_attrs(*row, instruction.attrs));
+    OUTRIGGER_CHECK(check_counts(*row, instruction));
+    Node node;
+    node.row = row;
+    node.attrs = &instruction.attrs;
+    node.path = path;
+    node.in_place = instruction.in_place;
+    if (row->kind == Kind::control) return control(instruction, std::move(node), block);
+
+    boost::container::small_vector<InferOperand, 4> operands;
+    OUTRIGGER_CHECK(operand_slots(instruction, operands, node.in));
+    OUTRIGGER_TRY(node.inferred,
+                  ops::infer(*row, InferCall{std::span(operands.data(), operands.size()),
+                                             ops::AttrView(instruction.attrs)}));
+    OUTRIGGER_CHECK(materialize_literals(operands, node));
+    if (row->kind == Kind::view && node.in_place &&
+        node.inferred.operands[0] != plan_.types[node.in[0]].dtype) {
+      return fail(ErrorCode::bad_dtype, "a mutable view cannot be another dtype than " +
+                                            to_string(plan_.types[node.in[0]]));
+    }
+    if (row->kind != Kind::elementwise) add_casts(node, block);
+    if (row->kind == Kind::fold) OUTRIGGER_CHECK(fold(instruction, node));
+    if (node.in_place) {
+      OUTRIGGER_CHECK(in_place(instruction, node));
+    } else {
+      OUTRIGGER_CHECK(results(instruction, node));
+    }
+    if (row->kind == Kind::constant) OUTRIGGER_CHECK(constant_operand(instruction, node));
+    if (row->kind == Kind::elementwise) {
+      block.nodes.push_back(std::move(node));
+    } else {
+      add_with_raw_results(std::move(node), block);
+    }
+    return {};
+  }
+
+  /// Slots of tensor operands; literals get theirs once their dtype is known.
+  Result<void> operand_slots(const Instruction& instruction,
+                             boost::container::small_vector<InferOperand, 4>& operands,
+                             Slots& slots) {
+    for (const Operand& operand : instruction.in) {
+      if (const auto* number = std::get_if<Number>(&operand)) {
+        operands.push_back(InferOperand{TensorType{infer_dtype(*number), {}}, number});
+        slots.push_back(0);
+        continue;
+      }
+      OUTRIGGER_TRY(const Slot slot, find(std::get<ValueId>(operand)));
+      operands.push_back(InferOperand{plan_.types[slot], nullptr});
+      slots.push_back(slot);
+    }
+    return {};
+  }
+
+  template <typename Operands>
+  Result<void> materialize_literals(const Operands& operands, Node& node) {
+    for (std::size_t i = 0; i < operands.size(); ++i) {
+      if (operands[i].literal == nullptr) continue;
+      // Whether 0.5 is true must not be asked after a cast to u8.
+      const bool boolean = (node.row->boolean_operands >> i & 1) != 0;
+      const DType dtype = boolean ? operands[i].type.dtype : node.inferred.operands[i];
+      OUTRIGGER_TRY(node.in[i], constant(*operands[i].literal, dtype));
+    }
+    return {};
+  }
+
+  Result<void> constant_operand(const Instruction& instruction, Node& node) {
+    const ops::AttrView attrs(instruction.attrs);
+    OUTRIGGER_TRY(const Slot value,
+                  constant(attrs.number("value"), node.inferred.results[0].dtype));
+    node.in.push_back(value);
+    return {};
+  }
+
+  /// A scalar that is made now and shared by all runs of the plan.
+  Result<Slot> constant(const Number& number, DType dtype) {
+    OUTRIGGER_TRY(Tensor scalar, allocate_tensor(memory_, TensorType{dtype, {}}));
+    store_number(number, dtype, scalar.data());
+    const Slot slot = new_slot(scalar.type);
+    plan_.constants.emplace_back(slot, std::move(scalar));
+    return slot;
+  }
+
+  /// Brings operands to the dtypes that the op asked for; elementwise ops cast inside of their
+  /// pass.
+  void add_casts(Node& node, Block& block) {
+    for (std::size_t i = 0; i < node.in.size(); ++i) {
+      node.in[i] = cast(node, node.in[i], node.inferred.operands[i], block);
+    }
+  }
+
+  /// The slot in a dtype: itself, or that of a cast which is added to the block.
+  Slot cast(const Node& of, Slot from, DType wanted, Block& block) {
+    const TensorType type = plan_.types[from];
+    if (type.dtype == wanted) return from;
+    Node cast = make_cast(of, from, TensorType{wanted, type.shape});
+    const Slot slot = new_slot(cast.inferred.results[0]);
+    cast.out = {slot};
+    block.nodes.push_back(std::move(cast));
+    return slot;
+  }
+
+  static Node make_cast(const Node& of, Slot from, const TensorType& to) {
+    Node cast;
+    cast.row = ops::find_op("as_type");
+    cast.path = of.path;
+    cast.in = {from};
+    cast.inferred.compute = to.dtype;
+    cast.inferred.operands = {to.dtype};
+    cast.inferred.results.push_back(to);
+    cast.inferred.raw = {to.dtype};
+    return cast;
+  }
+
+  /// Adds the node, and casts of the results that its kernel gives in another dtype than it
+  /// promised. What is written in place is then a temporary, and its cast writes the operand.
+  void add_with_raw_results(Node node, Block& block) {
+    std::vector<Node> casts;
+    for (std::size_t i = 0; i < node.out.size(); ++i) {
+      TensorType raw = plan_.types[node.out[i]];
+      if (node.inferred.raw[i] == raw.dtype) continue;
+      raw.dtype = node.inferred.raw[i];
+      const Slot slot = new_slot(raw);
+      Node cast = make_cast(node, slot, plan_.types[node.out[i]]);
+      cast.out = {node.out[i]};
+      cast.in_place = node.in_place;
+      node.in_place = false;
+      node.out[i] = slot;
+      casts.push_back(std::move(cast));
+    }
+    block.nodes.push_back(std::move(node));
+    for (Node& cast : casts) block.nodes.push_back(std::move(cast));
+  }
+
+  Result<void> results(const Instruction& instruction, Node& node) {
+    for (std::size_t i = 0; i < instruction.out.size(); ++i) {
+      const Slot slot = new_slot(node.inferred.results[i]);
+      node.out.push_back(slot);
+      OUTRIGGER_CHECK(define(instruction.out[i], slot));
+    }
+    return {};
+  }
+
+  Result<void> in_place(const Instruction& instruction, Node& node) {
+    const auto position = static_cast<std::size_t>(node.row->in_place);
+    if (std::holds_alternative<Number>(instruction.in[position])) {
+      return fail(ErrorCode::bad_program, "a number cannot be written in place");
+    }
+    OUTRIGGER_TRY(const Slot target, find(std::get<ValueId>(instruction.in[position])));
+    if (numbers_.contains(target)) {
+      return fail(ErrorCode::bad_program,
+                  "the parameter is a number here, which cannot be written");
+    }
+    mark_written(target);
+    if (node.row->kind == Kind::view) {
+      OUTRIGGER_CHECK(results(instruction, node));
+      aliases_.emplace(node.out[0], target);
+      return {};
+    }
+    const TensorType& type = plan_.types[target];
+    const TensorType& result = node.inferred.results[0];
+    if (type != result) {
+      return fail(type.dtype != result.dtype ? ErrorCode::bad_dtype : ErrorCode::bad_shape,
+                  "cannot be done in place: the operand is " + to_string(type) +
+                      ", but the result is " + to_string(result));
+    }
+    node.out.push_back(target);
+    return define(instruction.out[0], target);
+  }
+
+  /// A write to a mutable view is a write to what it looks at.
+  void mark_written(Slot slot) {
+    const Slot base = base_of(slot);
+    if (base < plan_.written.size()) plan_.written[base] = true;
+  }
+
+  Result<void> control(const Instruction& instruction, Node node, Block& block) {
+    boost::container::small_vector<InferOperand, 4> operands;
+    OUTRIGGER_CHECK(operand_slots(instruction, operands, node.in));
+    for (std::size_t i = 0; i < operands.size(); ++i) {
+      if (operands[i].literal == nullptr) continue;
+      OUTRIGGER_TRY(node.in[i], constant(*operands[i].literal, operands[i].type.dtype));
+      numbers_.insert(node.in[i]);
+    }
+    if (node.row->name == "call") return call(instruction, node, block);
+    if (node.row->name == "while") {
+      OUTRIGGER_CHECK(loop(instruction, node));
+    } else {
+      OUTRIGGER_CHECK(branch(instruction, node));
+    }
+    if (instruction.out.size() != node.inferred.results.size()) {
+      return fail(ErrorCode::bad_program, "gives " + std::to_string(node.inferred.results.size()) +
+                                              " results, but `out` names " +
+                                              std::to_string(instruction.out.size()));
+    }
+    OUTRIGGER_CHECK(results(instruction, node));
+    block.nodes.push_back(std::move(node));
+    return {};
+  }
+
+  /// The called program's instructions, as if they stood here: its parameters are the operands. Of
+  /// the values that are visible here it sees none.
+  Result<void> call(const Instruction& instruction, const Node& node, Block& block) {
+    OUTRIGGER_CHECK(check_call(instruction));
+    const Program& callee = *instruction.callee;
+    std::unordered_map<ValueId, Slot> values;
+    std::vector<ValueId> scope;
+    std::swap(values_, values);
+    std::swap(scope_, scope);
+    const auto own = static_cast<Slot>(plan_.types.size());
+    for (std::size_t i = 0; i < node.in.size(); ++i)
+      OUTRIGGER_CHECK(define(callee.params[i], node.in[i]));
+    Path inner = node.path;
+    inner.push_back(0);
+    Slots outputs;
+    std::swap(block.outputs, outputs);
+    OUTRIGGER_CHECK(body(callee, inner, block));
+    std::swap(block.outputs, outputs);
+    std::swap(values_, values);
+    std::swap(scope_, scope);
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      // A parameter, and what was given already, becomes another value: a write to one of them in
+      // place must not show in the other.
+      const auto before = outputs.begin() + static_cast<std::ptrdiff_t>(i);
+      const bool fresh =
+          outputs[i] >= own && std::find(outputs.begin(), before, outputs[i]) == before;
+      OUTRIGGER_CHECK(
+          define(instruction.out[i], fresh ? outputs[i] : copy(node, outputs[i], block)));
+    }
+    return {};
+  }
+
+  /// Another value with the same elements: a view, which becomes a copy when one of them is
+  /// written.
+  Slot copy(const Node& of, Slot from, Block& block) {
+    static const OpRow row = [] {
+      OpRow made = *ops::find_op("reshape");
+      made.name = "call";
+      return made;
+    }();
+    Node view;
+    view.row = &row;
+    view.path = of.path;
+    view.in = {from};
+    view.inferred.operands = {plan_.types[from].dtype};
+    view.inferred.results.push_back(plan_.types[from]);
+    view.inferred.raw = {plan_.types[from].dtype};
+    view.out = {new_slot(plan_.types[from])};
+    block.nodes.push_back(view);
+    return view.out[0];
+  }
+
+  /// Resolves a nested region whose parameters are the given slots.
+  Result<Block> region(const Instruction& instruction, std::size_t index, const Slots& params,
+                       const Path& path) {
+    const Region& region = instruction.regions[index];
+    if (region.params.size() != params.size()) {
+      return fail(ErrorCode::bad_program, "region " + std::to_string(index) + " must have " +
+                                              std::to_string(params.size()) + " parameters, has " +
+                                              std::to_string(region.params.size()));
+    }
+    const std::size_t scope = scope_.size();
+    Block block;
+    block.params = params;
+    for (std::size_t i = 0; i < params.size(); ++i)
+      OUTRIGGER_CHECK(define(region.params[i], params[i]));
+    Path inner = path;
+    inner.push_back(static_cast<std::uint32_t>(index));
+    OUTRIGGER_CHECK(body(region, inner, block));
+    leave(scope);
+    return block;
+  }
+
+  std::string output_types(const Block& block) const {
+    std::string text;
+    for (const Slot slot : block.outputs)
+      text += (text.empty() ? "" : ", ") + to_string(plan_.types[slot]);
+    return "(" + text + ")";
+  }
+
+  /// In what two lists of values differ: their number, a dtype or a shape.
+  std::optional<ErrorCode> mismatch(const Slots& a, const Slots& b) const {
+    if (a.size() != b.size()) return ErrorCode::bad_program;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      if (plan_.types[a[i]].dtype != plan_.types[b[i]].dtype) return ErrorCode::bad_dtype;
+      if (plan_.types[a[i]].shape != plan_.types[b[i]].shape) return ErrorCode::bad_shape;
+    }
+    return std::nullopt;
+  }
+
+  /// The region of reduce, window_reduce or map: scalars of the operands' dtypes, to one scalar.
+  Result<void> fold(const Instruction& instruction, Node& node) {
+    Slots params;
+    for (const DType dtype : node.inferred.operands) params.push_back(new_slot({dtype, {}}));
+    OUTRIGGER_TRY(Block body, region(instruction, 0, params, node.path));
+    if (body.outputs.size() != 1 || !plan_.types[body.outputs[0]].shape.empty()) {
+      return fail(body.outputs.size() != 1 ? ErrorCode::bad_program : ErrorCode::bad_shape,
+                  "the region must give one scalar, gives " + output_types(body));
+    }
+    body.outputs[0] = cast(node, body.outputs[0], node.inferred.results[0].dtype, body);
+    node.regions.push_back(std::move(body));
+    return {};
+  }
+
+  Result<void> loop(const Instruction& instruction, Node& node) {
+    // Both regions see the carried values in the same slots.
+    Slots carried;
+    for (const Slot slot : node.in) carried.push_back(new_slot(plan_.types[slot]));
+    OUTRIGGER_TRY(Block condition, region(instruction, 0, carried, node.path));
+    if (condition.outputs.size() != 1 || !plan_.types[condition.outputs[0]].shape.empty()) {
+      return fail(condition.outputs.size() != 1 ? ErrorCode::bad_program : ErrorCode::bad_shape,
+                  "the condition must give one scalar, gives " + output_types(condition));
+    }
+    OUTRIGGER_TRY(Block body, region(instruction, 1, carried, node.path));
+    Block initial;
+    initial.outputs = carried;
+    if (const auto code = mismatch(body.outputs, carried)) {
+      return fail(*code, "the body must give the types that it takes, " + output_types(initial) +
+                             ", but gives " + output_types(body));
+    }
+    for (const Slot slot : carried) node.inferred.results.push_back(plan_.types[slot]);
+    node.regions.push_back(std::move(condition));
+    node.regions.push_back(std::move(body));
+    return {};
+  }
+
+  Result<void> branch(const Instruction& instruction, Node& node) {
+    if (!plan_.types[node.in[0]].shape.empty()) {
+      return fail(ErrorCode::bad_shape,
+                  "the predicate must be a scalar, got " + to_string(plan_.types[node.in[0]]));
+    }
+    OUTRIGGER_TRY(Block on_true, region(instruction, 0, {}, node.path));
+    OUTRIGGER_TRY(Block on_false, region(instruction, 1, {}, node.path));
+    if (const auto code = mismatch(on_true.outputs, on_false.outputs)) {
+      return fail(*code, "both regions must give the same types: " + output_types(on_true) +
+                             " and " + output_types(on_false));
+    }
+    for (const Slot slot : on_true.outputs) node.inferred.results.push_back(plan_.types[slot]);
+    node.regions.push_back(std::move(on_true));
+    node.regions.push_back(std::move(on_false));
+    return {};
+  }
+
+  Memory& memory_;
+  Plan& plan_;
+  std::unordered_map<ValueId, Slot> values_;
+  std::vector<ValueId> scope_;
+  /// Mutable views: the slot that each looks at.
+  std::unordered_map<Slot, Slot> aliases_;
+  /// Literals that a called program has as parameters: all runs of the plan share them.
+  std::unordered_set<Slot> numbers_;
+};
+
+}  // namespace
+
+Result<Block> resolve(Memory& memory, const Program& program, std::span<const TensorType> arguments,
+                      Plan& plan) {
+  return Resolver(memory, plan).program(program, arguments);
+}
+
+}  // namespace outrigger::engine

@@ -1,0 +1,101 @@
+#include "engine/session/engine.hpp"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <random>
+
+#include "engine/session/queued_session.hpp"
+#include "ops/pass/compile/status.hpp"
+
+namespace outrigger::engine {
+namespace {
+
+constexpr auto idle_before_trim = std::chrono::seconds(1);
+
+int usable_threads() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (::sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+  return static_cast<int>(std::thread::hardware_concurrency());
+}
+
+EngineOptions completed(EngineOptions options) {
+  if (options.threads <= 0) options.threads = std::max(1, usable_threads());
+  if (!ops::executable_memory_refused().empty()) options.compile.isa = ops::Isa::none;
+  if (options.compile.isa == ops::Isa::none) options.compile.when = ops::Compile::When::never;
+  return options;
+}
+
+std::uint64_t random_epoch() {
+  std::random_device device;
+  return std::uint64_t{device()} << 32 | device();
+}
+
+}  // namespace
+
+Engine::Engine(const EngineOptions& options)
+    : options_(completed(options)),
+      epoch_(random_epoch()),
+      memory_(options.memory_limit),
+      thread_([this] { work(); }) {}
+
+Engine::~Engine() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+}
+
+std::uint64_t Engine::uptime_ms() const {
+  const auto elapsed = std::chrono::steady_clock::now() - started_;
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(elapsed).count());
+}
+
+void Engine::enqueue(std::shared_ptr<QueuedSession> session) {
+  {
+    const std::lock_guard lock(mutex_);
+    ready_.push_back(std::move(session));
+  }
+  wake_.notify_one();
+}
+
+/// Waits for work; gives pooled memory back when there is none for a while. Null when the engine
+/// stops.
+std::shared_ptr<QueuedSession> Engine::next() {
+  std::unique_lock lock(mutex_);
+  const auto due = [this] { return stopping_ || !ready_.empty(); };
+  while (!wake_.wait_for(lock, idle_before_trim, due)) {
+    if (memory_.pooled() == 0) continue;
+    lock.unlock();
+    memory_.trim();
+    lock.lock();
+  }
+  if (stopping_) return nullptr;
+  auto session = std::move(ready_.front());
+  ready_.pop_front();
+  return session;
+}
+
+void Engine::work() {
+  ::pthread_setname_np(::pthread_self(), "engine");
+  while (auto session = next()) {
+    const std::lock_guard lock(claim_);
+    if (session->run_next()) enqueue(std::move(session));
+  }
+}
+
+std::shared_ptr<Engine> make_engine(const EngineOptions& options) {
+  return std::make_shared<Engine>(options);
+}
+
+std::shared_ptr<Session> open_session(const std::shared_ptr<Engine>& engine,
+                                      std::shared_ptr<Outbox> outbox) {
+  return std::make_shared<QueuedSession>(*engine, std::move(outbox));
+}
+
+}  // namespace outrigger::engine

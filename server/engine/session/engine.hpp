@@ -1,0 +1,63 @@
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "engine/session/session.hpp"
+#include "engine/session/workspace.hpp"
+#include "ops/support/context.hpp"
+#include "tensor/memory.hpp"
+
+namespace outrigger::engine {
+
+class QueuedSession;
+
+/// Runs the requests of all sessions, one at a time and session by session in turn, on its own
+/// thread, which never waits for I/O. The I/O thread may run small requests itself while this
+/// thread is idle.
+class Engine {
+ public:
+  explicit Engine(const EngineOptions& options);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  /// The session has requests (or an end) waiting.
+  void enqueue(std::shared_ptr<QueuedSession> session);
+
+  /// The right to touch any session's workspace. The engine thread holds it while it works.
+  std::unique_lock<std::mutex> try_claim() { return std::unique_lock(claim_, std::try_to_lock); }
+
+  ops::Context context(const ops::Interrupt& interrupt, int threads) {
+    return ops::Context{memory_, interrupt, threads, scratch_, options_.compile};
+  }
+
+  Memory& memory() { return memory_; }
+  const EngineOptions& options() const { return options_; }
+  std::uint64_t epoch() const { return epoch_; }
+  std::uint64_t uptime_ms() const;
+
+ private:
+  void work();
+  std::shared_ptr<QueuedSession> next();
+
+  const EngineOptions options_;
+  const std::uint64_t epoch_;
+  const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+  Memory memory_;
+  std::vector<std::byte> scratch_;  ///< guarded by claim_
+
+  std::mutex claim_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::shared_ptr<QueuedSession>> ready_;  ///< guarded by mutex_
+  bool stopping_ = false;                             ///< guarded by mutex_
+  std::thread thread_;
+};
+
+}  // namespace outrigger::engine

@@ -1,0 +1,224 @@
+#include "engine/session/queued_session.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <string>
+
+#include "base/version.hpp"
+#include "ops/catalogue.hpp"
+#include "ops/pass/compile/status.hpp"
+
+namespace outrigger::engine {
+namespace {
+
+constexpr std::uint64_t protocol_version = 1;
+
+/// Bytes that count against the window: what the request brought and what it asks for.
+std::uint64_t bytes_of(const wire::Request& request,
+                       const std::shared_ptr<const wire::Frame>& frame) {
+  const auto* download = std::get_if<wire::Download>(&request.body);
+  return (frame ? frame->size() : 0) + (download != nullptr ? download->length : 0);
+}
+
+}  // namespace
+
+QueuedSession::QueuedSession(Engine& engine, std::shared_ptr<Outbox> outbox)
+    : engine_(engine),
+      workspace_(engine_.memory(), engine_.options().limits, engine_.options().threads),
+      outbox_(std::move(outbox)) {}
+
+void QueuedSession::submit(wire::Request request, std::shared_ptr<const wire::Frame> frame) {
+  ++requests_;
+  const std::uint64_t id = request.id;
+  if (const auto* greeting = std::get_if<wire::Hello>(&request.body)) return hello(id, *greeting);
+  if (!greeted_) {
+    finished_ = true;
+    return send_error(id, ErrorCode::bad_request, "the first request must be hello");
+  }
+  if (std::holds_alternative<wire::Ping>(request.body)) return send(wire::encode_ok(id));
+  if (const auto* victim = std::get_if<wire::Cancel>(&request.body)) return cancel(id, *victim);
+  if (const auto* info = std::get_if<wire::Info>(&request.body); info != nullptr && !info->handle)
+    return describe(id);
+  if (std::holds_alternative<wire::Bye>(request.body)) {
+    finished_ = true;
+    cancel_all();
+    return send(wire::encode_ok(id));
+  }
+  submit_task(std::move(request), std::move(frame));
+}
+
+void QueuedSession::refuse(const wire::Refusal& refusal) {
+  ++requests_;
+  send(wire::encode_error(refusal.id, refusal.error));
+}
+
+void QueuedSession::hello(std::uint64_t id, const wire::Hello& request) {
+  if (request.protocol != protocol_version) {
+    finished_ = true;
+    return send_error(id, ErrorCode::bad_request,
+                      "hello: this daemon speaks protocol version " +
+                          std::to_string(protocol_version) + ", the client speaks " +
+                          std::to_string(request.protocol));
+  }
+  if (greeted_)
+    return send_error(id, ErrorCode::bad_request, "hello: the session has begun already");
+  greeted_ = true;
+  wire::HelloReply reply;
+  reply.server = server_name;
+  reply.epoch = engine_.epoch();
+  reply.catalogue = ops::catalogue_hash();
+  reply.os_pid = ::getpid();
+  reply.threads = engine_.options().threads;
+  reply.isa = ops::isa_level();
+  reply.memory_limit = engine_.options().memory_limit;
+  reply.limits = engine_.options().limits;
+  send(wire::encode_hello(id, reply));
+}
+
+void QueuedSession::describe(std::uint64_t id) {
+  const Memory& memory = engine_.memory();
+  wire::InfoReply reply;
+  reply.memory_limit = memory.limit();
+  reply.memory_used = memory.used();
+  reply.memory_peak = memory.peak();
+  reply.memory_pooled = memory.pooled();
+  reply.tensors = tensors_.load(std::memory_order_relaxed);
+  reply.programs = programs_.load(std::memory_order_relaxed);
+  reply.uptime_ms = engine_.uptime_ms();
+  reply.requests = requests_;
+  reply.compiler = ops::compiler_name(engine_.options().compile);
+  reply.code_bytes = ops::code_bytes();
+  {
+    const std::lock_guard lock(mutex_);
+    reply.queue = queue_.size();
+    if (running_) reply.running = running_->id;
+  }
+  send(wire::encode_info(id, reply));
+}
+
+void QueuedSession::cancel_all() {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [id, task] : pending_) task->interrupt.cancel();
+}
+
+void QueuedSession::cancel(std::uint64_t id, const wire::Cancel& request) {
+  bool found = false;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto pending = pending_.find(request.request);
+    found = pending != pending_.end();
+    // A waiting request is cancelled when its turn comes, so that what it leaves behind (failed
+    // handles) is in order; its turn costs nothing then.
+    if (found) pending->second->interrupt.cancel();
+  }
+  send(wire::encode_found(id, found));
+}
+
+void QueuedSession::submit_task(wire::Request request, std::shared_ptr<const wire::Frame> frame) {
+  auto task = std::make_shared<Task>();
+  task->id = request.id;
+  task->bytes = bytes_of(request, frame);
+  task->body = std::move(request.body);
+  task->frame = std::move(frame);
+  if (const auto* run = std::get_if<wire::Run>(&task->body); run != nullptr && run->deadline_ms) {
+    const auto left = std::chrono::milliseconds(
+        std::min<std::uint64_t>(*run->deadline_ms, Limits::deadline_ms_max));
+    task->interrupt.set_deadline(ops::Interrupt::Clock::now() + left);
+  }
+  if (!admit(task)) {
+    return send_error(task->id, ErrorCode::bad_request,
+                      "the id " + std::to_string(task->id) + " is that of a pending request");
+  }
+  if (run_here(task)) return;
+  bool first = false;
+  {
+    const std::lock_guard lock(mutex_);
+    first = queue_.empty() && !running_;
+    queue_.push_back(std::move(task));
+  }
+  if (first) engine_.enqueue(shared_from_this());
+}
+
+bool QueuedSession::admit(const TaskPtr& task) {
+  const std::lock_guard lock(mutex_);
+  if (!pending_.emplace(task->id, task).second) return false;
+  pending_requests_.fetch_add(1, std::memory_order_relaxed);
+  pending_bytes_.fetch_add(task->bytes, std::memory_order_relaxed);
+  return true;
+}
+
+/// Runs a small request at once, if the engine is idle and nothing of this session comes before it.
+bool QueuedSession::run_here(const TaskPtr& task) {
+  const auto claim = engine_.try_claim();
+  if (!claim.owns_lock()) return false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!queue_.empty() || running_) return false;
+  }
+  ops::Context context = engine_.context(task->interrupt, 1);
+  auto reply = workspace_.carry_out(*task, context, true);
+  if (!reply) return false;
+  settle(*task, std::move(*reply));
+  return true;
+}
+
+bool QueuedSession::run_next() {
+  TaskPtr task;
+  bool closed = false;
+  {
+    const std::lock_guard lock(mutex_);
+    closed = outbox_ == nullptr;
+    if (closed) {
+      queue_.clear();
+      pending_.clear();
+    }
+    if (!queue_.empty()) {
+      task = std::move(queue_.front());
+      queue_.pop_front();
+      running_ = task;
+    }
+  }
+  if (!task) {
+    if (closed) workspace_.clear();
+    return false;
+  }
+  ops::Context context = engine_.context(task->interrupt, engine_.options().threads);
+  auto reply = workspace_.carry_out(*task, context, false);
+  settle(*task, std::move(*reply));
+  const std::lock_guard lock(mutex_);
+  return !queue_.empty();
+}
+
+/// The request's terminal reply.
+void QueuedSession::settle(const Task& task, wire::Frame reply) {
+  tensors_.store(workspace_.tensors(), std::memory_order_relaxed);
+  programs_.store(workspace_.programs(), std::memory_order_relaxed);
+  const std::lock_guard lock(mutex_);
+  running_.reset();
+  pending_.erase(task.id);
+  pending_requests_.fetch_sub(1, std::memory_order_relaxed);
+  pending_bytes_.fetch_sub(task.bytes, std::memory_order_relaxed);
+  if (outbox_) outbox_->send(std::move(reply));
+}
+
+void QueuedSession::close() {
+  {
+    const std::lock_guard lock(mutex_);
+    outbox_.reset();
+    if (running_) running_->interrupt.cancel();
+  }
+  finished_ = true;
+  engine_.enqueue(shared_from_this());
+}
+
+void QueuedSession::send(wire::Frame reply) {
+  const std::lock_guard lock(mutex_);
+  if (outbox_) outbox_->send(std::move(reply));
+}
+
+void QueuedSession::send_error(std::uint64_t id, ErrorCode code, std::string text) {
+  send(wire::encode_error(id, Error{code, std::move(text)}));
+}
+
+}  // namespace outrigger::engine

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
+#include "engine/session/engine.hpp"
+#include "engine/session/session.hpp"
+#include "engine/session/workspace.hpp"
+
+namespace outrigger::engine {
+
+/// A session whose requests wait in a queue for the engine thread.
+class QueuedSession final : public Session, public std::enable_shared_from_this<QueuedSession> {
+ public:
+  QueuedSession(Engine& engine, std::shared_ptr<Outbox> outbox);
+
+  void submit(wire::Request request, std::shared_ptr<const wire::Frame> frame) override;
+  void refuse(const wire::Refusal& refusal) override;
+  std::uint64_t pending_requests() const override {
+    return pending_requests_.load(std::memory_order_relaxed);
+  }
+  std::uint64_t pending_bytes() const override {
+    return pending_bytes_.load(std::memory_order_relaxed);
+  }
+  bool finished() const override { return finished_; }
+  void close() override;
+
+  /// Carries out the request at the head of the queue; called with the engine claimed. True if more
+  /// are waiting.
+  bool run_next();
+
+ private:
+  using TaskPtr = std::shared_ptr<Task>;
+
+  void hello(std::uint64_t id, const wire::Hello& request);
+  void describe(std::uint64_t id);
+  void cancel_all();
+  void cancel(std::uint64_t id, const wire::Cancel& request);
+  void submit_task(wire::Request request, std::shared_ptr<const wire::Frame> frame);
+  bool run_here(const TaskPtr& task);
+  bool admit(const TaskPtr& task);
+  void settle(const Task& task, wire::Frame reply);
+  void send(wire::Frame reply);
+  void send_error(std::uint64_t id, ErrorCode code, std::string text);
+
+  Engine& engine_;
+  Workspace workspace_;  ///< touched only while the engine is claimed
+
+  mutable std::mutex mutex_;
+  std::shared_ptr<Outbox> outbox_;                      ///< null when closed; guarded by mutex_
+  std::deque<TaskPtr> queue_;                           ///< guarded by mutex_
+  TaskPtr running_;                                     ///< guarded by mutex_
+  std::unordered_map<std::uint64_t, TaskPtr> pending_;  ///< queued or running; guarded by mutex_
+  std::atomic<std::uint64_t> pending_requests_{0};
+  std::atomic<std::uint64_t> pending_bytes_{0};
+  std::atomic<std::uint64_t> tensors_{0};
+  std::atomic<std::uint64_t> programs_{0};
+
+  // I/O thread only.
+  bool greeted_ = false;
+  bool finished_ = false;
+  std::uint64_t requests_ = 0;
+};
+
+}  // namespace outrigger::engine

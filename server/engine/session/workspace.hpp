@@ -1,0 +1,94 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/executor/execute.hpp"
+#include "engine/session/programs.hpp"
+#include "engine/session/store.hpp"
+#include "wire/reply.hpp"
+#include "wire/request.hpp"
+
+namespace outrigger::engine {
+
+/// One request on its way through the engine.
+struct Task {
+  std::uint64_t id = 0;
+  decltype(wire::Request::body) body;
+  /// Owns the bytes that the body points into.
+  std::shared_ptr<const wire::Frame> frame;
+  /// Counted against the session's window: the request's own bytes and those it asks for.
+  std::uint64_t bytes = 0;
+  ops::Interrupt interrupt;
+};
+
+/// What a session owns in the engine: tensors, programs, uploads. Used by one thread at a time, the
+/// one that holds the engine's lock.
+class Workspace {
+ public:
+  Workspace(Memory& memory, const Limits& limits, int threads)
+      : memory_(memory),
+        limits_(limits),
+        threads_(threads),
+        store_(limits),
+        programs_(memory, limits, threads) {}
+
+  /// Carries out the request and gives the reply's frame. With `only_small`, does nothing and gives
+  /// nothing if that could take more than some microseconds.
+  std::optional<wire::Frame> carry_out(Task& task, ops::Context& context, bool only_small);
+
+  /// What a request that was never carried out leaves behind: its new handles have failed.
+  void abandon(const Task& task, const Error& error);
+
+  void clear();
+  std::size_t tensors() const { return store_.size(); }
+  std::size_t programs() const { return programs_.size(); }
+
+ private:
+  struct PendingUpload {
+    Tensor tensor;
+    std::uint64_t received = 0;
+  };
+  using Reply = Result<wire::Frame>;
+
+  bool is_small(const Task& task, const std::shared_ptr<const Plan>& plan) const;
+  Reply dispatch(Task& task, ops::Context& context, const std::shared_ptr<const Plan>& plan);
+
+  Reply info(std::uint64_t id, const wire::Info& request);
+  Reply upload(std::uint64_t id, const wire::Upload& request);
+  Result<bool> receive(const wire::Upload& request);
+  Result<void> begin_upload(const wire::Upload& request);
+  Reply download(std::uint64_t id, const wire::Download& request);
+  /// Puts what a file gives under a new handle.
+  template <typename Request>
+  Reply load_file(std::uint64_t id, const Request& request, const ops::Context& context);
+  Reply save(std::uint64_t id, const wire::Save& request, ops::Context& context);
+  Reply save(std::uint64_t id, const wire::SaveNpz& request, ops::Context& context);
+  Reply run(std::uint64_t id, const wire::Run& request, ops::Context& context, const Plan& plan);
+  Reply release(std::uint64_t id, const wire::Release& request);
+
+  Result<std::shared_ptr<const Plan>> plan_for(wire::Run& request);
+  Result<void> check_new(std::uint64_t handle, std::size_t count) const;
+  Result<void> check_new_handles(const std::vector<std::uint64_t>& handles) const;
+  Result<void> check_donated(const wire::Run& request) const;
+  Result<void> check_memory(const wire::Run& request, const Plan& plan);
+  std::uint64_t bytes_needed(const wire::Run& request, const Plan& plan, const Peak& peak);
+  std::vector<ArgumentLayout> layouts(const wire::Run& request);
+  bool may_take_over(const wire::Run& request, std::uint64_t handle);
+  Result<void> make_arguments_dense(const wire::Run& request, const Plan& plan,
+                                    ops::Context& context);
+  wire::ResultType describe(std::uint64_t handle);
+
+  Memory& memory_;
+  const Limits& limits_;
+  const int threads_;
+  Store store_;
+  Programs programs_;
+  std::unordered_map<std::uint64_t, PendingUpload> uploads_;
+};
+
+}  // namespace outrigger::engine

@@ -1,0 +1,67 @@
+#include "ops/pass/compile/code_memory.hpp"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include "base/limits.hpp"
+#include "ops/pass/compile/status.hpp"
+
+namespace outrigger::ops {
+namespace {
+
+std::atomic<std::uint64_t> used{0};
+
+std::size_t in_pages(std::size_t bytes) {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  return (bytes + page - 1) / page * page;
+}
+
+/// Null, and errno, if the system refuses.
+void* map_code(std::span<const std::uint8_t> code, std::size_t bytes) {
+  void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (data == MAP_FAILED) return nullptr;
+  std::memcpy(data, code.data(), code.size());
+  if (::mprotect(data, bytes, PROT_READ | PROT_EXEC) == 0) return data;
+  const int error = errno;
+  ::munmap(data, bytes);
+  errno = error;
+  return nullptr;
+}
+
+}  // namespace
+
+std::optional<CodePages> CodePages::make(std::span<const std::uint8_t> code) {
+  const std::size_t bytes = in_pages(code.size());
+  if (used.fetch_add(bytes) + bytes <= Limits::code_bytes_max) {
+    if (void* data = map_code(code, bytes)) return CodePages(data, bytes);
+  }
+  used.fetch_sub(bytes);
+  return std::nullopt;
+}
+
+CodePages::~CodePages() {
+  if (data_ == nullptr) return;
+  ::munmap(data_, bytes_);
+  used.fetch_sub(bytes_);
+}
+
+std::uint64_t code_bytes() { return used.load(); }
+
+std::string_view executable_memory_refused() {
+  static const std::string reason = [] {
+    constexpr std::uint8_t ret = 0xc3;
+    const std::size_t bytes = in_pages(sizeof ret);
+    void* data = map_code(std::span(&ret, 1), bytes);
+    if (data == nullptr) return std::string(std::strerror(errno));
+    ::munmap(data, bytes);
+    return std::string();
+  }();
+  return reason;
+}
+
+}  // namespace outrigger::ops

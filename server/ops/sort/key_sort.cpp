@@ -1,0 +1,214 @@
+#include "ops/sort/key_sort.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <type_traits>
+
+#include "ops/sort/partition.hpp"
+#include "ops/support/scratch.hpp"
+#if defined(__AVX2__)
+#include "ops/sort/network.hpp"
+#endif
+
+namespace outrigger::ops {
+namespace {
+
+/// For so few keys, nothing is worth its preparations.
+constexpr std::int64_t inserted_max = 16;
+
+template <typename K>
+void insertion_sort(K* keys, std::int64_t n) {
+  for (std::int64_t i = 1; i < n; ++i) {
+    const K key = keys[i];
+    std::int64_t at = i;
+    for (; at > 0 && less(key, keys[at - 1]); --at) keys[at] = keys[at - 1];
+    keys[at] = key;
+  }
+}
+
+template <typename K>
+void vector_sort(K* keys, std::int64_t n) {
+  if (n <= inserted_max) return insertion_sort(keys, n);
+  static thread_local const hwy::Sorter sorter;
+  sorter(keys, static_cast<std::size_t>(n), hwy::SortAscending());
+}
+
+/// How many keys of 32 bits are left to sort_few.
+#if defined(__AVX2__)
+constexpr std::int64_t few_keys_max = network::keys_max;
+#else
+constexpr std::int64_t few_keys_max = 256;
+#endif
+
+/// More of them come only where quicksort has found bad pivots too often.
+void sort_few(std::uint32_t* keys, std::int64_t n) {
+#if defined(__AVX2__)
+  if (n <= few_keys_max) {
+    network::sort(keys, n);
+    return;
+  }
+#endif
+  vector_sort(keys, n);
+}
+
+constexpr std::int64_t parts_max = 32;
+/// From here on a line is sorted in parts.
+constexpr std::int64_t parts_keys_min = std::int64_t{1} << 16;
+/// A part of so many keys stays in the L2 cache.
+constexpr std::int64_t part_keys_wanted = std::int64_t{1} << 16;
+constexpr std::int64_t chunk_keys = std::int64_t{1} << 16;
+constexpr std::int64_t samples_per_part = 64;
+
+/// The keys that divide the parts: part p holds those k with divider[p - 1] <= k < divider[p].
+template <typename K>
+struct Dividers {
+  std::array<K, parts_max> keys{};
+  std::int64_t parts = 0;
+};
+
+template <typename K>
+Dividers<K> choose_dividers(K* keys, std::int64_t n, const FillKeys& fill) {
+  Dividers<K> dividers;
+  dividers.parts = std::clamp<std::int64_t>(n / part_keys_wanted, 2, parts_max);
+  // Evenly spaced with a jump inside of each stretch, or periodic data would look alike.
+  std::array<K, parts_max * samples_per_part> samples;
+  const std::int64_t count = dividers.parts * samples_per_part;
+  const std::int64_t stretch = n / count;
+  std::uint64_t random = 0x9E3779B97F4A7C15U;
+  for (std::int64_t i = 0; i < count; ++i) {
+    random = random * 6364136223846793005U + 1442695040888963407U;
+    const auto jump =
+        static_cast<std::int64_t>((random >> 33) % static_cast<std::uint64_t>(stretch));
+    fill(i * stretch + jump, i * stretch + jump + 1);
+    samples[static_cast<std::size_t>(i)] = keys[i * stretch + jump];
+  }
+  std::sort(samples.begin(), samples.begin() + count,
+            [](const K& a, const K& b) { return less(a, b); });
+  for (std::int64_t part = 1; part < dividers.parts; ++part) {
+    dividers.keys[static_cast<std::size_t>(part - 1)] =
+        samples[static_cast<std::size_t>(part * samples_per_part)];
+  }
+  return dividers;
+}
+
+constexpr std::int64_t block_keys = 1024;
+
+/// The part of each of n keys.
+template <typename K>
+void find_parts(const K* keys, std::int64_t n, const Dividers<K>& dividers, std::uint8_t* part) {
+  // Counted in the keys' own width, in registers, and narrowed once.
+  constexpr std::int64_t group = 64;
+  using Count = std::conditional_t<std::is_integral_v<K>, K, std::uint64_t>;
+  std::array<Count, group> count;
+  for (std::int64_t start = 0; start < n; start += group) {
+    const std::int64_t m = std::min(group, n - start);
+    count.fill(0);
+    for (std::int64_t d = 0; d + 1 < dividers.parts; ++d) {
+      const K divider = dividers.keys[static_cast<std::size_t>(d)];
+      if (m == group) {
+        for (std::int64_t i = 0; i < group; ++i)
+          count[i] = static_cast<Count>(count[i] + (less(keys[start + i], divider) ? 0 : 1));
+      } else {
+        for (std::int64_t i = 0; i < m; ++i)
+          count[i] = static_cast<Count>(count[i] + (less(keys[start + i], divider) ? 0 : 1));
+      }
+    }
+    for (std::int64_t i = 0; i < m; ++i) part[start + i] = static_cast<std::uint8_t>(count[i]);
+  }
+}
+
+}  // namespace
+
+void sort_keys(std::uint8_t* keys, std::int64_t n, std::uint8_t*) {
+  if (n <= inserted_max) return insertion_sort(keys, n);
+  // Four counters for each value: runs of equal bytes would wait for their own increments.
+  std::array<std::array<std::int64_t, 256>, 4> counts{};
+  std::int64_t i = 0;
+  for (; i + 4 <= n; i += 4) {
+    for (std::size_t k = 0; k < 4; ++k) ++counts[k][keys[i + static_cast<std::int64_t>(k)]];
+  }
+  for (; i < n; ++i) ++counts[0][keys[i]];
+  for (std::size_t value = 0; value < 256; ++value) {
+    const std::int64_t count =
+        counts[0][value] + counts[1][value] + counts[2][value] + counts[3][value];
+    std::fill_n(keys, count, static_cast<std::uint8_t>(value));
+    keys += count;
+  }
+}
+void sort_keys(std::uint16_t* keys, std::int64_t n, std::uint16_t*) { vector_sort(keys, n); }
+void sort_keys(std::uint32_t* keys, std::int64_t n, std::uint32_t* spare) {
+  if (n <= inserted_max / 2) return insertion_sort(keys, n);  // networks are fast sooner
+  const int depth = 2 * static_cast<int>(std::bit_width(static_cast<std::uint64_t>(n)));
+  partition::sort<few_keys_max>(keys, n, spare, depth, &sort_few);
+}
+void sort_keys(std::uint64_t* keys, std::int64_t n, std::uint64_t*) { vector_sort(keys, n); }
+void sort_keys(WideKey* keys, std::int64_t n, WideKey*) { vector_sort(keys, n); }
+
+bool sorts_in_parts(std::int64_t n) { return n >= parts_keys_min; }
+
+std::uint64_t parts_scratch(std::int64_t n) {
+  const std::int64_t chunks = (n + chunk_keys - 1) / chunk_keys;
+  return buffer_bytes(chunks * parts_max * static_cast<std::int64_t>(sizeof(std::int64_t)) + n);
+}
+
+template <typename K>
+Result<void> sort_keys_in_parts(Context& context, K* keys, K* to, std::int64_t n,
+                                const FillKeys& fill, const PartSorted& sorted) {
+  const Dividers<K> dividers = choose_dividers(keys, n, fill);
+  const std::int64_t parts = dividers.parts;
+  const std::int64_t chunks = (n + chunk_keys - 1) / chunk_keys;
+  const std::int64_t table = chunks * parts * std::int64_t{sizeof(std::int64_t)};
+  OUTRIGGER_TRY(const BufferPtr buffer,
+                context.memory.allocate(static_cast<std::size_t>(table + n)));
+  // First how many keys of each part a chunk has, then where they go.
+  auto* places = reinterpret_cast<std::int64_t*>(buffer->data());
+  auto* part_of = reinterpret_cast<std::uint8_t*>(buffer->data() + table);
+  OUTRIGGER_CHECK(
+      parallel_ranges(context, n, chunk_keys, n, [&](int, std::int64_t begin, std::int64_t end) {
+        std::array<std::int64_t, parts_max> counts{};
+        for (std::int64_t start = begin; start < end; start += block_keys) {
+          const std::int64_t stop = std::min(start + block_keys, end);
+          fill(start, stop);
+          find_parts(keys + start, stop - start, dividers, part_of + start);
+          for (std::int64_t i = start; i < stop; ++i) ++counts[part_of[i]];
+        }
+        std::copy_n(counts.begin(), parts, places + begin / chunk_keys * parts);
+      }));
+  std::array<std::int64_t, parts_max + 1> starts{};
+  std::int64_t next = 0;
+  for (std::int64_t part = 0; part < parts; ++part) {
+    starts[static_cast<std::size_t>(part)] = next;
+    for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
+      const std::int64_t count = places[chunk * parts + part];
+      places[chunk * parts + part] = next;
+      next += count;
+    }
+  }
+  starts[static_cast<std::size_t>(parts)] = n;
+  OUTRIGGER_CHECK(
+      parallel_ranges(context, n, chunk_keys, n, [&](int, std::int64_t begin, std::int64_t end) {
+        std::array<std::int64_t, parts_max> at;
+        std::copy_n(places + begin / chunk_keys * parts, parts, at.begin());
+        for (std::int64_t i = begin; i < end; ++i) to[at[part_of[i]]++] = keys[i];
+      }));
+  return parallel_ranges(context, parts, 1, n * 16, [&](int, std::int64_t begin, std::int64_t) {
+    const std::int64_t first = starts[static_cast<std::size_t>(begin)];
+    const std::int64_t end = starts[static_cast<std::size_t>(begin) + 1];
+    sort_keys(to + first, end - first, keys + first);
+    sorted(first, end);
+  });
+}
+
+#define OUTRIGGER_INSTANTIATE(K)                                                            \
+  template Result<void> sort_keys_in_parts(Context&, K*, K*, std::int64_t, const FillKeys&, \
+                                           const PartSorted&);
+OUTRIGGER_INSTANTIATE(std::uint8_t)
+OUTRIGGER_INSTANTIATE(std::uint16_t)
+OUTRIGGER_INSTANTIATE(std::uint32_t)
+OUTRIGGER_INSTANTIATE(std::uint64_t)
+OUTRIGGER_INSTANTIATE(WideKey)
+#undef OUTRIGGER_INSTANTIATE
+
+}  // namespace outrigger::ops

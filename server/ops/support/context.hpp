@@ -1,0 +1,120 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "base/error.hpp"
+#include "ops/support/caches.hpp"
+#include "ops/support/isa.hpp"
+#include "tensor/memory.hpp"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+namespace outrigger::ops {
+
+/// Set from outside to end a running program; seen between tiles of work.
+class Interrupt {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
+  void set_deadline(Clock::time_point deadline) { deadline_ = deadline; }
+
+  bool raised() const {
+    return cancelled_.load(std::memory_order_relaxed) || (deadline_ && Clock::now() >= *deadline_);
+  }
+  Error error() const {
+    if (cancelled_.load(std::memory_order_relaxed)) {
+      return Error{ErrorCode::cancelled, "the request was cancelled"};
+    }
+    return Error{ErrorCode::deadline_exceeded, "the deadline passed before the program was done"};
+  }
+
+ private:
+  std::atomic<bool> cancelled_{false};
+  std::optional<Clock::time_point> deadline_;
+};
+
+/// What a kernel may use while it runs. One per running program, used by one thread (and the OpenMP
+/// team that it starts).
+struct Context {
+  Memory& memory;
+  const Interrupt& interrupt;
+  int threads = 1;
+  /// Scratch for tiles, kept between programs; grows only.
+  std::vector<std::byte>& scratch;
+  Compile compile = {};
+  /// Results of as many bytes go past the caches, which would first read what is overwritten, and
+  /// keep nothing of it anyway.
+  std::size_t stream_from = last_cache_bytes();
+};
+
+/// Work below this many element operations is not worth waking a second thread for.
+inline constexpr std::int64_t parallel_threshold = 1 << 16;
+
+/// Calls f(thread, chunk) for each chunk in [0, chunks), on all threads if `work` (element
+/// operations) is worth it, and in any order: chunks must not depend on each other, and their
+/// bounds must not depend on the number of threads, so that results are the same bit for bit.
+/// f must not throw. Returns false if the interrupt was raised; some chunks are then not done.
+template <typename F>
+bool parallel_for(const Context& context, std::int64_t chunks, std::int64_t work, F&& f) {
+  std::atomic<bool> stop{false};
+  const auto one = [&](int thread, std::int64_t chunk) {
+    if (stop.load(std::memory_order_relaxed)) return;
+    if (context.interrupt.raised()) {
+      stop.store(true, std::memory_order_relaxed);
+      return;
+    }
+    f(thread, chunk);
+  };
+#ifdef _OPENMP
+  if (context.threads > 1 && chunks > 1 && work >= parallel_threshold) {
+    // Each thread has a range of its own, the same in each run, whose memory its caches may know;
+    // one that is done takes what is left of the others'.
+    struct alignas(64) Cursor {
+      std::atomic<std::int64_t> next;
+    };
+    const std::int64_t threads = context.threads;
+    std::vector<Cursor> cursors(static_cast<std::size_t>(threads));
+    const auto begin_of = [=](std::int64_t thread) { return thread * chunks / threads; };
+    for (std::int64_t t = 0; t < threads; ++t)
+      cursors[static_cast<std::size_t>(t)].next = begin_of(t);
+#pragma omp parallel num_threads(context.threads)
+    {
+      const int thread = omp_get_thread_num();
+      for (std::int64_t i = 0; i < threads; ++i) {
+        const std::int64_t owner = (thread + i) % threads;
+        Cursor& cursor = cursors[static_cast<std::size_t>(owner)];
+        const std::int64_t end = begin_of(owner + 1);
+        for (std::int64_t chunk = cursor.next++; chunk < end; chunk = cursor.next++)
+          one(thread, chunk);
+      }
+    }
+    return !stop.load();
+  }
+#endif
+  (void)work;
+  for (std::int64_t chunk = 0; chunk < chunks; ++chunk) one(0, chunk);
+  return !stop.load();
+}
+
+/// parallel_for over [0, n) in ranges of `grain`: f(thread, begin, end).
+template <typename F>
+Result<void> parallel_ranges(const Context& context, std::int64_t n, std::int64_t grain,
+                             std::int64_t work, F&& f) {
+  const std::int64_t chunks = (n + grain - 1) / grain;
+  const bool done = parallel_for(context, chunks, work, [&](int thread, std::int64_t chunk) {
+    const std::int64_t begin = chunk * grain;
+    f(thread, begin, begin + grain < n ? begin + grain : n);
+  });
+  if (!done) return tl::make_unexpected(context.interrupt.error());
+  return {};
+}
+
+}  // namespace outrigger::ops

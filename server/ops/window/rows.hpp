@@ -1,0 +1,13 @@
+#pragma once
+
+#include <vector>
+
+#include "ops/op.hpp"
+
+namespace outrigger::ops {
+
+// Each file of the family adds its rows.
+void add_aggregate_rows(std::vector<OpRow>& rows);
+void add_scatter_rows(std::vector<OpRow>& rows);
+
+}  // namespace outrigger::ops

@@ -1,0 +1,104 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "ops/cast/cast.hpp"
+#include "ops/window/windows.hpp"
+#include "tensor/tensor.hpp"
+
+// Windows are boxes, and every reducer here is associative: a box is reduced axis by axis, and
+// along an axis by doubling (runs of 1, 2, 4, … elements put together to the window's length), so
+// that a window of w × h elements costs about log w + log h combinations and not w × h. Tiles of
+// windows are worked on in scratch that stays in the L2 cache. Only the innermost loops know types.
+
+namespace outrigger::ops {
+
+/// Accumulators of one scratch buffer, and buffers that a thread needs.
+inline constexpr std::int64_t window_scratch_elements = std::int64_t{1} << 15;
+inline constexpr std::int64_t window_scratch_buffers = 3;
+
+/// to[i] = a[i] ⊕ b[i · step] for i < n. `to` may be `a`, and b may lie ahead of it in the same
+/// memory.
+using CombineFn = void (*)(void* to, const void* a, const void* b, std::int64_t n,
+                           std::int64_t step);
+
+/// How windows of one dtype are reduced.
+struct WindowReducer {
+  CombineFn combine = nullptr;
+  DType accumulator = DType::f64;
+  /// What padding counts as: an accumulator.
+  std::array<std::byte, 16> identity{};
+};
+
+/// A row of elements under a chain of casts, tile by tile.
+class RowCast {
+ public:
+  RowCast(DType from, DType to);
+  /// n elements of `from`, `stride` apart, to n elements beside each other.
+  void run(std::byte* to, const std::byte* from, std::int64_t stride, std::int64_t n) const;
+
+ private:
+  CastSteps steps_;
+  std::size_t from_width_;
+  std::size_t to_width_;
+};
+
+/// One operand's windows with neighbouring axes merged where they can be.
+struct Space {
+  Windows windows;
+  Dims dims;
+  Dims strides;
+};
+
+/// Reduces windows, tile by tile.
+class WindowTiles {
+ public:
+  /// `out` is in C order. All of them must outlive this.
+  WindowTiles(const WindowReducer& reducer, const Windows& windows, const Tensor& x,
+              const Tensor& out);
+
+  std::int64_t tasks() const { return element_count(tiles_); }
+  /// Bytes of the scratch of a task.
+  static std::int64_t scratch_bytes(DType accumulator) {
+    return window_scratch_buffers * window_scratch_elements *
+           static_cast<std::int64_t>(size_of(accumulator));
+  }
+  void task(std::int64_t index, std::byte* scratch) const;
+
+ private:
+  struct Run;
+
+  std::size_t rank() const { return space_.dims.size(); }
+  std::byte* at(std::byte* base, std::int64_t elements) const {
+    return base + elements * static_cast<std::int64_t>(width_);
+  }
+  const std::byte* at(const std::byte* base, std::int64_t elements) const {
+    return base + elements * static_cast<std::int64_t>(width_);
+  }
+  std::int64_t clip(std::size_t axis, std::int64_t first, std::int64_t count,
+                    std::int64_t& from) const;
+  const std::byte* reduce(const Dims& first, const Dims& tile, const Dims& from, const Dims& chunk,
+                          std::byte* a, std::byte* b) const;
+  void load(const Dims& start, const Dims& length, std::byte* to) const;
+  void fill(std::byte* to, std::int64_t n) const;
+  void combine_shifted(std::byte* to, const std::byte* from, std::int64_t shift,
+                       std::int64_t n) const;
+  void along(std::byte* x, std::byte* to, const Run& run) const;
+  void along_strided(const std::byte* x, std::byte* to, const Run& run) const;
+  void double_up(std::byte* x, std::byte* to, const Run& run) const;
+  void store(const Dims& first, const Dims& tile, const std::byte* from) const;
+
+  const WindowReducer& reducer_;
+  Space space_;
+  std::size_t width_;  ///< bytes of an accumulator
+  Dims tile_, chunk_;  ///< windows of a task, elements of a window that are reduced at a time
+  Dims tiles_;
+  const Tensor& x_;
+  const Tensor& out_;
+  RowCast lift_;
+  RowCast lower_;
+};
+
+}  // namespace outrigger::ops
