@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs each fuzzer of a build of the preset `fuzz`: tests/fuzz/run.sh BUILD [SECONDS] [SEED]
+# Runs each fuzzer of a build of the preset `asan`: tests/fuzz/run.sh BUILD [SECONDS] [SEED]
 # Fails on any finding, and prints how to see it again.
 set -euo pipefail
 
