@@ -62,7 +62,8 @@ CODE = {".cpp", ".hpp", ".ex", ".exs", ".py", ".sh", ".cmake", ".rs"}
 # Found by their folder or by a tool's convention, not by name.
 FOUND_BY_CONVENTION = re.compile(
     r"client_ex/[^/]+/(lib|test|mix\.exs|\.formatter\.exs)|tests/golden/families/|"
-    r"(^|/)(CMakeLists\.txt|__init__\.py|main\.cpp|README\.md|build\.rs|main\.rs)$|"
+    r"client_ex/outrigger/examples/rain/|client_ex/outrigger_nx/guides/|bench/rust/src/|"
+    r"(^|/)(CMakeLists\.txt|__init__\.py|main\.cpp|README\.md|SECURITY\.md|CONTRIBUTING\.md)$|"
     r"^(\.github|\.ci|\.devcontainer)/"
 )
 
@@ -105,7 +106,7 @@ def check_layers(files):
                 # The face's sources gather the families: only its headers have a rank.
                 gathers = layer == "ops" and own == "" and path.endswith(".cpp")
                 if ranks and own != sub and not gathers and ranks[sub] >= ranks[own]:
-                    breach(path, f'includes "{included}": {sub or "ops"} does not stand below {own}')
+                    breach(path, f'includes "{included}": {sub or layer} is not below {own}')
             elif other not in LAYERS[layer]:
                 breach(path, f'includes "{included}": {layer} does not know {other}')
             elif (layer, other) in FACES and not FACES[layer, other].fullmatch(included):
@@ -141,8 +142,9 @@ def check_lengths(files):
             breach(path, f"has {len(lines)} lines, {LINES_MAX} are the limit")
         for number, line in enumerate(lines, 1):
             # A table's row and a link cannot be broken.
-            if len(line) > COLUMNS_MAX[kind] and not re.match(r"\s*\||.*https?://\S{40}", line):
-                breach(f"{path}:{number}", f"has {len(line)} columns, {COLUMNS_MAX[kind]} are the limit")
+            limit = COLUMNS_MAX[kind]
+            if len(line) > limit and not re.match(r"\s*\||.*https?://\S{40}", line):
+                breach(f"{path}:{number}", f"has {len(line)} columns, {limit} are the limit")
 
 
 def check_orphans(files):
