@@ -289,9 +289,9 @@ defmodule Outrigger do
           :ok | error
   def save_npz(tensors, path, options \\ []) do
     {compress, options} = Keyword.pop(options, :compress, false)
-    {tensor, fields} = Files.npz(tensors, path, compress)
 
-    with {:ok, _} <- request(tensor, "save_npz", fields, options) do
+    with {:ok, tensor, fields} <- Files.npz(tensors, path, compress),
+         {:ok, _} <- request(tensor, "save_npz", fields, options) do
       Enum.find_value(tensors, :ok, fn {_name, tensor} ->
         with :ok <- Tensor.take_write_error(tensor), do: nil
       end)
@@ -514,6 +514,7 @@ defmodule Outrigger do
     deadline = deadline(server, options)
 
     with {:ok, _epoch} <- Server.ready(server),
+         :ok <- Tensor.check_all(program.captures, server),
          :ok <- Server.fits(server, byte_size(program.encoded) + 64),
          message = &{:prepare, Program.kept(server, program, prepared.id), &1},
          {:ok, _} <- Server.exchange(server, message, deadline) do
@@ -645,7 +646,7 @@ defmodule Outrigger do
   """
   @spec release(results | map) :: :ok
   def release(tensors) do
-    live = for t <- tensors!(tensors), Tensor.check(t) == :ok, do: t
+    live = Enum.filter(tensors!(tensors), &live?/1)
 
     for {{server, epoch}, handles} <- Enum.group_by(live, &{&1.server, &1.epoch}, & &1.handle),
         do: Server.release(server, epoch, handles)
@@ -653,9 +654,17 @@ defmodule Outrigger do
     :ok
   end
 
+  defp live?(tensor) do
+    case Tensor.check(tensor) do
+      :ok -> true
+      {:error, %ConnectionError{reason: :stale_epoch}} -> false
+      {:error, error} -> raise error
+    end
+  end
+
   @doc """
-  Frees, at the end of a function, all tensors that this process made in it, except those in what
-  it returns.
+  Frees, at the end of a function, all tensors that this process made in it, on any server, except
+  those in what it returns.
 
       iex> alias Outrigger.Op
       iex> t = Outrigger.scope(MyApp.Compute, fn ->

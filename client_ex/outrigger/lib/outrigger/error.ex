@@ -50,7 +50,8 @@ defmodule Outrigger.ConnectionError do
     * `:deadline` - no answer in time; the request has been cancelled: a read, for instance, but not what
       computes the tensor (`Outrigger.cancel/1` does that)
     * `:queue_full` - too much was waiting for the daemon, and nothing moved in time
-    * `:foreign_tensor` - the tensor belongs to another server
+    * `:foreign_tensor` - the tensor belongs to another server than the one that it is used on, or was
+      made on another node; move its contents by `Outrigger.to_binary/2` and `Outrigger.from_binary/4`
     * `:protocol` - the daemon sent something that is not the protocol
     * `:closed` - the server was stopped while the request was pending
     * `:daemon_not_found` - there is no executable to start

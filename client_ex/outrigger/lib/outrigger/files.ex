@@ -42,18 +42,12 @@ defmodule Outrigger.Files do
     request(server, "load_csv", path, fields)
   end
 
-  # The fields of the request that saves tensors, and one that it is sent for: a stale one, if there is.
+  # The fields of the request that saves tensors, and one of them, that it is sent for.
   def npz(named, path, compress) do
     {names, tensors} = Enum.unzip(for {name, tensor} <- named, do: {to_string(name), tensor})
 
     unless tensors != [] and Enum.all?(tensors, &is_struct(&1, Tensor)) do
       raise ArgumentError, "a .npz file needs tensors with names, got: #{inspect(named)}"
-    end
-
-    first = hd(tensors)
-
-    for tensor <- tensors, tensor.server.counters != first.server.counters do
-      raise ArgumentError, "#{inspect(tensor)} belongs to another server"
     end
 
     fields = [
@@ -63,7 +57,7 @@ defmodule Outrigger.Files do
       {"compress", compress}
     ]
 
-    {Enum.find(tensors, first, &(Tensor.check(&1) != :ok)), fields}
+    with :ok <- Tensor.check_all(tensors, hd(tensors).server), do: {:ok, hd(tensors), fields}
   end
 
   defp request(server, kind, path, fields) do
