@@ -267,7 +267,7 @@ defmodule Outrigger do
   @doc "Writes a tensor to a `.npy` file; the daemon does. The file appears whole or not at all."
   @spec save_npy(Tensor.t(), Path.t(), keyword) :: :ok | error
   def save_npy(%Tensor{} = tensor, path, options \\ []) do
-    fields = [{"handle", tensor.handle}, {"path", Path.expand(path)}]
+    fields = [{"handle", tensor.handle}, {"path", Files.expand(path)}]
     with {:ok, _} <- request(tensor, "save", fields, options), do: Tensor.take_write_error(tensor)
   end
 

@@ -303,9 +303,13 @@ defmodule Outrigger.Connection do
     end
   rescue
     error in [ErlangError, ArgumentError] ->
-      detail = "cannot be started: #{Exception.message(error)}"
+      detail = "it cannot be started: #{cause(error)}"
       {:error, %ConnectionError{reason: :daemon_not_found, detail: detail}}
   end
+
+  # A port's error is a POSIX code.
+  defp cause(%ErlangError{original: code}) when is_atom(code), do: :file.format_error(code)
+  defp cause(error), do: Exception.message(error)
 
   defp ready(state, %{"protocol" => 1, "limits" => limits} = hello) do
     Process.cancel_timer(state.timer)

@@ -201,9 +201,12 @@ defmodule Outrigger.Protocol do
   end
 
   defp error(error) do
+    code = Map.get(@codes_by_name, error["code"], :unknown)
+    text = text(error["text"])
+
     %Error{
-      code: Map.get(@codes_by_name, error["code"], :unknown),
-      message: text(error["text"]),
+      code: code,
+      message: if(code == :bad_handle, do: Error.released(text), else: text),
       op: error["op"],
       index: error["index"],
       cause: if(is_map(error["cause"]), do: error(error["cause"])),

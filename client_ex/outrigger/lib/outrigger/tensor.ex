@@ -7,6 +7,9 @@ defmodule Outrigger.Tensor do
   garbage collection and a poll must come first; see `Outrigger.release/1` and `Outrigger.scope/2`
   for certainty). Its fields are private.
 
+  A tensor of another node, or one that was written down by `:erlang.term_to_binary/1`, holds nothing:
+  store and send what `Outrigger.to_binary/2` gives instead.
+
   A process that only sends, and makes and drops tensors faster than that, meets the memory limit:
   read a result now and then, or put what belongs together into a `scope/2` or a program.
 

@@ -222,6 +222,36 @@ defmodule Outrigger.ErrorsTest do
     end
   end
 
+  test "a tensor that was written down and dropped says what became of it" do
+    server = start_server()
+
+    written =
+      Task.await(
+        Task.async(fn ->
+          tensor = Outrigger.await!(Outrigger.tensor(server, [1, 2]))
+          :erlang.term_to_binary(tensor)
+        end)
+      )
+
+    assert eventually(fn ->
+             Outrigger.collect(server)
+             Outrigger.info!(server).tensors == 0
+           end)
+
+    tensor = :erlang.binary_to_term(written)
+
+    for read <- [
+          fn -> Outrigger.to_list(tensor) end,
+          fn -> Outrigger.shape(tensor) end,
+          fn -> Outrigger.info(tensor) end,
+          fn -> Outrigger.to_list(Op.add(tensor, 1)) end,
+          fn -> Outrigger.save_npy(tensor, "/tmp/outrigger_written.npy") end
+        ] do
+      assert {:error, %Error{code: :bad_handle, message: text}} = read.()
+      assert text =~ "term_to_binary/1" and text =~ "store what Outrigger.to_binary/2 gives"
+    end
+  end
+
   test "a program too long for a frame", %{a: a} do
     program =
       Outrigger.program(fn x -> Enum.reduce(1..60_000, x, fn _, x -> Op.add(x, 1) end) end)
