@@ -222,6 +222,31 @@ defmodule Outrigger.ErrorsTest do
     end
   end
 
+  test "an unsigned index is named as it was written" do
+    x = Outrigger.tensor(@server, [1.0, 2.0, 3.0])
+    last = 0xFFFFFFFFFFFFFFFF
+    picks = Outrigger.tensor(@server, [last], type: :u64)
+    places = Op.reshape(picks, {1, 1})
+    one = Outrigger.tensor(@server, [1.0])
+
+    for result <- [
+          Op.take(x, picks),
+          Op.take(x, last),
+          Op.take_along_axis(x, picks),
+          Op.gather(x, places),
+          Op.indexed_put(x, places, one),
+          Op.indexed_add(x, places, one)
+        ] do
+      assert {:error, %Error{code: :bad_index, message: text}} = Outrigger.to_list(result)
+      assert text =~ "index #{last} in row 0"
+    end
+
+    # In bounds, it picks.
+    picks = Outrigger.tensor(@server, [2, 0], type: :u64)
+    assert x |> Op.take(picks) |> Outrigger.to_list!() == [3.0, 1.0]
+    assert x |> Op.gather(Op.reshape(picks, {2, 1})) |> Outrigger.to_list!() == [3.0, 1.0]
+  end
+
   test "a tensor that was written down and dropped says what became of it" do
     server = start_server()
 
