@@ -264,7 +264,10 @@ defmodule Outrigger do
     Files.load_csv(server, path, options)
   end
 
-  @doc "Writes a tensor to a `.npy` file; the daemon does. The file appears whole or not at all."
+  @doc """
+  Writes a tensor to a `.npy` file; the daemon does. The file appears whole or not at all, also if the
+  daemon is killed meanwhile. One that is there already is replaced, unless it is read-only (`:bad_file`).
+  """
   @spec save_npy(Tensor.t(), Path.t(), keyword) :: :ok | error
   def save_npy(%Tensor{} = tensor, path, options \\ []) do
     fields = [{"handle", tensor.handle}, {"path", Files.expand(path)}]

@@ -311,7 +311,13 @@ defmodule Outrigger.Connection do
   defp cause(%ErlangError{original: code}) when is_atom(code), do: :file.format_error(code)
   defp cause(error), do: Exception.message(error)
 
-  defp ready(state, %{"protocol" => 1, "limits" => limits} = hello) do
+  defguardp is_limit(limits, name)
+            when is_map_key(limits, name) and is_integer(:erlang.map_get(name, limits)) and
+                   :erlang.map_get(name, limits) > 0
+
+  defp ready(state, %{"protocol" => 1, "limits" => limits} = hello)
+       when is_limit(limits, "requests_window") and is_limit(limits, "bytes_window") and
+              is_limit(limits, "programs_max") and is_limit(limits, "frame_bytes_max") do
     Process.cancel_timer(state.timer)
     epoch = System.unique_integer([:positive, :monotonic])
     options = state.options
