@@ -166,7 +166,9 @@ defmodule Outrigger.LinearTest do
   end
 
   # With what each of them calls written out, the last of these programs holds 2^levels others.
-  test "programs that share what they call", %{server: server} do
+  test "programs that share what they call" do
+    server = Server.fetch!(start_server(log: :none))
+
     last = fn levels ->
       Enum.reduce(1..levels, {nil, nil}, fn _, {one, two} ->
         program =
