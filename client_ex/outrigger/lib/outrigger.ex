@@ -27,8 +27,9 @@ defmodule Outrigger do
   Functions that only send (ops, `tensor/3`, `run/4`, `call/3`, `load_npy/2`, …) return their
   tensors at once, without a round trip: thousands can be on their way. (Data of more than 2 MiB is
   sent as the daemon takes it in, in its turn.) They raise if nothing could be sent: `ArgumentError`
-  for bad arguments, `Outrigger.ConnectionError` for a tensor whose daemon is gone,
-  `Outrigger.Error` for a program that is too long for a frame.
+  for bad arguments, `Outrigger.ConnectionError` for a tensor whose daemon is gone (`:stale_epoch`) or
+  that belongs to another server than the rest (`:foreign_tensor`), `Outrigger.Error` for a program
+  that is too long for a frame.
 
   Functions that need the daemon's answer (`to_list/2`, `shape/2`, `await/2`, `sync/2`, …) return
   `{:ok, value}` or `{:error, exception}`, and have a twin with `!` that raises. The exception is
