@@ -1,6 +1,7 @@
 #include "files/new_file.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include <utility>
 
 #include "files/file.hpp"
+#include "files/leftovers.hpp"
 
 namespace outrigger::files {
 namespace {
@@ -40,41 +42,81 @@ Result<Target> find_target(const std::string& path) {
   if (!S_ISREG(status.st_mode)) {
     return bad_file(in_quotes(path), "is there already and is not a file");
   }
+  // rename() asks the folder only, and root may write everything: the file's own mode counts.
+  const bool denied = ::faccessat(AT_FDCWD, resolved.data(), W_OK, AT_EACCESS) != 0;
+  if (denied && errno != EACCES && errno != EPERM)
+    return io_failure("write", in_quotes(path), errno);
+  if (denied || (status.st_mode & 0222U) == 0) {
+    return bad_file(in_quotes(path),
+                    "is there already and is read-only: change its mode, or save elsewhere");
+  }
   return Target{resolved.data(), status.st_mode & 0777U};
 }
 
-}  // namespace
+std::string folder_of(const std::string& path) { return path.substr(0, path.rfind('/') + 1); }
 
-NewFile::NewFile(std::string name, std::string target)
-    : name_(std::move(name)), target_(std::move(target)) {
-  std::uint64_t random = 0;
-  if (::getentropy(&random, sizeof random) != 0) random = static_cast<std::uint64_t>(::getpid());
-  std::array<char, 48> base{};
-  std::snprintf(base.data(), base.size(), ".outrigger-%016llx.tmp",
-                static_cast<unsigned long long>(random));
-  // Not derived from the target's name, which may be as long as names can be.
-  temporary_ = target_.substr(0, target_.rfind('/') + 1) + base.data();
-  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  exists_ = fd_ >= 0;
-}
+/// The name by which the system knows an open file.
+std::string open_file_path(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
+
+}  // namespace
 
 NewFile::NewFile(NewFile&& other) noexcept
     : name_(std::move(other.name_)),
       target_(std::move(other.target_)),
-      temporary_(std::move(other.temporary_)),
-      fd_(std::exchange(other.fd_, -1)),
-      exists_(std::exchange(other.exists_, false)) {}
+      temporary_(std::exchange(other.temporary_, {})),
+      fd_(std::exchange(other.fd_, -1)) {}
 
 NewFile::~NewFile() {
+  // Before the lock goes with the descriptor.
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
   if (fd_ >= 0) ::close(fd_);
-  if (exists_) ::unlink(temporary_.c_str());
 }
 
-Result<NewFile> NewFile::create(const std::string& path) {
+// Not derived from the target's name, which may be as long as names can be.
+std::string NewFile::new_name() const {
+  std::uint64_t random = 0;
+  if (::getentropy(&random, sizeof random) != 0) random = static_cast<std::uint64_t>(::getpid());
+  return folder_of(target_) + leftover_name(random);
+}
+
+/// False, with errno, if there is no file.
+bool NewFile::open_unnamed() {
+  // Without /proc it could never get its name.
+  if (::access("/proc/self/fd", F_OK) != 0) return false;
+  fd_ = ::open(folder_of(target_).c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+  if (fd_ >= 0) std::ignore = ::flock(fd_, LOCK_EX | LOCK_NB);
+  return fd_ >= 0;
+}
+
+/// False, with errno, if there is no file.
+bool NewFile::open_named() {
+  while (true) {
+    std::string name = new_name();
+    fd_ = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd_ < 0 && errno == EEXIST) continue;
+    if (fd_ < 0) return false;
+    temporary_ = std::move(name);
+    // Before the lock, another process may have taken it for a dead one's. A file system without
+    // locks has no such process either.
+    struct stat status {};
+    int locked = 0;
+    do {
+      locked = ::flock(fd_, LOCK_EX);
+    } while (locked != 0 && errno == EINTR);
+    if (locked != 0 || (::fstat(fd_, &status) == 0 && status.st_nlink > 0)) return true;
+    ::close(std::exchange(fd_, -1));
+    temporary_.clear();
+  }
+}
+
+Result<NewFile> NewFile::create(const std::string& path, const Check& check, Form form) {
   OUTRIGGER_CHECK(check_path(path));
   OUTRIGGER_TRY(const Target target, find_target(path));
+  OUTRIGGER_CHECK(remove_leftovers_once(folder_of(target.path), check));
   NewFile file(in_quotes(path), target.path);
-  if (file.fd_ < 0) return io_failure("write", file.name_, errno);
+  // Of the file systems that make no file without a name, each says so in another way.
+  const bool unnamed = form == Form::unnamed && file.open_unnamed();
+  if (!unnamed && !file.open_named()) return io_failure("write", file.name_, errno);
   // Not every file system has permissions: without them the file is still a good one.
   if (target.permissions) std::ignore = ::fchmod(file.fd_, *target.permissions);
   return file;
@@ -91,12 +133,35 @@ Result<void> NewFile::write(std::uint64_t offset, std::span<const std::byte> byt
   return {};
 }
 
+Result<void> NewFile::link() {
+  const std::string from = open_file_path(fd_);
+  const auto link_to = [&](const std::string& path) {
+    return ::linkat(AT_FDCWD, from.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) == 0;
+  };
+  if (link_to(target_)) return {};
+  // linkat() replaces nothing: rename() does, of a name.
+  while (errno == EEXIST) {
+    std::string name = new_name();
+    if (!link_to(name)) continue;
+    temporary_ = std::move(name);
+    return {};
+  }
+  return io_failure("write", name_, errno);
+}
+
 Result<void> NewFile::commit() {
-  // Some file systems tell only now that the disk or a quota is full.
-  const bool closed = ::close(std::exchange(fd_, -1)) == 0 || errno == EINTR;
-  if (!closed || ::rename(temporary_.c_str(), target_.c_str()) != 0)
-    return io_failure("write", name_, errno);
-  exists_ = false;
+  // Some file systems tell only when a descriptor is closed that the disk or a quota is full. The
+  // file's own stays open, for its lock.
+  const int copy = ::fcntl(fd_, F_DUPFD_CLOEXEC, 0);
+  if (copy < 0 || (::close(copy) != 0 && errno != EINTR)) return io_failure("write", name_, errno);
+  if (temporary_.empty()) OUTRIGGER_CHECK(link());
+  if (!temporary_.empty()) {
+    OUTRIGGER_CHECK(find_target(target_));
+    if (::rename(temporary_.c_str(), target_.c_str()) != 0)
+      return io_failure("write", name_, errno);
+    temporary_.clear();
+  }
+  ::close(std::exchange(fd_, -1));
   return {};
 }
 

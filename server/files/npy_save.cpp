@@ -17,7 +17,7 @@ constexpr std::size_t chunk_bytes = std::size_t{1} << 24;
 Result<void> save_npy(const Tensor& tensor, const std::string& path, const Check& check) {
   assert(tensor.contiguous());
   OUTRIGGER_TRY(const std::string preamble, npy_preamble(tensor.type));
-  OUTRIGGER_TRY(NewFile file, NewFile::create(path));
+  OUTRIGGER_TRY(NewFile file, NewFile::create(path, check));
   OUTRIGGER_CHECK(file.write(0, std::as_bytes(std::span(preamble))));
   const std::span data(tensor.data(), static_cast<std::size_t>(byte_count(tensor.type)));
   for (std::size_t done = 0; done < data.size(); done += chunk_bytes) {

@@ -239,7 +239,7 @@ Result<void> save_npz(std::span<const NamedTensor> tensors, const std::string& p
     const auto bytes = static_cast<std::size_t>(byte_count(each.tensor.type));
     members.push_back(Member{std::move(preamble), {each.tensor.data(), bytes}, check, failure});
   }
-  OUTRIGGER_TRY(NewFile file, NewFile::create(path));
+  OUTRIGGER_TRY(NewFile file, NewFile::create(path, check));
   Output output{file, failure};
   {
     Writer writer(output);

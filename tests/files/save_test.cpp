@@ -90,6 +90,26 @@ TEST(SaveNpy, ReplacesAFileAndKeepsItsPermissions) {
   EXPECT_EQ(outcome(load_npy(memory, path)), "u8[3]");
 }
 
+TEST(SaveNpy, RefusesToReplaceWhatMayNotBeWritten) {
+  const Folder folder;
+  Memory memory;
+  const Tensor tensor = filled(memory, {DType::u8, {3}});
+  const auto path = folder.write("x.npy", "old");
+  ASSERT_EQ(::symlink("x.npy", folder.path("link.npy").c_str()), 0);
+  for (const mode_t mode : {0444U, 0400U, 0555U, 0U}) {
+    ASSERT_EQ(::chmod(path.c_str(), mode), 0);
+    for (const auto& to : {path, folder.path("link.npy")}) {
+      EXPECT_EQ(save_outcome(tensor, to),
+                "bad_file: \"" + to +
+                    "\" is there already and is read-only: change its mode, or save elsewhere");
+    }
+  }
+  ASSERT_EQ(::chmod(path.c_str(), 0644), 0);
+  EXPECT_EQ(read_bytes(path), "old");
+  EXPECT_EQ(folder.entries(), 2U);
+  EXPECT_EQ(save_outcome(tensor, path), "");
+}
+
 TEST(SaveNpy, WritesThroughALink) {
   const Folder folder;
   Memory memory;

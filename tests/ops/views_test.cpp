@@ -255,6 +255,27 @@ TEST_F(Views, WithABadIndexAreRefused) {
   }
 }
 
+TEST_F(Views, NameAnUnsignedIndexAsItWasWritten) {
+  const Tensor x = numbers({3});
+  const auto places = [&](const Dims& shape) {
+    return lab_.tensor<std::uint64_t>(shape, {2, ~std::uint64_t{0}});
+  };
+  const std::vector<std::pair<std::string, std::vector<Tensor>>> calls{
+      {"take", {x, places({2})}},
+      {"take_along_axis", {x, places({2})}},
+      {"gather", {x, places({2, 1})}},
+      {"indexed_put", {x, places({2, 1}), numbers({2})}},
+      {"indexed_add", {x, places({2, 1}), numbers({2})}}};
+  for (const auto& [op, in] : calls) {
+    const auto found = lab_.run(op, in);
+    ASSERT_FALSE(found) << op;
+    EXPECT_EQ(found.error().text,
+              "index 18446744073709551615 in row 1 of the indices is out of bounds for axis 0 of "
+              "size 3")
+        << op;
+  }
+}
+
 TEST_F(Views, NeedRoomForSomeTilesOnly) {
   const TensorType square{DType::f32, {8000, 8000}};
   const TensorType indices{DType::s64, {8000, 8000, 1}};

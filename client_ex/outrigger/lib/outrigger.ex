@@ -27,8 +27,9 @@ defmodule Outrigger do
   Functions that only send (ops, `tensor/3`, `run/4`, `call/3`, `load_npy/2`, …) return their
   tensors at once, without a round trip: thousands can be on their way. (Data of more than 2 MiB is
   sent as the daemon takes it in, in its turn.) They raise if nothing could be sent: `ArgumentError`
-  for bad arguments, `Outrigger.ConnectionError` for a tensor whose daemon is gone,
-  `Outrigger.Error` for a program that is too long for a frame.
+  for bad arguments, `Outrigger.ConnectionError` for a tensor whose daemon is gone (`:stale_epoch`) or
+  that belongs to another server than the rest (`:foreign_tensor`), `Outrigger.Error` for a program
+  that is too long for a frame.
 
   Functions that need the daemon's answer (`to_list/2`, `shape/2`, `await/2`, `sync/2`, …) return
   `{:ok, value}` or `{:error, exception}`, and have a twin with `!` that raises. The exception is
@@ -264,10 +265,13 @@ defmodule Outrigger do
     Files.load_csv(server, path, options)
   end
 
-  @doc "Writes a tensor to a `.npy` file; the daemon does. The file appears whole or not at all."
+  @doc """
+  Writes a tensor to a `.npy` file; the daemon does. The file appears whole or not at all, also if the
+  daemon is killed meanwhile. One that is there already is replaced, unless it is read-only (`:bad_file`).
+  """
   @spec save_npy(Tensor.t(), Path.t(), keyword) :: :ok | error
   def save_npy(%Tensor{} = tensor, path, options \\ []) do
-    fields = [{"handle", tensor.handle}, {"path", Path.expand(path)}]
+    fields = [{"handle", tensor.handle}, {"path", Files.expand(path)}]
     with {:ok, _} <- request(tensor, "save", fields, options), do: Tensor.take_write_error(tensor)
   end
 
@@ -289,9 +293,9 @@ defmodule Outrigger do
           :ok | error
   def save_npz(tensors, path, options \\ []) do
     {compress, options} = Keyword.pop(options, :compress, false)
-    {tensor, fields} = Files.npz(tensors, path, compress)
 
-    with {:ok, _} <- request(tensor, "save_npz", fields, options) do
+    with {:ok, tensor, fields} <- Files.npz(tensors, path, compress),
+         {:ok, _} <- request(tensor, "save_npz", fields, options) do
       Enum.find_value(tensors, :ok, fn {_name, tensor} ->
         with :ok <- Tensor.take_write_error(tensor), do: nil
       end)
@@ -514,6 +518,7 @@ defmodule Outrigger do
     deadline = deadline(server, options)
 
     with {:ok, _epoch} <- Server.ready(server),
+         :ok <- Tensor.check_all(program.captures, server),
          :ok <- Server.fits(server, byte_size(program.encoded) + 64),
          message = &{:prepare, Program.kept(server, program, prepared.id), &1},
          {:ok, _} <- Server.exchange(server, message, deadline) do
@@ -645,7 +650,7 @@ defmodule Outrigger do
   """
   @spec release(results | map) :: :ok
   def release(tensors) do
-    live = for t <- tensors!(tensors), Tensor.check(t) == :ok, do: t
+    live = Enum.filter(tensors!(tensors), &live?/1)
 
     for {{server, epoch}, handles} <- Enum.group_by(live, &{&1.server, &1.epoch}, & &1.handle),
         do: Server.release(server, epoch, handles)
@@ -653,9 +658,17 @@ defmodule Outrigger do
     :ok
   end
 
+  defp live?(tensor) do
+    case Tensor.check(tensor) do
+      :ok -> true
+      {:error, %ConnectionError{reason: :stale_epoch}} -> false
+      {:error, error} -> raise error
+    end
+  end
+
   @doc """
-  Frees, at the end of a function, all tensors that this process made in it, except those in what
-  it returns.
+  Frees, at the end of a function, all tensors that this process made in it, on any server, except
+  those in what it returns.
 
       iex> alias Outrigger.Op
       iex> t = Outrigger.scope(MyApp.Compute, fn ->

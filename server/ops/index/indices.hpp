@@ -12,15 +12,17 @@
 
 namespace outrigger::ops {
 
-/// Indices stay s32 or s64; other integers become s64.
+/// Indices stay s32, s64 or u64; other integers become s64.
 inline Result<DType> index_dtype(const TensorType& indices) {
   if (!is_integer(indices.dtype)) {
     return fail(ErrorCode::bad_dtype, "indices must be integers, got " + to_string(indices));
   }
-  return indices.dtype == DType::s32 ? DType::s32 : DType::s64;
+  const bool stays = indices.dtype == DType::s32 || indices.dtype == DType::u64;
+  return stays ? indices.dtype : DType::s64;
 }
 
-/// Calls f(type_tag<Index>{}) for the dtype of prepared indices.
+/// Calls f(type_tag<Index>{}) for the dtype of prepared indices. A u64 is read as s64: no axis has
+/// a place for what turns negative.
 template <typename F>
 decltype(auto) with_index_type(DType dtype, F&& f) {
   if (dtype == DType::s32) return f(type_tag<std::int32_t>{});
@@ -32,9 +34,17 @@ template <typename Index>
 class IndexRows {
  public:
   explicit IndexRows(const Tensor& indices, std::int64_t depth = 1)
-      : first_(indices.as<Index>()), walk_(indices.shape(), indices.strides), depth_(depth) {}
+      : first_(indices.as<Index>()),
+        walk_(indices.shape(), indices.strides),
+        depth_(depth),
+        unsigned_(indices.dtype() == DType::u64) {}
 
   std::int64_t depth() const { return depth_; }
+
+  /// An index as the user wrote it.
+  std::string written(Index index) const {
+    return unsigned_ ? std::to_string(static_cast<std::uint64_t>(index)) : std::to_string(index);
+  }
 
   /// Calls f(row, indices, n) for rows [begin, end): all at once if they lie side by side, else for
   /// copies of some of them.
@@ -55,6 +65,7 @@ class IndexRows {
   const Index* first_;
   WalkedAxes walk_;
   std::int64_t depth_;
+  bool unsigned_;
 };
 
 /// Checks every index before anything is written. Errors: bad_index.
@@ -89,7 +100,7 @@ Result<void> check_indices(const RunCall& call, const IndexRows<Index>& indices,
       if (index[i] >= 0 && index[i] < sizes[k]) continue;
       found =
           fail(ErrorCode::bad_index,
-               "index " + std::to_string(index[i]) + " in row " + std::to_string(row + i / depth) +
+               "index " + indices.written(index[i]) + " in row " + std::to_string(row + i / depth) +
                    " of the indices is out of bounds for axis " + std::to_string(axes[k]) +
                    " of size " + std::to_string(sizes[k]));
     }

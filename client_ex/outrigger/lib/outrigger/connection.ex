@@ -303,11 +303,21 @@ defmodule Outrigger.Connection do
     end
   rescue
     error in [ErlangError, ArgumentError] ->
-      detail = "cannot be started: #{Exception.message(error)}"
+      detail = "it cannot be started: #{cause(error)}"
       {:error, %ConnectionError{reason: :daemon_not_found, detail: detail}}
   end
 
-  defp ready(state, %{"protocol" => 1, "limits" => limits} = hello) do
+  # A port's error is a POSIX code.
+  defp cause(%ErlangError{original: code}) when is_atom(code), do: :file.format_error(code)
+  defp cause(error), do: Exception.message(error)
+
+  defguardp is_limit(limits, name)
+            when is_map_key(limits, name) and is_integer(:erlang.map_get(name, limits)) and
+                   :erlang.map_get(name, limits) > 0
+
+  defp ready(state, %{"protocol" => 1, "limits" => limits} = hello)
+       when is_limit(limits, "requests_window") and is_limit(limits, "bytes_window") and
+              is_limit(limits, "programs_max") and is_limit(limits, "frame_bytes_max") do
     Process.cancel_timer(state.timer)
     epoch = System.unique_integer([:positive, :monotonic])
     options = state.options

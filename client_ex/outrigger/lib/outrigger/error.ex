@@ -27,6 +27,13 @@ defmodule Outrigger.Error do
           written: [pos_integer]
         }
 
+  @doc false
+  # The daemon knows of a handle only that it has none. What a tensor may have lost it by:
+  def released(text) do
+    "#{text}. It has been released, or nobody has held it: what :erlang.term_to_binary/1 makes of a " <>
+      "tensor does not hold it. Keep the tensor itself, or store what Outrigger.to_binary/2 gives"
+  end
+
   @impl true
   def message(%__MODULE__{} = error) do
     where = if error.index not in [nil, []], do: " (instruction #{Enum.join(error.index, ".")})"
@@ -50,7 +57,8 @@ defmodule Outrigger.ConnectionError do
     * `:deadline` - no answer in time; the request has been cancelled: a read, for instance, but not what
       computes the tensor (`Outrigger.cancel/1` does that)
     * `:queue_full` - too much was waiting for the daemon, and nothing moved in time
-    * `:foreign_tensor` - the tensor belongs to another server
+    * `:foreign_tensor` - the tensor belongs to another server than the one that it is used on, or was
+      made on another node; move its contents by `Outrigger.to_binary/2` and `Outrigger.from_binary/4`
     * `:protocol` - the daemon sent something that is not the protocol
     * `:closed` - the server was stopped while the request was pending
     * `:daemon_not_found` - there is no executable to start

@@ -42,7 +42,36 @@ defmodule Outrigger.Files do
     request(server, "load_csv", path, fields)
   end
 
-  # The fields of the request that saves tensors, and one that it is sent for: a stale one, if there is.
+  @doc """
+  As `Path.expand/1`. The working directory and the home keep their bytes, though: where the VM takes
+  names for Latin 1 (`LC_ALL=C`), Elixir makes two characters of one beyond ASCII.
+  """
+  def expand("~" <> rest) when rest == "" or binary_part(rest, 0, 1) == "/",
+    do: Path.expand(from_vm(System.user_home!()) <> rest)
+
+  def expand(path) do
+    if Path.type(path) == :absolute,
+      do: Path.expand(path),
+      else: Path.expand(path, from_vm(File.cwd!()))
+  end
+
+  @doc "A name that the VM gave, in the bytes that the system has it in."
+  def from_vm(name) do
+    case :unicode.characters_to_binary(name, :utf8, :file.native_name_encoding()) do
+      native when is_binary(native) -> native
+      _ -> name
+    end
+  end
+
+  @doc "A text as the VM takes it for the environment of a program, so that its bytes arrive."
+  def to_vm(text) do
+    case :file.native_name_encoding() do
+      :latin1 -> :binary.bin_to_list(text)
+      _ -> String.to_charlist(text)
+    end
+  end
+
+  # The fields of the request that saves tensors, and one of them, that it is sent for.
   def npz(named, path, compress) do
     {names, tensors} = Enum.unzip(for {name, tensor} <- named, do: {to_string(name), tensor})
 
@@ -50,20 +79,14 @@ defmodule Outrigger.Files do
       raise ArgumentError, "a .npz file needs tensors with names, got: #{inspect(named)}"
     end
 
-    first = hd(tensors)
-
-    for tensor <- tensors, tensor.server.counters != first.server.counters do
-      raise ArgumentError, "#{inspect(tensor)} belongs to another server"
-    end
-
     fields = [
       {"handles", Enum.map(tensors, & &1.handle)},
       {"names", names},
-      {"path", Path.expand(path)},
+      {"path", expand(path)},
       {"compress", compress}
     ]
 
-    {Enum.find(tensors, first, &(Tensor.check(&1) != :ok)), fields}
+    with :ok <- Tensor.check_all(tensors, hd(tensors).server), do: {:ok, hd(tensors), fields}
   end
 
   defp request(server, kind, path, fields) do
@@ -71,7 +94,7 @@ defmodule Outrigger.Files do
     epoch = Server.epoch!(server)
     tensor = Tensor.new(server, epoch)
     id = Server.request_id(server)
-    fields = [{"handle", tensor.handle}, {"path", Path.expand(path)} | fields]
+    fields = [{"handle", tensor.handle}, {"path", expand(path)} | fields]
     frame = IO.iodata_to_binary(Protocol.request(id, kind, fields))
     want = Server.results([tensor.handle])
     Server.send_frame(server, epoch, id, frame, byte_size(frame), want)

@@ -8,7 +8,7 @@ defmodule Outrigger.Program do
   (`callees`): these are then part of it.
   """
 
-  alias Outrigger.{Codec, ConnectionError, Prepared, Protocol, Server, Tensor, Value}
+  alias Outrigger.{Codec, Prepared, Protocol, Server, Tensor, Value}
 
   defstruct [:arity, :encoded, :head, :outputs, :template] ++
               [params: [], body: [], captures: [], callees: [], writes: []]
@@ -51,10 +51,25 @@ defmodule Outrigger.Program do
   @doc false
   def view?(op), do: op in @views
 
+  # In the frame of a program, and with what may lie in its innermost instruction, more would exceed
+  # the nesting that a daemon decodes.
+  @regions_max 60
+
+  @doc false
+  def check_depth!(depth) when depth > @regions_max do
+    raise ArgumentError,
+          "loops, conditions and folds nest deeper than #{@regions_max}. In a chain of conditions " <>
+            "each lies inside of the one before: group them. A condition of 10 branches, each of " <>
+            "them a condition of 10, nests 20 deep instead of 100"
+  end
+
+  def check_depth!(_depth), do: :ok
+
   # Which parameters are written in place, by their positions: themselves, through a mutable view, or
   # by a program that is called.
   defp writes(params, body, callees) do
     roots = params |> Enum.with_index() |> Map.new()
+    callees = Map.new(callees, &{&1.id, &1.program})
     {_roots, writes} = Enum.reduce(body, {roots, []}, &note_writes(&1, callees, &2))
     Enum.uniq(writes)
   end
@@ -73,8 +88,8 @@ defmodule Outrigger.Program do
 
   defp note_writes(%{op: "call"} = instruction, callees, {roots, writes}) do
     {_, id} = List.keyfind(instruction.attrs, "program_id", 0)
-    %{program: program} = Enum.find(callees, &(&1.id == id))
-    more = for at <- program.writes, root = roots[Enum.at(instruction.in, at)], do: root
+    %{writes: written} = Map.fetch!(callees, id)
+    more = for operand <- at(instruction.in, written), root = roots[operand], do: root
     {roots, more ++ writes}
   end
 
@@ -82,6 +97,14 @@ defmodule Outrigger.Program do
     for %{body: body} <- regions, inner <- body, reduce: acc do
       acc -> note_writes(inner, callees, acc)
     end
+  end
+
+  # The elements of a list at these positions.
+  defp at(_list, []), do: []
+
+  defp at(list, positions) do
+    elements = List.to_tuple(list)
+    for at <- positions, do: elem(elements, at)
   end
 
   defp encode_region(%{params: params, body: body, outputs: outputs}) do
@@ -161,18 +184,27 @@ defmodule Outrigger.Program do
   def kept(_server, %{callees: []}, 0), do: nil
   def kept(_server, %{callees: [], encoded: encoded}, id), do: {id, encoded, []}
 
-  def kept(server, %{callees: callees, encoded: encoded}, id) do
-    callees =
-      for %{server: other} = callee <- callees do
+  def kept(server, program, id) do
+    {kept, _named} = kept(server, program, id, MapSet.new())
+    kept
+  end
+
+  # What was named before is kept by then, with all that it calls: programs that share what they call
+  # do not multiply it.
+  defp kept(server, %{callees: callees, encoded: encoded}, id, named) do
+    {callees, named} =
+      Enum.map_reduce(callees, named, fn %{server: other} = callee, named ->
         if other.counters != server.counters do
           raise ArgumentError,
                 "the program calls #{inspect(callee)}, which was prepared on another server"
         end
 
-        kept(server, callee.program, callee.id)
-      end
+        if callee.id in named,
+          do: {{callee.id, callee.program.encoded, []}, named},
+          else: kept(server, callee.program, callee.id, MapSet.put(named, callee.id))
+      end)
 
-    {id, encoded, callees}
+    {{id, encoded, callees}, named}
   end
 
   @doc false
@@ -219,14 +251,14 @@ defmodule Outrigger.Program do
 
   defp frame(server, program, args, options, head) do
     args = check_args(server, program, args)
-    {deadline, fields} = options(options)
+    {deadline, fields} = options(options, server)
     epoch = Server.epoch!(server)
     results = new(program.outputs, server, epoch)
     handles = handles(results)
     arg_handles = handles(args)
     id = Server.request_id(server)
     frame = Protocol.execute(id, head, arg_handles, handles, fields)
-    written = for at <- program.writes, do: Enum.at(arg_handles, at)
+    written = at(arg_handles, program.writes)
     want = Server.results(handles, arg_handles, written, handles(options[:donated] || []))
     {id, epoch, frame, want, deadline, fill(program.template, args, results)}
   end
@@ -237,9 +269,9 @@ defmodule Outrigger.Program do
   defp handles([tensor | rest]), do: [tensor.handle | handles(rest)]
   defp handles([]), do: []
 
-  defp options([]), do: {nil, []}
+  defp options([], _server), do: {nil, []}
 
-  defp options(options) do
+  defp options(options, server) do
     Enum.reduce(options, {nil, []}, fn
       {:deadline, deadline}, {_, fields} ->
         case Server.deadline!(deadline) do
@@ -251,6 +283,7 @@ defmodule Outrigger.Program do
         {deadline, [{"atomic", atomic} | fields]}
 
       {:donated, tensors}, {deadline, fields} when is_list(tensors) ->
+        check_each(server, tensors)
         {deadline, [{"donated", handles(tensors)} | fields]}
 
       {:profile, true}, {deadline, fields} ->
@@ -282,14 +315,8 @@ defmodule Outrigger.Program do
 
   defp check_each(_server, []), do: :ok
 
-  defp check_arg(%{connection: connection}, %Tensor{server: %{connection: connection}} = tensor) do
-    Tensor.check!(tensor)
-  end
-
-  # A tensor of a connection that was replaced is old; any other is somebody else's.
-  defp check_arg(server, %Tensor{server: other} = tensor) do
-    if other.counters == server.counters, do: Tensor.check!(tensor)
-    raise %ConnectionError{reason: :foreign_tensor, detail: inspect(tensor)}
+  defp check_arg(server, %Tensor{} = tensor) do
+    with {:error, error} <- Tensor.check(tensor, server), do: raise(error)
   end
 
   defp check_arg(_server, %Value{}) do
@@ -305,13 +332,18 @@ defmodule Outrigger.Program do
   # The results, and arguments that are given back, in the container of the template.
   def fill(nil, _args, _results), do: nil
   def fill({:result, 0}, _args, [result | _]), do: result
-  def fill({:result, index}, _args, results), do: Enum.at(results, index)
-  def fill({:param, index}, args, _results), do: Enum.at(args, index)
-  def fill({:list, entries}, args, results), do: Enum.map(entries, &fill(&1, args, results))
 
-  def fill({:tuple, entries}, args, results) do
-    entries |> Enum.map(&fill(&1, args, results)) |> List.to_tuple()
-  end
+  def fill(template, args, results),
+    do: filled(template, List.to_tuple(args), List.to_tuple(results))
+
+  defp filled({:result, index}, _args, results), do: elem(results, index)
+  defp filled({:param, index}, args, _results), do: elem(args, index)
+
+  defp filled({:list, entries}, args, results),
+    do: Enum.map(entries, &filled(&1, args, results))
+
+  defp filled({:tuple, entries}, args, results),
+    do: List.to_tuple(filled({:list, entries}, args, results))
 
   @doc false
   # Another tensor with the same elements, which no later write in place changes.

@@ -187,27 +187,44 @@ defmodule Outrigger.Protocol do
   defp slow(payload) do
     case Codec.decode_whole(payload) do
       {:ok, %{"id" => id, "status" => "ok"} = reply} when is_integer(id) ->
-        {:ok, id, {:ok, reply}}
+        if results?(Map.get(reply, "results", [])), do: {:ok, id, {:ok, reply}}, else: none(reply)
 
       {:ok, %{"id" => id, "status" => _, "error" => %{} = error}} when is_integer(id) ->
         {:ok, id, {:error, error(error)}}
 
       {:ok, other} ->
-        {:error, "not a reply: #{inspect(other, limit: 5, printable_limit: 64)}"}
+        none(other)
 
       {:error, reason} ->
         {:error, reason}
     end
   end
 
+  defp none(other), do: {:error, "not a reply: #{inspect(other, limit: 5, printable_limit: 64)}"}
+
+  # The connection reads them for everybody: what is none must not end it.
+  defp results?(results), do: list_of?(results, &result?/1)
+
+  defp result?(%{"handle" => handle, "dtype" => dtype, "shape" => shape})
+       when is_integer(handle) and is_binary(dtype),
+       do: list_of?(shape, &natural?/1)
+
+  defp result?(_other), do: false
+
+  defp natural?(number), do: is_integer(number) and number >= 0
+  defp list_of?(list, fun), do: is_list(list) and Enum.all?(list, fun)
+
   defp error(error) do
+    code = Map.get(@codes_by_name, error["code"], :unknown)
+    text = text(error["text"])
+
     %Error{
-      code: Map.get(@codes_by_name, error["code"], :unknown),
-      message: text(error["text"]),
-      op: error["op"],
-      index: error["index"],
+      code: code,
+      message: if(code == :bad_handle, do: Error.released(text), else: text),
+      op: if(is_binary(error["op"]), do: error["op"]),
+      index: if(list_of?(error["index"], &natural?/1), do: error["index"]),
       cause: if(is_map(error["cause"]), do: error(error["cause"])),
-      written: error["written"] || []
+      written: if(list_of?(error["written"], &natural?/1), do: error["written"], else: [])
     }
   end
 

@@ -37,7 +37,9 @@ defmodule Outrigger.Scope do
       keep = Tensor.reduce(result, MapSet.new(), &held/2)
 
       {kept, dropped} =
-        Enum.split_with(Process.get(@key), fn {_, _, handle} -> handle in keep end)
+        Enum.split_with(Process.get(@key), fn {server, _epoch, handle} ->
+          {server.counters, handle} in keep
+        end)
 
       free(dropped)
       # What leaves this scope is the outer one's business.
@@ -59,7 +61,7 @@ defmodule Outrigger.Scope do
     end
   end
 
-  defp held(%Tensor{handle: handle}, acc), do: MapSet.put(acc, handle)
+  defp held(%Tensor{} = tensor, acc), do: MapSet.put(acc, Tensor.key(tensor))
   defp held(%_{} = struct, acc), do: struct |> Map.from_struct() |> Tensor.reduce(acc, &held/2)
   defp held(_other, acc), do: acc
 end

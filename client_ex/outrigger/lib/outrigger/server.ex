@@ -75,6 +75,9 @@ defmodule Outrigger.Server do
     ArgumentError -> reraise not_running(ref), __STACKTRACE__
   end
 
+  @doc "How error texts call it: its name, or its pid."
+  def label(%__MODULE__{key: keys}), do: keys |> List.last() |> inspect()
+
   defp not_running(ref) when is_ref(ref) do
     %ConnectionError{reason: :not_connected, detail: "no Outrigger server #{inspect(ref)}"}
   end

@@ -7,6 +7,9 @@ defmodule Outrigger.Tensor do
   garbage collection and a poll must come first; see `Outrigger.release/1` and `Outrigger.scope/2`
   for certainty). Its fields are private.
 
+  A tensor of another node, or one that was written down by `:erlang.term_to_binary/1`, holds nothing:
+  store and send what `Outrigger.to_binary/2` gives instead.
+
   A process that only sends, and makes and drops tensors faster than that, meets the memory limit:
   read a result now and then, or put what belongs together into a `scope/2` or a program.
 
@@ -55,9 +58,45 @@ defmodule Outrigger.Tensor do
   end
 
   @doc false
+  # What tells it from all others: each server counts its handles for itself, and through all the
+  # daemons that it starts.
+  def key(%__MODULE__{server: %{counters: counters}, handle: handle}), do: {counters, handle}
+
+  @doc false
   def check(%__MODULE__{server: server, epoch: epoch}) do
     if Server.epoch(server) == epoch, do: :ok, else: {:error, stale()}
+  rescue
+    # The counters are of another VM.
+    ArgumentError -> {:error, foreign("it was made in another VM, whose tensors stay there")}
   end
+
+  @doc false
+  # Whether it lives in this server's daemon.
+  def check(%__MODULE__{server: %{connection: connection}} = tensor, %{connection: connection}),
+    do: check(tensor)
+
+  # The connection of one of the two was replaced.
+  def check(%__MODULE__{server: %{counters: counters}} = tensor, %{counters: counters}) do
+    with :ok <- check(tensor) do
+      {:error, %ConnectionError{reason: :closed, detail: "it has been started again since"}}
+    end
+  end
+
+  def check(tensor, server) do
+    detail =
+      "#{inspect(tensor)} of #{Server.label(tensor.server)} is used on #{Server.label(server)}"
+
+    {:error, foreign(detail)}
+  end
+
+  @doc false
+  def check_all(tensors, server) do
+    Enum.find_value(tensors, :ok, fn tensor ->
+      with :ok <- check(tensor, server), do: nil
+    end)
+  end
+
+  defp foreign(detail), do: %ConnectionError{reason: :foreign_tensor, detail: detail}
 
   @doc false
   def check!(tensor) do

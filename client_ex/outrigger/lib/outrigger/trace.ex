@@ -28,7 +28,8 @@ defmodule Outrigger.Trace do
 
   @key {__MODULE__, :builder}
 
-  defstruct [:ref, next: 0, body: [], captures: [], callees: []]
+  # `captured` finds a tensor's id among `captures`; `callees` are by server and id.
+  defstruct [:ref, next: 0, depth: 0, body: [], captures: [], captured: %{}, callees: %{}]
 
   def active?, do: Process.get(@key) != nil
 
@@ -56,17 +57,15 @@ defmodule Outrigger.Trace do
             "inside of a program, Op.#{name} takes no server: leave the first argument out"
     end
 
-    program = instruction_program(name, [], [], attrs, nil, [0])
+    program = instruction_program(name, [], 0, attrs, nil, [0])
     Program.run(Server.fetch!(server), program, [], [])
   end
 
   ## Eagerly
 
   defp eager(name, operands, attrs, in_place) do
-    {ins, args} = number_operands(name, operands, [], [])
-
+    {ins, args, count} = number_operands(name, operands)
     if args == [], do: no_tensor(name, operands)
-
     written = in_place && Enum.at(operands, in_place)
 
     cond do
@@ -74,22 +73,19 @@ defmodule Outrigger.Trace do
         raise ArgumentError, "InPlace.#{name} writes into a tensor, got: #{inspect(written)}"
 
       in_place && not Program.view?(name) ->
-        program = remembered(name, ins, args, attrs, in_place, [])
+        program = remembered(name, ins, count, attrs, in_place, [])
         Program.run(hd(args).server, program, args, [])
         written
 
       true ->
-        program = remembered(name, ins, args, attrs, in_place, [length(args)])
+        program = remembered(name, ins, count, attrs, in_place, [count])
         Program.run(hd(args).server, program, args, [])
     end
   end
 
   defp eager_many(name, operands, attrs, results) do
-    {ins, args} = number_operands(name, operands, [], [])
-
+    {ins, args, count} = number_operands(name, operands)
     if args == [], do: no_tensor(name, operands)
-
-    count = length(args)
     outs = Enum.to_list(count..(count + results - 1))
     instruction = %{op: name, in: ins, out: outs, attrs: attrs, regions: [], in_place: nil}
     template = {:tuple, for(i <- 0..(results - 1), do: {:result, i})}
@@ -106,32 +102,45 @@ defmodule Outrigger.Trace do
     raise ArgumentError, "Op.#{name} needs a tensor among its operands: #{inspect(operands)}"
   end
 
-  # The same tensor twice is one parameter.
-  defp number_operands(name, [%Tensor{handle: handle} = tensor | rest], ins, args) do
-    case position(args, handle, 0) do
-      nil -> number_operands(name, rest, [length(args) | ins], args ++ [tensor])
-      id -> number_operands(name, rest, [id | ins], args)
+  # Operands of one instruction, the tensors among them and their number. The same tensor twice is
+  # one parameter; its server is part of what it is, for two servers give the same handles.
+  defp number_operands(name, operands), do: number_operands(name, operands, [], [], %{})
+
+  defp number_operands(name, [%Tensor{} = tensor | rest], ins, args, ids) do
+    key = Tensor.key(tensor)
+
+    case ids do
+      %{^key => id} ->
+        number_operands(name, rest, [id | ins], args, ids)
+
+      _ ->
+        id = map_size(ids)
+        number_operands(name, rest, [id | ins], [tensor | args], Map.put(ids, key, id))
     end
   end
 
-  defp number_operands(name, [number | rest], ins, args) do
-    number_operands(name, rest, [literal(name, number) | ins], args)
+  defp number_operands(name, [number | rest], ins, args, ids) do
+    number_operands(name, rest, [literal(name, number) | ins], args, ids)
   end
 
-  defp number_operands(_name, [], ins, args), do: {:lists.reverse(ins), args}
+  defp number_operands(_name, [], ins, args, ids),
+    do: {:lists.reverse(ins), :lists.reverse(args), map_size(ids)}
 
-  defp position([%{handle: handle} | _], handle, at), do: at
-  defp position([_ | rest], handle, at), do: position(rest, handle, at + 1)
-  defp position([], _handle, _at), do: nil
+  # A longer program would be kept for as long as the process lives.
+  @remembered_operands_max 64
 
   # Loops do the same op again and again: each process keeps the last program of each op.
-  defp remembered(name, ins, args, attrs, in_place, outputs) do
+  defp remembered(name, ins, count, attrs, in_place, outputs)
+       when count > @remembered_operands_max,
+       do: instruction_program(name, ins, count, attrs, in_place, outputs)
+
+  defp remembered(name, ins, count, attrs, in_place, outputs) do
     case Process.get({__MODULE__, name}) do
       {^ins, ^attrs, ^in_place, program} ->
         program
 
       _ ->
-        program = instruction_program(name, ins, args, attrs, in_place, outputs)
+        program = instruction_program(name, ins, count, attrs, in_place, outputs)
         memory = {ins, attrs, in_place, program}
         unless Enum.any?(ins, &zero?/1), do: Process.put({__MODULE__, name}, memory)
         program
@@ -145,9 +154,7 @@ defmodule Outrigger.Trace do
   defp zero?({:number, number}), do: is_float(number) and number == 0.0
   defp zero?(_id), do: false
 
-  defp instruction_program(name, ins, args, attrs, in_place, outputs) do
-    count = length(args)
-
+  defp instruction_program(name, ins, count, attrs, in_place, outputs) do
     instruction = %{
       op: name,
       in: ins,
@@ -227,19 +234,22 @@ defmodule Outrigger.Trace do
     attrs = [{"program_id", prepared.id}]
     results = emit_regions("call", operands, [], length(program.outputs), attrs)
     builder = builder()
-    put(%{builder | callees: Enum.uniq_by([prepared | builder.callees], & &1.id)})
+    # Two servers give the same ids. A program that calls both is refused when it is run.
+    key = {prepared.server, prepared.id}
+    put(%{builder | callees: Map.put(builder.callees, key, prepared)})
     Program.fill(program.template, operands, results)
   end
 
   @doc "Traces a function of `count` parameters into a region: `{region, what it returned}`."
   def region(count, fun) do
     outer = builder()
+    Program.check_depth!(outer.depth + 1)
     params = fresh(count)
-    put(%{builder() | body: []})
+    put(%{builder() | body: [], depth: outer.depth + 1})
     returned = fun.(for id <- params, do: %Value{id: id, trace: outer.ref})
     outputs = returned |> values() |> Enum.map(&output_id/1)
     inner = builder()
-    put(%{inner | body: outer.body})
+    put(%{inner | body: outer.body, depth: outer.depth})
     {%{params: params, body: :lists.reverse(inner.body), outputs: outputs}, returned}
   end
 
@@ -276,12 +286,13 @@ defmodule Outrigger.Trace do
       params = fresh(arity)
       ref = builder().ref
       returned = apply(fun, for(id <- params, do: %Value{id: id, trace: ref, param: id}))
-      {template, outputs} = outputs(returned, params)
+      {template, outputs} = outputs(returned)
       %{body: body, captures: captures, callees: callees} = builder()
       captures = :lists.reverse(captures)
       {captured_ids, captured} = Enum.unzip(captures)
       params = params ++ captured_ids
-      template = relocate(template, params)
+      template = relocate(template, params |> Enum.with_index() |> Map.new())
+      callees = Map.values(callees)
       Program.build(params, :lists.reverse(body), outputs, template, captured, callees)
     after
       Process.delete(@key)
@@ -289,28 +300,31 @@ defmodule Outrigger.Trace do
   end
 
   # What is a parameter, or was written in place into one, is given back as the argument itself.
-  defp outputs(returned, _params) do
-    values = values(returned)
-
-    {entries, outputs} =
-      Enum.map_reduce(values, [], fn value, outputs ->
+  # Anything else that is given twice is one result.
+  defp outputs(returned) do
+    {entries, {outputs, _indices}} =
+      returned
+      |> values()
+      |> Enum.map_reduce({[], %{}}, fn value, {outputs, indices} ->
         id = output_id(value)
 
-        case value do
-          %Value{param: param} when is_integer(param) -> {{:param, param}, outputs}
-          %Tensor{} -> {{:param, id}, outputs}
-          _ -> result_entry(id, outputs)
+        case {value, indices} do
+          {%Value{param: param}, _} when is_integer(param) ->
+            {{:param, param}, {outputs, indices}}
+
+          {%Tensor{}, _} ->
+            {{:param, id}, {outputs, indices}}
+
+          {_, %{^id => index}} ->
+            {{:result, index}, {outputs, indices}}
+
+          _ ->
+            index = map_size(indices)
+            {{:result, index}, {[id | outputs], Map.put(indices, id, index)}}
         end
       end)
 
     {like(returned, entries) |> wrap(returned), :lists.reverse(outputs)}
-  end
-
-  defp result_entry(id, outputs) do
-    case Enum.find_index(:lists.reverse(outputs), &(&1 == id)) do
-      nil -> {{:result, length(outputs)}, [id | outputs]}
-      index -> {{:result, index}, outputs}
-    end
   end
 
   defp wrap(entries, returned) when is_tuple(returned), do: {:tuple, Tuple.to_list(entries)}
@@ -318,28 +332,30 @@ defmodule Outrigger.Trace do
   defp wrap(entry, _single), do: entry
 
   # Parameters are named by their place among the arguments.
-  defp relocate({container, entries}, ids) when container in [:tuple, :list] do
-    {container, Enum.map(entries, &relocate(&1, ids))}
+  defp relocate({container, entries}, places) when container in [:tuple, :list] do
+    {container, Enum.map(entries, &relocate(&1, places))}
   end
 
-  defp relocate({:param, id}, ids), do: {:param, Enum.find_index(ids, &(&1 == id))}
-  defp relocate({:result, index}, _ids), do: {:result, index}
+  defp relocate({:param, id}, places), do: {:param, Map.fetch!(places, id)}
+  defp relocate({:result, index}, _places), do: {:result, index}
 
   defp operand(name, %Value{trace: ref} = value) do
     if ref != builder().ref, do: literal(name, value), else: value.id
   end
 
   # A tensor becomes a hidden argument of the program.
-  defp operand(_name, %Tensor{handle: handle} = tensor) do
-    builder = builder()
+  defp operand(_name, %Tensor{} = tensor) do
+    key = Tensor.key(tensor)
 
-    case Enum.find(builder.captures, fn {_, known} -> known.handle == handle end) do
-      {id, _} ->
+    case builder() do
+      %{captured: %{^key => id}} ->
         id
 
-      nil ->
+      _ ->
         [id] = fresh(1)
-        put(%{builder() | captures: [{id, tensor} | builder.captures]})
+        %{captures: captures, captured: captured} = builder = builder()
+        captured = Map.put(captured, key, id)
+        put(%{builder | captures: [{id, tensor} | captures], captured: captured})
         id
     end
   end

@@ -16,7 +16,7 @@ defmodule Outrigger.Withdrawal do
         if coming?(t, handle) do
           %{t | waiters: Map.update(t.waiters, handle, [ref], &[ref | &1])}
         else
-          error = %Error{code: :bad_handle, message: "the tensor has been released"}
+          error = %Error{code: :bad_handle, message: Error.released("the tensor is gone")}
           Outcome.answer(ref, {:error, error})
           t
         end

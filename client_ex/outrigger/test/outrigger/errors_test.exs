@@ -222,6 +222,61 @@ defmodule Outrigger.ErrorsTest do
     end
   end
 
+  test "an unsigned index is named as it was written" do
+    x = Outrigger.tensor(@server, [1.0, 2.0, 3.0])
+    last = 0xFFFFFFFFFFFFFFFF
+    picks = Outrigger.tensor(@server, [last], type: :u64)
+    places = Op.reshape(picks, {1, 1})
+    one = Outrigger.tensor(@server, [1.0])
+
+    for result <- [
+          Op.take(x, picks),
+          Op.take(x, last),
+          Op.take_along_axis(x, picks),
+          Op.gather(x, places),
+          Op.indexed_put(x, places, one),
+          Op.indexed_add(x, places, one)
+        ] do
+      assert {:error, %Error{code: :bad_index, message: text}} = Outrigger.to_list(result)
+      assert text =~ "index #{last} in row 0"
+    end
+
+    # In bounds, it picks.
+    picks = Outrigger.tensor(@server, [2, 0], type: :u64)
+    assert x |> Op.take(picks) |> Outrigger.to_list!() == [3.0, 1.0]
+    assert x |> Op.gather(Op.reshape(picks, {2, 1})) |> Outrigger.to_list!() == [3.0, 1.0]
+  end
+
+  test "a tensor that was written down and dropped says what became of it" do
+    server = start_server()
+
+    written =
+      Task.await(
+        Task.async(fn ->
+          tensor = Outrigger.await!(Outrigger.tensor(server, [1, 2]))
+          :erlang.term_to_binary(tensor)
+        end)
+      )
+
+    assert eventually(fn ->
+             Outrigger.collect(server)
+             Outrigger.info!(server).tensors == 0
+           end)
+
+    tensor = :erlang.binary_to_term(written)
+
+    for read <- [
+          fn -> Outrigger.to_list(tensor) end,
+          fn -> Outrigger.shape(tensor) end,
+          fn -> Outrigger.info(tensor) end,
+          fn -> Outrigger.to_list(Op.add(tensor, 1)) end,
+          fn -> Outrigger.save_npy(tensor, "/tmp/outrigger_written.npy") end
+        ] do
+      assert {:error, %Error{code: :bad_handle, message: text}} = read.()
+      assert text =~ "term_to_binary/1" and text =~ "store what Outrigger.to_binary/2 gives"
+    end
+  end
+
   test "a program too long for a frame", %{a: a} do
     program =
       Outrigger.program(fn x -> Enum.reduce(1..60_000, x, fn _, x -> Op.add(x, 1) end) end)

@@ -90,6 +90,28 @@ defmodule Outrigger.HostileTest do
     end
   end
 
+  test "one whose limits are none" do
+    assert {:error, %ConnectionError{reason: :handshake}} = start("limitless")
+  end
+
+  test "one whose results are none ends, and the connection goes on with another" do
+    for kind <- 0..5 do
+      server = start_fake("malformed#{kind}", start_timeout: 60_000)
+      connection = Outrigger.Server.fetch!(server).connection
+
+      # More often than a supervisor would start the connection again.
+      for _ <- 1..4 do
+        :ok = Outrigger.await_ready(server)
+        tensor = Op.iota(server, {2})
+        assert {:error, %ConnectionError{reason: reason}} = Outrigger.await(tensor)
+        assert reason in [:protocol, :stale_epoch]
+      end
+
+      assert Outrigger.Server.fetch!(server).connection == connection
+      assert Process.alive?(connection)
+    end
+  end
+
   test "one that stops reading: senders are held back, others go on, the end is prompt" do
     server = start_fake("deaf", queue_max: 50, queue_bytes_max: 1_000_000, timeout: 400)
     data = :binary.copy(<<0>>, 200_000)

@@ -165,6 +165,52 @@ defmodule Outrigger.ProgramTest do
     assert_raise ArgumentError, ~r/needs a tensor among its operands/, fn -> Op.add(1, 2) end
   end
 
+  # A chain in which branch i is taken for x = i, and in the innermost instruction the deepest literal.
+  defp chain(x, [last]), do: Op.add(Op.multiply(x, 0.0), Op.imag(Op.multiply(last, {0, 1})))
+
+  defp chain(x, [i | rest]) do
+    Op.cond(Op.equal(x, i), fn -> Op.constant(i, :f32, {}) end, fn -> chain(x, rest) end)
+  end
+
+  test "conditions nest sixty deep, and a longer chain says what to do" do
+    x = Outrigger.tensor(MyApp.Compute, 60.0)
+    program = Outrigger.program(&chain(&1, Enum.to_list(1..61)))
+    assert Outrigger.run(MyApp.Compute, program, [x]) |> Outrigger.to_number!() == 60.0
+
+    error =
+      assert_raise ArgumentError, ~r/nest deeper than 60/, fn ->
+        Outrigger.program(&chain(&1, Enum.to_list(1..62)))
+      end
+
+    # What it advises works for many more.
+    assert error.message =~ "A condition of 10 branches, each of them a condition of 10"
+
+    grouped = fn x ->
+      Enum.chunk_every(0..99, 10)
+      |> Enum.reverse()
+      |> Enum.reduce(nil, fn group, otherwise ->
+        one = fn -> chain(x, Enum.to_list(group)) end
+
+        if otherwise,
+          do: fn -> Op.cond(Op.less(x, List.last(group) + 1), one, otherwise) end,
+          else: one
+      end)
+      |> then(& &1.())
+    end
+
+    program = Outrigger.program(grouped)
+
+    for i <- [0, 9, 10, 55, 99] do
+      x = Outrigger.tensor(MyApp.Compute, i * 1.0)
+      assert Outrigger.run(MyApp.Compute, program, [x]) |> Outrigger.to_number!() == i * 1.0
+    end
+
+    # Regions beside each other do not count.
+    Outrigger.program(fn x ->
+      Enum.reduce(1..100, x, fn _, x -> Op.cond(x, fn -> x end, fn -> Op.negate(x) end) end)
+    end)
+  end
+
   test "a value does not outlive its program, and a failed trace leaves nothing behind" do
     parent = self()
 

@@ -90,6 +90,24 @@ defmodule Outrigger.ProtocolTest do
     end
   end
 
+  test "a reply whose parts are of other types is none, or an error that can be read" do
+    good = %{"handle" => 1, "dtype" => "f32", "shape" => [2]}
+
+    for results <- [7, nil, %{}, [7], [%{}]] ++ for({k, _} <- good, do: [Map.put(good, k, nil)]) do
+      reply = %{"id" => 3, "status" => "ok", "results" => results}
+      assert {:error, text} = Protocol.reply(IO.iodata_to_binary(Codec.encode(reply)))
+      assert text =~ "not a reply"
+    end
+
+    for key <- ~w(code text op index written cause),
+        value <- [7, "x", [nil], ["x"], %{"a" => 1}] do
+      error = Map.put(%{"code" => "bad_shape", "text" => "t"}, key, value)
+      reply = %{"id" => 3, "status" => "error", "error" => error}
+      assert {:ok, 3, {:error, error}} = Protocol.reply(IO.iodata_to_binary(Codec.encode(reply)))
+      assert is_binary(Exception.message(error)) and is_list(error.written)
+    end
+  end
+
   defp reply_bytes(pairs), do: IO.iodata_to_binary(ordered(pairs))
 
   # A map whose keys keep their order.

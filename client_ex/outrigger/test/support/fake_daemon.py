@@ -116,6 +116,8 @@ def reply(request, **fields):
 def hello(request, mode):
     limits = {"frame_bytes_max": 1 << 20, "requests_window": 4096, "bytes_window": 16 << 20,
               "handles_max": 1 << 20, "programs_max": 8, "instructions_max": 65536, "depth_max": 16}
+    if mode == "limitless":
+        limits["bytes_window"] = None
     reply(request, protocol=99 if mode == "old" else 1, server="fake 1", epoch=os.getpid(),
           catalogue="0", os_pid=os.getpid(), threads=1, isa="none", memory_limit=0, limits=limits,
           lanes=["inline"])
@@ -181,6 +183,12 @@ def main():
         if mode == "dies" and count > 5:
             sys.exit(3)
         if mode == "mute":
+            continue
+        if mode.startswith("malformed") and request["do"] == "run":
+            handle = request["results"][0]
+            good = {"handle": handle, "dtype": "f32", "shape": []}
+            reply(request, results=[7, [7], [dict(good, handle="x")], [dict(good, dtype=7)],
+                                    [dict(good, shape=[2, None])], {"a": 1}][int(mode[9:])])
             continue
         if mode == "floods":
             for stray in range(1000):

@@ -24,9 +24,6 @@ defmodule Outrigger.Nx.Builder do
   # `params` are `{source, id}`: what the caller has to pass, newest first.
   defstruct next: 0, depth: 0, body: [], params: [], constants: %{}
 
-  # A region costs four levels of the 256 that a frame may have.
-  @depth_max 60
-
   @type t :: %__MODULE__{}
 
   @doc """
@@ -138,12 +135,8 @@ defmodule Outrigger.Nx.Builder do
   gives `{outputs, builder}`. Gives `{region, builder}`. Values from outside are visible inside, not
   the other way round.
   """
-  def region(%__MODULE__{depth: @depth_max}, _params, _fun) do
-    raise ArgumentError,
-          "loops and conditions nest deeper than #{@depth_max} (each clause of a cond counts)"
-  end
-
   def region(%__MODULE__{} = b, params, fun) do
+    Program.check_depth!(b.depth + 1)
     {ids, inner} = fresh(%{b | body: [], depth: b.depth + 1}, length(params))
 
     values =

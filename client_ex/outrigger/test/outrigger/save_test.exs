@@ -1,0 +1,84 @@
+defmodule Outrigger.SaveTest do
+  # What a daemon that is killed during a save leaves in the folder.
+  use Outrigger.DaemonCase, async: true
+
+  @bytes 200_000_000
+
+  setup do
+    folder = Path.join(System.tmp_dir!(), "outrigger_save_#{System.unique_integer([:positive])}")
+    File.mkdir_p!(folder)
+    on_exit(fn -> File.rm_rf!(folder) end)
+    %{folder: folder}
+  end
+
+  # What the daemon has open in the folder, as the system names it: `…/#123 (deleted)` has no name.
+  defp open_files(os_pid, folder) do
+    for entry <- File.ls!("/proc/#{os_pid}/fd"),
+        {:ok, path} <- [File.read_link("/proc/#{os_pid}/fd/#{entry}")],
+        String.starts_with?(path, folder),
+        do: path
+  end
+
+  defp await_open(os_pid, folder) do
+    case open_files(os_pid, folder) do
+      [] -> await_open(os_pid, folder)
+      [path] -> path
+    end
+  end
+
+  for function <- [:save_npy, :save_npz] do
+    test "#{function}: nothing, or what the next daemon removes", %{folder: folder} do
+      server = start_server(log: :none)
+      path = Path.join(folder, "x")
+      File.write!(path, "old")
+
+      for _ <- 1..2 do
+        tensor = Outrigger.await!(Outrigger.iota(server, {@bytes}, type: :u8))
+        pid = os_pid(server)
+
+        saving =
+          Task.async(fn ->
+            case unquote(function) do
+              :save_npy -> Outrigger.save_npy(tensor, path)
+              :save_npz -> Outrigger.save_npz([x: tensor], path)
+            end
+          end)
+
+        open = await_open(pid, folder)
+        kill(pid, "KILL")
+        assert {:error, %ConnectionError{reason: {:daemon_exited, _}}} = Task.await(saving)
+        assert File.read!(path) == "old"
+        :ok = Outrigger.await_ready(server)
+
+        if String.ends_with?(open, "(deleted)") do
+          assert File.ls!(folder) == ["x"]
+        else
+          assert length(File.ls!(folder)) == 2
+        end
+
+        small = Outrigger.tensor(server, [1])
+        assert Outrigger.save_npy(small, Path.join(folder, "small.npy")) == :ok
+        assert Enum.sort(File.ls!(folder)) == ["small.npy", "x"]
+        File.rm!(Path.join(folder, "small.npy"))
+      end
+    end
+  end
+
+  test "a file that nobody may write is not replaced", %{folder: folder} do
+    server = start_server(log: :none)
+    path = Path.join(folder, "x.npy")
+    tensor = Outrigger.tensor(server, [1, 2])
+    File.write!(path, "old")
+    File.chmod!(path, 0o444)
+
+    for save <- [&Outrigger.save_npy/2, &Outrigger.save_npz([x: &1], &2)] do
+      assert {:error, %Error{code: :bad_file, message: text}} = save.(tensor, path)
+      assert text =~ path and text =~ "is read-only: change its mode, or save elsewhere"
+      assert File.read!(path) == "old"
+    end
+
+    File.chmod!(path, 0o644)
+    assert Outrigger.save_npy(tensor, path) == :ok
+    assert File.ls!(folder) == ["x.npy"]
+  end
+end
