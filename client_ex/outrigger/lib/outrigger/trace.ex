@@ -28,7 +28,7 @@ defmodule Outrigger.Trace do
 
   @key {__MODULE__, :builder}
 
-  defstruct [:ref, next: 0, body: [], captures: [], callees: []]
+  defstruct [:ref, next: 0, depth: 0, body: [], captures: [], callees: []]
 
   def active?, do: Process.get(@key) != nil
 
@@ -234,12 +234,13 @@ defmodule Outrigger.Trace do
   @doc "Traces a function of `count` parameters into a region: `{region, what it returned}`."
   def region(count, fun) do
     outer = builder()
+    Program.check_depth!(outer.depth + 1)
     params = fresh(count)
-    put(%{builder() | body: []})
+    put(%{builder() | body: [], depth: outer.depth + 1})
     returned = fun.(for id <- params, do: %Value{id: id, trace: outer.ref})
     outputs = returned |> values() |> Enum.map(&output_id/1)
     inner = builder()
-    put(%{inner | body: outer.body})
+    put(%{inner | body: outer.body, depth: outer.depth})
     {%{params: params, body: :lists.reverse(inner.body), outputs: outputs}, returned}
   end
 
