@@ -7,10 +7,10 @@ defmodule Outrigger.Program do
   the traced function used tensors from outside (`captures`) or called prepared programs
   (`callees`): these are then part of it.
 
-  It may have some 200,000 ops and operands: 16 MiB in msgpack, and 64 MiB as the daemon's data; loops,
-  conditions and folds lie at most 256 deep inside each other. One call names some 100,000 tensors, as
-  arguments and results together. What is larger is refused, with `:limit_exceeded` or an `ArgumentError`, before
-  anything is sent or runs.
+  It may have some 200,000 ops and operands: 16 MiB in msgpack, and 64 MiB as the daemon's data.
+  Loops, conditions and folds lie at most 256 deep inside each other. One call names some 100,000
+  tensors, arguments and results together. What is larger is refused, with `:limit_exceeded` or an
+  `ArgumentError`, before any of it runs.
   """
 
   alias Outrigger.{Codec, ConnectionError, Prepared, Protocol, Server, Tensor, Value}
