@@ -9,9 +9,10 @@ struct Limits {
   // Wire, checked before memory is taken.
   /// The decoder takes 16 bytes for each msgpack value, and a value has at least one byte.
   std::uint32_t frame_bytes_max = 1U << 20;
-  /// Regions and calls of programs inside each other: what is recursive follows them. The clauses
-  /// of a long cond are regions inside each other.
-  static constexpr std::uint32_t nesting_max = 256;
+  /// Regions and calls of programs inside each other. The decoder, the planner and the executor
+  /// follow them by recursion, with some 8 KiB for each on the stack, which may have 2 MiB. The
+  /// clauses of a long cond are regions inside each other.
+  static constexpr std::uint32_t nesting_max = 128;
   /// Of msgpack values. A region costs four levels; a request around them, and the operands and
   /// attributes of the innermost instruction, cost some more.
   std::uint32_t depth_max = 4 * nesting_max + 16;

@@ -80,7 +80,7 @@ LIMITS = {
     "programs_max": 1024,
     "instructions_max": 262144,
     "depth_max": 16,
-    "nesting_max": 256,
+    "nesting_max": 128,
     "program_bytes_max": 16777216,
     "results_max": 131072,
     "reply_bytes_max": 33554432,

@@ -50,7 +50,7 @@ TEST(Replies, DescribeTheDaemon) {
             R"("bytes_window":16777216,"handles_max":1048576,"programs_max":1024,)"
             R"("instructions_max":262144,"depth_max":)" +
                 std::to_string(Limits{}.depth_max) +
-                R"(,"nesting_max":256,"program_bytes_max":16777216,"results_max":131072,)"
+                R"(,"nesting_max":128,"program_bytes_max":16777216,"results_max":131072,)"
                 R"("reply_bytes_max":33554432},"lanes":["inline"]})");
   InfoReply info;
   info.memory_limit = 1;

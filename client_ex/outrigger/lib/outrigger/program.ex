@@ -8,7 +8,7 @@ defmodule Outrigger.Program do
   (`callees`): these are then part of it.
 
   It may have some 200,000 ops and operands: 16 MiB in msgpack, and 64 MiB as the daemon's data.
-  Loops, conditions and folds lie at most 256 deep inside each other. One call names some 100,000
+  Loops, conditions and folds lie at most 128 deep inside each other. One call names some 100,000
   tensors, arguments and results together. What is larger is refused, with `:limit_exceeded` or an
   `ArgumentError`, before any of it runs.
   """
@@ -64,7 +64,7 @@ defmodule Outrigger.Program do
   def view?(op), do: op in @views
 
   # As the daemon's: its planner follows regions inside each other by recursion.
-  @regions_max 256
+  @regions_max 128
 
   @doc false
   def check_depth!(depth) when depth > @regions_max do

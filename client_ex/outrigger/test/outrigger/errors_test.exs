@@ -221,13 +221,4 @@ defmodule Outrigger.ErrorsTest do
       assert_raise ArgumentError, text, fun
     end
   end
-
-  test "a program too long for a frame", %{a: a} do
-    program =
-      Outrigger.program(fn x -> Enum.reduce(1..60_000, x, fn _, x -> Op.add(x, 1) end) end)
-
-    assert {:error, %Error{code: :limit_exceeded}} = Outrigger.prepare(@server, program)
-    assert_raise Error, ~r/a frame has/, fn -> Outrigger.run(@server, program, [a]) end
-    assert Outrigger.sync(@server) == :ok
-  end
 end

@@ -117,16 +117,16 @@ defmodule Outrigger.LongProgramTest do
   test "conditions inside each other", %{server: server} = context do
     x = Outrigger.tensor(server, 1)
 
-    for depth <- [63, 256] do
+    for depth <- [63, 128] do
       assert Outrigger.to_number!(Outrigger.run(server, conds(depth), [x])) == 2
       prepared = Outrigger.prepare!(server, conds(depth))
       assert Outrigger.to_number!(Outrigger.call(prepared, [x])) == 2
     end
 
-    assert_raise ArgumentError, ~r/nest deeper than 256.*group them/, fn -> conds(257) end
+    assert_raise ArgumentError, ~r/nest deeper than 128.*group them/, fn -> conds(129) end
 
     # What it calls counts, too: nobody but the daemon adds it up.
-    deep = Outrigger.prepare!(server, conds(200))
+    deep = Outrigger.prepare!(server, conds(100))
 
     outer =
       Outrigger.program(fn x ->
