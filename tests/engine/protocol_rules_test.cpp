@@ -104,6 +104,19 @@ TEST_F(ProtocolRulesTest, AnIdOfAPendingRequestIsRefusedUnderThatId) {
   EXPECT_TRUE(caller_.upload(1, "s32", {1}, Ints{1}).ok()) << "the session goes on";
 }
 
+TEST_F(ProtocolRulesTest, WhatAReplyWillTellCountsAgainstTheWindow) {
+  const std::uint64_t busy = caller_.run_later(endless(), {}, {50});
+  const std::uint64_t before = caller_.session->pending_bytes();
+  Handles results;
+  for (std::uint64_t i = 0; i < 1000; ++i) results.push_back(100 + i);
+  const std::uint64_t waits = caller_.run_later(increment, {1}, results);
+  constexpr std::uint64_t frame = 64;
+  EXPECT_EQ(caller_.session->pending_bytes() - before, frame + 1000 * 192);
+  caller_.ask(wire::Cancel{busy});
+  EXPECT_FALSE(caller_.outbox->wait(waits).ok());
+  EXPECT_EQ(caller_.session->pending_bytes(), 0U);
+}
+
 TEST_F(ProtocolRulesTest, TheOtherDimensionsCountWhereOneIsZero) {
   const std::int64_t half = std::int64_t{1} << 62;
   EXPECT_EQ(caller_.upload(1, "u8", {0, half, half}, Octets{}).code(), "bad_shape");
