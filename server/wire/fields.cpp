@@ -189,9 +189,10 @@ Result<bool> Fields::boolean_or(std::string_view key, bool otherwise) const {
 }
 
 Result<std::optional<std::uint64_t>> Fields::optional_integer(std::string_view key,
-                                                              std::uint64_t min) const {
+                                                              std::uint64_t min,
+                                                              std::uint64_t max) const {
   if (find(key) == nullptr) return std::nullopt;
-  OUTRIGGER_TRY(const std::uint64_t value, integer(key, min));
+  OUTRIGGER_TRY(const std::uint64_t value, integer(key, min, max));
   return value;
 }
 

@@ -54,8 +54,8 @@ class Fields {
   Result<Value> array(std::string_view key) const;
 
   Result<bool> boolean_or(std::string_view key, bool otherwise) const;
-  Result<std::optional<std::uint64_t>> optional_integer(std::string_view key,
-                                                        std::uint64_t min = 0) const;
+  Result<std::optional<std::uint64_t>> optional_integer(std::string_view key, std::uint64_t min = 0,
+                                                        std::uint64_t max = integer_max) const;
   Result<std::optional<std::string>> optional_string(std::string_view key) const;
 
   /// The error of a key whose value is not `expected`.

@@ -93,10 +93,13 @@ class ProgramReader {
   Result<Region> region(Value map) {
     OUTRIGGER_TRY(const Fields fields, Fields::read(where_, map, {"params", "body", "outputs"}));
     Region out;
-    OUTRIGGER_TRY(out.params, fields.value_ids("params"));
     OUTRIGGER_TRY(const Value body, fields.array("body"));
-    OUTRIGGER_TRY(out.outputs, fields.value_ids("outputs"));
     OUTRIGGER_CHECK(count(body.size()));
+    OUTRIGGER_CHECK(take<Region>(1));
+    OUTRIGGER_CHECK(take_list<ValueId>(fields, "params"));
+    OUTRIGGER_CHECK(take_list<ValueId>(fields, "outputs"));
+    OUTRIGGER_TRY(out.params, fields.value_ids("params"));
+    OUTRIGGER_TRY(out.outputs, fields.value_ids("outputs"));
     out.body.reserve(body.size());
     path_.push_back(0);
     for (const Value item : body.items()) {
@@ -111,10 +114,30 @@ class ProgramReader {
  private:
   Result<void> count(std::uint32_t instructions) {
     instructions_ += instructions;
-    if (instructions_ <= limits_.instructions_max) return {};
+    if (instructions_ > limits_.instructions_max)
+      return too_large(limits_.instructions_max, "instructions");
+    return take<Instruction>(instructions);
+  }
+
+  /// Memory for `count` more is about to be taken.
+  template <typename T>
+  Result<void> take(std::uint64_t count) {
+    bytes_ += count * sizeof(T);
+    if (bytes_ <= Limits::program_data_max) return {};
+    return too_large(Limits::program_data_max, "bytes as data");
+  }
+
+  /// For a list that has not been read yet; what is none is found then.
+  template <typename T>
+  Result<void> take_list(const Fields& fields, std::string_view key) {
+    const Value* list = fields.find(key);
+    return take<T>(list == nullptr ? 0 : list->size());
+  }
+
+  tl::unexpected<Error> too_large(std::uint64_t limit, std::string_view what) const {
     return fail(ErrorCode::limit_exceeded, std::string(where_) + ": the program has more than " +
-                                               std::to_string(limits_.instructions_max) +
-                                               " instructions");
+                                               std::to_string(limit) + " " + std::string(what) +
+                                               "; split it into several");
   }
 
   /// Adds the place to an error, unless a nested instruction already has.
@@ -143,6 +166,7 @@ class ProgramReader {
     OUTRIGGER_TRY(out.op, fields.string("op"));
     if (fields.find("in") != nullptr) OUTRIGGER_CHECK(operands(fields, out));
     if (fields.find("out") != nullptr) {
+      OUTRIGGER_CHECK(take_list<ValueId>(fields, "out"));
       OUTRIGGER_TRY(out.out, fields.value_ids("out"));
     }
     if (fields.find("attrs") != nullptr) OUTRIGGER_CHECK(attrs(fields, out));
@@ -167,8 +191,9 @@ class ProgramReader {
         *value);
   }
 
-  static Result<void> operands(const Fields& fields, Instruction& out) {
+  Result<void> operands(const Fields& fields, Instruction& out) {
     OUTRIGGER_TRY(const Value in, fields.array("in"));
+    OUTRIGGER_CHECK(take<Operand>(in.size()));
     out.in.reserve(in.size());
     for (const Value item : in.items()) {
       OUTRIGGER_TRY(Operand one, operand(fields, item));
@@ -177,14 +202,17 @@ class ProgramReader {
     return {};
   }
 
-  Result<void> attrs(const Fields& fields, Instruction& out) const {
+  Result<void> attrs(const Fields& fields, Instruction& out) {
     OUTRIGGER_TRY(const Value map, fields.map("attrs"));
     if (map.size() > limits_.attrs_max) {
       return fail(ErrorCode::limit_exceeded,
                   "instruction: more than " + std::to_string(limits_.attrs_max) + " attributes");
     }
+    OUTRIGGER_CHECK(take<Attrs::value_type>(map.size()));
     out.attrs.reserve(map.size());
     for (const auto [name, value] : map.entries()) {
+      // Integers take more memory than in the frame; strings and binaries do not.
+      if (value.is(Kind::array)) OUTRIGGER_CHECK(take<std::int64_t>(value.size()));
       OUTRIGGER_CHECK(attr(name, value, out.attrs));
     }
     return {};
@@ -208,6 +236,11 @@ class ProgramReader {
 
   Result<void> regions(const Fields& fields, Instruction& out) {
     OUTRIGGER_TRY(const Value array, fields.array("regions"));
+    if (array.size() > 0 && path_.size() / 2 == Limits::nesting_max) {
+      return fail(ErrorCode::limit_exceeded,
+                  "instruction: more than " + std::to_string(Limits::nesting_max) +
+                      " regions inside each other; split the program into several");
+    }
     out.regions.reserve(array.size());
     path_.push_back(0);
     for (const Value item : array.items()) {
@@ -223,6 +256,7 @@ class ProgramReader {
   std::string_view where_;
   const Limits& limits_;
   std::uint32_t instructions_ = 0;
+  std::uint64_t bytes_ = 0;  ///< that the program takes as data, but for strings and binaries
   /// Where we are: see Error::path.
   std::vector<std::uint32_t> path_;
 };
@@ -231,6 +265,30 @@ class ProgramReader {
 
 Result<Program> read_program(std::string_view where, Value map, const Limits& limits) {
   return ProgramReader(where, limits).region(map);
+}
+
+Result<std::size_t> count_program_values(std::span<const std::uint8_t> bytes,
+                                         const Limits& limits) {
+  if (bytes.size() > limits.program_bytes_max) {
+    return fail(ErrorCode::limit_exceeded,
+                "prepare: a program has at most " + std::to_string(limits.program_bytes_max) +
+                    " bytes in msgpack, this one has " + std::to_string(bytes.size()) +
+                    "; split it into several");
+  }
+  const auto count = count_values(bytes, limits.depth_max);
+  if (!count) return fail(ErrorCode::bad_request, "prepare: the program " + count.error());
+  return *count;
+}
+
+Result<Program> decode_program(std::span<const std::uint8_t> bytes, std::span<Node> nodes,
+                               const Limits& limits) {
+  const auto map = read_value(bytes, nodes, limits.depth_max);
+  if (!map) return fail(ErrorCode::bad_request, "prepare: the program " + map.error());
+  if (!map->is(Kind::map)) {
+    return fail(ErrorCode::bad_request,
+                "prepare: the program must be a map, got " + describe(*map));
+  }
+  return read_program("prepare", *map, limits);
 }
 
 }  // namespace outrigger::wire

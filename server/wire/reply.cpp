@@ -101,7 +101,7 @@ std::string_view cut(std::string_view text, std::size_t bytes_max) {
 
 void write_limits(Writer& writer, const Limits& limits) {
   writer.text("limits");
-  writer.map(7);
+  writer.map(11);
   writer.entry("frame_bytes_max", limits.frame_bytes_max);
   writer.entry("requests_window", limits.requests_window);
   writer.entry("bytes_window", limits.bytes_window);
@@ -109,6 +109,10 @@ void write_limits(Writer& writer, const Limits& limits) {
   writer.entry("programs_max", limits.programs_max);
   writer.entry("instructions_max", limits.instructions_max);
   writer.entry("depth_max", limits.depth_max);
+  writer.entry("nesting_max", Limits::nesting_max);
+  writer.entry("program_bytes_max", limits.program_bytes_max);
+  writer.entry("results_max", limits.results_max);
+  writer.entry("reply_bytes_max", Limits::reply_bytes_max);
 }
 
 void write_error(Writer& writer, const Error& error) {

@@ -113,7 +113,7 @@ Result<Body> read_save_npz(const Context& context) {
   OUTRIGGER_TRY(const Fields fields,
                 context.fields({"id", "do", "handles", "names", "path", "compress"}));
   SaveNpz out;
-  OUTRIGGER_TRY(out.handles, fields.handles("handles", context.limits.results_max));
+  OUTRIGGER_TRY(out.handles, fields.handles("handles", Limits::npz_members_max));
   OUTRIGGER_TRY(out.names, fields.strings("names"));
   if (out.names.size() != out.handles.size()) {
     return fail(ErrorCode::bad_request, "save_npz: " + std::to_string(out.names.size()) +
@@ -131,7 +131,7 @@ Result<Run> read_execution(const Fields& fields, const Limits& limits) {
   OUTRIGGER_TRY(out.args, fields.handles("args", limits.handles_max));
   OUTRIGGER_TRY(out.results, fields.handles("results", limits.results_max));
   OUTRIGGER_TRY(out.atomic, fields.boolean_or("atomic", false));
-  OUTRIGGER_TRY(out.deadline_ms, fields.optional_integer("deadline_ms"));
+  OUTRIGGER_TRY(out.deadline_ms, fields.optional_integer("deadline_ms", 0, UINT64_MAX));
   OUTRIGGER_TRY(out.profile, fields.boolean_or("profile", false));
   OUTRIGGER_TRY(out.donated, fields.optional_handles("donated", limits.handles_max));
   return out;
@@ -157,9 +157,16 @@ Result<Body> read_call(const Context& context) {
 }
 
 Result<Body> read_prepare(const Context& context) {
-  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "program_id", "program"}));
+  OUTRIGGER_TRY(const Fields fields,
+                context.fields({"id", "do", "program_id", "program", "handle"}));
   Prepare out;
   OUTRIGGER_TRY(out.program_id, fields.integer("program_id", 1));
+  OUTRIGGER_TRY(out.handle, fields.optional_integer("handle", 1));
+  if (out.handle) {
+    if (fields.find("program") == nullptr) return out;
+    return fail(ErrorCode::bad_request,
+                R"(prepare: the keys "program" and "handle" exclude each other)");
+  }
   OUTRIGGER_TRY(const Value program, fields.map("program"));
   OUTRIGGER_TRY(out.program, read_program(context.kind, program, context.limits));
   return out;

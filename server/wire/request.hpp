@@ -80,9 +80,12 @@ struct Run {
   /// Of `args`: released as the program begins, so that it may work in their memory.
   std::vector<std::uint64_t> donated = {};
 };
+/// Exactly one of program and handle is set.
 struct Prepare {
   std::uint64_t program_id = 0;
-  Program program;
+  std::optional<Program> program;
+  /// Of a tensor whose data is the program in msgpack.
+  std::optional<std::uint64_t> handle = {};
 };
 struct Forget {
   std::uint64_t program_id = 0;
@@ -116,8 +119,8 @@ class Decoder {
   ~Decoder();
   Decoder(Decoder&&) noexcept;
 
-  /// Decodes the payload of one frame (without its length). Memory taken is bounded by
-  /// 4 × payload + 64 KiB for the msgpack values, before any of it is taken.
+  /// Decodes the payload of one frame (without its length). The msgpack values take at most
+  /// 16 × payload, programs at most Limits::program_data_max.
   tl::expected<Request, Refusal> decode(std::span<const std::uint8_t> payload);
 
  private:

@@ -11,16 +11,20 @@ namespace outrigger::wire {
 namespace {
 
 constexpr std::size_t kept_bytes_max = 256U << 10;
+/// Frames up to this size get nodes for all of their bytes.
+constexpr std::size_t short_frame_bytes = kept_bytes_max / sizeof(Node);
 
 /// Called by msgpack::parse for each value in turn; false stops it.
 class Builder {
  public:
+  /// Without `nodes`, the values are only counted.
   Builder(std::span<const std::uint8_t> frame, std::span<Node> nodes, std::uint32_t depth_max)
       : frame_(frame), nodes_(nodes), depth_max_(depth_max) {
-    open_.reserve(depth_max);
+    open_.reserve(std::min<std::size_t>(depth_max, frame.size()));
   }
 
   const std::string& problem() const { return problem_; }
+  std::size_t count() const { return count_; }
 
   bool visit_nil() { return add({.kind = Kind::nil, .size = 0, .natural = 0}); }
   bool visit_boolean(bool v) { return add({.kind = Kind::boolean, .size = 0, .boolean = v}); }
@@ -56,6 +60,8 @@ class Builder {
   void insufficient_bytes(std::size_t, std::size_t) { stop("ends inside of a value"); }
 
  private:
+  bool stores() const { return !nodes_.empty(); }
+
   bool stop(const char* problem) {
     problem_ = problem;
     return false;
@@ -64,8 +70,12 @@ class Builder {
   bool add(const Node& node) {
     if (key_comes_ && node.kind != Kind::string) return stop("has a map key that is no string");
     key_comes_ = false;
-    if (count_ == nodes_.size()) return stop("has too many values for its length");
-    nodes_[count_++] = node;
+    if (stores()) {
+      // The bytes may be a file's, which somebody changes since they were counted.
+      if (count_ == nodes_.size()) return stop("has more values than before");
+      nodes_[count_] = node;
+    }
+    ++count_;
     ++read_;
     if (owed_ > 0) --owed_;
     return true;
@@ -92,7 +102,7 @@ class Builder {
   bool close() {
     const std::uint32_t index = open_.back();
     open_.pop_back();
-    nodes_[index].extent = static_cast<std::uint32_t>(count_) - index;
+    if (stores()) nodes_[index].extent = static_cast<std::uint32_t>(count_) - index;
     return true;
   }
 
@@ -107,9 +117,39 @@ class Builder {
   std::string problem_;
 };
 
+/// The number of values. Errors: what is wrong with the bytes.
+tl::expected<std::size_t, std::string> visit(std::span<const std::uint8_t> bytes,
+                                             std::span<Node> nodes, std::uint32_t depth_max) {
+  Builder builder(bytes, nodes, depth_max);
+  std::size_t offset = 0;
+  try {
+    if (!msgpack::parse(reinterpret_cast<const char*>(bytes.data()), bytes.size(), offset,
+                        builder)) {
+      return tl::make_unexpected(builder.problem());
+    }
+  } catch (const msgpack::unpack_error&) {
+    return tl::make_unexpected(std::string("is not msgpack"));  // an extension of 2^32 - 1 bytes
+  }
+  if (offset != bytes.size()) {
+    return tl::make_unexpected("has " + std::to_string(bytes.size() - offset) +
+                               " bytes after its value");
+  }
+  return builder.count();
+}
+
 }  // namespace
 
-ValueParser::ValueParser(const Limits& limits) : limits_(limits) {}
+tl::expected<std::size_t, std::string> count_values(std::span<const std::uint8_t> bytes,
+                                                    std::uint32_t depth_max) {
+  return visit(bytes, {}, depth_max);
+}
+
+tl::expected<Value, std::string> read_value(std::span<const std::uint8_t> bytes,
+                                            std::span<Node> nodes, std::uint32_t depth_max) {
+  const auto count = visit(bytes, nodes, depth_max);
+  if (!count) return tl::make_unexpected(count.error());
+  return Value(nodes.data(), bytes.data());
+}
 
 void ValueParser::reserve(std::size_t nodes) {
   if (nodes <= capacity_) return;
@@ -126,24 +166,14 @@ void ValueParser::trim() {
 
 tl::expected<Value, std::string> ValueParser::parse(std::span<const std::uint8_t> frame) {
   trim();
-  const std::size_t budget = limits_.nodes_base + frame.size() / limits_.nodes_bytes;
-  const std::size_t nodes = std::min(frame.size(), budget);
+  std::size_t nodes = frame.size();
+  if (nodes > short_frame_bytes) {
+    const auto count = count_values(frame, depth_max_);
+    if (!count) return tl::make_unexpected(count.error());
+    nodes = *count;
+  }
   reserve(nodes);
-  Builder builder(frame, {nodes_.get(), nodes}, limits_.depth_max);
-  std::size_t offset = 0;
-  try {
-    if (!msgpack::parse(reinterpret_cast<const char*>(frame.data()), frame.size(), offset,
-                        builder)) {
-      return tl::make_unexpected(builder.problem());
-    }
-  } catch (const msgpack::unpack_error&) {
-    return tl::make_unexpected(std::string("is not msgpack"));  // an extension of 2^32 - 1 bytes
-  }
-  if (offset != frame.size()) {
-    return tl::make_unexpected("has " + std::to_string(frame.size() - offset) +
-                               " bytes after its value");
-  }
-  return Value(nodes_.get(), frame.data());
+  return read_value(frame, {nodes_.get(), nodes}, depth_max_);
 }
 
 }  // namespace outrigger::wire

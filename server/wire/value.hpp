@@ -43,7 +43,7 @@ struct Node {
     std::uint32_t extent;  ///< nodes of a container's subtree, itself included
   };
 };
-static_assert(sizeof(Node) == 16, "the memory bound of Limits::nodes_bytes counts on it");
+static_assert(sizeof(Node) == 16, "the memory bound of Limits::frame_bytes_max counts on it");
 
 /// A view of one value; valid while its frame and its parser's next parse() allow.
 class Value {
@@ -121,19 +121,29 @@ class Value::Entries {
 inline Value::Items Value::items() const { return Items(*this); }
 inline Value::Entries Value::entries() const { return Entries(*this); }
 
+/// How many values the one value in `bytes` consists of, so that memory for them can be taken
+/// before they are read. Or for people what is wrong with the bytes: cut short, bytes left over, an
+/// extension type, a map key that is no string, nesting beyond `depth_max`.
+tl::expected<std::size_t, std::string> count_values(std::span<const std::uint8_t> bytes,
+                                                    std::uint32_t depth_max);
+
+/// The value in `bytes`, which lies in `nodes` and `bytes`. `nodes` has room for what
+/// count_values() says. Errors: its, and more values than there is room for.
+tl::expected<Value, std::string> read_value(std::span<const std::uint8_t> bytes,
+                                            std::span<Node> nodes, std::uint32_t depth_max);
+
 /// Turns a frame's bytes into values, and refuses what breaks a limit before taking memory for it.
 ///
-/// Invariant: the values are written to one array of
-///   min(n, nodes_base + n / nodes_bytes)
-/// nodes, taken before a frame of n bytes is read (a msgpack value has at least one byte). So
-/// memory never exceeds 4n + 64 KiB with the default limits, whatever the frame declares.
+/// Invariant: the values are written to one array that is taken before they are read: of as many
+/// nodes as a short frame has bytes (a msgpack value has at least one), and of as many as a longer
+/// one has values, which are counted first. So memory never exceeds 16 bytes for each of the
+/// frame's, whatever it declares.
 class ValueParser {
  public:
-  explicit ValueParser(const Limits& limits);
+  explicit ValueParser(const Limits& limits) : depth_max_(limits.depth_max) {}
 
-  /// The one value that `frame` holds, or for people what is wrong with the bytes: cut short,
-  /// bytes left over, an extension type, a map key that is no string, a limit. Drops the value of
-  /// the call before.
+  /// The one value that `frame` holds. Errors: those of count_values(). Drops the value of the call
+  /// before.
   tl::expected<Value, std::string> parse(std::span<const std::uint8_t> frame);
 
   /// Bytes held now; at most 256 KiB stay from one frame to the next.
@@ -144,7 +154,7 @@ class ValueParser {
  private:
   void reserve(std::size_t nodes);
 
-  Limits limits_;
+  std::uint32_t depth_max_;
   std::unique_ptr<Node[]> nodes_;
   std::size_t capacity_ = 0;
 };

@@ -6,8 +6,10 @@
 #include <cstdint>
 #include <cstdlib>
 #include <span>
+#include <vector>
 
 #include "wire/frame.hpp"
+#include "wire/program.hpp"
 #include "wire/request.hpp"
 #include "wire/value.hpp"
 
@@ -36,7 +38,17 @@ void decode(std::span<const std::uint8_t> payload) {
 void check_memory(std::span<const std::uint8_t> payload) {
   wire::ValueParser parser(limits);
   static_cast<void>(parser.parse(payload));
-  demand(parser.memory_bytes() <= 4 * payload.size() + (64U << 10));
+  demand(parser.memory_bytes() <= sizeof(wire::Node) * payload.size());
+}
+
+/// The same bytes as a program that was uploaded.
+void decode_program(std::span<const std::uint8_t> bytes) {
+  const auto count = wire::count_program_values(bytes, limits);
+  if (!count) return demand(count.error().code == ErrorCode::bad_request);
+  demand(*count <= bytes.size());
+  std::vector<wire::Node> nodes(*count);
+  const auto program = wire::decode_program(bytes, nodes, limits);
+  demand(program || program.error().code != ErrorCode::bad_frame);
 }
 
 void receive(std::span<const std::uint8_t> stream, std::size_t piece) {
@@ -61,6 +73,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::span input(data, size);
   decode(input);
   check_memory(input);
+  decode_program(input);
   if (size > 0) receive(input.subspan(1), 1U + data[0]);
   return 0;
 }

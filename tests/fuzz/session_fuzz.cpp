@@ -16,6 +16,7 @@
 #include "engine/session/engine.hpp"
 #include "engine/session/session.hpp"
 #include "fuzz/random_program.hpp"
+#include "support/encode.hpp"
 #include "tensor/packing.hpp"
 #include "wire/frame.hpp"
 #include "wire/request.hpp"
@@ -253,6 +254,25 @@ class Requests {
     return run;
   }
 
+  /// In the frame, or as the data of a tensor in two parts, of which a byte may be another.
+  void prepare(std::uint64_t id, Program program) {
+    if (choices_.below(4) != 0)
+      return static_cast<void>(client_.submit(wire::Prepare{id, std::move(program)}));
+    auto frame = std::make_shared<wire::Frame>(test::encode_program(program));
+    const std::size_t size = frame->size();
+    if (choices_.once_in(4)) (*frame)[choices_.below(size)] = choices_.byte();
+    const std::span<const std::uint8_t> data(frame->data(), size);
+    const std::size_t cut = choices_.below(size);
+    const std::uint64_t handle = fresh();
+    wire::Upload upload{handle, "u8", {static_cast<std::int64_t>(size)}, 0, data.first(cut)};
+    client_.submit(wire::Request{++upload_id_, upload}, frame);
+    upload.offset = cut;
+    upload.data = data.subspan(cut);
+    if (!choices_.once_in(16)) client_.submit(wire::Request{++upload_id_, upload}, frame);
+    client_.submit(wire::Prepare{id, std::nullopt, handle});
+    client_.submit(wire::Release{{handle}});
+  }
+
   void next() {
     switch (choices_.below(16)) {
       case 0:
@@ -280,7 +300,7 @@ class Requests {
         wire::Run run = around_program();
         const std::uint64_t id = 1 + choices_.below(3);
         callees_[id] = {run.program->params.size(), run.program->outputs.size()};
-        client_.submit(wire::Prepare{id, std::move(*run.program)});
+        prepare(id, std::move(*run.program));
         run.program.reset();
         run.program_id = id;
         client_.submit(run);

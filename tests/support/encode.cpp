@@ -14,6 +14,7 @@ namespace {
 /// Writes one request: a map with `id`, `do` and so many keys more, which the caller adds.
 class Writer {
  public:
+  Writer() = default;
   Writer(std::uint64_t id, std::string_view kind, std::uint32_t more_keys = 0) {
     map(2 + more_keys);
     entry("id", id);
@@ -275,6 +276,19 @@ Payload encode_prepare(std::uint64_t id, std::uint64_t program_id, const Program
   Writer out(id, "prepare", 2);
   out.entry("program_id", program_id);
   out.key("program");
+  write_region(out, program);
+  return out.take();
+}
+
+Payload encode_prepare(std::uint64_t id, std::uint64_t program_id, std::uint64_t handle) {
+  Writer out(id, "prepare", 2);
+  out.entry("program_id", program_id);
+  out.entry("handle", handle);
+  return out.take();
+}
+
+Payload encode_program(const Program& program) {
+  Writer out;
   write_region(out, program);
   return out.take();
 }

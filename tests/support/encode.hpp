@@ -45,6 +45,9 @@ struct RunOptions {
 Payload encode_run(std::uint64_t id, const Program& program, std::span<const std::uint64_t> args,
                    std::span<const std::uint64_t> results, const RunOptions& options = {});
 Payload encode_prepare(std::uint64_t id, std::uint64_t program_id, const Program& program);
+/// Prepares the program whose bytes a tensor holds: those of encode_program().
+Payload encode_prepare(std::uint64_t id, std::uint64_t program_id, std::uint64_t handle);
+Payload encode_program(const Program& program);
 Payload encode_call(std::uint64_t id, std::uint64_t program_id, std::span<const std::uint64_t> args,
                     std::span<const std::uint64_t> results, const RunOptions& options = {});
 Payload encode_forget(std::uint64_t id, std::uint64_t program_id);

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "wire/frames.hpp"
+#include "wire/program.hpp"
 #include "wire/request.hpp"
 
 namespace outrigger::wire {
@@ -74,7 +75,7 @@ Error error_of(const Program& program, const Limits& limits = {}) {
 TEST(ProgramReader, GivesBackWhatWasEncoded) {
   const auto request = decode(sample());
   ASSERT_TRUE(request.has_value()) << request.error().error.text;
-  EXPECT_TRUE(same(std::get<Prepare>(request->body).program, sample()));
+  EXPECT_TRUE(same(*std::get<Prepare>(request->body).program, sample()));
 }
 
 TEST(ProgramReader, CountsInstructionsOfAllRegions) {
@@ -83,6 +84,64 @@ TEST(ProgramReader, CountsInstructionsOfAllRegions) {
   EXPECT_TRUE(decode(sample(), limits).has_value());
   limits.instructions_max = 3;
   EXPECT_EQ(error_of(sample(), limits).code, ErrorCode::limit_exceeded);
+}
+
+/// Regions inside each other, `depth` of them.
+Program nested(std::size_t depth) {
+  Program inner{{}, {instruction("iota", {}, {})}, {}};
+  for (std::size_t i = 0; i < depth; ++i) {
+    Instruction outer = instruction("cond", {}, {});
+    outer.regions.push_back(std::move(inner));
+    inner = Program{{}, {std::move(outer)}, {}};
+  }
+  return inner;
+}
+
+TEST(ProgramReader, LimitsNesting) {
+  EXPECT_TRUE(decode(nested(Limits::nesting_max)).has_value());
+  const Error error = error_of(nested(Limits::nesting_max + 1));
+  EXPECT_EQ(error.code, ErrorCode::limit_exceeded);
+  EXPECT_EQ(error.path.size(), 2 * Limits::nesting_max + 1);
+}
+
+Result<Program> decode_alone(const std::string& bytes, const Limits& limits = {}) {
+  const auto span = testing::bytes_of(bytes);
+  OUTRIGGER_TRY(const std::size_t count, count_program_values(span, limits));
+  std::vector<Node> nodes(count);
+  return decode_program(span, nodes, limits);
+}
+
+std::string alone(const Program& program) {
+  const test::Payload payload = test::encode_program(program);
+  return {payload.begin(), payload.end()};
+}
+
+TEST(ProgramReader, ReadsAProgramWithoutAFrame) {
+  const std::string bytes = alone(sample());
+  const auto program = decode_alone(bytes);
+  ASSERT_TRUE(program) << program.error().text;
+  EXPECT_TRUE(same(*program, sample()));
+  for (std::size_t size = 0; size < bytes.size(); ++size) {
+    const auto cut = decode_alone(bytes.substr(0, size));
+    ASSERT_FALSE(cut) << size;
+    EXPECT_EQ(cut.error().code, ErrorCode::bad_request);
+  }
+  EXPECT_EQ(decode_alone("\x90").error().text, "prepare: the program must be a map, got an array");
+  Limits limits;
+  limits.program_bytes_max = bytes.size() - 1;
+  EXPECT_EQ(decode_alone(bytes, limits).error().code, ErrorCode::limit_exceeded);
+}
+
+TEST(ProgramReader, LimitsWhatAProgramTakesAsData) {
+  // Operands of one byte take 32 as data: more than program_data_max before program_bytes_max.
+  constexpr std::size_t operands = Limits::program_data_max / sizeof(Operand) + 1;
+  static_assert(operands < Limits{}.program_bytes_max);
+  Instruction wide = instruction("concatenate", {}, {});
+  wide.in.assign(operands, Operand{ValueId{1}});
+  const auto refused = decode_alone(alone({{}, {wide}, {}}));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::limit_exceeded);
+  EXPECT_EQ(refused.error().path, std::vector<std::uint32_t>{0});
 }
 
 TEST(ProgramReader, TellsWhereAnErrorIs) {
@@ -152,7 +211,7 @@ tl::expected<Request, Refusal> decode_literal(const T& value) {
 
 double literal_of(const tl::expected<Request, Refusal>& request) {
   EXPECT_TRUE(request.has_value());
-  const auto& program = std::get<Prepare>(request->body).program;
+  const Program& program = *std::get<Prepare>(request->body).program;
   return std::get<double>(std::get<Number>(program.body[0].in[0]));
 }
 
@@ -168,7 +227,7 @@ TEST(ProgramReader, ReadsNonFiniteLiterals) {
 TEST(ProgramReader, ReadsBareInstructions) {
   const auto request = decode_instruction(0, [](testing::Packer&) {});
   ASSERT_TRUE(request.has_value());
-  const Instruction& only = std::get<Prepare>(request->body).program.body[0];
+  const Instruction& only = std::get<Prepare>(request->body).program->body[0];
   EXPECT_EQ(only.op, "op");
   EXPECT_TRUE(only.in.empty() && only.out.empty() && only.attrs.empty() && only.regions.empty());
 }

@@ -48,8 +48,10 @@ TEST(Replies, DescribeTheDaemon) {
             R"("catalogue":"ab","os_pid":11,"threads":2,"isa":"x86-64-v3","memory_limit":0,)"
             R"("limits":{"frame_bytes_max":1048576,"requests_window":4096,)"
             R"("bytes_window":16777216,"handles_max":1048576,"programs_max":1024,)"
-            R"("instructions_max":65536,"depth_max":)" +
-                std::to_string(Limits{}.depth_max) + R"(},"lanes":["inline"]})");
+            R"("instructions_max":262144,"depth_max":)" +
+                std::to_string(Limits{}.depth_max) +
+                R"(,"nesting_max":128,"program_bytes_max":16777216,"results_max":131072,)"
+                R"("reply_bytes_max":33554432},"lanes":["inline"]})");
   InfoReply info;
   info.memory_limit = 1;
   info.memory_used = 2;

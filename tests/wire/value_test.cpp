@@ -89,29 +89,57 @@ TEST(ValueParser, BoundsDepth) {
   EXPECT_EQ(problem_of(nested(100'000), limits), "nests too deeply");
 }
 
-TEST(ValueParser, BoundsValues) {
-  Limits limits;
-  limits.nodes_base = 10;
-  limits.nodes_bytes = 4;
-  const auto array = [](int count) {
-    return raw({0xdc, 0, count}) + std::string(static_cast<std::size_t>(count), '\1');
-  };
-  EXPECT_EQ(problem_of(array(13), limits), "");  // 14 values in 16 bytes: 10 + 16 / 4
-  EXPECT_EQ(problem_of(array(14), limits), "has too many values for its length");
+/// An array of `count` values of one byte each.
+std::string array_of(std::uint32_t count) {
+  const auto byte = [count](int shift) { return static_cast<int>(count >> shift & 0xff); };
+  return raw({0xdd, byte(24), byte(16), byte(8), byte(0)}) + std::string(count, '\1');
 }
 
-TEST(ValueParser, TakesMemoryByTheFrameNotByItsClaims) {
+TEST(ValueParser, TakesAFrameOfTheShortestValues) {
+  for (const std::uint32_t count : {0U, 1U, 10'000U, 1'000'000U}) {
+    ValueParser parser{Limits{}};
+    const std::string frame = array_of(count);
+    const auto array = parser.parse(bytes_of(frame));
+    ASSERT_TRUE(array.has_value()) << array.error();
+    std::size_t items = 0;
+    for (const Value item : array->items()) items += item.natural();
+    EXPECT_EQ(items, count);
+  }
+}
+
+TEST(ValueParser, TakesMemoryByTheFramesValuesNotByItsClaims) {
   const std::string claims = raw({0xdd, 0xff, 0xff, 0xff, 0xff});
   ValueParser small{Limits{}};
   EXPECT_FALSE(small.parse(bytes_of(claims)));
-  EXPECT_LE(small.memory_bytes(), 16 * claims.size());
+  EXPECT_LE(small.memory_bytes(), sizeof(Node) * claims.size());
 
-  const std::string full = raw({0xdd, 0, 0x10, 0, 0}) + std::string(1U << 20, '\1');
+  const std::string full = array_of(1U << 20);
   ValueParser large{Limits{}};
-  EXPECT_FALSE(large.parse(bytes_of(full)));
-  EXPECT_LE(large.memory_bytes(), 8 * full.size() + (64U << 10));
+  EXPECT_TRUE(large.parse(bytes_of(full)));
+  EXPECT_LE(large.memory_bytes(), sizeof(Node) * full.size());
   large.trim();
   EXPECT_LE(large.memory_bytes(), 256U << 10);
+
+  // A long frame whose values are long: an upload's.
+  const std::string upload = raw({0x91, 0xc6, 0, 0x10, 0, 0}) + std::string(1U << 20, '\1');
+  EXPECT_TRUE(small.parse(bytes_of(upload)));
+  EXPECT_LE(small.memory_bytes(), 256U << 10);
+}
+
+TEST(CountValues, IsWhatReadValueNeeds) {
+  const std::string bytes = raw({0x82, 0xa1, 'a', 0x92, 1, 0xcd, 1, 2, 0xa1, 'b', 0xc4, 2, 9, 9});
+  const auto count = count_values(bytes_of(bytes), 16);
+  ASSERT_TRUE(count.has_value()) << count.error();
+  ASSERT_EQ(*count, 7U);
+  std::vector<Node> nodes(*count);
+  const auto value = read_value(bytes_of(bytes), nodes, 16);
+  ASSERT_TRUE(value.has_value()) << value.error();
+  EXPECT_EQ(value->size(), 2U);
+  for (std::size_t size = 0; size < bytes.size(); ++size)
+    EXPECT_FALSE(count_values(bytes_of(bytes.substr(0, size)), 16)) << size;
+  EXPECT_FALSE(count_values(bytes_of(bytes), 1)) << "nests too deeply";
+  nodes.pop_back();
+  EXPECT_FALSE(read_value(bytes_of(bytes), nodes, 16)) << "a file may change meanwhile";
 }
 
 }  // namespace

@@ -514,12 +514,12 @@ defmodule Outrigger do
   @spec prepare(server, Program.t(), keyword) :: {:ok, Prepared.t()} | error
   def prepare(server, %Program{} = program, options \\ []) do
     server = Server.fetch!(server)
-    prepared = Prepared.new(server, program)
     deadline = deadline(server, options)
 
     with {:ok, _epoch} <- Server.ready(server),
          :ok <- Tensor.check_all(program.captures, server),
-         :ok <- Server.fits(server, byte_size(program.encoded) + 64),
+         :ok <- Server.program_fits(server, byte_size(program.encoded)),
+         prepared = Prepared.new(server, program),
          message = &{:prepare, Program.kept(server, program, prepared.id), &1},
          {:ok, _} <- Server.exchange(server, message, deadline) do
       {:ok, prepared}

@@ -54,7 +54,7 @@ class Resolver {
   /// Whether a value that the program made is a result together with a mutable view of it: they
   /// stay one.
   bool is_viewed(const Block& block, Slot slot) const {
-    if (slot < plan_.arguments.size()) return false;
+    if (slot < plan_.arguments.size() || aliases_.empty()) return false;
     return std::any_of(block.outputs.begin(), block.outputs.end(), [&](Slot other) {
       return other != slot && aliases_.contains(other) && base_of(other) == slot;
     });
@@ -336,12 +336,11 @@ class Resolver {
     std::swap(block.outputs, outputs);
     std::swap(values_, values);
     std::swap(scope_, scope);
+    std::unordered_set<Slot> given;
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       // A parameter, and what was given already, becomes another value: a write to one of them in
       // place must not show in the other.
-      const auto before = outputs.begin() + static_cast<std::ptrdiff_t>(i);
-      const bool fresh =
-          outputs[i] >= own && std::find(outputs.begin(), before, outputs[i]) == before;
+      const bool fresh = outputs[i] >= own && given.insert(outputs[i]).second;
       OUTRIGGER_CHECK(
           define(instruction.out[i], fresh ? outputs[i] : copy(node, outputs[i], block)));
     }

@@ -66,7 +66,7 @@ class Programs::Linker {
                       std::to_string(limit) + " " + std::string(what));
     };
     OUTRIGGER_CHECK(most(extent_.instructions, programs_.limits_.instructions_max, "instructions"));
-    OUTRIGGER_CHECK(most(extent_.bytes, Limits::program_bytes_max, "bytes"));
+    OUTRIGGER_CHECK(most(extent_.bytes, Limits::program_data_max, "bytes"));
     return most(extent_.nesting, Limits::nesting_max, "regions and calls inside each other");
   }
 
@@ -100,9 +100,7 @@ Result<void> Programs::check_new(std::uint64_t id, Program& program, Extent& ext
 Result<void> Programs::prepare(std::uint64_t id, Program program) {
   Extent extent;
   if (auto checked = check_new(id, program, extent); !checked) {
-    // A refused program replaces nothing, and takes no other one's place.
-    refusals_.emplace_front(id, checked.error());
-    if (refusals_.size() > refusals_max) refusals_.pop_back();
+    refuse(id, checked.error());
     return checked;
   }
   forget(id);
@@ -111,6 +109,12 @@ Result<void> Programs::prepare(std::uint64_t id, Program program) {
   index_.emplace(id, by_use_.begin());
   bytes_ += extent.bytes;
   return {};
+}
+
+/// A refused program replaces nothing, and takes no other one's place.
+void Programs::refuse(std::uint64_t id, const Error& error) {
+  refusals_.emplace_front(id, error);
+  if (refusals_.size() > refusals_max) refusals_.pop_back();
 }
 
 void Programs::forget(std::uint64_t id) {

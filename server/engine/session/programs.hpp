@@ -33,6 +33,8 @@ class Programs {
   /// calls of a new id then give that error again for a while, so that a client that did not wait
   /// learns the cause.
   Result<void> prepare(std::uint64_t id, Program program);
+  /// The same for a program that could not even be read.
+  void refuse(std::uint64_t id, const Error& error);
   /// Binds each `call` in the program to the prepared program that it names now: a program can only
   /// call earlier ones, so none calls itself. One that names none stays unbound. Errors:
   /// limit_exceeded if what it calls makes it too large.

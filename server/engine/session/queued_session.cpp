@@ -17,8 +17,11 @@ constexpr std::uint64_t protocol_version = 1;
 /// Bytes that count against the window: what the request brought and what it asks for.
 std::uint64_t bytes_of(const wire::Request& request,
                        const std::shared_ptr<const wire::Frame>& frame) {
-  const auto* download = std::get_if<wire::Download>(&request.body);
-  return (frame ? frame->size() : 0) + (download != nullptr ? download->length : 0);
+  std::uint64_t bytes = frame ? frame->size() : 0;
+  if (const auto* download = std::get_if<wire::Download>(&request.body)) bytes += download->length;
+  if (const auto* run = std::get_if<wire::Run>(&request.body))
+    bytes += run->results.size() * Limits::result_bytes_max;
+  return bytes;
 }
 
 }  // namespace

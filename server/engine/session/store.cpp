@@ -34,9 +34,12 @@ Result<void> Store::check_new(std::uint64_t handle, std::size_t more) const {
     return fail(ErrorCode::bad_handle,
                 "a handle must be from 1 to 2^63 - 1, got " + std::to_string(handle));
   }
-  if (entries_.contains(handle)) {
+  if (const auto found = entries_.find(handle); found != entries_.end()) {
+    const bool failed = std::holds_alternative<Failure>(found->second);
     return fail(ErrorCode::handle_in_use,
-                "handle " + std::to_string(handle) + " is already a tensor");
+                "handle " + std::to_string(handle) +
+                    (failed ? " is that of a tensor that could not be made; release it first"
+                            : " is already a tensor"));
   }
   if (entries_.size() + more >= limits_.handles_max) {
     return fail(ErrorCode::limit_exceeded, "the session has " + std::to_string(entries_.size()) +

@@ -12,6 +12,7 @@
 #include "files/raw.hpp"
 #include "tensor/file_pages.hpp"
 #include "tensor/packing.hpp"
+#include "wire/program.hpp"
 
 namespace outrigger::engine {
 namespace {
@@ -121,6 +122,8 @@ bool Workspace::is_small(const Task& task, const std::shared_ptr<const Plan>& pl
       std::holds_alternative<wire::Save>(task.body) ||
       std::holds_alternative<wire::SaveNpz>(task.body))
     return false;
+  if (const auto* prepare = std::get_if<wire::Prepare>(&task.body); prepare && prepare->handle)
+    return false;
   return task.bytes <= small_bytes;
 }
 
@@ -153,15 +156,47 @@ Workspace::Reply Workspace::dispatch(Task& task, ops::Context& context,
   if (const auto* request = std::get_if<wire::Save>(&task.body)) return save(id, *request, context);
   if (const auto* request = std::get_if<wire::SaveNpz>(&task.body))
     return save(id, *request, context);
-  if (auto* request = std::get_if<wire::Prepare>(&task.body)) {
-    OUTRIGGER_CHECK(programs_.prepare(request->program_id, std::move(request->program)));
-    return wire::encode_ok(id);
-  }
+  if (auto* request = std::get_if<wire::Prepare>(&task.body)) return prepare(id, *request, context);
   if (const auto* request = std::get_if<wire::Forget>(&task.body)) {
     programs_.forget(request->program_id);
     return wire::encode_ok(id);
   }
   return fail(ErrorCode::internal, "a request of this kind does not belong here");
+}
+
+Workspace::Reply Workspace::prepare(std::uint64_t id, wire::Prepare& request,
+                                    ops::Context& context) {
+  if (request.handle) {
+    auto program = read_program(*request.handle, context);
+    if (!program) {
+      programs_.refuse(request.program_id, program.error());
+      return tl::make_unexpected(std::move(program).error());
+    }
+    request.program = *std::move(program);
+  }
+  OUTRIGGER_CHECK(programs_.prepare(request.program_id, *std::move(request.program)));
+  return wire::encode_ok(id);
+}
+
+/// The program that is the data of a tensor.
+Result<Program> Workspace::read_program(std::uint64_t handle, ops::Context& context) {
+  // The client speaks of a program: a failed upload of its bytes is what is wrong with it.
+  if (const Error* cause = store_.failure(handle)) return tl::make_unexpected(*cause);
+  OUTRIGGER_TRY(const Tensor* tensor, store_.find(handle));
+  if (tensor->dtype() != DType::u8 || tensor->shape().size() != 1) {
+    return fail(tensor->dtype() != DType::u8 ? ErrorCode::bad_dtype : ErrorCode::bad_shape,
+                "prepare: a program is the bytes of a u8[n], got a " + to_string(tensor->type));
+  }
+  OUTRIGGER_TRY(const Tensor contiguous, ops::to_contiguous(context, *tensor));
+  const std::span bytes(contiguous.as<const std::uint8_t>(),
+                        static_cast<std::size_t>(contiguous.size()));
+  OUTRIGGER_TRY(const std::size_t count, wire::count_program_values(bytes, limits_));
+  OUTRIGGER_TRY(const BufferPtr nodes, memory_.allocate(count * sizeof(wire::Node)));
+  OUTRIGGER_TRY(
+      Program program,
+      wire::decode_program(bytes, {reinterpret_cast<wire::Node*>(nodes->data()), count}, limits_));
+  OUTRIGGER_CHECK(files::check_intact(*tensor));
+  return program;
 }
 
 Workspace::Reply Workspace::info(std::uint64_t id, const wire::Info& request) {

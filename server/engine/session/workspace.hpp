@@ -58,6 +58,8 @@ class Workspace {
   bool is_small(const Task& task, const std::shared_ptr<const Plan>& plan) const;
   Reply dispatch(Task& task, ops::Context& context, const std::shared_ptr<const Plan>& plan);
 
+  Reply prepare(std::uint64_t id, wire::Prepare& request, ops::Context& context);
+  Result<Program> read_program(std::uint64_t handle, ops::Context& context);
   Reply info(std::uint64_t id, const wire::Info& request);
   Reply upload(std::uint64_t id, const wire::Upload& request);
   Result<bool> receive(const wire::Upload& request);

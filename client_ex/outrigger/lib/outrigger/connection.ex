@@ -332,6 +332,7 @@ defmodule Outrigger.Connection do
           requests_window: limits["requests_window"],
           bytes_window: limits["bytes_window"],
           programs_max: max(limits["programs_max"], 1),
+          part_bytes: div(limits["frame_bytes_max"], 4),
           room_below: max(div(options.queue_max, 2), 1),
           memory: limit,
           poll_bytes:
@@ -340,6 +341,7 @@ defmodule Outrigger.Connection do
     }
 
     Server.put_frame_max(state.server.counters, limits["frame_bytes_max"])
+    Server.put_program_max(state.server.meta, limits["program_bytes_max"])
     Server.offer_port(state.server.meta, epoch, state.port)
     Server.put_epoch(state.server.counters, epoch)
     for ref <- state.ready, do: Outcome.answer(ref, {:ok, epoch})
@@ -352,7 +354,7 @@ defmodule Outrigger.Connection do
 
     check_catalogue(hello, state.starts)
     if restart? and options.on_restart, do: Daemon.on_restart(options, state.server)
-    frame_max = limits["frame_bytes_max"] + 1024
+    frame_max = max(limits["frame_bytes_max"], limits["reply_bytes_max"]) + 1024
     hello = Map.put(hello, "starts", state.starts)
     %{state | status: :ready, traffic: traffic, frame_max: frame_max, hello: hello, ready: []}
   end

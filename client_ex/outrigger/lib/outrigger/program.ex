@@ -6,12 +6,21 @@ defmodule Outrigger.Program do
   A program belongs to no server and can be kept in a module attribute, sent and compared, unless
   the traced function used tensors from outside (`captures`) or called prepared programs
   (`callees`): these are then part of it.
+
+  It may have some 200,000 ops and operands: 16 MiB in msgpack, and 64 MiB as the daemon's data.
+  Loops, conditions and folds lie at most 128 deep inside each other. One call names some 100,000
+  tensors, arguments and results together. What is larger is refused, with `:limit_exceeded` or an
+  `ArgumentError`, before any of it runs.
   """
 
   alias Outrigger.{Codec, Prepared, Protocol, Server, Tensor, Value}
 
   defstruct [:arity, :encoded, :head, :outputs, :template] ++
               [params: [], body: [], captures: [], callees: [], writes: []]
+
+  # A longer program does not travel in the frame that runs it, beside the handles: it is prepared,
+  # in parts if need be, called and forgotten.
+  @inline_bytes_max 65_536
 
   # In place, these give a mutable view, which is another tensor.
   @views ~w(slice reshape squeeze transpose reverse)
@@ -37,7 +46,10 @@ defmodule Outrigger.Program do
       arity: length(params) - length(captures),
       encoded: encoded,
       # of the frames that run it unprepared
-      head: Protocol.head("run", {"program", {:raw, encoded}}),
+      head:
+        if(byte_size(encoded) <= @inline_bytes_max,
+          do: Protocol.head("run", {"program", {:raw, encoded}})
+        ),
       outputs: outputs,
       template: template,
       params: params,
@@ -51,9 +63,8 @@ defmodule Outrigger.Program do
   @doc false
   def view?(op), do: op in @views
 
-  # In the frame of a program, and with what may lie in its innermost instruction, more would exceed
-  # the nesting that a daemon decodes.
-  @regions_max 60
+  # As the daemon's: its planner follows regions inside each other by recursion.
+  @regions_max 128
 
   @doc false
   def check_depth!(depth) when depth > @regions_max do
@@ -167,9 +178,13 @@ defmodule Outrigger.Program do
 
   @doc false
   # Sends the program; the results' tensors come back at once.
+  def run(server, %{head: nil} = program, args, options) do
+    %{id: id, head: head} = Prepared.new(server, program)
+    send_call(server, program, args, options, head, {:once, kept(server, program, id)})
+  end
+
   def run(server, program, args, options) do
-    head = program.head || Protocol.head("run", {"program", {:raw, program.encoded}})
-    send_call(server, program, args, options, head, kept(server, program, 0))
+    send_call(server, program, args, options, program.head, kept(server, program, 0))
   end
 
   @doc false
@@ -382,7 +397,11 @@ defmodule Outrigger.Prepared do
   alias Outrigger.{Protocol, Server}
 
   @doc false
+  # Raises for a program that no daemon would take.
   def new(server, program) do
+    with {:error, error} <- Server.program_fits(server, byte_size(program.encoded)),
+         do: raise(error)
+
     id = Server.program_id(server)
     head = Protocol.head("call", {"program_id", id})
     %__MODULE__{server: server, id: id, head: head, program: program}

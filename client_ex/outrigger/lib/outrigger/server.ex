@@ -272,12 +272,42 @@ defmodule Outrigger.Server do
     limit = :atomics.get(server.counters, @frame_max)
 
     if limit > 0 and size - 4 > limit do
-      message = "a request of #{size} bytes, but a frame has #{limit} bytes at most"
+      message =
+        "a request of #{size} bytes, but a frame has #{limit} bytes at most; " <>
+          "give it fewer tensors at once, for instance joined by Outrigger.Op.concatenate"
+
       {:error, %Error{code: :limit_exceeded, message: message}}
     else
       :ok
     end
   end
+
+  @doc "Is a program, of so many bytes in msgpack, short enough for the daemon?"
+  def program_fits(_server, size) when size <= @large_bytes, do: :ok
+
+  def program_fits(server, size) do
+    case program_max(server) do
+      [{_, limit}] when size > limit ->
+        message =
+          "a program of #{size} bytes in msgpack, at most #{limit} are allowed; split it into " <>
+            "several, or write what repeats as a loop (Outrigger.Op.while)"
+
+        {:error, %Error{code: :limit_exceeded, message: message}}
+
+      _ ->
+        :ok
+    end
+  end
+
+  # Where no server is left, the next step tells.
+  defp program_max(server) do
+    :ets.lookup(server.meta, :program_bytes_max)
+  rescue
+    ArgumentError -> []
+  end
+
+  @doc "The connection's side: what program_fits/2 goes by."
+  def put_program_max(meta, bytes), do: :ets.insert(meta, {:program_bytes_max, bytes})
 
   @doc "Counts a request; gives what is on its way now."
   def count(counters, size) do

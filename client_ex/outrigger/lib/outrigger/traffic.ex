@@ -15,6 +15,8 @@ defmodule Outrigger.Traffic do
   # One port command runs on our scheduler: keep it short.
   @flush_bytes 128 * 1024
   @retry_ms 2
+  # The bytes of a long program become a tensor under this handle; callers' begin at 256.
+  @program_handle 1
   # A local deadline leaves the daemon this much to answer by itself.
   @deadline_grace_ms 20
 
@@ -31,6 +33,7 @@ defmodule Outrigger.Traffic do
       requests_window: 1,
       bytes_window: 1,
       programs_max: 1,
+      part_bytes: 1,
       room_below: 1,
       memory: 0,
       poll_bytes: 0
@@ -134,6 +137,13 @@ defmodule Outrigger.Traffic do
     if out_bytes >= @flush_bytes, do: flush(t), else: t
   end
 
+  # Its program is for this call only.
+  defp forward(t, {id, frame, entry, {:once, {program_id, _, _} = program}}, handed_on) do
+    t = forward(t, {id, frame, entry, program}, handed_on)
+    t = %{t | programs: Map.delete(t.programs, program_id)}
+    own(t, "forget", [{"program_id", program_id}], :drop)
+  end
+
   # A call of a prepared program. The client decides what the daemon keeps, and so always knows.
   defp forward(t, {id, frame, entry, program}, handed_on),
     do: t |> keep(program) |> forward({id, frame, entry, nil}, handed_on)
@@ -168,9 +178,31 @@ defmodule Outrigger.Traffic do
   def prepare(t, {program_id, encoded, callees}, ref) do
     t = keep_all(t, callees)
     t = if map_size(t.programs) >= t.limits.programs_max, do: evict(t), else: t
-    fields = [{"program_id", program_id}, {"program", {:raw, encoded}}]
-    t = own(t, "prepare", fields, {:prepare, program_id, ref})
+    want = {:prepare, program_id, ref}
+
+    t =
+      if byte_size(encoded) > t.limits.part_bytes,
+        do: prepare_in_parts(t, program_id, encoded, want),
+        else: own(t, "prepare", [{"program_id", program_id}, {"program", {:raw, encoded}}], want)
+
     used(t, program_id)
+  end
+
+  # Nothing is waited for: what is wrong with a part, the daemon says of the program.
+  defp prepare_in_parts(t, program_id, encoded, want) do
+    size = byte_size(encoded)
+    part = t.limits.part_bytes
+    constant = [{"handle", @program_handle}, {"dtype", "u8"}, {"shape", [size]}]
+
+    t =
+      Enum.reduce(0..(size - 1)//part, t, fn offset, t ->
+        data = {:bin, binary_part(encoded, offset, min(part, size - offset))}
+        own(t, "upload", constant ++ [{"offset", offset}, {"data", data}], :drop)
+      end)
+
+    t
+    |> own("prepare", [{"program_id", program_id}, {"handle", @program_handle}], want)
+    |> own("release", [{"handles", [@program_handle]}], :drop)
   end
 
   # A call that its caller has written, or is about to write, counts as a use: the daemon must not

@@ -276,13 +276,4 @@ defmodule Outrigger.ErrorsTest do
       assert text =~ "term_to_binary/1" and text =~ "store what Outrigger.to_binary/2 gives"
     end
   end
-
-  test "a program too long for a frame", %{a: a} do
-    program =
-      Outrigger.program(fn x -> Enum.reduce(1..60_000, x, fn _, x -> Op.add(x, 1) end) end)
-
-    assert {:error, %Error{code: :limit_exceeded}} = Outrigger.prepare(@server, program)
-    assert_raise Error, ~r/a frame has/, fn -> Outrigger.run(@server, program, [a]) end
-    assert Outrigger.sync(@server) == :ok
-  end
 end

@@ -115,7 +115,8 @@ def reply(request, **fields):
 
 def hello(request, mode):
     limits = {"frame_bytes_max": 1 << 20, "requests_window": 4096, "bytes_window": 16 << 20,
-              "handles_max": 1 << 20, "programs_max": 8, "instructions_max": 65536, "depth_max": 16}
+              "handles_max": 1 << 20, "programs_max": 8, "instructions_max": 65536, "depth_max": 16,
+              "program_bytes_max": 1 << 24, "reply_bytes_max": 1 << 25}
     if mode == "limitless":
         limits["bytes_window"] = None
     reply(request, protocol=99 if mode == "old" else 1, server="fake 1", epoch=os.getpid(),
