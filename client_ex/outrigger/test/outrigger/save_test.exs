@@ -15,7 +15,7 @@ defmodule Outrigger.SaveTest do
   defp open_files(os_pid, folder) do
     for entry <- File.ls!("/proc/#{os_pid}/fd"),
         {:ok, path} <- [File.read_link("/proc/#{os_pid}/fd/#{entry}")],
-        String.starts_with?(path, folder),
+        String.starts_with?(path, folder <> "/"),
         do: path
   end
 
