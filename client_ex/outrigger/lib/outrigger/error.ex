@@ -30,8 +30,9 @@ defmodule Outrigger.Error do
   @doc false
   # The daemon knows of a handle only that it has none. What a tensor may have lost it by:
   def released(text) do
-    "#{text}. It has been released, or nobody has held it: what :erlang.term_to_binary/1 makes of a " <>
-      "tensor does not hold it. Keep the tensor itself, or store what Outrigger.to_binary/2 gives"
+    "#{text}. It has been released, or nobody has held it: what :erlang.term_to_binary/1 makes " <>
+      "of a tensor does not hold it. Keep the tensor itself, or store what " <>
+      "Outrigger.to_binary/2 gives"
   end
 
   @impl true

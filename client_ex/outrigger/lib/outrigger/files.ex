@@ -43,8 +43,8 @@ defmodule Outrigger.Files do
   end
 
   @doc """
-  As `Path.expand/1`. The working directory and the home keep their bytes, though: where the VM takes
-  names for Latin 1 (`LC_ALL=C`), Elixir makes two characters of one beyond ASCII.
+  As `Path.expand/1`. The working directory and the home keep their bytes, though: where the VM
+  takes names for Latin 1 (`LC_ALL=C`), Elixir makes two characters of one beyond ASCII.
   """
   def expand("~" <> rest) when rest == "" or binary_part(rest, 0, 1) == "/",
     do: Path.expand(from_vm(System.user_home!()) <> rest)

@@ -69,9 +69,9 @@ defmodule Outrigger.Program do
   @doc false
   def check_depth!(depth) when depth > @regions_max do
     raise ArgumentError,
-          "loops, conditions and folds nest deeper than #{@regions_max}. In a chain of conditions " <>
-            "each lies inside of the one before: group them. A condition of 10 branches, each of " <>
-            "them a condition of 10, nests 20 deep instead of 100"
+          "loops, conditions and folds nest deeper than #{@regions_max}. In a chain of " <>
+            "conditions each lies inside of the one before: group them. A condition of 10 " <>
+            "branches, each of them a condition of 10, nests 20 deep instead of 100"
   end
 
   def check_depth!(_depth), do: :ok
@@ -204,8 +204,8 @@ defmodule Outrigger.Program do
     kept
   end
 
-  # What was named before is kept by then, with all that it calls: programs that share what they call
-  # do not multiply it.
+  # What was named before is kept by then, with all that it calls: programs that share what they
+  # call do not multiply it.
   defp kept(server, %{callees: callees, encoded: encoded}, id, named) do
     {callees, named} =
       Enum.map_reduce(callees, named, fn %{server: other} = callee, named ->

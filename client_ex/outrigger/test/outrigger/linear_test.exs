@@ -1,6 +1,6 @@
 defmodule Outrigger.LinearTest do
   # What a program costs in the client grows with its operands and instructions, and no faster: four
-  # times as many take at most eight times as many reductions. Quadratic work would take sixteen times.
+  # times as many take at most eight times as many reductions. Quadratic work takes sixteen times.
   use Outrigger.DaemonCase, async: true
 
   alias Outrigger.{Files, Prepared, Program, Scope, Server, Tensor}
@@ -21,7 +21,7 @@ defmodule Outrigger.LinearTest do
     for handle <- 1..count, do: %Tensor{server: server, epoch: epoch, handle: handle}
   end
 
-  # Of the function that `prepare` gives, in a process of its own: the test's heap is not part of it.
+  # Of the function that `prepare` gives, in a process of its own: the test's heap does not count.
   defp reductions(prepare) do
     Task.await(
       Task.async(fn ->

@@ -165,7 +165,7 @@ defmodule Outrigger.ProgramTest do
     assert_raise ArgumentError, ~r/needs a tensor among its operands/, fn -> Op.add(1, 2) end
   end
 
-  # A chain in which branch i is taken for x = i, and in the innermost instruction the deepest literal.
+  # A chain whose branch i is taken for x = i. The innermost instruction has the deepest literal.
   defp chain(x, [last]), do: Op.add(Op.multiply(x, 0.0), Op.imag(Op.multiply(last, {0, 1})))
 
   defp chain(x, [i | rest]) do

@@ -11,11 +11,11 @@ defmodule Outrigger.SaveTest do
     %{folder: folder}
   end
 
-  # What the daemon has open in the folder, as the system names it: `…/#123 (deleted)` has no name.
+  # What the daemon has open in the folder. What the system calls `…/#123 (deleted)` has no name.
   defp open_files(os_pid, folder) do
     for entry <- File.ls!("/proc/#{os_pid}/fd"),
         {:ok, path} <- [File.read_link("/proc/#{os_pid}/fd/#{entry}")],
-        String.starts_with?(path, folder),
+        String.starts_with?(path, folder <> "/"),
         do: path
   end
 

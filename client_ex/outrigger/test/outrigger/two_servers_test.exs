@@ -1,6 +1,6 @@
 defmodule Outrigger.TwoServersTest do
-  # Two servers give the same handles and the same ids of programs: whatever is given tensors of both
-  # must refuse them, and never take one for the other.
+  # Two servers give the same handles and the same ids of programs: whatever is given tensors of
+  # both must refuse them, and never take one for the other.
   use Outrigger.DaemonCase, async: true
 
   alias Outrigger.{Catalogue, Signature, Tensor}
@@ -241,7 +241,7 @@ defmodule Outrigger.TwoServersTest do
     :peer.stop(peer)
   end
 
-  test "a tensor of a daemon that is gone is stale, beside one of the next daemon and in all lists" do
+  test "a tensor of a daemon that is gone is stale, beside a new one and in all lists" do
     server = start_server(log: :none)
     old = Outrigger.tensor(server, [1, 2])
     kill(os_pid(server), "KILL")
