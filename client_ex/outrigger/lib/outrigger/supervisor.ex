@@ -4,7 +4,7 @@ defmodule Outrigger.Supervisor do
   # clear away. The tables and counters belong to this process, so that numbers are never reused.
 
   use Supervisor
-  alias Outrigger.{Connection, Leases, Server, Telemetry, Watcher}
+  alias Outrigger.{Connection, Counters, Leases, Server, Telemetry, Watcher}
 
   def start_link(options) do
     name = if options.name, do: [name: options.name], else: []
@@ -20,9 +20,13 @@ defmodule Outrigger.Supervisor do
     Telemetry.setup()
     table_options = [:set, :public, write_concurrency: true, read_concurrency: true]
 
+    counters = Counters.new()
+    keys = Enum.reject([self(), options.name], &is_nil/1)
+
     shared = %{
-      supervisor: self(),
-      counters: Server.new_counters(),
+      keys: keys,
+      counters: counters,
+      ender: Server.end_with(self(), keys, counters),
       meta: :ets.new(:outrigger_tensors, table_options),
       direct: :ets.new(:outrigger_direct, table_options),
       tokens: :ets.new(:outrigger_tokens, table_options)

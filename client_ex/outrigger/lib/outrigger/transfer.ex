@@ -3,7 +3,8 @@ defmodule Outrigger.Transfer do
   # Large data in chunks, a few on their way at a time: other processes' requests go between them,
   # and neither the port nor the connection ever holds more than the window.
 
-  alias Outrigger.{Codec, ConnectionError, Data, Dtype, Protocol, Server, Tensor}
+  alias Outrigger.{Codec, ConnectionError, Data, Dtype, Protocol, Request, Server, Tensor}
+  require Request
 
   @chunks_in_flight 8
 
@@ -19,7 +20,7 @@ defmodule Outrigger.Transfer do
 
     if size <= server.chunk_bytes do
       {bytes, _} = take(data, type, size)
-      send_chunk(server, epoch, constant, bytes, 0, Server.results([tensor.handle]))
+      send_chunk(server, epoch, constant, bytes, 0, Request.results(handles: [tensor.handle]))
     else
       upload_chunks(server, tensor, constant, {data, type, size})
     end
@@ -50,7 +51,7 @@ defmodule Outrigger.Transfer do
       end)
 
     # What is wrong with one chunk, the daemon says of the last one as well.
-    want = Server.results([tensor.handle])
+    want = Request.results(handles: [tensor.handle])
     {bytes, _} = take_or_abandon(data, type, size - last, tensor, window)
     send_chunk(server, tensor.epoch, constant, bytes, last, want)
     forget(window)
