@@ -111,15 +111,10 @@ defmodule Outrigger.Connection do
 
   defp first_handshake(state) do
     receive do
-      {port, _} = message when port == state.port -> continue(message, state)
-      {:EXIT, port, _} = message when port == state.port -> continue(message, state)
-      :handshake_timeout = message -> continue(message, state)
+      {port, _} = message when port == state.port -> message |> event(state) |> first_handshake()
+      {:EXIT, port, _} = m when port == state.port -> m |> event(state) |> first_handshake()
+      :handshake_timeout = message -> message |> event(state) |> first_handshake()
     end
-  end
-
-  defp continue(message, state) do
-    {:noreply, state} = handle_info(message, state)
-    first_handshake(state)
   end
 
   ## Messages

@@ -4,9 +4,10 @@ defmodule Outrigger.Supervisor do
   # clear away. The tables and counters belong to this process, so that numbers are never reused.
 
   use Supervisor
-  alias Outrigger.{Connection, Counters, Leases, Server, Telemetry, Watcher}
+  alias Outrigger.{Connection, Counters, Leases, Server, Servers, Telemetry, Watcher}
 
   def start_link(options) do
+    Servers.ensure_started()
     name = if options.name, do: [name: options.name], else: []
 
     case Supervisor.start_link(__MODULE__, options, name) do
@@ -17,6 +18,7 @@ defmodule Outrigger.Supervisor do
 
   @impl true
   def init(options) do
+    :ok = Servers.add()
     Telemetry.setup()
     table_options = [:set, :public, write_concurrency: true, read_concurrency: true]
 
