@@ -30,7 +30,16 @@ defmodule Outrigger.Servers do
   @impl true
   def init(_options) do
     Process.flag(:trap_exit, true)
+    # A script's end halts the VM, and stops no application before. Other hooks may still need their
+    # servers: this one comes after all of them.
+    System.at_exit(fn _status -> System.at_exit(fn _status -> stop_all() end) end)
     {:ok, MapSet.new()}
+  end
+
+  defp stop_all do
+    if pid = Process.whereis(__MODULE__), do: GenServer.stop(pid, :shutdown, :infinity)
+  catch
+    :exit, _it_ended -> :ok
   end
 
   @impl true
@@ -47,9 +56,9 @@ defmodule Outrigger.Servers do
 
   @impl true
   def terminate(_reason, supervisors) do
-    # Who is linked to a server may be waiting for the end of the VM: it goes on.
     stopping =
       for supervisor <- supervisors do
+        # With that reason, who is linked to a server and waits for the end of the VM goes on.
         spawn_monitor(fn -> Supervisor.stop(supervisor, :normal, @stop_ms) end)
       end
 
