@@ -346,7 +346,8 @@ defmodule Outrigger do
 
   @doc """
   The elements' bytes: C order, little-endian; integers below 8 bits are
-  packed. With `:limit`, only of the first so many elements.
+  packed. With `:limit`, only of the first so many elements. While it is put together, twice the
+  bytes are held: see `to_iodata/2` for large tensors.
 
       iex> Outrigger.tensor(MyApp.Compute, [1, 2], type: :u8) |> Outrigger.to_binary()
       {:ok, <<1, 2>>}
@@ -364,6 +365,26 @@ defmodule Outrigger do
   @doc "As `to_binary/2`, but raises."
   @spec to_binary!(Tensor.t(), keyword) :: binary
   def to_binary!(tensor, options \\ []), do: ok!(to_binary(tensor, options))
+
+  @doc """
+  As `to_binary/2`, but the bytes stay in the pieces in which they came: iodata, to be written to a file
+  or a socket. It takes half the memory: joining a large tensor's pieces needs room for both.
+
+      iex> {:ok, data} = Outrigger.tensor(MyApp.Compute, [1, 2], type: :u8) |> Outrigger.to_iodata()
+      iex> IO.iodata_to_binary(data)
+      <<1, 2>>
+  """
+  @spec to_iodata(Tensor.t(), keyword) :: {:ok, iodata} | error
+  def to_iodata(%Tensor{} = tensor, options \\ []) do
+    with {:ok, chunks, _type, _shape} <-
+           Transfer.download_chunks(tensor, :all, deadline(tensor.server, options)) do
+      {:ok, chunks}
+    end
+  end
+
+  @doc "As `to_iodata/2`, but raises."
+  @spec to_iodata!(Tensor.t(), keyword) :: iodata
+  def to_iodata!(tensor, options \\ []), do: ok!(to_iodata(tensor, options))
 
   @doc """
   The number of a tensor with one element.

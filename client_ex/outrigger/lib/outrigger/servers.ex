@@ -30,6 +30,7 @@ defmodule Outrigger.Servers do
   @impl true
   def init(_options) do
     Process.flag(:trap_exit, true)
+
     # A script's end halts the VM, and stops no application before. Other hooks may still need their
     # servers: this one comes after all of them.
     System.at_exit(fn _status -> System.at_exit(fn _status -> stop_all() end) end)

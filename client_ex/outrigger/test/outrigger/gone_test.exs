@@ -85,6 +85,7 @@ defmodule Outrigger.GoneTest do
         to_list: fn -> Outrigger.to_list(t) end,
         to_flat_list: fn -> Outrigger.to_flat_list(t) end,
         to_binary: fn -> Outrigger.to_binary(t) end,
+        to_iodata: fn -> Outrigger.to_iodata(t) end,
         to_number: fn -> Outrigger.to_number(t) end,
         peek: fn -> Outrigger.peek(t, 1) end,
         shape: fn -> Outrigger.shape(t) end,
