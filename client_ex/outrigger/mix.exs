@@ -25,7 +25,7 @@ defmodule Outrigger.MixProject do
   end
 
   def application do
-    [extra_applications: [:logger]]
+    [extra_applications: [:logger], mod: {Outrigger.Application, []}]
   end
 
   defp elixirc_paths(:test), do: ["lib", "test/support"]

@@ -37,7 +37,7 @@ defmodule Outrigger do
   answer. They take the option `:deadline`, in milliseconds or `:infinity` (default: the server's
   `:timeout`); the answer to the caller is on time even if the daemon hangs, and what it was asked is
   cancelled: a read, for instance, but not what computes the tensor (see `cancel/1` and the
-  `:deadline` of `run/4`). A server that does not exist raises.
+  `:deadline` of `run/4`).
 
   An op that fails after it was sent fails its result: reading that gives the error; reading what was
   computed from it gives a `:failed_operand` with the first error as its `cause`. `sync/2` tells the
@@ -127,7 +127,12 @@ defmodule Outrigger do
 
   @doc "Stops a server: says bye to the daemon and, if need be, kills it."
   @spec stop(server) :: :ok
-  def stop(server), do: Supervisor.stop(server)
+  def stop(server) do
+    Supervisor.stop(server)
+  catch
+    :exit, {:noproc, _} -> raise Server.closed(nil)
+    :exit, :noproc -> raise Server.closed(nil)
+  end
 
   ## Making tensors
 
@@ -345,7 +350,8 @@ defmodule Outrigger do
 
   @doc """
   The elements' bytes: C order, little-endian; integers below 8 bits are
-  packed. With `:limit`, only of the first so many elements.
+  packed. With `:limit`, only of the first so many elements. While it is put together, twice the
+  bytes are held: see `to_iodata/2` for large tensors.
 
       iex> Outrigger.tensor(MyApp.Compute, [1, 2], type: :u8) |> Outrigger.to_binary()
       {:ok, <<1, 2>>}
@@ -363,6 +369,26 @@ defmodule Outrigger do
   @doc "As `to_binary/2`, but raises."
   @spec to_binary!(Tensor.t(), keyword) :: binary
   def to_binary!(tensor, options \\ []), do: ok!(to_binary(tensor, options))
+
+  @doc """
+  As `to_binary/2`, but the bytes stay in the pieces in which they came: iodata, to be written to a file
+  or a socket. It takes half the memory: joining a large tensor's pieces needs room for both.
+
+      iex> {:ok, data} = Outrigger.tensor(MyApp.Compute, [1, 2], type: :u8) |> Outrigger.to_iodata()
+      iex> IO.iodata_to_binary(data)
+      <<1, 2>>
+  """
+  @spec to_iodata(Tensor.t(), keyword) :: {:ok, iodata} | error
+  def to_iodata(%Tensor{} = tensor, options \\ []) do
+    with {:ok, chunks, _type, _shape} <-
+           Transfer.download_chunks(tensor, :all, deadline(tensor.server, options)) do
+      {:ok, chunks}
+    end
+  end
+
+  @doc "As `to_iodata/2`, but raises."
+  @spec to_iodata!(Tensor.t(), keyword) :: iodata
+  def to_iodata!(tensor, options \\ []), do: ok!(to_iodata(tensor, options))
 
   @doc """
   The number of a tensor with one element.
@@ -513,15 +539,14 @@ defmodule Outrigger do
   """
   @spec prepare(server, Program.t(), keyword) :: {:ok, Prepared.t()} | error
   def prepare(server, %Program{} = program, options \\ []) do
-    server = Server.fetch!(server)
-    deadline = deadline(server, options)
-
-    with {:ok, _epoch} <- Server.ready(server),
+    with {:ok, server} <- Server.fetch(server),
+         until = Server.until(deadline(server, options)),
+         {:ok, _epoch} <- Server.ready(server, Server.left(until)),
          :ok <- Tensor.check_all(program.captures, server),
          :ok <- Server.program_fits(server, byte_size(program.encoded)),
          prepared = Prepared.new(server, program),
          message = &{:prepare, Program.kept(server, program, prepared.id), &1},
-         {:ok, _} <- Server.exchange(server, message, deadline) do
+         {:ok, _} <- Server.exchange(server, message, Server.left(until)) do
       {:ok, prepared}
     end
   end
@@ -626,9 +651,9 @@ defmodule Outrigger do
   """
   @spec sync(server, keyword) :: :ok | error
   def sync(server, options \\ []) do
-    server = Server.fetch!(server)
     # Ping overtakes; this one waits its turn.
-    with {:ok, _} <- request(server, "release", [{"handles", []}], [want: :sync] ++ options),
+    with {:ok, server} <- Server.fetch(server),
+         {:ok, _} <- request(server, "release", [{"handles", []}], [want: :sync] ++ options),
          do: :ok
   end
 
@@ -703,7 +728,9 @@ defmodule Outrigger do
   """
   @spec ping(server, keyword) :: :ok | error
   def ping(server, options \\ []) do
-    with {:ok, _} <- request(Server.fetch!(server), "ping", [], options), do: :ok
+    with {:ok, server} <- Server.fetch(server),
+         {:ok, _} <- request(server, "ping", [], options),
+         do: :ok
   end
 
   @doc """
@@ -736,9 +763,8 @@ defmodule Outrigger do
   end
 
   def info(server, options) do
-    server = Server.fetch!(server)
-
-    with {:ok, reply} <- request(server, "info", [], options),
+    with {:ok, server} <- Server.fetch(server),
+         {:ok, reply} <- request(server, "info", [], options),
          {:ok, hello} <- Server.exchange(server, &{:hello, &1}, server.timeout) do
       {:ok, hello |> Map.merge(reply) |> Map.drop(["id", "status"]) |> atom_keys()}
     end
@@ -751,15 +777,10 @@ defmodule Outrigger do
   @doc "Waits until a daemon is running, for instance after one has died."
   @spec await_ready(server, keyword) :: :ok | {:error, ConnectionError.t()}
   def await_ready(server, options \\ []) do
-    server = Server.fetch!(server)
-
-    with {:ok, _epoch} <-
-           Server.await_ready(
-             server,
-             Server.deadline!(options[:deadline] || server.start_timeout)
-           ) do
-      :ok
-    end
+    with {:ok, server} <- Server.fetch(server),
+         limit = deadline(server, options, server.start_timeout),
+         {:ok, _epoch} <- Server.await_ready(server, limit),
+         do: :ok
   end
 
   ## Helpers
@@ -774,9 +795,9 @@ defmodule Outrigger do
     Transfer.download_list(tensor, count, deadline(tensor.server, options))
   end
 
-  defp deadline(server, options) do
+  defp deadline(server, options, default \\ nil) do
     only!(options, [:deadline])
-    Server.deadline!(options[:deadline] || server.timeout)
+    Server.deadline!(options[:deadline] || default || server.timeout)
   end
 
   defp request(%Tensor{} = tensor, kind, fields, options) do

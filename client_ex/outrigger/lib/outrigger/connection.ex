@@ -8,6 +8,7 @@ defmodule Outrigger.Connection do
   alias Outrigger.{
     Catalogue,
     ConnectionError,
+    Counters,
     Daemon,
     Leases,
     Outcome,
@@ -17,9 +18,10 @@ defmodule Outrigger.Connection do
   }
 
   alias Outrigger.{Traffic, Watcher, Withdrawal}
+  import Outrigger.Request, only: [request: 1]
   require Logger
 
-  # Requests taken from the mailbox before the port is written to.
+  # Messages taken from the mailbox before the port is written to.
   @batch 128
   @backoff_max_ms 5_000
   @backoff_ready_max_ms 100
@@ -46,7 +48,6 @@ defmodule Outrigger.Connection do
     needed: 4,
     backoff: 0,
     starts: 0,
-    ready: [],
     traffic: nil
   ]
 
@@ -64,11 +65,12 @@ defmodule Outrigger.Connection do
     [{_, leases, works?}] = :ets.lookup(shared.tokens, :leases)
 
     server = %Server{
-      key: Enum.reject([shared.supervisor, options.name], &is_nil/1),
+      key: shared.keys,
       connection: self(),
       counters: shared.counters,
       meta: shared.meta,
       direct: shared.direct,
+      ender: shared.ender,
       leases: if(works?, do: leases),
       tokens: if(works?, do: shared.tokens),
       timeout: options.timeout,
@@ -86,10 +88,10 @@ defmodule Outrigger.Connection do
       name: options.name
     }
 
-    Server.put_epoch(shared.counters, 0)
-    :atomics.put(shared.counters, 5, 0)
-    :atomics.put(shared.counters, 6, 0)
-    :atomics.put(shared.counters, 8, 0)
+    # A connection that was killed leaves them behind.
+    Counters.reset(shared.counters)
+    :ets.delete_all_objects(shared.direct)
+    :ets.delete_all_objects(shared.meta)
     :ok = GenServer.call(leases, {:connect, self(), Server.last_handle(server) + 1})
     [{_, watcher}] = :ets.lookup(shared.tokens, :watcher)
     state = %__MODULE__{options: options, server: server, traffic: traffic}
@@ -109,116 +111,129 @@ defmodule Outrigger.Connection do
 
   defp first_handshake(state) do
     receive do
-      {port, _} = message when port == state.port -> continue(message, state)
-      {:EXIT, port, _} = message when port == state.port -> continue(message, state)
-      :handshake_timeout = message -> continue(message, state)
+      {port, _} = message when port == state.port -> message |> event(state) |> first_handshake()
+      {:EXIT, port, _} = m when port == state.port -> m |> event(state) |> first_handshake()
+      :handshake_timeout = message -> message |> event(state) |> first_handshake()
     end
-  end
-
-  defp continue(message, state) do
-    {:noreply, state} = handle_info(message, state)
-    first_handshake(state)
   end
 
   ## Messages
 
-  # What callers hand on, which must not overtake each other.
-  defguardp is_handed_on(message)
-            when is_tuple(message) and elem(message, 0) in [:request, :unsent, :hand_back]
+  # What GenServer itself takes: the end of the supervisor and system messages.
+  defguardp is_theirs(message)
+            when is_tuple(message) and
+                   (elem(message, 0) in [:system, :"$gen_call", :"$gen_cast"] or
+                      (elem(message, 0) == :EXIT and is_pid(elem(message, 1))))
 
   @impl true
-  def handle_info(message, state) when is_handed_on(message) do
-    traffic(state, &(&1 |> take(message) |> drain(@batch)))
-  end
+  def handle_info(message, state), do: {:noreply, message |> event(state) |> batch(@batch)}
 
-  def handle_info({port, {:data, data}}, %{port: port} = state) when is_port(port) do
-    {:noreply, receive_data(state, data)}
-  end
+  # What has come by now, in its order, so that several requests leave in one write, and no message is
+  # looked at twice, however many there are.
+  defp batch(state, 0), do: write(state)
 
-  def handle_info({port, {:exit_status, status}}, %{port: port} = state) when is_port(port) do
-    Watcher.gone(state.watcher, state.os_pid)
-    {:noreply, down(state, status)}
-  end
-
-  # Writing to a daemon that has just died ends the port with :epipe, and no exit status follows.
-  def handle_info({:EXIT, port, _reason}, %{port: port} = state) when is_port(port) do
-    Watcher.kill(state.watcher, state.os_pid)
-    {:noreply, down(state, :unknown)}
-  end
-
-  def handle_info({:await_handle, handle, ref}, state) do
-    {:noreply, put_in(state.traffic, Withdrawal.await_handle(state.traffic, handle, ref))}
-  end
-
-  def handle_info({:release, handles}, state),
-    do: traffic(state, &Withdrawal.release(&1, handles))
-
-  def handle_info({:await_room, ref}, state), do: traffic(state, &Traffic.await_room(&1, ref))
-  def handle_info({:give_up, id}, state), do: traffic(state, &Withdrawal.give_up(&1, id))
-  def handle_info({:deadline, id}, state), do: traffic(state, &Withdrawal.deadline(&1, id))
-  def handle_info(:retry, state), do: traffic(state, &Traffic.retry/1)
-
-  def handle_info({:prepare, program, ref}, state),
-    do: traffic(state, &Traffic.prepare(&1, program, ref))
-
-  def handle_info({:cancel_handle, handle, ref}, state) do
-    traffic(state, &Withdrawal.cancel_handle(&1, handle, ref))
-  end
-
-  def handle_info({:await_ready, ref}, %{status: :ready} = state) do
-    Outcome.answer(ref, {:ok, state.traffic.epoch})
-    {:noreply, state}
-  end
-
-  def handle_info({:await_ready, ref}, state),
-    do: {:noreply, %{state | ready: [ref | state.ready]}}
-
-  def handle_info({:hello, ref}, state) do
-    Outcome.answer(ref, {:ok, state.hello})
-    {:noreply, state}
-  end
-
-  def handle_info(:start, %{status: :down} = state) do
-    case open(state) do
-      {:ok, state} -> {:noreply, state}
-      {:error, error} -> {:noreply, start_failed(state, error)}
+  defp batch(state, left) do
+    receive do
+      message when not is_theirs(message) -> message |> event(state) |> batch(left - 1)
+    after
+      0 -> state |> write() |> settle(left)
     end
   end
 
-  def handle_info(:handshake_timeout, %{status: :starting} = state) do
+  # An update copies the whole state: not for nothing.
+  defp write(%{traffic: %{out_bytes: 0} = traffic} = state) do
+    Traffic.publish(traffic)
+    state
+  end
+
+  defp write(%{traffic: traffic} = state), do: %{state | traffic: Traffic.flush(traffic)}
+
+  # Tells callers how far what they have handed on has been taken and written. What a caller has sent
+  # it may count late; if that is not seen here, the reply to it brings us here again.
+  defp settle(%{traffic: %{counters: counters}} = state, left) do
+    if Counters.settled?(counters) do
+      state
+    else
+      issued = Counters.issued(counters)
+
+      receive do
+        message when not is_theirs(message) -> message |> event(state) |> batch(left - 1)
+      after
+        0 -> %{state | traffic: Traffic.settled(state.traffic, issued)}
+      end
+    end
+  end
+
+  defp event(request(size: size) = message, state) do
+    Counters.take(state.traffic.counters, size)
+    %{state | traffic: Traffic.submit(state.traffic, message)}
+  end
+
+  defp event({:unsent, _, _, frame} = message, state) do
+    Counters.take(state.traffic.counters, IO.iodata_length(frame))
+    %{state | traffic: Traffic.unsent(state.traffic, message)}
+  end
+
+  defp event({:hand_back, epoch, handles}, state) do
+    Counters.take(state.traffic.counters, 0)
+    %{state | traffic: Withdrawal.hand_back(state.traffic, epoch, handles)}
+  end
+
+  defp event({port, {:data, data}}, %{port: port} = state) when is_port(port),
+    do: receive_data(state, data)
+
+  defp event({port, {:exit_status, status}}, %{port: port} = state) when is_port(port) do
+    Watcher.gone(state.watcher, state.os_pid)
+    down(state, status)
+  end
+
+  # Writing to a daemon that has just died ends the port with :epipe, and no exit status follows.
+  defp event({:EXIT, port, _reason}, %{port: port} = state) when is_port(port) do
+    Watcher.kill(state.watcher, state.os_pid)
+    down(state, :unknown)
+  end
+
+  defp event({:wait, :ready, ref, _pid}, %{status: :ready} = state) do
+    Outcome.answer(ref, {:ok, state.traffic.epoch})
+    state
+  end
+
+  defp event({:hello, ref}, state) do
+    Outcome.answer(ref, {:ok, state.hello})
+    state
+  end
+
+  defp event(:start, %{status: :down} = state) do
+    case open(state) do
+      {:ok, state} -> state
+      {:error, error} -> start_failed(state, error)
+    end
+  end
+
+  defp event(:handshake_timeout, %{status: :starting} = state) do
     error = %ConnectionError{
       reason: :handshake,
       detail: "no answer to hello within #{state.options.start_timeout} ms"
     }
 
-    {:noreply, abort(state, error)}
+    abort(state, error)
   end
 
-  def handle_info({:DOWN, _, :process, pid, _}, state) do
-    traffic(state, &Withdrawal.caller_down(&1, pid))
-  end
+  defp event(message, state), do: %{state | traffic: traffic(message, state.traffic)}
 
+  defp traffic({:DOWN, _, :process, pid, _}, t), do: Withdrawal.caller_down(t, pid)
+  defp traffic({:release, handles}, t), do: Withdrawal.release(t, handles)
+  defp traffic({:wait, key, ref, pid}, t), do: Withdrawal.wait(t, key, ref, pid)
+  defp traffic({:wait_no_more, ref}, t), do: Withdrawal.wait_no_more(t, ref)
+  defp traffic({:give_up, id}, t), do: Withdrawal.give_up(t, id)
+  defp traffic({:take_back, id, ref}, t), do: Withdrawal.take_back(t, id, ref)
+  defp traffic({:deadline, id}, t), do: Withdrawal.deadline(t, id)
+  defp traffic(:polled, t), do: Withdrawal.cancel_orphans(t)
+  defp traffic(:retry, t), do: Traffic.retry(t)
+  defp traffic({:prepare, program, ref}, t), do: Traffic.prepare(t, program, ref)
+  defp traffic({:cancel_handle, handle, ref}, t), do: Withdrawal.cancel_handle(t, handle, ref)
   # A daemon that closed its end without exiting, messages of older ports, and the like.
-  def handle_info(_other, state), do: {:noreply, state}
-
-  defp traffic(state, fun), do: {:noreply, %{state | traffic: Traffic.flush(fun.(state.traffic))}}
-
-  defp take(traffic, {:hand_back, epoch, handles}),
-    do: Withdrawal.hand_back(traffic, epoch, handles)
-
-  defp take(traffic, {:unsent, _, _, _} = request), do: Traffic.unsent(traffic, request)
-  defp take(traffic, request), do: Traffic.submit(traffic, request)
-
-  # Several requests leave in one write.
-  defp drain(traffic, 0), do: traffic
-
-  defp drain(traffic, left) do
-    receive do
-      message when is_handed_on(message) -> traffic |> take(message) |> drain(left - 1)
-    after
-      0 -> traffic
-    end
-  end
+  defp traffic(_other, t), do: t
 
   ## Frames
 
@@ -238,16 +253,12 @@ defmodule Outrigger.Connection do
   defp parse(state, data) do
     with {:ok, payloads, rest} <- Protocol.frames(data, state.frame_max),
          {:ok, state} <- replies(payloads, state) do
-      flush(keep(state, rest))
+      keep(state, rest)
     else
       {:error, text} ->
         abort(state, %ConnectionError{reason: :protocol, detail: text})
     end
   end
-
-  # An update copies the whole state: not for nothing.
-  defp flush(%{traffic: %{out_bytes: 0}} = state), do: state
-  defp flush(state), do: %{state | traffic: Traffic.flush(state.traffic)}
 
   defp keep(%{buffered: 0} = state, <<>>), do: state
   defp keep(state, <<>>), do: %{state | buffer: [], buffered: 0, needed: 4}
@@ -333,18 +344,19 @@ defmodule Outrigger.Connection do
           bytes_window: limits["bytes_window"],
           programs_max: max(limits["programs_max"], 1),
           part_bytes: div(limits["frame_bytes_max"], 4),
-          room_below: max(div(options.queue_max, 2), 1),
+          room: {div(options.queue_max, 2), div(options.queue_bytes_max, 2)},
           memory: limit,
           poll_bytes:
             if(limit > 0, do: min(div(limit, 16), @poll_bytes_max), else: @poll_bytes_max)
         }
     }
 
-    Server.put_frame_max(state.server.counters, limits["frame_bytes_max"])
+    counters = state.server.counters
+    Counters.put_frame_max(counters, limits["frame_bytes_max"])
     Server.put_program_max(state.server.meta, limits["program_bytes_max"])
     Server.offer_port(state.server.meta, epoch, state.port)
-    Server.put_epoch(state.server.counters, epoch)
-    for ref <- state.ready, do: Outcome.answer(ref, {:ok, epoch})
+    Counters.put_epoch(counters, epoch)
+    traffic = Outcome.answer_all(traffic, :ready, {:ok, epoch})
 
     Telemetry.execute(
       [:daemon, :up],
@@ -356,7 +368,7 @@ defmodule Outrigger.Connection do
     if restart? and options.on_restart, do: Daemon.on_restart(options, state.server)
     frame_max = max(limits["frame_bytes_max"], limits["reply_bytes_max"]) + 1024
     hello = Map.put(hello, "starts", state.starts)
-    %{state | status: :ready, traffic: traffic, frame_max: frame_max, hello: hello, ready: []}
+    %{state | status: :ready, traffic: traffic, frame_max: frame_max, hello: hello}
   end
 
   defp ready(state, hello) do
@@ -382,7 +394,7 @@ defmodule Outrigger.Connection do
     Watcher.kill(state.watcher, state.os_pid)
 
     if state.starts == 1 and state.status == :starting do
-      %{state | status: {:failed, error}}
+      %{state | status: {:failed, error}, port: nil}
     else
       Logger.error("outriggerd: " <> Exception.message(error))
       down(state, :unknown, error)
@@ -393,14 +405,14 @@ defmodule Outrigger.Connection do
 
   defp down(%{status: :starting, starts: 1} = state, status, _error) do
     detail = "outriggerd exited with status #{status} before it answered"
-    %{state | status: {:failed, %ConnectionError{reason: :handshake, detail: detail}}}
+    %{state | status: {:failed, %ConnectionError{reason: :handshake, detail: detail}}, port: nil}
   end
 
   defp down(state, status, error) do
     error = error || %ConnectionError{reason: {:daemon_exited, status}}
-    Server.put_epoch(state.server.counters, 0)
+    Counters.put_epoch(state.server.counters, 0)
     if state.timer, do: Process.cancel_timer(state.timer)
-    pending = map_size(state.traffic.pending) + state.traffic.queued
+    pending = map_size(state.traffic.pending) + map_size(state.traffic.waiting)
 
     Telemetry.execute([:daemon, :down], %{pending: pending}, %{
       server: state.options.name,
@@ -434,8 +446,7 @@ defmodule Outrigger.Connection do
 
   @impl true
   def terminate(_reason, state) do
-    Server.put_epoch(state.server.counters, 0)
-    Server.delete(state.server)
+    Counters.put_epoch(state.server.counters, 0)
     Traffic.fail_all(state.traffic, %ConnectionError{reason: :closed})
     if state.port, do: Daemon.say_goodbye(state.port, Server.request_id(state.server))
   end

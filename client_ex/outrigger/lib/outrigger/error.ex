@@ -105,7 +105,7 @@ defmodule Outrigger.ConnectionError do
   defp text(:queue_full), do: "too many requests are waiting for the daemon"
   defp text(:foreign_tensor), do: "the tensor belongs to another Outrigger server"
   defp text(:protocol), do: "the daemon sent something that is not the protocol"
-  defp text(:closed), do: "the Outrigger server has been stopped"
+  defp text(:closed), do: "the Outrigger server is not running"
   defp text(:daemon_not_found), do: "the outriggerd executable was not found"
   defp text(:handshake), do: "the daemon did not introduce itself"
 end

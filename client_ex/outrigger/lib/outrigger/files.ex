@@ -2,7 +2,8 @@ defmodule Outrigger.Files do
   @moduledoc false
   # Requests that make tensors from files, which the daemon reads itself.
 
-  alias Outrigger.{Dtype, Protocol, Server, Tensor}
+  alias Outrigger.{Dtype, Protocol, Request, Server, Tensor}
+  require Request
 
   def load(server, path, fields \\ []), do: request(server, "load", path, fields)
 
@@ -96,7 +97,7 @@ defmodule Outrigger.Files do
     id = Server.request_id(server)
     fields = [{"handle", tensor.handle}, {"path", expand(path)} | fields]
     frame = IO.iodata_to_binary(Protocol.request(id, kind, fields))
-    want = Server.results([tensor.handle])
+    want = Request.results(handles: [tensor.handle])
     Server.send_frame(server, epoch, id, frame, byte_size(frame), want)
     tensor
   end

@@ -14,6 +14,9 @@ defmodule Outrigger.Leases do
   @batches_per_poll_min 16
   # Of the callers' time, routine collections take a twentieth at most.
   @rest_factor 20
+  # After the death of a caller: so late, and of our time a fifth at most.
+  @soon_ms 5
+  @soon_rest_factor 4
 
   def start_link(table), do: GenServer.start_link(__MODULE__, table)
 
@@ -23,7 +26,13 @@ defmodule Outrigger.Leases do
   """
   def poll(leases, pids \\ [], why \\ :need), do: send(leases, {:poll, pids, why, nil})
 
-  @doc "The same, and returns when the releases have been handed to the connection."
+  @doc """
+  Looks for dropped tokens in some milliseconds, once for all that ask for it meanwhile: for instance
+  when a process is gone.
+  """
+  def poll_soon(leases), do: send(leases, :poll_soon)
+
+  @doc "The same as `poll/3`, and returns when the releases have been handed to the connection."
   def poll_and_wait(leases, pids) do
     ref = make_ref()
     monitor = Process.monitor(leases)
@@ -41,6 +50,9 @@ defmodule Outrigger.Leases do
 
   @impl true
   def init(table) do
+    # Those of keepers that are gone: nobody would watch them.
+    :ets.select_delete(table, [{{:"$1", :_}, [{:is_integer, :"$1"}], [true]}])
+    :ets.match_delete(table, {{:late, :_}, :_})
     works? = Keeper.self_test()
 
     unless works? do
@@ -65,8 +77,14 @@ defmodule Outrigger.Leases do
        keepers: %{},
        opened: 0,
        collecting: MapSet.new(),
+       # keepers that have not answered this poll
        polling: MapSet.new(),
+       # who waits for the end of this poll, and of the next one, which begins then
        waiting: [],
+       next_waiting: nil,
+       soon: nil,
+       poll_began: 0,
+       poll_took: 0,
        collect_began: 0,
        rest_until: System.monotonic_time()
      }}
@@ -86,8 +104,12 @@ defmodule Outrigger.Leases do
 
   def handle_info({:late, first, tokens}, state) do
     state = open(state, Keeper.batch(first))
-    keeper = state.batches[Keeper.batch(first)]
-    if keeper, do: send(keeper, {:late, first, tokens})
+
+    if keeper = state.batches[Keeper.batch(first)] do
+      :ets.insert(state.table, {{:late, first}, tokens})
+      send(keeper, {:late, first})
+    end
+
     {:noreply, state}
   end
 
@@ -96,17 +118,23 @@ defmodule Outrigger.Leases do
     {:noreply, state}
   end
 
+  def handle_info(:poll_soon, %{soon: nil} = state) do
+    rest = System.convert_time_unit(state.poll_took * @soon_rest_factor, :native, :millisecond)
+    {:noreply, %{state | soon: Process.send_after(self(), :soon, max(rest, @soon_ms))}}
+  end
+
+  def handle_info(:soon, state), do: {:noreply, start_poll(%{state | soon: nil})}
+
   def handle_info({:poll, pids, why, waiting}, state) do
     now = System.monotonic_time()
     pids = if why == :routine and now < state.rest_until, do: [], else: pids
-    waiting = if waiting, do: [waiting | state.waiting], else: state.waiting
     # Not synchronously: a process may be busy in a NIF.
     requests = for pid <- pids, node(pid) == node(), do: collect_garbage(pid)
-    state = %{state | waiting: waiting, collect_began: now}
+    state = %{state | collect_began: now}
 
     case requests do
       [] ->
-        {:noreply, start_poll(state)}
+        {:noreply, start_poll(state, List.wrap(waiting))}
 
       _ ->
         Process.send_after(self(), {:collected, requests}, 200)
@@ -120,20 +148,13 @@ defmodule Outrigger.Leases do
   def handle_info({:released, keeper, handles, count}, state) do
     if handles != [] and state.connection, do: send(state.connection, {:release, handles})
 
-    keepers =
-      if count == 0,
-        do: Map.delete(state.keepers, keeper),
-        else: Map.put(state.keepers, keeper, count)
+    {:noreply, state |> holds(keeper, count) |> answered(keeper)}
+  end
 
-    polling = MapSet.delete(state.polling, keeper)
-    state = %{state | keepers: keepers, polling: polling}
-
-    if MapSet.size(polling) == 0 and state.waiting != [] do
-      answer(state.waiting)
-      {:noreply, %{state | waiting: []}}
-    else
-      {:noreply, state}
-    end
+  # After a merge. One that holds nothing has ended.
+  def handle_info({:holds, keeper, count}, state) do
+    state = holds(state, keeper, count)
+    {:noreply, if(count == 0, do: answered(state, keeper), else: state)}
   end
 
   def handle_info(:tick, state) do
@@ -176,21 +197,52 @@ defmodule Outrigger.Leases do
         state
         | next: next + 1,
           batches: Map.put(state.batches, next, keeper),
-          keepers: Map.put(state.keepers, keeper, 256)
+          keepers: Map.put(state.keepers, keeper, Keeper.batch_size())
       }
 
       open(state, batch)
     end
   end
 
-  defp start_poll(state) do
+  # One at a time: what asks for one while it runs gets the next one.
+  defp start_poll(state, waiting \\ []) do
+    if MapSet.size(state.polling) == 0,
+      do: poll_now(state, waiting),
+      else: %{state | next_waiting: waiting ++ (state.next_waiting || [])}
+  end
+
+  defp poll_now(%{keepers: keepers} = state, waiting) when map_size(keepers) == 0 do
+    answer(waiting)
+    %{state | opened: 0}
+  end
+
+  defp poll_now(state, waiting) do
     # A late token that passed through here must not be counted as held.
     :erlang.garbage_collect()
     keepers = Map.keys(state.keepers)
     Enum.each(keepers, &send(&1, :poll))
-    if keepers == [], do: answer(state.waiting)
-    waiting = if keepers == [], do: [], else: state.waiting
-    %{state | opened: 0, polling: MapSet.new(keepers), waiting: waiting}
+    began = System.monotonic_time()
+    %{state | opened: 0, polling: MapSet.new(keepers), waiting: waiting, poll_began: began}
+  end
+
+  defp holds(state, keeper, 0), do: %{state | keepers: Map.delete(state.keepers, keeper)}
+
+  defp holds(state, keeper, count),
+    do: %{state | keepers: Map.put(state.keepers, keeper, count)}
+
+  defp answered(%{polling: polling} = state, keeper) do
+    left = MapSet.delete(polling, keeper)
+    state = %{state | polling: left}
+    if MapSet.size(polling) > 0 and MapSet.size(left) == 0, do: polled(state), else: state
+  end
+
+  defp polled(state) do
+    answer(state.waiting)
+    took = System.monotonic_time() - state.poll_began
+    next = state.next_waiting
+    if state.connection, do: send(state.connection, :polled)
+    state = %{state | waiting: [], next_waiting: nil, poll_took: took}
+    if next, do: poll_now(state, next), else: state
   end
 
   # Two keepers with few tokens become one, so that a few long-lived tensors among many

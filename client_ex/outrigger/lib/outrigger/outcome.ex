@@ -3,29 +3,34 @@ defmodule Outrigger.Outcome do
   # What becomes of a reply or a failure: who is told, and what is remembered of the tensors.
   # `t` is an Outrigger.Traffic.
 
-  alias Outrigger.{ConnectionError, Dtype, Error, Leases, Server, Telemetry}
+  alias Outrigger.{ConnectionError, Dtype, Error, Leases, Server, Telemetry, Traffic, Waits}
+  import Outrigger.Request, only: [results: 1, results: 2]
+  require Waits
 
-  # The caller waits for the results, too.
-  def tell(t, {:results, handles, {args, written, donated}, ref}, pid, reply) do
-    # Who is told directly need not be told again, by sync/2 or the next read.
-    {pid, written} = if match?({:error, _}, reply), do: {nil, []}, else: {pid, written}
-    t = tell(t, {:results, handles, {args, written, donated}}, pid, reply)
+  # The caller waits for the results, too. What it is told directly it need not be told again, by
+  # sync/2 or the next read.
+  def tell(t, results(ref: ref) = want, pid, reply) when ref != nil do
+    t =
+      case reply do
+        {:ok, _} -> tell(t, results(want, ref: nil), pid, reply)
+        {:error, _} -> tell(t, results(want, ref: nil, written: []), nil, reply)
+      end
+
     answer(ref, reply)
     t
   end
 
-  def tell(t, {:results, _, {_, _, donated}}, pid, {:ok, %{"results" => results}}) do
-    t = Enum.reduce(donated, t, &forget/2)
+  def tell(t, results(donated: donated), pid, {:ok, %{"results" => results}}) do
+    t = Enum.reduce(donated, t, &forget_known/2)
     t = Enum.reduce(results, t, &created/2)
     if t.created_bytes > t.limits.poll_bytes, do: poll(t, pid), else: t
   end
 
-  def tell(t, {:results, handles, {_, written, _}}, pid, {:error, error}) do
+  def tell(t, results(handles: handles, written: written), pid, {:error, error}) do
     Telemetry.execute([:request, :error], %{count: 1}, %{server: t.name, error: error})
-    errors = if pid, do: Map.put_new(t.errors, pid, error), else: t.errors
-    # What was to be written is no result that could fail: its next read tells.
-    for handle <- written, do: :ets.insert_new(t.meta, {{:write, handle}, error})
-    t = %{t | write_errors?: t.write_errors? or written != []}
+    # The errors of a process go with it.
+    errors = if is_map_key(t.callers, pid), do: Map.put_new(t.errors, pid, error), else: t.errors
+    t = Enum.reduce(written, t, &write_failed(&2, &1, error))
     t = Enum.reduce(handles, %{t | errors: errors}, &settled(&2, &1, {:error, error}))
 
     case error do
@@ -34,9 +39,15 @@ defmodule Outrigger.Outcome do
     end
   end
 
-  def tell(t, {:results, handles, _}, _pid, {:ok, _no_results}) do
+  def tell(t, results(handles: handles), _pid, {:ok, _no_results}) do
     Enum.reduce(handles, t, &settled(&2, &1, {:error, %ConnectionError{reason: :protocol}}))
   end
+
+  # All that came before the release has been answered: nothing is added any more.
+  def tell(t, {:released, handles}, _pid, _reply), do: Enum.reduce(handles, t, &forget_known/2)
+
+  def tell(t, {:cancelled, id}, _pid, {:ok, %{"found" => false}}),
+    do: Traffic.never_arrived(t, id)
 
   def tell(t, {:reply, ref}, _pid, reply) do
     answer(ref, reply)
@@ -67,6 +78,16 @@ defmodule Outrigger.Outcome do
 
   def tell(t, _drop, _pid, _reply), do: t
 
+  # What was to be written is no result that could fail: its next read tells, unless it is released.
+  defp write_failed(t, handle, error) do
+    if :ets.member(t.meta, handle) do
+      :ets.insert_new(t.meta, {{:write, handle}, error})
+      %{t | write_errors?: true}
+    else
+      t
+    end
+  end
+
   defp created(%{"handle" => handle, "dtype" => dtype, "shape" => shape}, t) do
     case Dtype.parse(dtype) do
       {:ok, type} ->
@@ -84,17 +105,9 @@ defmodule Outrigger.Outcome do
   defp settled(t, handle, outcome) do
     :ets.insert(t.meta, {handle, outcome})
 
-    case t.waiters do
-      waiters when map_size(waiters) == 0 ->
-        t
-
-      %{^handle => refs} = waiters ->
-        for ref <- refs, do: answer(ref, settled_reply(outcome))
-        %{t | waiters: Map.delete(waiters, handle)}
-
-      _ ->
-        t
-    end
+    if Waits.is_awaited(t.waits, handle),
+      do: answer_all(t, handle, settled_reply(outcome)),
+      else: t
   end
 
   def settled_reply({:error, error}), do: {:error, error}
@@ -116,17 +129,31 @@ defmodule Outrigger.Outcome do
     %{t | created_bytes: 0}
   end
 
-  @doc "Forgets what is known of a released handle."
+  @doc "Forgets what is known of a released handle: `{:ok, t}`, or `:unknown` if that is nothing."
   def forget(handle, t) do
     if t.write_errors?, do: :ets.delete(t.meta, {:write, handle})
 
     case :ets.take(t.meta, handle) do
-      [{_, {type, shape}}] when is_tuple(shape) ->
-        %{t | live_bytes: t.live_bytes - Dtype.byte_size(type, shape)}
+      [] ->
+        :unknown
 
-      _ ->
-        t
+      [{_, {:error, _}}] ->
+        {:ok, t}
+
+      [{_, {type, shape}}] ->
+        {:ok, %{t | live_bytes: t.live_bytes - Dtype.byte_size(type, shape)}}
     end
+  end
+
+  defp forget_known(handle, t) do
+    with {:ok, t} <- forget(handle, t), do: t, else: (:unknown -> t)
+  end
+
+  @doc "Answers all that wait for a key."
+  def answer_all(t, key, reply) do
+    {refs, waits} = Waits.take(t.waits, key)
+    for ref <- refs, do: answer(ref, reply)
+    %{t | waits: waits}
   end
 
   # `ref` is an alias: an answer to somebody who no longer waits goes nowhere.

@@ -13,7 +13,8 @@ defmodule Outrigger.Program do
   `ArgumentError`, before any of it runs.
   """
 
-  alias Outrigger.{Codec, Prepared, Protocol, Server, Tensor, Value}
+  alias Outrigger.{Codec, ConnectionError, Prepared, Protocol, Request, Server, Tensor, Value}
+  require Request
 
   defstruct [:arity, :encoded, :head, :outputs, :template] ++
               [params: [], body: [], captures: [], callees: [], writes: []]
@@ -243,8 +244,7 @@ defmodule Outrigger.Program do
   defp exchange(prepared, args, options) do
     %{server: server, id: program_id, head: head, program: program} = prepared
     {id, epoch, frame, want, deadline, results} = frame(server, program, args, options, head)
-    {:results, handles, uses} = want
-    want = &{:results, handles, uses, &1}
+    want = &Request.results(want, ref: &1)
     prepared = kept(server, program, program_id)
     # The connection watches the deadline of the program itself.
     timeout =
@@ -256,6 +256,8 @@ defmodule Outrigger.Program do
 
     reply = Server.call(server, epoch, id, frame, want, prepared, deadline, timeout)
     with {:ok, map} <- reply, do: {:ok, results, map}
+  rescue
+    error in ConnectionError -> {:error, error}
   end
 
   defp send_call(server, program, args, options, head, prepared) do
@@ -267,15 +269,29 @@ defmodule Outrigger.Program do
   defp frame(server, program, args, options, head) do
     args = check_args(server, program, args)
     {deadline, fields} = options(options, server)
-    epoch = Server.epoch!(server)
+    {epoch, deadline, fields} = epoch_within(server, deadline, fields)
     results = new(program.outputs, server, epoch)
     handles = handles(results)
     arg_handles = handles(args)
     id = Server.request_id(server)
     frame = Protocol.execute(id, head, arg_handles, handles, fields)
     written = at(arg_handles, program.writes)
-    want = Server.results(handles, arg_handles, written, handles(options[:donated] || []))
+    donated = handles(options[:donated] || [])
+
+    want =
+      Request.results(handles: handles, args: arg_handles, written: written, donated: donated)
+
     {id, epoch, frame, want, deadline, fill(program.template, args, results)}
+  end
+
+  defp epoch_within(server, nil, fields), do: {Server.epoch!(server), nil, fields}
+
+  # Waiting for a daemon takes of the program's time.
+  defp epoch_within(server, deadline, fields) do
+    until = Server.until(deadline)
+    epoch = Server.epoch!(server, deadline)
+    left = Server.left(until)
+    {epoch, left, List.keyreplace(fields, "deadline_ms", 0, {"deadline_ms", left})}
   end
 
   defp new([_ | rest], server, epoch), do: [Tensor.new(server, epoch) | new(rest, server, epoch)]

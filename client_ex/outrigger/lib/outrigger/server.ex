@@ -3,7 +3,8 @@ defmodule Outrigger.Server do
   # What a caller needs to talk to a connection without asking it: numbers are drawn from shared
   # counters, frames are encoded in the caller, and only finished bytes are sent on.
 
-  alias Outrigger.{ConnectionError, Error, Keeper, Protocol}
+  alias Outrigger.{ConnectionError, Counters, Error, Keeper, Protocol, Request}
+  require Request
 
   @enforce_keys [:key, :connection, :counters, :meta]
   defstruct [
@@ -12,6 +13,7 @@ defmodule Outrigger.Server do
     :counters,
     :meta,
     :direct,
+    :ender,
     :leases,
     :tokens,
     :timeout,
@@ -24,19 +26,6 @@ defmodule Outrigger.Server do
   @type t :: %__MODULE__{}
   @type ref :: t | atom | pid | {:global, term} | {:via, module, term}
 
-  @request_id 1
-  @handle 2
-  @program_id 3
-  @epoch 4
-  @requests 5
-  @bytes 6
-  @frame_max 7
-  # Requests handed to the connection that the port has not got yet.
-  @handed_on 8
-  @slots 8
-
-  # Requests below this size are counted, not weighed.
-  @weighed_bytes 2048
   # No daemon's frame limit is below this.
   @large_bytes 65_536
   # Of one request that releases.
@@ -50,74 +39,115 @@ defmodule Outrigger.Server do
                   (is_tuple(term) and tuple_size(term) in 2..3 and
                      (elem(term, 0) == :via or elem(term, 0) == :global))
 
-  def new_counters do
-    counters = :atomics.new(@slots, signed: true)
-    :atomics.put(counters, @handle, 255)
-    counters
-  end
+  @doc "Makes a server known by its name and pid."
+  def put(%__MODULE__{key: keys, counters: counters} = server) do
+    for key <- keys do
+      with %__MODULE__{counters: other} = old when other != counters <- lookup(key),
+           do: await_end(old)
 
-  def put(%__MODULE__{key: keys} = server) do
-    for key <- keys, do: :persistent_term.put({__MODULE__, key}, server)
+      :persistent_term.put({__MODULE__, key}, server)
+    end
+
     :ok
   end
 
-  def delete(%__MODULE__{key: keys}) do
-    for key <- keys, do: :persistent_term.erase({__MODULE__, key})
-    :ok
+  # One of the same name that has just ended: its end must not take our entry away.
+  defp await_end(%{ender: ender}) do
+    ref = Process.monitor(ender)
+
+    receive do
+      {:DOWN, ^ref, _, _, _} -> :ok
+    end
   end
+
+  @doc """
+  Starts the process that marks a server as gone when its supervisor is, however that ended: each
+  call then tells so.
+  """
+  @spec end_with(pid, [ref], Counters.t()) :: pid
+  def end_with(supervisor, keys, counters) do
+    spawn(fn ->
+      ref = Process.monitor(supervisor)
+
+      receive do
+        {:DOWN, ^ref, _, _, _} -> :ok
+      end
+
+      Counters.close(counters)
+
+      for key <- keys,
+          match?(%{counters: ^counters}, lookup(key)),
+          do: :persistent_term.erase({__MODULE__, key})
+    end)
+  end
+
+  defp lookup(ref), do: :persistent_term.get({__MODULE__, ref}, nil)
 
   @doc "The server of a name or pid; raises if there is none."
-  def fetch!(%__MODULE__{} = server), do: server
-
   def fetch!(ref) do
-    :persistent_term.get({__MODULE__, ref})
-  rescue
-    ArgumentError -> reraise not_running(ref), __STACKTRACE__
+    case fetch(ref) do
+      {:ok, server} -> server
+      {:error, error} -> raise error
+    end
+  end
+
+  @doc "The server of a name or pid. Raises ArgumentError for what cannot be one."
+  @spec fetch(t | ref) :: {:ok, t} | {:error, ConnectionError.t()}
+  def fetch(%__MODULE__{counters: counters} = server) do
+    if Counters.closed?(counters), do: {:error, closed(nil)}, else: {:ok, server}
+  end
+
+  def fetch(ref) do
+    case lookup(ref) do
+      nil -> {:error, not_running(ref)}
+      server -> fetch(server)
+    end
   end
 
   @doc "How error texts call it: its name, or its pid."
   def label(%__MODULE__{key: keys}), do: keys |> List.last() |> inspect()
 
   defp not_running(ref) when is_ref(ref) do
-    %ConnectionError{reason: :not_connected, detail: "no Outrigger server #{inspect(ref)}"}
+    %ConnectionError{reason: :closed, detail: "there is no Outrigger server #{inspect(ref)}"}
   end
 
   defp not_running(other) do
-    ArgumentError.exception(
-      "expected an Outrigger server (its name or pid), got: #{inspect(other)}"
-    )
+    raise ArgumentError,
+          "expected an Outrigger server (its name or pid), got: #{inspect(other)}"
   end
 
-  def epoch(%{counters: counters}), do: :atomics.get(counters, @epoch)
-  def put_epoch(counters, epoch), do: :atomics.put(counters, @epoch, epoch)
-  def put_frame_max(counters, bytes), do: :atomics.put(counters, @frame_max, bytes)
-  def last_handle(%{counters: counters}), do: :atomics.get(counters, @handle)
-  def request_id(%{counters: counters}), do: :atomics.add_get(counters, @request_id, 1)
-  def program_id(%{counters: counters}), do: :atomics.add_get(counters, @program_id, 1)
+  def epoch(%{counters: counters}), do: Counters.epoch(counters)
+  def last_handle(%{counters: counters}), do: Counters.last_handle(counters)
+  def request_id(%{counters: counters}), do: Counters.request_id(counters)
+  def program_id(%{counters: counters}), do: Counters.program_id(counters)
+  def in_flight(%{counters: counters}), do: Counters.in_flight(counters)
 
-  def in_flight(%{counters: counters}) do
-    {:atomics.get(counters, @requests), :atomics.get(counters, @bytes)}
-  end
-
-  @doc "The current epoch; waits for a daemon if there is none. Raises ConnectionError."
-  def epoch!(server) do
-    case ready(server) do
+  @doc """
+  The current epoch; waits for a daemon if there is none, for `timeout` milliseconds at most and not
+  longer than a start may take. Raises ConnectionError.
+  """
+  def epoch!(server, timeout \\ :infinity) do
+    case ready(server, timeout) do
       {:ok, epoch} -> epoch
       {:error, error} -> raise error
     end
   end
 
-  def ready(server) do
-    case epoch(server) do
-      0 -> await_ready(server, server.start_timeout)
-      epoch -> {:ok, epoch}
-    end
+  # Atoms come after numbers: :infinity is the larger one.
+  def ready(%{start_timeout: start_timeout} = server, timeout \\ :infinity) do
+    if timeout < start_timeout,
+      do: await_ready(server, timeout, :deadline),
+      else: await_ready(server, start_timeout)
   end
 
-  def await_ready(server, timeout) do
-    with {:error, %ConnectionError{reason: :deadline}} <-
-           exchange(server, &{:await_ready, &1}, timeout) do
-      {:error, %ConnectionError{reason: :not_connected, detail: "after #{timeout} ms"}}
+  @doc "The same, and waits as long as it is told to. `reason` is that of the error."
+  def await_ready(server, timeout, reason \\ :not_connected) do
+    with none when none <= 0 <- epoch(server),
+         {:error, %ConnectionError{reason: :deadline}} <- wait_for(server, :ready, timeout) do
+      {:error, %ConnectionError{reason: reason, detail: "no daemon within #{timeout} ms"}}
+    else
+      epoch when is_integer(epoch) -> {:ok, epoch}
+      reply -> reply
     end
   end
 
@@ -125,23 +155,24 @@ defmodule Outrigger.Server do
   A new handle and its token. A process draws them in blocks, and keeps the rest of its block in
   its dictionary: an ETS operation each would cost more than all else.
   """
-  def handle(%{tokens: nil} = server), do: {:atomics.add_get(server.counters, @handle, 1), nil}
+  def handle(%{tokens: nil} = server), do: {Counters.draw_handles(server.counters, 1), nil}
 
-  def handle(%{tokens: table} = server) do
-    case Process.get({__MODULE__, table}) do
+  # What is left of a block is worth nothing without the keeper that watches it.
+  def handle(%{leases: leases} = server) do
+    case Process.get({__MODULE__, leases}) do
       {handle, [token | tokens]} ->
-        Process.put({__MODULE__, table}, {handle + 1, tokens})
+        Process.put({__MODULE__, leases}, {handle + 1, tokens})
         {handle, token}
 
       _used_up ->
         {handle, [token | tokens]} = block(server)
-        Process.put({__MODULE__, table}, {handle + 1, tokens})
+        Process.put({__MODULE__, leases}, {handle + 1, tokens})
         {handle, token}
     end
   end
 
-  defp block(%{counters: counters, tokens: table, leases: leases}) do
-    first = :atomics.add_get(counters, @handle, Keeper.block()) - Keeper.block() + 1
+  defp block(%{counters: counters, tokens: table, leases: leases} = server) do
+    first = Counters.draw_handles(counters, Keeper.block()) - Keeper.block() + 1
     if Keeper.first?(first), do: send(leases, {:opened, Keeper.batch(first)})
 
     case :ets.take(table, first) do
@@ -154,91 +185,108 @@ defmodule Outrigger.Server do
         send(leases, {:late, first, tokens})
         {first, tokens}
     end
+  rescue
+    ArgumentError -> reraise table_error(server), __STACKTRACE__
+  end
+
+  @doc "What an ArgumentError of one of a server's tables means: they go with the server."
+  def table_error(server) do
+    if :ets.info(server.meta) == :undefined, do: closed(nil), else: %ArgumentError{}
   end
 
   @doc """
-  Hands over a finished frame. `want` says what becomes of the reply: `results/4`, `{:reply, ref}`,
-  `{:sync, ref}` or `:drop`.
+  Hands over a finished frame. `want` says what becomes of the reply (see Request). A caller that does
+  not wait for the reply is held back while too much is on its way.
 
   While many requests are on their way, frames go through the connection, which writes several at
   once. When nothing is, the caller writes to the port itself and saves the wait for another
   process: unless something handed on has not been written yet, which must not be overtaken.
   """
   def send_frame(server, epoch, id, frame, size, want, program \\ nil, deadline \\ nil) do
+    sent = deliver(server, epoch, id, frame, size, want, program, deadline)
+    if sent == :handed_on, do: hold_back(server, id, size, deadline)
+    :ok
+  end
+
+  defp deliver(server, epoch, id, frame, size, want, program, deadline) do
     if size > @large_bytes, do: check_frame(server, size)
 
-    with 1 <- reserve(server, size),
-         0 <- :atomics.get(server.counters, @handed_on),
-         nil <- deadline,
+    with nil <- deadline,
+         true <- Counters.idle?(server.counters),
          true <- known_to?(server.connection),
          true <- sent_directly?(server, epoch, id, frame, size, want, program) do
-      :ok
+      :written
     else
       _ ->
-        request = {:request, epoch, id, frame, size, want, self(), program, deadline}
-        hand_on(server, request)
-        :ok
+        request =
+          Request.request(
+            epoch: epoch,
+            id: id,
+            frame: frame,
+            size: size,
+            want: want,
+            pid: self(),
+            program: program,
+            deadline: deadline
+          )
+
+        hand_on(server, request, size)
+        :handed_on
     end
   end
 
-  # The entry stands in the table before the port is looked up: the connection, which withdraws it
-  # when the daemon shall forget a program, then sees the call. Whoever takes the entry is in charge.
-  defp sent_directly?(server, epoch, id, frame, size, want, program) do
+  # The entry stands in the table before the turn is taken and the port is looked up: the connection
+  # then sees the call when it withdraws the port, and finds it when this process dies. Whoever takes
+  # the entry is in charge.
+  defp sent_directly?(%{counters: counters} = server, epoch, id, frame, size, want, program) do
     program_id = program && elem(program, 0)
     :ets.insert(server.direct, {id, want, size, self(), program_id})
 
-    case :ets.lookup(server.meta, {:port, program_id}) do
-      [{_, ^epoch, port}] ->
-        unless command(port, frame), do: hand_on(server, {:unsent, epoch, id, frame})
-        if epoch(server) != epoch, do: direct_too_late(server, id)
-        true
+    with true <- Counters.take_turn(counters, id),
+         [{_, ^epoch, port}] <- :ets.lookup(server.meta, {:port, program_id}) do
+      if command(port, frame),
+        do: Counters.wrote(counters, id),
+        else: hand_on(server, {:unsent, epoch, id, frame}, size)
 
+      if epoch(server) != epoch, do: direct_too_late(server, id)
+      true
+    else
       _ ->
-        :ets.take(server.direct, id) == []
+        entry = :ets.take(server.direct, id)
+        Counters.end_turn(counters, id)
+        entry == []
     end
+  rescue
+    ArgumentError -> reraise table_error(server), __STACKTRACE__
   end
 
   # The daemon died meanwhile. Whoever takes the entry tells of it.
   defp direct_too_late(server, id) do
     case :ets.take(server.direct, id) do
-      [{_, want, size, _, _}] ->
-        done(server.counters, 1, weight(size))
+      [{_, want, _, _, _}] ->
+        Counters.end_turn(server.counters, id)
         error = {:error, %ConnectionError{reason: {:daemon_exited, :unknown}}}
-
-        case want do
-          {kind, ref} when kind in [:reply, :sync] -> send(self(), {ref, error})
-          {:results, _, _, ref} -> send(self(), {ref, error})
-          _ -> :ok
-        end
+        if ref = Request.ref(want), do: send(self(), {ref, error})
+        :ok
 
       [] ->
         :ok
     end
   end
 
-  defp hand_on(server, message) do
-    :atomics.add(server.counters, @handed_on, 1)
+  defp hand_on(server, message, size) do
     send(server.connection, message)
+    Counters.issue(server.counters, size)
   end
-
-  @doc """
-  What is wanted of a request that makes tensors, under `handles`: it uses the handles `args`, writes
-  in place into those in `written`, and releases those in `donated`.
-  """
-  def results(handles, args \\ [], written \\ [], donated \\ []),
-    do: {:results, handles, {args, written, donated}}
 
   @doc "Releases handles before anything happens that this process asks for from now on."
   def release(server, epoch, handles) do
-    for some <- release_batches(handles), do: hand_on(server, {:hand_back, epoch, some})
+    for some <- release_batches(handles), do: hand_on(server, {:hand_back, epoch, some}, 0)
     :ok
   end
 
   @doc "Handles in lists that a request each can release."
   def release_batches(handles), do: Enum.chunk_every(handles, @released_handles_max)
-
-  @doc "The connection's side: requests that were handed on have been written, or never will be."
-  def written(counters, count), do: :atomics.sub(counters, @handed_on, count)
 
   # The first request of a process goes through the connection, which then knows of its death.
   defp known_to?(connection) do
@@ -269,7 +317,7 @@ defmodule Outrigger.Server do
 
   @doc "Is a request short enough for a frame? The daemon would hang up."
   def fits(server, size) do
-    limit = :atomics.get(server.counters, @frame_max)
+    limit = Counters.frame_max(server.counters)
 
     if limit > 0 and size - 4 > limit do
       message =
@@ -309,44 +357,25 @@ defmodule Outrigger.Server do
   @doc "The connection's side: what program_fits/2 goes by."
   def put_program_max(meta, bytes), do: :ets.insert(meta, {:program_bytes_max, bytes})
 
-  @doc "Counts a request; gives what is on its way now."
-  def count(counters, size) do
-    requests = :atomics.add_get(counters, @requests, 1)
-    bytes = if size >= @weighed_bytes, do: :atomics.add_get(counters, @bytes, size), else: 0
-    {requests, bytes}
-  end
+  # The request has been handed on: it belongs to the connection, whatever becomes of this process,
+  # which waits here until there is room for more. If nothing moves, the request is taken back.
+  defp hold_back(server, id, size, deadline) do
+    if Counters.full?(server.counters, size, server.queue_max, server.queue_bytes_max) do
+      case wait_for(server, :room, min(deadline || :infinity, server.timeout)) do
+        {:ok, _} ->
+          :ok
 
-  defp reserve(%{counters: counters} = server, size) do
-    {requests, bytes} = count(counters, size)
+        {:error, %ConnectionError{reason: :deadline} = error} ->
+          case exchange(server, &{:take_back, id, &1}, :infinity) do
+            {:ok, false} -> :ok
+            {:ok, true} -> raise %{error | reason: :queue_full}
+            {:error, error} -> raise error
+          end
 
-    if requests > server.queue_max or bytes > server.queue_bytes_max,
-      do: wait_for_room(server, size)
-
-    requests
-  end
-
-  # Everything that this process sent before has arrived when the connection sees this request, so
-  # the caller is held back until its own requests have moved on.
-  defp wait_for_room(server, size) do
-    case exchange(server, &{:await_room, &1}, server.timeout) do
-      {:ok, _} ->
-        :ok
-
-      {:error, error} ->
-        done(server.counters, 1, weight(size))
-        error = if error.reason == :deadline, do: %{error | reason: :queue_full}, else: error
-        raise error
+        {:error, error} ->
+          raise error
+      end
     end
-  end
-
-  def weight(size) when size >= @weighed_bytes, do: size
-  def weight(_size), do: 0
-
-  @doc "The connection's side of the count: requests that ended."
-  def done(counters, requests, bytes) do
-    :atomics.sub(counters, @requests, requests)
-    if bytes > 0, do: :atomics.sub(counters, @bytes, bytes)
-    :ok
   end
 
   @doc "A deadline as timers take it; raises ArgumentError."
@@ -358,14 +387,25 @@ defmodule Outrigger.Server do
           ":deadline must be a number of milliseconds or :infinity, got: #{inspect(other)}"
   end
 
+  @doc "What is left of a deadline: give `until/1`."
+  def left(:infinity), do: :infinity
+  def left(until), do: max(until - System.monotonic_time(:millisecond), 0)
+
+  @doc "The moment when a time of so many milliseconds is over."
+  def until(:infinity), do: :infinity
+  def until(ms), do: System.monotonic_time(:millisecond) + ms
+
   @doc "Sends a request and waits for its reply: `{:ok, map}` or `{:error, exception}`."
   def request(server, kind, fields, options \\ []) do
-    epoch = options[:epoch] || epoch!(server)
     timeout = deadline!(options[:deadline] || server.timeout)
-    id = request_id(server)
-    frame = IO.iodata_to_binary(Protocol.request(id, kind, fields))
-    want = options[:want] || :reply
-    call(server, epoch, id, frame, &{want, &1}, nil, nil, timeout)
+    until = until(timeout)
+
+    with {:ok, epoch} <- if(e = options[:epoch], do: {:ok, e}, else: ready(server, timeout)) do
+      id = request_id(server)
+      frame = IO.iodata_to_binary(Protocol.request(id, kind, fields))
+      want = options[:want] || :reply
+      call(server, epoch, id, frame, &{want, &1}, nil, nil, left(until))
+    end
   end
 
   @doc """
@@ -376,47 +416,48 @@ defmodule Outrigger.Server do
   """
   def call(server, epoch, id, frame, want, program, deadline, timeout) do
     ref = :erlang.monitor(:process, server.connection, alias: :reply_demonitor)
-    send_frame(server, epoch, id, frame, byte_size(frame), want.(ref), program, deadline)
+    deliver(server, epoch, id, frame, byte_size(frame), want.(ref), program, deadline)
 
     receive do
       {^ref, reply} -> reply
       {:DOWN, ^ref, _, _, reason} -> {:error, closed(reason)}
     after
-      timeout -> give_up(server, ref, id, timeout)
+      timeout -> give_up(server, ref, {:give_up, id}, timeout)
     end
   end
 
-  @doc "Sends a frame whose reply `await/4` fetches."
+  @doc """
+  Sends a frame whose reply `await/4` fetches. The caller is not held back: it waits for a reply before
+  it asks for more.
+  """
   def async(server, epoch, id, frame, size, want) do
-    ref = monitor(server)
-    send_frame(server, epoch, id, frame, size, {want, ref})
+    ref = :erlang.monitor(:process, server.connection, alias: :reply_demonitor)
+    deliver(server, epoch, id, frame, size, {want, ref}, nil, nil)
     ref
   end
-
-  defp monitor(server), do: :erlang.monitor(:process, server.connection, alias: :reply_demonitor)
 
   def await(server, ref, id, timeout) do
     receive do
       {^ref, reply} -> reply
       {:DOWN, ^ref, _, _, reason} -> {:error, closed(reason)}
     after
-      timeout -> give_up(server, ref, id, timeout)
+      timeout -> give_up(server, ref, {:give_up, id}, timeout)
     end
   end
 
-  defp give_up(server, ref, id, timeout) do
+  defp give_up(server, ref, message, timeout) do
     Process.demonitor(ref, [:flush])
 
     receive do
       {^ref, reply} -> reply
     after
       0 ->
-        send(server.connection, {:give_up, id})
+        send(server.connection, message)
         {:error, %ConnectionError{reason: :deadline, detail: "after #{timeout} ms"}}
     end
   end
 
-  @doc "Asks the connection itself."
+  @doc "Asks the connection itself, which always answers; `message` is given the reference."
   def exchange(server, message, timeout) do
     ref = :erlang.monitor(:process, server.connection, alias: :reply_demonitor)
     send(server.connection, message.(ref))
@@ -425,11 +466,18 @@ defmodule Outrigger.Server do
       {^ref, reply} -> reply
       {:DOWN, ^ref, _, _, reason} -> {:error, closed(reason)}
     after
-      timeout -> give_up(server, ref, 0, timeout)
+      timeout -> give_up(server, ref, {:wait_no_more, ref}, timeout)
     end
   end
 
-  defp closed(reason) do
-    %ConnectionError{reason: :closed, detail: if(reason != :noproc, do: inspect(reason))}
+  @doc "Waits for what an Outrigger.Waits key stands for: a handle's tensor, a daemon, room."
+  def wait_for(server, key, timeout), do: exchange(server, &{:wait, key, &1, self()}, timeout)
+
+  @doc false
+  def closed(reason) do
+    %ConnectionError{
+      reason: :closed,
+      detail: if(reason not in [nil, :noproc, :shutdown], do: inspect(reason))
+    }
   end
 end

@@ -4,9 +4,10 @@ defmodule Outrigger.Supervisor do
   # clear away. The tables and counters belong to this process, so that numbers are never reused.
 
   use Supervisor
-  alias Outrigger.{Connection, Leases, Server, Telemetry, Watcher}
+  alias Outrigger.{Connection, Counters, Leases, Server, Servers, Telemetry, Watcher}
 
   def start_link(options) do
+    Servers.ensure_started()
     name = if options.name, do: [name: options.name], else: []
 
     case Supervisor.start_link(__MODULE__, options, name) do
@@ -17,12 +18,17 @@ defmodule Outrigger.Supervisor do
 
   @impl true
   def init(options) do
+    :ok = Servers.add()
     Telemetry.setup()
     table_options = [:set, :public, write_concurrency: true, read_concurrency: true]
 
+    counters = Counters.new()
+    keys = Enum.reject([self(), options.name], &is_nil/1)
+
     shared = %{
-      supervisor: self(),
-      counters: Server.new_counters(),
+      keys: keys,
+      counters: counters,
+      ender: Server.end_with(self(), keys, counters),
       meta: :ets.new(:outrigger_tensors, table_options),
       direct: :ets.new(:outrigger_direct, table_options),
       tokens: :ets.new(:outrigger_tokens, table_options)

@@ -53,8 +53,7 @@ defmodule Outrigger.Tensor do
       end
     end
   rescue
-    # The server is gone, and the table with it.
-    ArgumentError -> {:error, stale()}
+    ArgumentError -> {:error, Server.table_error(tensor.server)}
   end
 
   @doc false
@@ -64,7 +63,11 @@ defmodule Outrigger.Tensor do
 
   @doc false
   def check(%__MODULE__{server: server, epoch: epoch}) do
-    if Server.epoch(server) == epoch, do: :ok, else: {:error, stale()}
+    case Server.epoch(server) do
+      ^epoch -> :ok
+      -1 -> {:error, Server.closed(nil)}
+      _ -> {:error, %ConnectionError{reason: :stale_epoch}}
+    end
   rescue
     # The counters are of another VM.
     ArgumentError -> {:error, foreign("it was made in another VM, whose tensors stay there")}
@@ -103,8 +106,6 @@ defmodule Outrigger.Tensor do
     with {:error, error} <- check(tensor), do: raise(error)
   end
 
-  defp stale, do: %ConnectionError{reason: :stale_epoch}
-
   @doc false
   # An op in place that failed has no result that could tell: the next reader is told, once.
   def take_write_error(tensor) do
@@ -113,7 +114,7 @@ defmodule Outrigger.Tensor do
       [] -> :ok
     end
   rescue
-    ArgumentError -> {:error, stale()}
+    ArgumentError -> {:error, Server.table_error(tensor.server)}
   end
 
   @doc false
@@ -121,7 +122,7 @@ defmodule Outrigger.Tensor do
   def await(tensor, timeout) do
     case lookup(tensor) do
       :pending ->
-        case Server.exchange(tensor.server, &{:await_handle, tensor.handle, &1}, timeout) do
+        case Server.wait_for(tensor.server, tensor.handle, timeout) do
           # A release that overtook the wait, or a new epoch.
           {:error, %Outrigger.Error{code: :bad_handle} = error} ->
             with :ok <- check(tensor), do: {:error, error}
@@ -155,7 +156,7 @@ defmodule Outrigger.Tensor do
     case lookup(tensor) do
       {:ok, {type, shape}} -> "#{type}#{dims(shape)}"
       :pending -> "pending"
-      {:error, %ConnectionError{reason: :stale_epoch}} -> "stale"
+      {:error, %ConnectionError{reason: reason}} when reason in [:stale_epoch, :closed] -> "stale"
       {:error, error} -> "failed: #{Exception.message(error)}"
     end
   end

@@ -3,14 +3,17 @@ defmodule Outrigger.Traffic do
   # The requests of one connection between their callers and the port: what waits, what was sent,
   # what the windows allow, who is told of the outcome. Used by the connection process only.
   #
-  # Invariant: each request counted in the server's counters is in `pending` or in `queue`, until
-  # finish/4 takes it out, tells its owner exactly once, and uncounts it. What callers wrote to the
-  # port themselves is in the table `direct` instead.
+  # Invariant: each request that is counted is in `pending` (it has been written, or is in `out`) or in
+  # `waiting` (for the daemon's windows), until finish/4 or Withdrawal takes it out and tells its owner,
+  # exactly once. What callers wrote to the port themselves is in the table `direct` instead.
+  # `bytes` and `waiting_bytes` are the sums of their sizes. check!/1 is this invariant, for tests.
   #
   # Outrigger.Outcome tells the owners; Outrigger.Withdrawal is about requests that nobody wants
   # any more.
 
-  alias Outrigger.{ConnectionError, Outcome, Protocol, Server}
+  alias Outrigger.{ConnectionError, Counters, Orphans, Outcome, Protocol, Request, Server, Waits}
+  import Outrigger.Request, only: [entry: 1, request: 1, results: 1]
+  require Waits
 
   # One port command runs on our scheduler: keep it short.
   @flush_bytes 128 * 1024
@@ -19,6 +22,9 @@ defmodule Outrigger.Traffic do
   @program_handle 1
   # A local deadline leaves the daemon this much to answer by itself.
   @deadline_grace_ms 20
+
+  # Items of a caller that are kept before those that have ended are looked for.
+  @items_min 32
 
   # At most 32 keys with __struct__: larger maps are trees, and each update costs several times more.
   defstruct [
@@ -34,79 +40,115 @@ defmodule Outrigger.Traffic do
       bytes_window: 1,
       programs_max: 1,
       part_bytes: 1,
-      room_below: 1,
+      room: {1, 1},
       memory: 0,
       poll_bytes: 0
     },
+    # id => entry
     pending: %{},
     bytes: 0,
+    # ids in their order, also of requests that have been taken out of `waiting` since
     queue: :queue.new(),
-    queued: 0,
+    # id => {frame, entry, program}
+    waiting: %{},
+    waiting_bytes: 0,
     out: [],
     out_bytes: 0,
-    # handed-on requests in `out`
-    out_count: 0,
     blocked?: false,
+    # id of a program that the daemon keeps => when it was used last
     programs: %{},
     tick: 0,
-    waiters: %{},
-    room: [],
+    waits: %Waits{},
+    # pid => {number, limit, items}: ids and references that it has sent, also some that have ended
     callers: %{},
-    last_caller: nil,
+    # the caller of the last request, and its items: they are put into `callers` when it is another one
+    last: {nil, {0, 0, []}},
+    # pid of a caller => the first error since its last sync/2
     errors: %{},
-    dead: MapSet.new(),
+    orphans: %Orphans{},
     write_errors?: false,
     live_bytes: 0,
     created_bytes: 0,
     last_exit: :unknown
   ]
 
-  @type t :: %__MODULE__{}
+  @type t :: %__MODULE__{
+          counters: Counters.t(),
+          port: port | nil,
+          epoch: non_neg_integer,
+          pending: %{pos_integer => Request.entry()},
+          bytes: non_neg_integer,
+          queue: :queue.queue(pos_integer),
+          waiting: %{pos_integer => {iodata, Request.entry(), tuple | nil}},
+          waiting_bytes: non_neg_integer,
+          waits: Waits.t()
+        }
 
   ## From callers
 
-  @doc "Takes a request message of Server.send_frame/8."
-  def submit(t, {:request, epoch, _, _, size, want, _, _, _}) when epoch != t.epoch do
-    Server.written(t.counters, 1)
-    gone(t, want, size)
+  @doc "Takes a request that a caller has handed on."
+  def submit(t, request(epoch: epoch, want: want)) when epoch != t.epoch do
+    error = %ConnectionError{reason: {:daemon_exited, t.last_exit}}
+    Outcome.tell(t, want, nil, {:error, error})
   end
 
-  def submit(t, {:request, _, id, frame, size, want, pid, program, deadline}) do
-    t = if pid == t.last_caller, do: t, else: watch(t, pid)
+  def submit(t, request(id: id, frame: frame, size: size, want: want, pid: pid) = request) do
+    request(program: program, deadline: deadline) = request
+    t = note(t, pid, id)
     timer = deadline && Process.send_after(self(), {:deadline, id}, deadline + @deadline_grace_ms)
-    request = {id, frame, {want, size, pid, timer}, program}
+    entry = entry(want: want, size: size, pid: pid, timer: timer)
 
-    if t.queued == 0 and open?(t, size) do
-      handed_on(t, request)
-    else
-      %{t | queue: :queue.in(request, t.queue), queued: t.queued + 1}
-    end
+    if map_size(t.waiting) == 0 and open?(t, size),
+      do: forward(t, id, frame, entry, program),
+      else: enqueue(t, id, frame, entry, program)
   end
 
   @doc "A caller wanted to write to the port itself, but it is busy."
-  def unsent(t, {:unsent, epoch, _, _}) when epoch != t.epoch do
-    Server.written(t.counters, 1)
-    t
+  def unsent(t, {:unsent, epoch, _, _}) when epoch != t.epoch, do: t
+
+  def unsent(t, {:unsent, _, id, frame}) do
+    Counters.wrote(t.counters, id)
+    %{t | out: [t.out | frame], out_bytes: t.out_bytes + IO.iodata_length(frame)}
   end
 
-  def unsent(t, {:unsent, _, _id, frame}) do
-    size = IO.iodata_length(frame)
-    %{t | out: [t.out | frame], out_bytes: t.out_bytes + size, out_count: t.out_count + 1}
+  @doc "Remembers what a process has asked for, and from the first time on watches it."
+  def note(%{last: {pid, {count, limit, items}}} = t, pid, item) when count < limit,
+    do: %{t | last: {pid, {count + 1, limit, [item | items]}}}
+
+  def note(%{last: {pid, {_, _, items}}} = t, pid, item) do
+    items = Enum.filter(items, &going_on?(t, &1))
+    count = length(items)
+    %{t | last: {pid, {count + 1, max(2 * count, @items_min), [item | items]}}}
   end
 
-  # Sent to a daemon that was gone when we heard of it.
-  defp gone(t, want, size) do
-    Server.done(t.counters, 1, Server.weight(size))
-    Outcome.tell(t, want, nil, {:error, %ConnectionError{reason: {:daemon_exited, t.last_exit}}})
+  def note(%{last: {other, items}, callers: callers} = t, pid, item) do
+    callers = if other, do: %{callers | other => items}, else: callers
+
+    case callers do
+      %{^pid => items} ->
+        note(%{t | callers: callers, last: {pid, items}}, pid, item)
+
+      _ ->
+        Process.monitor(pid)
+        items = {1, @items_min, [item]}
+        %{t | callers: Map.put(callers, pid, items), last: {pid, items}}
+    end
   end
 
-  defp watch(t, pid) do
-    callers = t.callers
+  defp going_on?(t, item),
+    do:
+      is_map_key(t.pending, item) or is_map_key(t.waiting, item) or
+        Waits.is_waiting(t.waits, item)
 
-    callers =
-      if is_map_key(callers, pid), do: callers, else: Map.put(callers, pid, Process.monitor(pid))
+  @doc "What a process that is gone has asked for and not been given; it is forgotten."
+  def forget_caller(%{last: {pid, {_, _, items}}} = t, pid),
+    do: {items, %{t | last: {nil, {0, 0, []}}, callers: Map.delete(t.callers, pid)}}
 
-    %{t | callers: callers, last_caller: pid}
+  def forget_caller(t, pid) do
+    case Map.pop(t.callers, pid) do
+      {nil, _} -> {[], t}
+      {{_, _, items}, callers} -> {items, %{t | callers: callers}}
+    end
   end
 
   defp open?(%{limits: %{requests_window: requests, bytes_window: bytes}} = t, size) do
@@ -114,15 +156,32 @@ defmodule Outrigger.Traffic do
     not t.blocked? and pending < requests and (t.bytes + size <= bytes or pending == 0)
   end
 
-  defp handed_on(t, {id, frame, entry, :own}), do: forward(t, {id, frame, entry, nil})
-  defp handed_on(t, {_, _, _, nil} = request), do: forward(t, request, 1)
-  defp handed_on(t, request), do: forward(%{t | out_count: t.out_count + 1}, request)
+  defp enqueue(t, id, frame, entry(size: size) = entry, program) do
+    # Nothing that waits: the ids are of requests that have been taken out.
+    queue = if map_size(t.waiting) == 0, do: :queue.new(), else: t.queue
 
-  defp forward(t, request, handed_on \\ 0)
+    %{
+      t
+      | queue: :queue.in(id, queue),
+        waiting: Map.put(t.waiting, id, {frame, entry, program}),
+        waiting_bytes: t.waiting_bytes + size
+    }
+  end
+
+  @doc "Takes a request out of those that wait: `{entry, t}`, or nil."
+  def unqueue(t, id) do
+    case Map.pop(t.waiting, id) do
+      {nil, _} ->
+        nil
+
+      {{_frame, entry(size: size) = entry, _program}, waiting} ->
+        {entry, %{t | waiting: waiting, waiting_bytes: t.waiting_bytes - size}}
+    end
+  end
 
   # Each update copies all of `t`: one will do.
-  defp forward(t, {id, frame, {_, size, _, _} = entry, nil}, handed_on) do
-    %{pending: pending, bytes: bytes, out: out, out_bytes: out_bytes, out_count: out_count} = t
+  defp forward(t, id, frame, entry(size: size) = entry, nil) do
+    %{pending: pending, bytes: bytes, out: out, out_bytes: out_bytes} = t
     out_bytes = out_bytes + size
 
     t = %{
@@ -130,23 +189,22 @@ defmodule Outrigger.Traffic do
       | pending: Map.put(pending, id, entry),
         bytes: bytes + size,
         out: [out | frame],
-        out_bytes: out_bytes,
-        out_count: out_count + handed_on
+        out_bytes: out_bytes
     }
 
-    if out_bytes >= @flush_bytes, do: flush(t), else: t
+    if out_bytes >= @flush_bytes, do: write(t), else: t
   end
 
   # Its program is for this call only.
-  defp forward(t, {id, frame, entry, {:once, {program_id, _, _} = program}}, handed_on) do
-    t = forward(t, {id, frame, entry, program}, handed_on)
+  defp forward(t, id, frame, entry, {:once, {program_id, _, _} = program}) do
+    t = forward(t, id, frame, entry, program)
     t = %{t | programs: Map.delete(t.programs, program_id)}
     own(t, "forget", [{"program_id", program_id}], :drop)
   end
 
   # A call of a prepared program. The client decides what the daemon keeps, and so always knows.
-  defp forward(t, {id, frame, entry, program}, handed_on),
-    do: t |> keep(program) |> forward({id, frame, entry, nil}, handed_on)
+  defp forward(t, id, frame, entry, program),
+    do: t |> keep(program) |> forward(id, frame, entry, nil)
 
   # A program that is run at once is not kept, what it calls is.
   defp keep(t, {0, _encoded, callees}), do: keep_all(t, callees)
@@ -225,37 +283,33 @@ defmodule Outrigger.Traffic do
 
   @doc "A request of the connection itself, which overtakes those that wait for the window."
   def own(t, kind, fields, want) do
-    {request, t} = own_request(t, kind, fields, want)
-    forward(t, request)
+    {id, frame, entry} = own_request(t, kind, fields, want)
+    forward(t, id, frame, entry, nil)
   end
 
-  @doc """
-  One that must not overtake: a handle is released after the request that makes it. `origin` is nil
-  if a caller has handed it on.
-  """
-  def in_turn(t, kind, fields, origin \\ :own) do
-    {{id, frame, entry, nil}, t} = own_request(t, kind, fields, :drop)
-    request = {id, frame, entry, origin}
+  @doc "One that must not overtake: a handle is released after the request that makes it."
+  def in_turn(t, kind, fields, want) do
+    {id, frame, entry} = own_request(t, kind, fields, want)
 
-    if t.queued == 0,
-      do: handed_on(t, request),
-      else: %{t | queue: :queue.in(request, t.queue), queued: t.queued + 1}
+    if map_size(t.waiting) == 0,
+      do: forward(t, id, frame, entry, nil),
+      else: enqueue(t, id, frame, entry, nil)
   end
 
   defp own_request(t, kind, fields, want) do
-    id = Server.request_id(t)
+    id = Counters.request_id(t.counters)
     frame = IO.iodata_to_binary(Protocol.request(id, kind, fields))
-    Server.count(t.counters, byte_size(frame))
-    {{id, frame, {want, byte_size(frame), self(), nil}, nil}, t}
+    {id, frame, entry(want: want, size: byte_size(frame), pid: self())}
   end
 
-  @doc "Writes what has gathered."
-  def flush(%{out_bytes: 0} = t), do: t
+  @doc "Writes what has gathered, and tells callers what is on its way."
+  def flush(t), do: t |> write() |> publish()
 
-  def flush(t) do
+  defp write(%{out_bytes: 0} = t), do: t
+
+  defp write(t) do
     if Port.command(t.port, t.out, [:nosuspend]) do
-      if t.out_count > 0, do: Server.written(t.counters, t.out_count)
-      %{t | out: [], out_bytes: 0, out_count: 0, blocked?: false}
+      %{t | out: [], out_bytes: 0, blocked?: false}
     else
       # The child does not read. What waits here is bounded by the daemon's windows.
       unless t.blocked?, do: Process.send_after(self(), :retry, @retry_ms)
@@ -263,29 +317,67 @@ defmodule Outrigger.Traffic do
     end
   rescue
     # The port is gone; its exit status is on its way.
-    ArgumentError ->
-      Server.written(t.counters, t.out_count)
-      %{t | out: [], out_bytes: 0, out_count: 0}
+    ArgumentError -> %{t | out: [], out_bytes: 0}
   end
 
   @doc "The port was busy: tries again."
   def retry(%{blocked?: true} = t) do
-    t = flush(%{t | blocked?: false})
-    if t.blocked?, do: t, else: t |> pump() |> flush()
+    t = write(%{t | blocked?: false})
+    if t.blocked?, do: t, else: pump(t)
   end
 
   def retry(t), do: t
 
-  defp pump(%{queued: 0} = t), do: t
+  defp pump(%{waiting: waiting} = t) when map_size(waiting) == 0, do: t
 
   defp pump(t) do
-    {:value, {_, _, {_, size, _, _}, _} = request} = :queue.peek(t.queue)
+    {{:value, id}, queue} = :queue.out(t.queue)
 
-    if open?(t, size) do
-      pump(handed_on(%{t | queue: :queue.drop(t.queue), queued: t.queued - 1}, request))
-    else
-      t
+    case t.waiting do
+      %{^id => {frame, entry(size: size) = entry, program}} ->
+        if open?(t, size) do
+          waiting = Map.delete(t.waiting, id)
+          bytes = t.waiting_bytes - size
+          t = %{t | queue: queue, waiting: waiting, waiting_bytes: bytes}
+          t |> forward(id, frame, entry, program) |> pump()
+        else
+          t
+        end
+
+      _taken_out ->
+        pump(%{t | queue: queue})
     end
+  end
+
+  @doc "Tells callers what is on its way."
+  def publish(t) do
+    requests = map_size(t.pending) + map_size(t.waiting)
+    Counters.on_their_way(t.counters, requests, t.bytes + t.waiting_bytes)
+    t
+  end
+
+  @doc "Has all that callers handed on been written, so far as it has been taken?"
+  def all_written?(t), do: map_size(t.waiting) == 0 and t.out_bytes == 0
+
+  @doc """
+  The mailbox was found empty after `issued` had been read: what was issued until then has been taken,
+  and written. A turn that its caller could not end, since it was killed, ends here.
+  """
+  def settled(t, {issued, bytes}) do
+    Counters.taken(t.counters, issued, bytes)
+    if all_written?(t), do: Counters.written(t.counters, issued)
+    check_turn(t, abs(Counters.turn(t.counters)))
+  end
+
+  defp check_turn(t, 0), do: t
+
+  defp check_turn(t, id) do
+    case :ets.lookup(t.direct, id) do
+      [] -> Counters.end_turn(t.counters, id)
+      _ -> :ok
+    end
+
+    t
   end
 
   ## From the daemon
@@ -301,9 +393,9 @@ defmodule Outrigger.Traffic do
   # The caller wrote this one itself; or nobody asked.
   defp reply_direct(t, id, reply) do
     case :ets.take(t.direct, id) do
-      [{_, want, size, pid, program_id}] ->
+      [{_, want, _size, pid, program_id}] ->
         t = if is_map_key(t.programs, program_id), do: used(t, program_id), else: t
-        Server.done(t.counters, 1, Server.weight(size))
+        Counters.end_turn(t.counters, id)
         t |> Outcome.tell(want, pid, reply) |> admit()
 
       [] ->
@@ -311,41 +403,61 @@ defmodule Outrigger.Traffic do
     end
   end
 
-  defp finish(t, id, {want, size, pid, timer}, reply) do
+  # Who is told may ask for more at once: what is on its way is told before.
+  defp finish(t, id, entry(want: want, size: size, pid: pid, timer: timer), reply) do
     if timer, do: Process.cancel_timer(timer)
-    Server.done(t.counters, 1, Server.weight(size))
-    t = %{t | pending: Map.delete(t.pending, id), bytes: t.bytes - size}
-    t |> Outcome.tell(want, pid, reply) |> admit()
+    t = publish(%{t | pending: Map.delete(t.pending, id), bytes: t.bytes - size})
+    t |> ended(id, want) |> Outcome.tell(want, pid, reply) |> admit()
   end
 
-  defp admit(%{room: []} = t), do: t
+  @doc "A request has ended, or its results are not wanted any more."
+  def ended(%{orphans: orphans} = t, id, results(handles: handles))
+      when is_map_key(orphans.left, id),
+      do: %{t | orphans: Orphans.drop(orphans, id, handles)}
 
-  defp admit(t) do
-    {requests, bytes} = Server.in_flight(t)
+  def ended(t, _id, _want), do: t
 
-    if requests <= t.limits.room_below and bytes <= t.limits.room_below * 4096 do
-      for ref <- t.room, do: Outcome.answer(ref, {:ok, :room})
-      %{t | room: []}
-    else
-      t
+  @doc "A request that the daemon has never got."
+  def never_arrived(t, id) do
+    case t.pending do
+      %{^id => entry(want: :unsure) = entry} -> t |> finish(id, entry, {:ok, %{}}) |> pump()
+      _ -> t
     end
   end
 
-  def await_room(t, ref), do: admit(%{t | room: [ref | t.room]})
+  @doc "Lets callers go on that wait until less is on its way, if that is so."
+  def admit(t) when not Waits.is_awaited(t.waits, :room), do: t
 
-  # What callers have written themselves, in the form of `pending`. A few at most.
-  def direct(t) do
-    for {id, want, size, pid, _} <- :ets.tab2list(t.direct), do: {id, {want, size, pid, nil}}
+  def admit(%{limits: %{room: {requests_max, bytes_max}}} = t) do
+    {requests, bytes} = Counters.in_flight(t.counters)
+
+    if requests <= requests_max and bytes <= bytes_max,
+      do: Outcome.answer_all(t, :room, {:ok, :room}),
+      else: t
   end
 
-  # From now on it is like one that we have sent.
+  # What callers have written themselves: `{id, entry}`. A few at most.
+  def direct(t) do
+    for {id, want, size, pid, _} <- :ets.tab2list(t.direct),
+        do: {id, entry(want: want, size: size, pid: pid)}
+  end
+
+  @doc "What one of them has written itself, or was about to."
+  def direct(t, pid), do: :ets.select(t.direct, [{{:"$1", :_, :_, pid, :_}, [], [:"$1"]}])
+
+  @doc """
+  From now on it is like one that we have sent. `:wrote` if its caller told that it has been written,
+  `:unsure` if not, `:gone` if it is not there.
+  """
   def adopt(t, id) do
     case :ets.take(t.direct, id) do
       [{_, want, size, pid, _}] ->
-        %{t | pending: Map.put(t.pending, id, {want, size, pid, nil}), bytes: t.bytes + size}
+        entry = entry(want: want, size: size, pid: pid)
+        t = publish(%{t | pending: Map.put(t.pending, id, entry), bytes: t.bytes + size})
+        {Counters.end_turn(t.counters, id), t}
 
       [] ->
-        t
+        {:gone, t}
     end
   end
 
@@ -353,50 +465,57 @@ defmodule Outrigger.Traffic do
 
   @doc "The daemon is gone: each request that waits is answered, once."
   def fail_all(t, error) do
-    t = for({id, _} <- direct(t), do: id) |> Enum.reduce(t, &adopt(&2, &1))
-    queue = :queue.to_list(t.queue)
-    entries = Enum.map(t.pending, &elem(&1, 1)) ++ Enum.map(queue, &elem(&1, 2))
+    t = for({id, _} <- direct(t), do: id) |> Enum.reduce(t, &elem(adopt(&2, &1), 1))
+    entries = Map.values(t.pending) ++ for({_, {_, entry, _}} <- t.waiting, do: entry)
 
-    handed_on = Enum.count(queue, fn {_, _, _, program} -> program != :own end)
-    Server.written(t.counters, handed_on + t.out_count)
-
-    for {want, size, _pid, timer} <- entries do
+    for entry(want: want, timer: timer) <- entries do
       if timer, do: Process.cancel_timer(timer)
-      Server.done(t.counters, 1, Server.weight(size))
-
-      case want do
-        {kind, ref} when kind in [:reply, :sync] -> Outcome.answer(ref, {:error, error})
-        {:prepare, _, ref} when ref != nil -> Outcome.answer(ref, {:error, error})
-        {:results, _, _, ref} -> Outcome.answer(ref, {:error, error})
-        _ -> :ok
-      end
+      if ref = Request.ref(want), do: Outcome.answer(ref, {:error, error})
     end
 
-    for {_, refs} <- t.waiters, ref <- refs, do: Outcome.answer(ref, {:error, error})
-    for ref <- t.room, do: Outcome.answer(ref, {:ok, :room})
-    lost = for {{:results, _, _}, _, pid, _} <- entries, into: %{}, do: {pid, error}
+    t = Enum.reduce(Waits.handles(t.waits), t, &Outcome.answer_all(&2, &1, {:error, error}))
+    t = Outcome.answer_all(t, :room, {:ok, :room})
+
+    lost =
+      for entry(want: results(ref: nil), pid: pid) <- entries,
+          is_map_key(t.callers, pid),
+          into: %{},
+          do: {pid, error}
+
     :ets.delete_all_objects(t.meta)
 
-    %{
+    publish(%{
       t
       | port: nil,
         epoch: 0,
         pending: %{},
         bytes: 0,
         queue: :queue.new(),
-        queued: 0,
+        waiting: %{},
+        waiting_bytes: 0,
         out: [],
         out_bytes: 0,
-        out_count: 0,
         blocked?: false,
         programs: %{},
-        waiters: %{},
-        room: [],
-        dead: MapSet.new(),
+        orphans: %Orphans{},
         write_errors?: false,
         errors: Map.merge(lost, t.errors),
         live_bytes: 0,
         created_bytes: 0
-    }
+    })
+  end
+
+  @doc "The invariant; raises if it does not hold. For tests, in the connection's process."
+  def check!(t) do
+    sizes = for {_, entry(size: size)} <- t.pending, do: size
+    true = Enum.sum(sizes) == t.bytes
+    sizes = for {_, {_, entry(size: size), _}} <- t.waiting, do: size
+    true = Enum.sum(sizes) == t.waiting_bytes
+    queue = :queue.to_list(t.queue)
+    true = Enum.all?(Map.keys(t.waiting), &(&1 in queue))
+    true = Enum.all?(Map.keys(t.waiting), &(not is_map_key(t.pending, &1)))
+    true = Enum.all?(Map.keys(t.errors), &is_map_key(t.callers, &1))
+    true = map_size(t) <= 32
+    t
   end
 end

@@ -3,7 +3,8 @@ defmodule Outrigger.Transfer do
   # Large data in chunks, a few on their way at a time: other processes' requests go between them,
   # and neither the port nor the connection ever holds more than the window.
 
-  alias Outrigger.{Codec, ConnectionError, Data, Dtype, Protocol, Server, Tensor}
+  alias Outrigger.{Codec, ConnectionError, Data, Dtype, Protocol, Request, Server, Tensor}
+  require Request
 
   @chunks_in_flight 8
 
@@ -19,7 +20,7 @@ defmodule Outrigger.Transfer do
 
     if size <= server.chunk_bytes do
       {bytes, _} = take(data, type, size)
-      send_chunk(server, epoch, constant, bytes, 0, Server.results([tensor.handle]))
+      send_chunk(server, epoch, constant, bytes, 0, Request.results(handles: [tensor.handle]))
     else
       upload_chunks(server, tensor, constant, {data, type, size})
     end
@@ -50,7 +51,7 @@ defmodule Outrigger.Transfer do
       end)
 
     # What is wrong with one chunk, the daemon says of the last one as well.
-    want = Server.results([tensor.handle])
+    want = Request.results(handles: [tensor.handle])
     {bytes, _} = take_or_abandon(data, type, size - last, tensor, window)
     send_chunk(server, tensor.epoch, constant, bytes, last, want)
     forget(window)
@@ -115,12 +116,15 @@ defmodule Outrigger.Transfer do
 
   @doc "The bytes of a tensor, or of its first `count` elements."
   def download(tensor, count, timeout) do
-    read = fn bytes, until, _type, _count ->
-      with {:ok, chunks} <- read(tensor, bytes, until, [], &[&1 | &2]),
-           do: {:ok, joined(chunks)}
-    end
+    with {:ok, chunks, type, shape} <- download_chunks(tensor, count, timeout),
+         do: {:ok, joined(chunks), type, shape}
+  end
 
-    download(tensor, count, timeout, read)
+  @doc "The same as a list of binaries, as they came."
+  def download_chunks(tensor, count, timeout) do
+    download(tensor, count, timeout, fn bytes, until, _type, _count ->
+      read(tensor, bytes, until, [], &[&1 | &2])
+    end)
   end
 
   # Not a part of the buffer that it arrived in.
@@ -140,7 +144,7 @@ defmodule Outrigger.Transfer do
   end
 
   defp download(%Tensor{} = tensor, count, timeout, read) do
-    until = until(timeout)
+    until = Server.until(timeout)
 
     with {:ok, {type, shape}} <- Tensor.await(tensor, timeout),
          count = min(count, Dtype.count(shape)),
@@ -214,15 +218,10 @@ defmodule Outrigger.Transfer do
   end
 
   defp await_range(server, {id, ref}, until) do
-    case Server.await(server, ref, id, left(until)) do
+    case Server.await(server, ref, id, Server.left(until)) do
       {:ok, %{"data" => data}} -> {:ok, data}
       {:ok, _} -> {:error, %ConnectionError{reason: :protocol}}
       {:error, error} -> {:error, error}
     end
   end
-
-  defp until(:infinity), do: :infinity
-  defp until(timeout), do: System.monotonic_time(:millisecond) + timeout
-  defp left(:infinity), do: :infinity
-  defp left(until), do: max(until - System.monotonic_time(:millisecond), 0)
 end

@@ -24,7 +24,7 @@ defmodule Outrigger.CrashTest do
     assert eventually(fn -> length(Process.list()) <= processes + 20 end)
     struct = Server.fetch!(server)
     assert eventually(fn -> Server.in_flight(struct) == {0, 0} end)
-    assert :atomics.get(struct.counters, 8) == 0
+    assert Outrigger.Counters.all_written?(struct.counters)
     assert {:message_queue_len, 0} = Process.info(struct.connection, :message_queue_len)
   end
 

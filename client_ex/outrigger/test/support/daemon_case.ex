@@ -28,6 +28,55 @@ defmodule Outrigger.DaemonCase do
 
   def fake, do: @fake
 
+  @doc "The processes of a server."
+  def child(server, module) do
+    children = Supervisor.which_children(server)
+    {_, pid, _, _} = Enum.find(children, &(elem(&1, 0) == module))
+    pid
+  end
+
+  @doc """
+  Nothing of what was asked is left: no counts, no entries, nobody that waits. Requests in the state
+  are checked against the invariant, too.
+  """
+  def assert_nothing_left(server) do
+    struct = Outrigger.Server.fetch!(server)
+    connection = struct.connection
+
+    left = fn ->
+      traffic = Outrigger.Traffic.check!(:sys.get_state(connection).traffic)
+
+      %{
+        in_flight: Outrigger.Server.in_flight(struct),
+        turn: Outrigger.Counters.turn(struct.counters),
+        unwritten: not Outrigger.Counters.all_written?(struct.counters),
+        direct: :ets.tab2list(struct.direct),
+        pending: traffic.pending,
+        waiting: traffic.waiting,
+        waits: map_size(traffic.waits.refs) + map_size(traffic.waits.keys),
+        orphans: map_size(traffic.orphans.left) + map_size(traffic.orphans.handles),
+        errors: traffic.errors,
+        dead_callers: Enum.reject(Map.keys(traffic.callers), &Process.alive?/1)
+      }
+    end
+
+    none = %{
+      in_flight: {0, 0},
+      turn: 0,
+      unwritten: false,
+      direct: [],
+      pending: %{},
+      waiting: %{},
+      waits: 0,
+      orphans: 0,
+      errors: %{},
+      dead_callers: []
+    }
+
+    unless eventually(fn -> left.() == none end, 10_000),
+      do: ExUnit.Assertions.flunk("there is left: #{inspect(left.())}")
+  end
+
   def os_pid(server), do: Outrigger.info!(server).os_pid
   def kill(os_pid, signal), do: :os.cmd(~c"kill -#{signal} #{os_pid}")
   def alive?(os_pid), do: Outrigger.Daemon.identity(os_pid) != nil
