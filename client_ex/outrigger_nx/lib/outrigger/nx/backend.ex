@@ -45,7 +45,7 @@ defmodule Outrigger.Nx.Backend do
   @behaviour Nx.Backend
 
   alias Nx.Tensor, as: T
-  alias Outrigger.Nx.{Compiler, DefaultServer, Eager, Failure, Lowering, Types}
+  alias Outrigger.Nx.{Cache, Captured, Compiler, DefaultServer, Eager, Failure, Lowering, Types}
   alias Outrigger.{Scope, Server}
 
   # Scalars that this process has sent lately.
@@ -89,19 +89,36 @@ defmodule Outrigger.Nx.Backend do
   # Loops pass the same few numbers again and again.
   def place({:number, number, type}, server) do
     bytes = Types.bytes(number, type)
-    key = {server.counters, Server.epoch!(server), type, bytes}
-    known = Process.get(@scalars, %{})
+
+    scalars({type, bytes}, server, fn ->
+      Scope.outside(fn -> upload(%T{type: type, shape: {}, names: []}, bytes, server) end)
+    end)
+  end
+
+  @doc false
+  # What a process has made lately of scalars on a server. It is forgotten when a daemon was short of
+  # memory: an upload may have failed.
+  def scalars(key, server, fun) do
+    key = {key, server.counters, Server.epoch!(server)}
+    pressed = Cache.pressed()
+
+    known =
+      case Process.get(@scalars) do
+        {^pressed, known} -> known
+        _ -> %{}
+      end
 
     case known do
-      %{^key => ref} ->
-        ref
+      %{^key => value} ->
+        value
 
       _ ->
-        scalar = %T{type: type, shape: {}, names: []}
-        ref = Scope.outside(fn -> upload(scalar, bytes, server) end)
+        value = fun.()
+        # `fun` may have put others there.
+        known = with {^pressed, known} <- Process.get(@scalars), do: known, else: (_ -> %{})
         known = if map_size(known) >= @scalars_max, do: %{}, else: known
-        Process.put(@scalars, Map.put(known, key, ref))
-        ref
+        Process.put(@scalars, {pressed, Map.put(known, key, value)})
+        value
     end
   end
 
@@ -184,16 +201,35 @@ defmodule Outrigger.Nx.Backend do
     raise %{error | message: "#{text} (#{error.message})"}
   end
 
-  defp ok!({:error, error}, data), do: raise(Failure.explain(error, data.origin))
+  defp ok!({:error, error}, data) do
+    # What can be made again makes room for the next try, and is made anew.
+    if refused?(error), do: Captured.relieve()
+    raise Failure.explain(error, data.origin)
+  end
 
-  # Nx has worked out type and size without the daemon; if the two ever disagree, that is our bug.
+  # The daemon had no room at that moment.
+  defp refused?(%Outrigger.Error{code: code}) when code in [:out_of_memory, :limit_exceeded],
+    do: true
+
+  defp refused?(%Outrigger.Error{cause: cause}), do: refused?(cause)
+  defp refused?(_error), do: false
+
+  # Nx has worked out type and size without the daemon, and is not always right.
   defp check!(%T{type: type} = t, ref) do
-    size = Nx.size(t) * Tuple.product(List.to_tuple(Keyword.values(t.vectorized_axes)))
+    axes = Keyword.values(t.vectorized_axes)
+    size = Nx.size(t) * Tuple.product(List.to_tuple(axes))
     actual = {Outrigger.type!(ref), Outrigger.Dtype.count(Outrigger.shape!(ref))}
 
     if actual != {Types.atom(type), size} do
-      raise "a bug of outrigger_nx: Nx expects #{size} elements of #{Types.wire(type)}, the daemon " <>
-              "has #{inspect(actual)}"
+      taken =
+        Types.wire(type) <> Outrigger.Tensor.dims(List.to_tuple(axes ++ Tuple.to_list(t.shape)))
+
+      is = "#{Outrigger.type!(ref)}#{Outrigger.Tensor.dims(Outrigger.shape!(ref))}"
+
+      raise "Nx takes the tensor for #{taken}, but it is #{is} in the daemon. Nx.Defn.Evaluator " <>
+              "does so with expressions that Nx itself gives a wrong type, such as the gradient of " <>
+              "a loop in f64: use `compiler: Outrigger.Nx`. If there is none, please report it as " <>
+              "a bug of outrigger_nx"
     end
   end
 
