@@ -90,9 +90,13 @@ defmodule Outrigger.Nx.Backend do
   def place({:number, number, type}, server) do
     bytes = Types.bytes(number, type)
 
-    scalars({type, bytes}, server, fn ->
-      Scope.outside(fn -> upload(%T{type: type, shape: {}, names: []}, bytes, server) end)
-    end)
+    scalars({type, bytes}, server, fn -> scalar(bytes, type, server) end)
+  end
+
+  @doc false
+  # The handle of a scalar of these bytes, which `scalars/3` will keep.
+  def scalar(bytes, type, server) do
+    Scope.outside(fn -> Outrigger.from_binary(server, bytes, Types.atom(type), {}) end)
   end
 
   @doc false

@@ -108,7 +108,7 @@ defmodule Outrigger.Nx.Eager do
 
   defp scalar({:number, at, casts, type}, numbers, server) do
     number = Enum.reduce(casts, elem(numbers, at), &Types.hold(&2, &1))
-    Backend.place({:number, number, type}, server)
+    Backend.scalar(Types.bytes(number, type), type, server)
   end
 
   ## Arguments without what differs from call to call
@@ -119,11 +119,20 @@ defmodule Outrigger.Nx.Eager do
   # count}`.
   defp abstract(op, args), do: entries(args, op, {[], 0, nil, [], 0})
 
-  # Where a slice is, other than how large.
-  defp entries([%T{} = x, [_ | _] = starts | rest], op, {_, 0, _, _, _} = call)
+  # Where a slice is differs, how large it is does not; along a whole axis it can only be at 0.
+  defp entries([%T{} = x, starts | [more | _] = rest], op, {_, 0, _, _, _} = call)
        when op in [:slice, :put_slice] do
+    lengths = if op == :slice, do: more, else: Tuple.to_list(more.shape)
+    whole = Enum.zip_with(lengths, Tuple.to_list(x.shape), &(&1 == &2))
     {x, call} = entry(x, op, call)
-    {starts, call} = Enum.map_reduce(starts, call, &entry(&1, op, &2))
+
+    {starts, call} =
+      Enum.zip(starts, whole)
+      |> Enum.map_reduce(call, fn
+        {start, true}, call when is_integer(start) -> {start, call}
+        {start, _}, call -> entry(start, op, call)
+      end)
+
     {rest, call} = entries(rest, op, call)
     {[x, starts | rest], call}
   end
