@@ -20,6 +20,13 @@ defmodule Outrigger.Nx.Backend do
 
     * `:mutable` - when true, operations write into their first operand (below)
 
+  ## Tensors in the code of modules
+
+  What the body of a module makes while it is compiled, such as `@weights Nx.tensor([0.25, 0.75])`, becomes
+  part of the module's code. A handle cannot: no daemon outlives the compiler. So such tensors are
+  made by `Nx.BinaryBackend`, whatever the default backend says, and defns that the body calls are carried out
+  there. They can be used as any other: an operation with a tensor of a daemon takes place in the daemon.
+
   ## Mutable tensors
 
   Nx's tensors are values. For a loop outside of `defn` over a large tensor, that means a copy in
@@ -151,25 +158,44 @@ defmodule Outrigger.Nx.Backend do
 
   ## Creation
 
+  @doc false
+  # Does the body of a module run, as the compiler reads it? What it makes is kept in the module's
+  # code: in an attribute, for instance.
+  def module_body?, do: Process.get(:elixir_compiler_modules, []) != []
+
   @impl true
   def constant(%T{shape: {}} = out, number, options) do
-    number = Types.hold(number, out.type)
-    data = %__MODULE__{ref: nil, constant: {:number, number}, server: options[:server]}
-    materialize(%{out | data: data}, options)
+    if module_body?() do
+      Nx.BinaryBackend.constant(out, number, [])
+    else
+      number = Types.hold(number, out.type)
+      data = %__MODULE__{ref: nil, constant: {:number, number}, server: options[:server]}
+      materialize(%{out | data: data}, options)
+    end
   end
 
-  def constant(out, number, options), do: Eager.run(:constant, out, [number], options)
+  def constant(out, number, options), do: create(:constant, out, [number], options)
 
   @impl true
-  def eye(out, options), do: Eager.run(:eye, out, [], options)
+  def eye(out, options), do: create(:eye, out, [], options)
 
   @impl true
-  def iota(out, axis, options), do: Eager.run(:iota, out, [axis], options)
+  def iota(out, axis, options), do: create(:iota, out, [axis], options)
+
+  defp create(op, out, args, options) do
+    if module_body?(),
+      do: apply(Nx.BinaryBackend, op, [out | args] ++ [[]]),
+      else: Eager.run(op, out, args, options)
+  end
 
   @impl true
   def from_binary(out, binary, options) do
-    server = DefaultServer.fetch!(options[:server])
-    %{out | data: new(upload(out, binary, server), options)}
+    if module_body?() do
+      Nx.BinaryBackend.from_binary(out, binary, [])
+    else
+      server = DefaultServer.fetch!(options[:server])
+      %{out | data: new(upload(out, binary, server), options)}
+    end
   end
 
   # What is written in place needs memory.

@@ -95,7 +95,10 @@ defmodule Outrigger.Nx.Cache do
   defp entries, do: :ets.info(@table, :size)
   defp bytes, do: :atomics.get(counters(), @bytes)
   defp count(bytes), do: :atomics.add(counters(), @bytes, bytes)
-  defp counters, do: :persistent_term.get(@table)
+
+  defp counters do
+    :persistent_term.get(@table, nil) || Outrigger.Nx.Application.not_started!()
+  end
 
   defp now, do: System.monotonic_time()
   defp entries_max, do: Application.get_env(:outrigger_nx, :cache_entries_max, 2048)

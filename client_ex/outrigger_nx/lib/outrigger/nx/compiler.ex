@@ -16,9 +16,14 @@ defmodule Outrigger.Nx.Compiler do
 
   @doc "A function of the arguments' lists, which gives the lists of results."
   def compile(key, vars, fun, options) do
-    case compiled(key, vars, fun, options) do
-      :callbacks -> evaluate(key, vars, fun, options)
-      compiled -> fn [params] -> [call(compiled, params, options)] end
+    if Backend.module_body?() do
+      # What comes of it is kept in the module's code.
+      evaluate(key, vars, fun, options, fn _arguments -> Nx.BinaryBackend end)
+    else
+      case compiled(key, vars, fun, options) do
+        :callbacks -> evaluate(key, vars, fun, options, &{Backend, server: server(&1, options)})
+        compiled -> fn [params] -> [call(compiled, params, options)] end
+      end
     end
   end
 
@@ -166,8 +171,8 @@ defmodule Outrigger.Nx.Compiler do
 
   ## Functions of Elixir on the way
 
-  # Operation by operation, on the same backend.
-  defp evaluate(key, vars, fun, options) do
+  # Operation by operation, on the backend for the arguments.
+  defp evaluate(key, vars, fun, options, backend) do
     if options[:profile] do
       raise ArgumentError,
             "a defn with hooks or runtime calls is carried out operation by operation: there is no " <>
@@ -179,9 +184,8 @@ defmodule Outrigger.Nx.Compiler do
     fn [params] ->
       arguments = for param <- params, do: param.()
       args = [for(argument <- arguments, do: fn -> argument end)]
-      backend = {Backend, server: server(arguments, options)}
 
-      Nx.with_default_backend(backend, fn ->
+      Nx.with_default_backend(backend.(arguments), fn ->
         Evaluator.__compile__(key, vars, fun, evaluator_options).(args)
       end)
     end
