@@ -27,7 +27,8 @@ defmodule Outrigger.Nx do
 
   When a module is compiled again, so is what went through it. The modules are those that the function's code
   names, and what these name in turn; Nx, Elixir and OTP are left out, and after 32 the search ends. Where that
-  misses one (a module that is only known when it is called), `clear_cache/0` forgets everything.
+  misses one (a module that is only known when it is called), `clear_cache/0` forgets everything. What
+  `Nx.Defn.compile/3` gave stays as it is.
 
   A tensor that a function has captured is uploaded once by each process that calls the function. It is released
   with the process, and before that if a process has more than `config :outrigger_nx, captured_bytes_max:

@@ -84,7 +84,8 @@ defmodule Outrigger.Nx.Captured do
     {limit, used} = memory(server, bytes)
     most = if limit > 0, do: min(bytes_max(), div(limit, @share)), else: bytes_max()
     {keep, old, _} = Enum.reduce(items, {[], [], most - bytes}, &fit/2)
-    short? = limit > 0 and used - sum(old) + bytes > limit - div(limit, 2 * @share)
+    # Of this process or of others, something has to go.
+    short? = limit > 0 and used - sum(old) + bytes > limit
     {keep, old} = if short?, do: {[], items}, else: {Enum.reverse(keep), old}
     free(old)
     if short?, do: Cache.press()
@@ -102,7 +103,6 @@ defmodule Outrigger.Nx.Captured do
 
   defp memory(server, _bytes) do
     case Outrigger.info(server) do
-      {:ok, %{memory: %{"limit" => limit, "used" => used}}} -> {limit, used}
       {:ok, %{memory: %{limit: limit, used: used}}} -> {limit, used}
       # The upload will tell.
       {:error, _} -> {0, 0}

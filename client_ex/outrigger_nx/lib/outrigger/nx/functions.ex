@@ -18,8 +18,8 @@ defmodule Outrigger.Nx.Functions do
   @content_terms_max 2_000
   @content_bytes_max 65_536
 
-  # Since OTP 27.
-  @zeros_differ :erlang.list_to_float(~c"0.0") !== :erlang.list_to_float(~c"-0.0")
+  # 0.0 and -0.0 as `content/1` has them. They match each other before OTP 27.
+  @zeros [<<70, 0::64>>, <<70, 0x80, 0::56>>]
 
   @doc """
   What was compiled for a function and its inputs: the templates of the arguments, and whatever else
@@ -34,13 +34,12 @@ defmodule Outrigger.Nx.Functions do
       nil ->
         remember(key, env, variants, far(fun, key, env, compile))
 
-      {_, _, modules, compiled} = variant ->
-        if Modules.current?(modules) do
+      %{compiled: compiled} = variant ->
+        if Modules.current?(variant.modules) do
           compiled
         else
           Captured.release([compiled])
-          variants = List.delete(variants, variant)
-          remember(key, env, variants, far(fun, key, env, compile))
+          remember(key, env, List.delete(variants, variant), far(fun, key, env, compile))
         end
     end
   end
@@ -71,8 +70,10 @@ defmodule Outrigger.Nx.Functions do
     end
   end
 
-  defp find([{known, content, _, _} = variant | rest], env) do
-    if same?(known, env) or equal?(content, known, env), do: variant, else: find(rest, env)
+  defp find([%{env: known} = variant | rest], env) do
+    if same?(known, env) or equal?(variant, env),
+      do: variant,
+      else: find(rest, env)
   end
 
   defp find([], _env), do: nil
@@ -81,11 +82,11 @@ defmodule Outrigger.Nx.Functions do
   defp same?([], []), do: true
   defp same?(_, _), do: false
 
-  # Terms that are large, or share parts, would take too long to compare: `known` is neither.
-  defp equal?(nil, _known, _env), do: false
+  # Terms that are large, or share parts, would take too long to compare: a known one is neither.
+  defp equal?(%{content: nil}, _env), do: false
 
-  defp equal?(content, known, env),
-    do: known === env and (@zeros_differ or content == content(env))
+  defp equal?(%{env: known, content: content, zeros?: zeros?}, env),
+    do: known === env and (not zeros? or content == content(env))
 
   @doc "The term as bytes; nil if they would be many, or if that would take long to find out."
   def content(term) do
@@ -131,11 +132,9 @@ defmodule Outrigger.Nx.Functions do
     small?([env | rest], terms - 1, bytes)
   end
 
-  defp small?([number | rest], terms, bytes) when is_integer(number) do
-    # Beyond a word there are large integers.
-    size = if number in -0x7FFFFFFFFFFFFFFF..0x7FFFFFFFFFFFFFFF, do: 8, else: 64
-    small?(rest, terms - 1, bytes - size)
-  end
+  # Some integers are long.
+  defp small?([number | rest], terms, bytes) when is_integer(number),
+    do: small?(rest, terms - 1, bytes - :erlang.external_size(number))
 
   defp small?([_ | rest], terms, bytes), do: small?(rest, terms - 1, bytes)
 
@@ -168,21 +167,39 @@ defmodule Outrigger.Nx.Functions do
   # Tracing may have compiled other functions. What captured much and has not been called for long
   # is forgotten, and all if that is not enough.
   defp remember(key, env, variants, {content, modules, compiled}) do
-    variants = Enum.take([{env, content, modules, compiled} | variants], @variants_max)
-    near = Map.put(near(), key, variants)
-    near = if Captured.bytes(compiled) > 0, do: without(near, Captured.idle()), else: near
-    held = for {_, variants} <- near, {_, _, _, other} <- variants, do: Captured.bytes(other)
-    full? = map_size(near) > @near_max or Enum.sum(held) > Captured.bytes_max()
-    near = if full?, do: %{key => Enum.take(variants, 1)}, else: near
-    Process.put(@near, {Cache.cleared(), near})
+    bytes = Captured.bytes(compiled) + if(content, do: 0, else: 8 * :erts_debug.size(env))
+    zeros? = content != nil and :binary.match(content, @zeros) != :nomatch
+
+    variant = %{
+      env: env,
+      content: content,
+      zeros?: zeros?,
+      modules: modules,
+      compiled: compiled,
+      bytes: bytes
+    }
+
+    {variants, old} = Enum.split([variant | variants], @variants_max)
+    near = near()
+    near = if bytes > 0, do: without(near, Captured.idle()), else: near
+    others = Map.delete(near, key)
+    held = for {_, variants} <- others, %{bytes: bytes} <- variants, do: bytes
+    all = Enum.sum(held) + Enum.sum(Enum.map(variants, & &1.bytes))
+    full? = map_size(others) >= @near_max or all > Captured.bytes_max()
+    {near, old} = if full?, do: {%{}, old ++ tl(variants) ++ all(others)}, else: {others, old}
+    variants = if full?, do: [variant], else: variants
+    Captured.release(for %{compiled: compiled} <- old, do: compiled)
+    Process.put(@near, {Cache.cleared(), Map.put(near, key, variants)})
     compiled
   end
+
+  defp all(near), do: near |> Map.values() |> Enum.concat()
 
   defp without(near, []), do: near
 
   defp without(near, refs) do
     for {key, variants} <- near, into: %{} do
-      {key, Enum.reject(variants, fn {_, _, _, other} -> is_map(other) and other.ref in refs end)}
+      {key, Enum.reject(variants, &(is_map(&1.compiled) and &1.compiled.ref in refs))}
     end
   end
 end
