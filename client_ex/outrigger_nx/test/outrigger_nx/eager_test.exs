@@ -156,6 +156,8 @@ defmodule Outrigger.Nx.EagerTest do
       for i <- range do
         t |> Nx.multiply(i + 0.25) |> Nx.add(i) |> Nx.clip(-i, i * 2.5) |> Nx.to_binary()
         Nx.to_number(t[rem(i, 4)])
+        Nx.to_binary(Nx.broadcast(i * 0.5, {3}))
+        Nx.to_binary(Nx.stack([i, i * 0.25, t[0], i + 1]))
         Nx.put_slice(t, [rem(i, 3)], Nx.tensor([i / 1])) |> Nx.to_binary()
       end
     end

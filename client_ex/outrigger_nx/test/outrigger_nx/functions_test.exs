@@ -1,6 +1,7 @@
 defmodule Outrigger.Nx.FunctionsTest do
   # What is kept for functions, and when it is forgotten. Not async: clears what all processes have.
   use ExUnit.Case
+  import Outrigger.Nx.Wait
   alias Outrigger.Nx.{Backend, Cache, Captured}
 
   # Of all processes: tests have several.
@@ -46,21 +47,23 @@ defmodule Outrigger.Nx.FunctionsTest do
       caller(1)
       fun = apply(Caller, :fun, [])
       captured = &apply(Helper, :plain, [&1])
+      # As in a shell.
+      {typed, _} = Code.eval_string("fn x -> #{inspect(Helper)}.plain(x) end")
 
       values = fn ->
         {run(:run, [5]), run(:with_options, [5, [add: 7]]), Nx.to_number(Nx.Defn.jit(fun).(5)),
-         Nx.to_number(Nx.Defn.jit(captured).(5))}
+         Nx.to_number(Nx.Defn.jit(captured).(5)), Nx.to_number(Nx.Defn.jit(typed).(5))}
       end
 
-      assert values.() == {11, 17, 10, 10}
+      assert values.() == {11, 17, 10, 10, 10}
       helper(3)
-      assert values.() == {16, 22, 15, 15}
+      assert values.() == {16, 22, 15, 15, 15}
       caller(100)
-      assert values.() == {115, 22, 15, 15}
+      assert values.() == {115, 22, 15, 15, 15}
       # Other processes have not seen the change either.
-      assert Task.await(Task.async(values)) == {115, 22, 15, 15}
+      assert Task.await(Task.async(values)) == {115, 22, 15, 15, 15}
       helper(4)
-      assert Task.await(Task.async(values)) == {120, 27, 20, 20}
+      assert Task.await(Task.async(values)) == {120, 27, 20, 20, 20}
     end
 
     @tag :tmp_dir
@@ -296,14 +299,6 @@ defmodule Outrigger.Nx.FunctionsTest do
       assert Cache.lookup({__MODULE__, 201}) == 1
       Outrigger.Nx.clear_cache()
       assert %{size: 0, bytes: 0} = Cache.stats()
-    end
-  end
-
-  defp wait_until(fun, ms \\ 10_000) do
-    cond do
-      fun.() -> :ok
-      ms <= 0 -> flunk("it did not happen")
-      true -> Process.sleep(20) && wait_until(fun, ms - 20)
     end
   end
 end

@@ -16,7 +16,7 @@ defmodule Outrigger.Nx.Eager do
   # Operands that are compared one by one.
   @few 8
   # More numbers than these are part of the program: to send each costs a request.
-  @numbers_max 8
+  @numbers_max 16
   # Above, a float of the VM does not hold an integer exactly.
   @exact_max 0x20000000000000
 
