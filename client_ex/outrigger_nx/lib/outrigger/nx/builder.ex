@@ -158,9 +158,7 @@ defmodule Outrigger.Nx.Builder do
   """
   def region(%__MODULE__{depth: @depth_max}, _params, _fun) do
     raise ArgumentError,
-          "loops and conditions nest deeper than #{@depth_max}. Each clause of a cond counts, as the next " <>
-            "ones are its \"else\". Of many cases, compute which one holds as a number and take the " <>
-            "result from a tensor of all with Nx.take/2, or choose among them with Nx.select/3"
+          "loops and conditions nest deeper than #{@depth_max} (each clause of a cond counts)"
   end
 
   def region(%__MODULE__{} = b, params, fun) do
