@@ -33,7 +33,7 @@ defmodule Outrigger.Nx do
 
   A tensor that a function has captured is uploaded once by each process that calls the function. It
   is released with the process; before that, those first that were not used for longest, if all of a
-  process are more than `config :outrigger_nx, captured_bytes_max: 268_435_456` bytes or a quarter of
+  process are more than `config :outrigger_nx, captured_bytes_max: 268_435_456` bytes or half of
   the daemon's memory limit; if it was not used for a minute and another one is captured; and when
   the daemon is short of memory. Then it is uploaded again by the next call that needs it.
 

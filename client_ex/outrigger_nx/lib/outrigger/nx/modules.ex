@@ -30,7 +30,7 @@ defmodule Outrigger.Nx.Modules do
     {files, memory?} = follow(own, [], :erl_eval in roots, libraries)
     files = files |> Enum.reverse() |> Enum.take(@modules_max)
     memory = if memory?, do: Enum.take(in_memory(), @memory_max), else: []
-    for module <- files ++ memory, version = version(module), do: {module, version}
+    for module <- Enum.uniq(files ++ memory), version = version(module), do: {module, version}
   end
 
   @doc "Are these still the modules' versions?"
@@ -60,11 +60,14 @@ defmodule Outrigger.Nx.Modules do
         follow(rest ++ named, [module | seen], memory?, libraries)
 
       true ->
-        follow(rest, seen, true, libraries)
+        follow(rest, [module | seen], true, libraries)
     end
   end
 
-  defp file?(module), do: match?([_ | _], :code.which(module))
+  defp file?(module) do
+    path = :code.which(module)
+    is_list(path) and :filelib.is_regular(path)
+  end
 
   # The loaded modules whose names stand in a module's code.
   defp named(module, libraries) do
@@ -85,7 +88,8 @@ defmodule Outrigger.Nx.Modules do
 
   # Not those that hold the code of a script's lines, whose names are given again and again.
   defp in_memory do
-    for {module, []} <- :code.all_loaded(),
+    for {module, path} <- :code.all_loaded(),
+        path in [[], :cover_compiled],
         not String.starts_with?(Atom.to_string(module), "elixir_compiler_"),
         do: module
   end
