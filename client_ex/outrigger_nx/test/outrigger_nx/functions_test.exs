@@ -204,8 +204,8 @@ defmodule Outrigger.Nx.FunctionsTest do
 
     test "of more functions than fit into memory: those used last stay", %{server: server} do
       for i <- 1..40, do: assert(sum_with(batch(i), 1) == (i + 1) * 1_000_000)
-      # Half of the limit.
-      assert used(server) <= 50 * 1024 * 1024
+      # Half of the limit, and what buffers are rounded up by.
+      assert used(server) <= 55 * 1024 * 1024
     end
 
     test "go with their process", %{server: server} do

@@ -9,7 +9,7 @@ defmodule Outrigger.Nx.Captured do
   alias Outrigger.{Scope, Server, Tensor}
 
   @items __MODULE__
-  # Of a daemon's memory, the part that a process may use: one by this.
+  # A process may use one by this of a daemon's memory.
   @share 2
   # Smaller ones are uploaded without a look at the daemon's memory.
   @weighed_bytes 65_536
