@@ -16,8 +16,26 @@ defmodule Outrigger.Nx do
     * `:max_concurrency` - the number of partitions if there are no `:servers` (1)
     * `:hooks` - as in `Nx.Defn.Evaluator`
 
-  What is compiled for a function and the types and shapes of its arguments is kept, up to
-  `config :outrigger_nx, cache_entries_max: 2048` entries.
+  Other options are somebody else's and are ignored; one that looks like one of these, misspelt, is
+  warned of.
+
+  ## What is kept
+
+  What is compiled for a function and the types and shapes of its arguments is kept for all
+  processes, up to `config :outrigger_nx, cache_entries_max: 2048, cache_bytes_max: 67_108_864`. A
+  function that has captured much (more than 64 KiB, or terms of more than 2,000 parts) is known by
+  where its captures are in memory: to the process that called it, and to no other.
+
+  When a module is compiled again, so is what went through it. The modules are those that the
+  function's code names, and what these name in turn; Nx, Elixir and OTP are left out, and after 32
+  the search ends. Where that misses one (a module that is only known when it is called),
+  `clear_cache/0` forgets everything. What `Nx.Defn.compile/3` gave stays as it is.
+
+  A tensor that a function has captured is uploaded once by each process that calls the function. It
+  is released with the process; before that, those first that were not used for longest, if all of a
+  process are more than `config :outrigger_nx, captured_bytes_max: 268_435_456` bytes or half of
+  the daemon's memory limit; if it was not used for a minute and another one is captured; and when
+  the daemon is short of memory. Then it is uploaded again by the next call that needs it.
 
   ## Donation
 
@@ -34,6 +52,19 @@ defmodule Outrigger.Nx do
   @behaviour Nx.Defn.Compiler
 
   alias Outrigger.Nx.{Backend, Compiler}
+
+  @doc """
+  Forgets what was compiled for functions and operations, in all processes; each gives back the
+  tensors that its functions have captured with its next call of a function.
+
+      iex> Outrigger.Nx.clear_cache()
+      :ok
+
+  There is need of it only after a module was compiled again that the code of a function does not
+  name (see "What is kept").
+  """
+  @spec clear_cache() :: :ok
+  defdelegate clear_cache, to: Outrigger.Nx.Cache, as: :clear
 
   @doc """
   Runs a function as a defn and prints what its steps took in the daemon. Gives its result.

@@ -11,7 +11,7 @@ if Conformance.nx() do
     Conformance.nx_suite(file)
   end
 
-  for file <- ~w(nx/defn_test.exs nx/defn/grad_test.exs) do
+  for file <- ~w(nx/defn_test.exs nx/defn/grad_test.exs nx/defn/graph_test.exs) do
     Conformance.compiled_suite(file)
   end
 else

@@ -1,5 +1,6 @@
 defmodule Outrigger.Nx.BackendTest do
   use ExUnit.Case, async: true
+  import Outrigger.Nx.Wait
   alias Outrigger.Nx.Backend
 
   defp server(options \\ []) do
@@ -180,14 +181,6 @@ defmodule Outrigger.Nx.BackendTest do
       t = mutable(1)
       Nx.add(t, 1)
       assert Nx.to_number(t) == 2
-    end
-  end
-
-  defp wait_until(fun, ms \\ 10_000) do
-    cond do
-      fun.() -> :ok
-      ms <= 0 -> flunk("it did not happen")
-      true -> Process.sleep(20) && wait_until(fun, ms - 20)
     end
   end
 end

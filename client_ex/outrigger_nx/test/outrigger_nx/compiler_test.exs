@@ -221,7 +221,7 @@ defmodule Outrigger.Nx.CompilerTest do
 
     Nx.with_default_backend(Nx.BinaryBackend, fn ->
       assert Nx.to_number(jit.(50).(Nx.tensor(47))) == 470
-      assert_raise ArgumentError, ~r/nest deeper/, fn -> jit.(70).(Nx.tensor(3)) end
+      assert_raise ArgumentError, ~r/nest deeper/, fn -> jit.(200).(Nx.tensor(3)) end
     end)
   end
 
@@ -281,12 +281,113 @@ defmodule Outrigger.Nx.CompilerTest do
     end)
   end
 
-  test "options" do
-    assert_raise ArgumentError, ~r/unknown keys/, fn ->
-      Nx.Defn.jit(&Nx.add/2, sever: :x).(1, 2)
+  describe "options" do
+    import ExUnit.CaptureLog
+
+    test "of other compilers and libraries are none of ours" do
+      others = [mode: :train, seed: 1, print_values: true, client: :host, debug: true, cache: "x"]
+
+      log =
+        capture_log(fn ->
+          assert Nx.to_number(Nx.Defn.jit(&Nx.add/2, others).(1, 2)) == 3
+          assert Nx.to_number(Nx.Defn.compile(&Nx.add/2, [1, 2], others).(1, 2)) == 3
+        end)
+
+      refute log =~ "did you mean"
     end
 
-    assert [[server: :a], [server: :b]] = Outrigger.Nx.__partitions_options__(servers: [:a, :b])
-    assert {Outrigger.Nx.Backend, [server: :a]} = Outrigger.Nx.__to_backend__(server: :a)
+    test "of ours that are misspelt get a warning, once for each function" do
+      jitted = Nx.Defn.jit(fn x -> Nx.add(x, 1) end, sever: :x, hook: %{}, garbage_colect: true)
+      log = capture_log(fn -> assert Nx.to_number(jitted.(1)) == 2 end)
+      assert log =~ "ignores the option :sever of Nx.Defn; did you mean :server?"
+      assert log =~ ":hook of Nx.Defn; did you mean :hooks?"
+      assert log =~ ":garbage_colect of Nx.Defn; did you mean :garbage_collect?"
+      refute capture_log(fn -> jitted.(1) end) =~ "did you mean"
+    end
+
+    test "of Nx.Serving" do
+      assert [[server: :a], [server: :b]] = Outrigger.Nx.__partitions_options__(servers: [:a, :b])
+      assert {Outrigger.Nx.Backend, [server: :a]} = Outrigger.Nx.__to_backend__(server: :a)
+    end
+  end
+
+  describe "functions of Elixir on the way, on a server that is not the default one" do
+    defn prints(x), do: print_value(x) + Nx.iota({3})
+
+    setup do
+      name = :"callbacks_#{System.unique_integer([:positive])}"
+      start_supervised!({Outrigger, name: name, threads: 1})
+      %{backend: {Outrigger.Nx.Backend, server: name}, server: name}
+    end
+
+    defp on?(tensor, server), do: server in tensor.data.ref.server.key
+
+    defp printed(fun) do
+      me = self()
+      text = ExUnit.CaptureIO.capture_io(fn -> send(me, {:result, fun.()}) end)
+      assert text =~ "Nx.Tensor"
+      assert_received {:result, result}
+      result
+    end
+
+    test "where the default backend says", %{backend: backend, server: server} do
+      Nx.with_default_backend(backend, fn ->
+        sum = printed(fn -> prints(1) end)
+        assert {list(sum), on?(sum, server)} == {[1, 2, 3], true}
+        assert {Outrigger.Nx.Backend, options} = Nx.default_backend()
+        assert options[:server] == server
+      end)
+    end
+
+    test "where the arguments are", %{backend: backend, server: server} do
+      x = Nx.tensor([1, 2, 3], backend: backend)
+      default = Nx.default_backend()
+      sum = printed(fn -> prints(x) end)
+      assert {list(sum), on?(sum, server)} == {[1, 3, 5], true}
+      # A scalar is known in the VM, and yet of a server.
+      sum = printed(fn -> prints(Nx.tensor(1, backend: backend)) end)
+      assert {list(sum), on?(sum, server)} == {[1, 2, 3], true}
+      twice = Nx.Defn.jit(&Nx.add(calls_back(&1), Nx.iota({3}))).(x)
+      assert {list(twice), on?(twice, server)} == {[2, 5, 8], true}
+      hooks = %{after_add: fn _ -> :ok end}
+      hooked = Nx.Defn.jit(&Nx.add(hooked(&1), Nx.iota({3})), hooks: hooks).(x)
+      assert {list(hooked), on?(hooked, server)} == {[4, 7, 10], true}
+      assert Nx.default_backend() == default
+    end
+  end
+
+  describe "an expression of Nx whose types do not fit" do
+    defn grows(x) do
+      {y, _} =
+        while {y = x, i = 0}, i < 2 do
+          {y * y * 1.05, i + 1}
+        end
+
+      Nx.sum(y)
+    end
+
+    defn slope(x), do: grad(x, &grows/1)
+    defn value_and_slope(x), do: value_and_grad(x, &grows/1)
+
+    # y = 1.05³ x⁴, and its derivative.
+    test "the gradient of a loop in f64 has the right values" do
+      for type <- [:f64, :f32, :bf16], x = Nx.tensor([1.0, 2.0], type: type) do
+        tolerance = %{f64: 1.0e-5, f32: 1.0e-5, bf16: 3.0e-2}[type]
+        {value, slope} = value_and_slope(x)
+        assert_in_delta Nx.to_number(value) / 19.679625, 1, tolerance
+
+        for slope <- [slope, slope(x)], {got, due} <- Enum.zip(list(slope), [4.6305, 37.044]) do
+          assert_in_delta got / due, 1, tolerance
+        end
+      end
+    end
+
+    test "is not called a bug of ours" do
+      x = Nx.tensor([1.0, 2.0], type: :f64)
+      mistyped = Nx.Defn.jit(&slope/1, compiler: Nx.Defn.Evaluator).(x)
+      error = assert_raise RuntimeError, fn -> Nx.to_binary(mistyped) end
+      assert error.message =~ "Nx takes the tensor for f32[2], but it is f64[2] in the daemon"
+      assert error.message =~ "compiler: Outrigger.Nx"
+    end
   end
 end

@@ -20,6 +20,13 @@ defmodule Outrigger.Nx.Backend do
 
     * `:mutable` - when true, operations write into their first operand (below)
 
+  ## Tensors in the code of modules
+
+  What the body of a module makes while it is compiled, such as `@weights Nx.tensor([0.25, 0.75])`, becomes
+  part of the module's code. A handle cannot: no daemon outlives the compiler. So such tensors are
+  made by `Nx.BinaryBackend`, whatever the default backend says, and defns that the body calls are carried out
+  there. They can be used as any other: an operation with a tensor of a daemon takes place in the daemon.
+
   ## Mutable tensors
 
   Nx's tensors are values. For a loop outside of `defn` over a large tensor, that means a copy in
@@ -45,7 +52,7 @@ defmodule Outrigger.Nx.Backend do
   @behaviour Nx.Backend
 
   alias Nx.Tensor, as: T
-  alias Outrigger.Nx.{Compiler, DefaultServer, Eager, Failure, Lowering, Types}
+  alias Outrigger.Nx.{Cache, Captured, Compiler, DefaultServer, Eager, Failure, Lowering, Types}
   alias Outrigger.{Scope, Server}
 
   # Scalars that this process has sent lately.
@@ -89,19 +96,40 @@ defmodule Outrigger.Nx.Backend do
   # Loops pass the same few numbers again and again.
   def place({:number, number, type}, server) do
     bytes = Types.bytes(number, type)
-    key = {server.counters, Server.epoch!(server), type, bytes}
-    known = Process.get(@scalars, %{})
+
+    scalars({type, bytes}, server, fn -> scalar(bytes, type, server) end)
+  end
+
+  @doc false
+  # The handle of a scalar of these bytes, which `scalars/3` will keep.
+  def scalar(bytes, type, server) do
+    Scope.outside(fn -> Outrigger.from_binary(server, bytes, Types.atom(type), {}) end)
+  end
+
+  @doc false
+  # What a process has made lately of scalars on a server. It is forgotten when a daemon was short of
+  # memory: an upload may have failed.
+  def scalars(key, server, fun) do
+    key = {key, server.counters, Server.epoch!(server)}
+    pressed = Cache.pressed()
+
+    known =
+      case Process.get(@scalars) do
+        {^pressed, known} -> known
+        _ -> %{}
+      end
 
     case known do
-      %{^key => ref} ->
-        ref
+      %{^key => value} ->
+        value
 
       _ ->
-        scalar = %T{type: type, shape: {}, names: []}
-        ref = Scope.outside(fn -> upload(scalar, bytes, server) end)
+        value = fun.()
+        # `fun` may have put others there.
+        known = with {^pressed, known} <- Process.get(@scalars), do: known, else: (_ -> %{})
         known = if map_size(known) >= @scalars_max, do: %{}, else: known
-        Process.put(@scalars, Map.put(known, key, ref))
-        ref
+        Process.put(@scalars, {pressed, Map.put(known, key, value)})
+        value
     end
   end
 
@@ -130,25 +158,44 @@ defmodule Outrigger.Nx.Backend do
 
   ## Creation
 
+  @doc false
+  # Does the body of a module run, as the compiler reads it? What it makes is kept in the module's
+  # code: in an attribute, for instance.
+  def module_body?, do: Process.get(:elixir_compiler_modules, []) != []
+
   @impl true
   def constant(%T{shape: {}} = out, number, options) do
-    number = Types.hold(number, out.type)
-    data = %__MODULE__{ref: nil, constant: {:number, number}, server: options[:server]}
-    materialize(%{out | data: data}, options)
+    if module_body?() do
+      Nx.BinaryBackend.constant(out, number, [])
+    else
+      number = Types.hold(number, out.type)
+      data = %__MODULE__{ref: nil, constant: {:number, number}, server: options[:server]}
+      materialize(%{out | data: data}, options)
+    end
   end
 
-  def constant(out, number, options), do: Eager.run(:constant, out, [number], options)
+  def constant(out, number, options), do: create(:constant, out, [number], options)
 
   @impl true
-  def eye(out, options), do: Eager.run(:eye, out, [], options)
+  def eye(out, options), do: create(:eye, out, [], options)
 
   @impl true
-  def iota(out, axis, options), do: Eager.run(:iota, out, [axis], options)
+  def iota(out, axis, options), do: create(:iota, out, [axis], options)
+
+  defp create(op, out, args, options) do
+    if module_body?(),
+      do: apply(Nx.BinaryBackend, op, [out | args] ++ [[]]),
+      else: Eager.run(op, out, args, options)
+  end
 
   @impl true
   def from_binary(out, binary, options) do
-    server = DefaultServer.fetch!(options[:server])
-    %{out | data: new(upload(out, binary, server), options)}
+    if module_body?() do
+      Nx.BinaryBackend.from_binary(out, binary, [])
+    else
+      server = DefaultServer.fetch!(options[:server])
+      %{out | data: new(upload(out, binary, server), options)}
+    end
   end
 
   # What is written in place needs memory.
@@ -184,16 +231,35 @@ defmodule Outrigger.Nx.Backend do
     raise %{error | message: "#{text} (#{error.message})"}
   end
 
-  defp ok!({:error, error}, data), do: raise(Failure.explain(error, data.origin))
+  defp ok!({:error, error}, data) do
+    # What can be made again makes room for the next try, and is made anew.
+    if refused?(error), do: Captured.relieve()
+    raise Failure.explain(error, data.origin)
+  end
 
-  # Nx has worked out type and size without the daemon; if the two ever disagree, that is our bug.
+  # The daemon had no room at that moment.
+  defp refused?(%Outrigger.Error{code: code}) when code in [:out_of_memory, :limit_exceeded],
+    do: true
+
+  defp refused?(%Outrigger.Error{cause: cause}), do: refused?(cause)
+  defp refused?(_error), do: false
+
+  # Nx has worked out type and size without the daemon, and is not always right.
   defp check!(%T{type: type} = t, ref) do
-    size = Nx.size(t) * Tuple.product(List.to_tuple(Keyword.values(t.vectorized_axes)))
+    axes = Keyword.values(t.vectorized_axes)
+    size = Nx.size(t) * Tuple.product(List.to_tuple(axes))
     actual = {Outrigger.type!(ref), Outrigger.Dtype.count(Outrigger.shape!(ref))}
 
     if actual != {Types.atom(type), size} do
-      raise "a bug of outrigger_nx: Nx expects #{size} elements of #{Types.wire(type)}, the daemon " <>
-              "has #{inspect(actual)}"
+      taken =
+        Types.wire(type) <> Outrigger.Tensor.dims(List.to_tuple(axes ++ Tuple.to_list(t.shape)))
+
+      is = "#{Outrigger.type!(ref)}#{Outrigger.Tensor.dims(Outrigger.shape!(ref))}"
+
+      raise "Nx takes the tensor for #{taken}, but it is #{is} in the daemon. Nx.Defn.Evaluator " <>
+              "does so with expressions that Nx itself gives a wrong type, such as the gradient of " <>
+              "a loop in f64: use `compiler: Outrigger.Nx`. If there is none, please report it as " <>
+              "a bug of outrigger_nx"
     end
   end
 

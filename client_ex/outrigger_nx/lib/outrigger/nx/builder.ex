@@ -1,16 +1,19 @@
 defmodule Outrigger.Nx.Value do
   @moduledoc false
   # A value of a program under construction. A scalar that is known has a `constant` instead of an
-  # id, until an instruction needs it.
+  # id, until an instruction needs it. If another call of the program may have another number there,
+  # `varies` is the number's position among those of the call, and the types that it was cast from,
+  # newest first.
 
   @enforce_keys [:type, :shape]
-  defstruct [:id, :type, :shape, :constant]
+  defstruct [:id, :type, :shape, :constant, :varies]
 
   @type t :: %__MODULE__{
           id: non_neg_integer | nil,
           type: Nx.Type.t(),
           shape: tuple,
-          constant: nil | {:number, number | atom | Complex.t()}
+          constant: nil | {:number, number | atom | Complex.t()},
+          varies: nil | {non_neg_integer, [Nx.Type.t()]}
         }
 end
 
@@ -21,38 +24,45 @@ defmodule Outrigger.Nx.Builder do
   alias Outrigger.Nx.{Types, Value}
   alias Outrigger.Program
 
-  # `params` are `{source, id}`: what the caller has to pass, newest first.
-  defstruct next: 0, depth: 0, body: [], params: [], constants: %{}
+  # `params` are what the caller has to pass: `{id, source}` by key.
+  defstruct next: 0, depth: 0, body: [], params: %{}, constants: %{}
 
   @type t :: %__MODULE__{}
 
   @doc """
-  The parameter that stands for a source, which is made if there is none yet. It can be asked for
-  in a region, too. `program/2` gives the sources in the parameters' order.
+  The parameter of a key, which is made if there is none yet. It can be asked for in a region, too.
+  `source` says what the caller has to pass.
   """
-  def parameter(%__MODULE__{} = b, source, type, shape) do
-    case List.keyfind(b.params, source, 0) do
-      {_, id} ->
+  def parameter(%__MODULE__{} = b, key, source, type, shape) do
+    case b.params do
+      %{^key => {id, _}} ->
         {%Value{id: id, type: type, shape: shape}, b}
 
-      nil ->
+      params ->
         {[id], b} = fresh(b, 1)
-        {%Value{id: id, type: type, shape: shape}, %{b | params: [{source, id} | b.params]}}
+        params = Map.put(params, key, {id, source})
+        {%Value{id: id, type: type, shape: shape}, %{b | params: params}}
     end
   end
 
-  @doc "The finished program, whose results come as a list, and its parameters' sources."
-  def program(%__MODULE__{} = b, outputs) do
-    {ids, b} = Enum.map_reduce(outputs, b, &id/2)
-    template = {:list, Enum.map(Enum.with_index(ids), fn {_, at} -> {:result, at} end)}
-    {sources, params} = b.params |> Enum.reverse() |> Enum.unzip()
+  @doc "The parameters as `{id, source}`, in the order in which they were asked for."
+  def params(%__MODULE__{params: params}),
+    do: params |> Map.values() |> Enum.sort_by(&elem(&1, 0))
+
+  @doc "The finished program of these parameters, as `{id, source}`, whose results come as a list."
+  def program(%__MODULE__{} = b, params, outputs) do
+    template = {:list, Enum.map(Enum.with_index(outputs), fn {_, at} -> {:result, at} end)}
+    ids = for {id, _source} <- params, do: id
+    program = Program.build(ids, Enum.reverse(b.body), outputs, template, [])
     # What is kept for long is only what a call needs.
-    program = Program.build(params, Enum.reverse(b.body), ids, template, [])
-    {%{program | body: [], params: []}, sources}
+    %{program | body: [], params: []}
   end
 
   @doc "A scalar that is known."
   def constant(number, type), do: %Value{type: type, shape: {}, constant: {:number, number}}
+
+  @doc "A scalar that is another one in each call: a number of this position among those of a call."
+  def varying(number, type, at), do: %{constant(number, type) | varies: {at, []}}
 
   @doc """
   Adds an instruction with one result of this type and shape. Operands are values, or numbers: those
@@ -90,7 +100,13 @@ defmodule Outrigger.Nx.Builder do
   defp operand(%Value{} = value, b), do: id(value, b)
   defp operand(number, b), do: {{:number, number}, b}
 
-  @doc "The id of a value; a constant gets its instruction now."
+  @doc "The id of a value; a constant gets its instruction now, or its parameter if it varies."
+  def id(%Value{id: nil, varies: {at, casts}, type: type}, b) do
+    source = {:number, at, Enum.reverse(casts), type}
+    {value, b} = parameter(b, source, source, type, {})
+    {value.id, b}
+  end
+
   def id(%Value{id: nil, constant: {:number, number}, type: type}, b) do
     case b.constants do
       %{{^number, ^type} => id} when not (is_float(number) and number == 0.0) ->
@@ -123,7 +139,9 @@ defmodule Outrigger.Nx.Builder do
   # A float as an integer has to be truncated, which is the daemon's business.
   def cast(b, %Value{constant: {:number, number}} = value, {kind, _} = type)
       when is_integer(number) or (is_float(number) and kind in [:f, :bf, :c, :f8_e4m3fn]) do
-    {%{value | type: type, constant: {:number, Types.hold(number, value.type)}}, b}
+    varies = with {at, casts} <- value.varies, do: {at, [value.type | casts]}
+    number = Types.hold(number, value.type)
+    {%{value | type: type, constant: {:number, number}, varies: varies}, b}
   end
 
   def cast(b, %Value{} = value, type) do

@@ -1,8 +1,8 @@
 defmodule Outrigger.Nx.Cache do
   @moduledoc false
   # What was built for a key: programs of eager ops and compiled expressions. A table for all
-  # processes, bounded, from which what has not been asked for longest goes first; and before it
-  # what each process has used lately, which costs no copy.
+  # processes, bounded in entries and in bytes, from which what has not been asked for longest goes
+  # first; and before it what each process has used lately, which costs no copy.
 
   use GenServer
 
@@ -10,11 +10,16 @@ defmodule Outrigger.Nx.Cache do
   @near_max 256
   @evicted_share 8
 
+  # Counters: how often everything was cleared, how often memory was short, bytes in the table.
+  @cleared 1
+  @pressed 2
+  @bytes 3
+
   def start_link(_), do: GenServer.start_link(__MODULE__, :ok, name: __MODULE__)
 
   @doc "The value of the key; `fun` makes it if there is none."
   def fetch(key, fun) do
-    near = Process.get(@table, %{})
+    near = near()
 
     case near do
       %{^key => value} ->
@@ -23,53 +28,124 @@ defmodule Outrigger.Nx.Cache do
       _ ->
         value = far(key, fun)
         near = if map_size(near) >= @near_max, do: %{}, else: near
-        Process.put(@table, Map.put(near, key, value))
+        Process.put(@table, {cleared(), Map.put(near, key, value)})
         value
     end
   end
 
-  @doc "Entries of the table, and the most that there may be."
-  def stats, do: %{size: :ets.info(@table, :size), max: max()}
+  defp near do
+    cleared = cleared()
+
+    case Process.get(@table) do
+      {^cleared, near} -> near
+      _ -> %{}
+    end
+  end
 
   defp far(key, fun) do
+    with nil <- lookup(key), do: put(key, fun.())
+  end
+
+  @doc "The value of the key in the table of all processes, or nil."
+  def lookup(key) do
     case :ets.lookup(@table, key) do
-      [{_, value, _}] ->
+      [{_, value, _, _}] ->
         :ets.update_element(@table, key, {3, now()})
         value
 
       [] ->
-        value = fun.()
-        insert(key, value)
-        value
+        nil
     end
   end
 
-  defp insert(key, value) do
-    :ets.insert(@table, {key, value, now()})
-    if :ets.info(@table, :size) > max(), do: send(@table, :evict)
+  @doc "Puts a value into the table of all processes, and gives it."
+  def put(key, value) do
+    bytes = :erlang.external_size(key) + :erlang.external_size(value)
+    if :ets.insert_new(@table, {key, value, now(), bytes}), do: count(bytes)
+    if entries() > entries_max() or bytes() > bytes_max(), do: send(@table, :evict)
+    value
+  end
+
+  @doc "Forgets a value in the table of all processes."
+  def delete(key) do
+    for {_, _, _, bytes} <- :ets.take(@table, key), do: count(-bytes)
     :ok
   end
 
+  @doc "Forgets everything, in all processes: each does so with its next call."
+  def clear do
+    :atomics.add(counters(), @cleared, 1)
+    GenServer.call(@table, :clear)
+  end
+
+  @doc "How often everything was forgotten."
+  def cleared, do: :atomics.get(counters(), @cleared)
+
+  @doc "How often a daemon's memory was short."
+  def pressed, do: :atomics.get(counters(), @pressed)
+
+  @doc "A daemon's memory is short: all processes give back what can be made again."
+  def press, do: :atomics.add(counters(), @pressed, 1)
+
+  @doc "Entries and bytes of the table, and the most that there may be."
+  def stats do
+    %{size: entries(), max: entries_max(), bytes: bytes(), bytes_max: bytes_max()}
+  end
+
+  defp entries, do: :ets.info(@table, :size)
+  defp bytes, do: :atomics.get(counters(), @bytes)
+  defp count(bytes), do: :atomics.add(counters(), @bytes, bytes)
+
+  defp counters do
+    :persistent_term.get(@table, nil) || Outrigger.Nx.Application.not_started!()
+  end
+
   defp now, do: System.monotonic_time()
-  defp max, do: Application.get_env(:outrigger_nx, :cache_entries_max, 2048)
+  defp entries_max, do: Application.get_env(:outrigger_nx, :cache_entries_max, 2048)
+  defp bytes_max, do: Application.get_env(:outrigger_nx, :cache_bytes_max, 64 * 1024 * 1024)
 
   @impl true
   def init(:ok) do
     options = [:set, :public, :named_table, read_concurrency: true, write_concurrency: true]
     :ets.new(@table, options)
+    # A table that is new is empty; what processes know themselves was made for the one before.
+    counters = :persistent_term.get(@table, nil) || :atomics.new(3, signed: true)
+    :persistent_term.put(@table, counters)
+    :atomics.add(counters, @cleared, 1)
+    :atomics.put(counters, @bytes, 0)
     {:ok, nil}
   end
 
   @impl true
-  def handle_info(:evict, state) do
-    max = max()
+  def handle_call(:clear, _from, state) do
+    forget([])
+    {:reply, :ok, state}
+  end
 
-    if :ets.info(@table, :size) > max do
-      times = @table |> :ets.select([{{:_, :_, :"$1"}, [], [:"$1"]}]) |> Enum.sort()
-      limit = Enum.at(times, length(times) - max + div(max, @evicted_share))
-      :ets.select_delete(@table, [{{:_, :_, :"$1"}, [{:<, :"$1", limit}], [true]}])
+  @impl true
+  def handle_info(:evict, state) do
+    {entries, bytes} = {entries(), bytes()}
+
+    if entries > entries_max() or bytes > bytes_max() do
+      # With some room for what comes next.
+      {entries_max, bytes_max} = {room(entries_max()), room(bytes_max())}
+
+      @table
+      |> :ets.select([{{:_, :_, :"$1", :"$2"}, [], [{{:"$1", :"$2"}}]}])
+      |> Enum.sort()
+      |> Enum.reduce_while({entries, bytes}, fn {time, size}, {entries, bytes} ->
+        left = {entries - 1, bytes - size}
+        fits? = entries - 1 <= entries_max and bytes - size <= bytes_max
+        if fits?, do: {:halt, forget([{:"=<", :"$2", time}])}, else: {:cont, left}
+      end)
     end
 
     {:noreply, state}
+  end
+
+  defp room(max), do: max - div(max, @evicted_share)
+
+  defp forget(guards) do
+    @table |> :ets.select([{{:"$1", :_, :"$2", :_}, guards, [:"$1"]}]) |> Enum.each(&delete/1)
   end
 end

@@ -5,39 +5,43 @@ defmodule Outrigger.Nx.Compiler do
 
   alias Nx.Defn.{Composite, Evaluator}
   alias Nx.Tensor, as: T
-  alias Outrigger.{Prepared, Program, Scope, Server}
-  alias Outrigger.Nx.{Backend, Cache, DefaultServer, Expression, Failure}
+  alias Outrigger.{Prepared, Program}
+  alias Outrigger.Nx.{Backend, Cache, Captured, DefaultServer, Expression, Failure, Functions}
+  alias Outrigger.Nx.Options
 
-  # `:batch_keys` are Nx.Serving's own: it passes all its options on.
-  @options [:server, :servers, :max_concurrency, :profile, :batch_keys, hooks: %{}] ++
-             [garbage_collect: false]
-
-  # `donated` are the positions of arguments that no one reads after the call.
-  @enforce_keys [:ref, :program, :sources, :outputs, :donated, :origin]
-  defstruct [:ref, :program, :sources, :outputs, :donated, :origin]
+  # `donated` are the positions of arguments that no one reads after the call; `captured` are the
+  # expression's own tensors, which a call passes, too.
+  @enforce_keys [:ref, :program, :sources, :captured, :outputs, :donated, :origin]
+  defstruct [:ref, :program, :sources, :captured, :outputs, :donated, :origin]
 
   @doc "A function of the arguments' lists, which gives the lists of results."
   def compile(key, vars, fun, options) do
-    options = Keyword.validate!(options, @options)
-
-    case compiled(key, vars, fun, options[:hooks]) do
-      :callbacks -> evaluate(key, vars, fun, options)
-      compiled -> fn [params] -> [call(compiled, params, options)] end
+    if Backend.module_body?() do
+      # What comes of it is kept in the module's code.
+      evaluate(key, vars, fun, options, fn _arguments -> Nx.BinaryBackend end)
+    else
+      case compiled(key, vars, fun, options) do
+        :callbacks -> evaluate(key, vars, fun, options, &{Backend, server: server(&1, options)})
+        compiled -> fn [params] -> [call(compiled, params, options)] end
+      end
     end
   end
 
-  defp compiled(key, vars, fun, hooks) do
+  defp compiled(key, vars, fun, options) do
+    hooks = hooks(options)
     templates = Enum.map(vars, &Composite.traverse(&1, [], fn t, acc -> {nil, [id(t) | acc]} end))
 
-    Cache.fetch({key, templates, Map.keys(hooks)}, fn ->
+    Functions.fetch(key, {templates, Map.keys(hooks)}, fn ->
+      Options.warn_misspelt(options)
       expr = fun.(vars)
       origin = Failure.origin(key)
 
-      with {program, sources} <- Expression.program(expr, hooks) do
+      with {program, sources, captured} <- Expression.program(expr, hooks) do
         %__MODULE__{
           ref: make_ref(),
           program: program,
           sources: sources,
+          captured: captured,
           outputs: Composite.traverse(expr, &output(&1, origin)),
           donated: donated(vars),
           origin: origin
@@ -45,6 +49,8 @@ defmodule Outrigger.Nx.Compiler do
       end
     end)
   end
+
+  defp hooks(options), do: options[:hooks] || %{}
 
   # What is the same in each result.
   defp output(expr, origin) do
@@ -64,23 +70,24 @@ defmodule Outrigger.Nx.Compiler do
 
   defp call(compiled, params, options) do
     params = List.to_tuple(params)
-
-    sources =
-      for source <- compiled.sources do
-        case source do
-          {:argument, index} -> argument(elem(params, index).())
-          {:tensor, _} = tensor -> tensor
-        end
-      end
-
+    sources = for index <- compiled.sources, do: argument(elem(params, index).())
     server = server(sources, params, options)
-    key = {compiled.ref, server.counters}
-    prepared = Cache.fetch(key, fn -> Prepared.new(server, compiled.program) end)
-    args = Enum.map(sources, &place(&1, server))
+    prepared = prepared(compiled, server)
+    captured = Captured.tensors(compiled, server)
+    args = place(sources, server, captured)
     # The connection may be another one since.
     prepared = %{prepared | server: server}
     results = run(prepared, args, donated(compiled, params, args), compiled, options[:profile])
     fill(compiled.outputs, results)
+  end
+
+  # A program belongs to all functions that it is the same for.
+  defp prepared(%{ref: ref, program: program}, server) do
+    Cache.fetch({ref, server.counters}, fn ->
+      Cache.fetch({:program, server.counters, program.encoded}, fn ->
+        Prepared.new(server, program)
+      end)
+    end)
   end
 
   # Numbers, other backends' tensors, and what the program does not use, stay.
@@ -89,7 +96,8 @@ defmodule Outrigger.Nx.Compiler do
   defp donated(%{donated: indices}, params, args) do
     arguments = for index <- indices, do: elem(params, index).()
     refs = for %T{data: %Backend{ref: ref}} <- arguments, ref != nil, do: ref
-    {used, unused} = Enum.split_with(refs, &(&1 in args))
+    passed = for %{handle: handle} <- args, into: MapSet.new(), do: handle
+    {used, unused} = Enum.split_with(refs, &(&1.handle in passed))
     Outrigger.release(unused)
     if used == [], do: [], else: [donated: Enum.uniq(used)]
   end
@@ -125,10 +133,16 @@ defmodule Outrigger.Nx.Compiler do
   # Where the arguments are; else where the caller makes its tensors.
   defp server(sources, params, options) do
     case options[:server] || Enum.find(sources, &is_struct(&1, Outrigger.Tensor)) do
-      nil -> Backend.server(for(param <- Tuple.to_list(params), do: param.()), default_options())
+      nil -> server(for(param <- Tuple.to_list(params), do: param.()), options)
       %Outrigger.Tensor{server: server} -> server
       server -> DefaultServer.fetch!(server)
     end
+  end
+
+  defp server(arguments, options) do
+    if options[:server],
+      do: DefaultServer.fetch!(options[:server]),
+      else: Backend.server(arguments, default_options())
   end
 
   defp default_options do
@@ -138,15 +152,10 @@ defmodule Outrigger.Nx.Compiler do
     end
   end
 
-  # A tensor of the expression itself: each daemon gets it once.
-  defp place({:tensor, tensor}, server) do
-    key =
-      {:tensor, server.counters, Server.epoch!(server), tensor.type, tensor.shape, tensor.data}
+  defp place([source | rest], server, captured),
+    do: [Backend.place(source, server) | place(rest, server, captured)]
 
-    Cache.fetch(key, fn -> Scope.outside(fn -> Backend.place({:upload, tensor}, server) end) end)
-  end
-
-  defp place(source, server), do: Backend.place(source, server)
+  defp place([], _server, captured), do: captured
 
   # The common cases first: nothing to traverse.
   defp fill(%T{} = out, [ref]), do: %{out | data: %{out.data | ref: ref}}
@@ -162,25 +171,23 @@ defmodule Outrigger.Nx.Compiler do
 
   ## Functions of Elixir on the way
 
-  # Operation by operation, on the same backend.
-  defp evaluate(key, vars, fun, options) do
+  # Operation by operation, on the backend for the arguments.
+  defp evaluate(key, vars, fun, options, backend) do
     if options[:profile] do
       raise ArgumentError,
             "a defn with hooks or runtime calls is carried out operation by operation: there is no " <>
               "program to profile"
     end
 
-    backend = {Backend, Keyword.take(options, [:server])}
-    evaluator_options = Keyword.take(options, [:hooks, :garbage_collect])
+    evaluator_options = [hooks: hooks(options)] ++ Keyword.take(options, [:garbage_collect])
 
-    fn args ->
-      previous = Nx.default_backend(backend)
+    fn [params] ->
+      arguments = for param <- params, do: param.()
+      args = [for(argument <- arguments, do: fn -> argument end)]
 
-      try do
+      Nx.with_default_backend(backend.(arguments), fn ->
         Evaluator.__compile__(key, vars, fun, evaluator_options).(args)
-      after
-        Nx.default_backend(previous)
-      end
+      end)
     end
   end
 

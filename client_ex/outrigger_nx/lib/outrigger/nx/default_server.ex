@@ -21,7 +21,9 @@ defmodule Outrigger.Nx.DefaultServer do
   defp own!(options) do
     Server.fetch!(@name)
   rescue
-    Outrigger.ConnectionError -> start!(options)
+    Outrigger.ConnectionError ->
+      if Process.whereis(Outrigger.Nx.Servers) == nil, do: Outrigger.Nx.Application.not_started!()
+      start!(options)
   end
 
   defp start!(options) do

@@ -1,25 +1,34 @@
 defmodule Outrigger.Nx.Eager do
   @moduledoc false
   # One operation at a time: sent at once, answered whenever. The program of an operation on given
-  # types and shapes is built and prepared once; after that, an op is one short frame.
+  # types and shapes is built and prepared once; after that, an op is one short frame. Numbers are passed
+  # as scalars, so that a loop with other ones in each turn has one program.
 
   alias Nx.Tensor, as: T
-  alias Outrigger.Nx.{Backend, Builder, Cache, Lowering}
+  alias Outrigger.Nx.{Backend, Builder, Cache, Lowering, Types}
+  alias Outrigger.Nx.Lowering.Elementwise
   alias Outrigger.{Prepared, Program}
 
   # With a mutable receiver, these write into it, if the result has its type and shape.
   @in_place Lowering.Elementwise.ops() ++ [:put_slice, :indexed_add, :indexed_put, :sort]
   @in_place MapSet.new(@in_place -- [:as_type, :select])
 
+  # Operands that are compared one by one.
+  @few 8
+  # More numbers than these are part of the program: to send each costs a request.
+  @numbers_max 16
+  # Above, a float of the VM does not hold an integer exactly.
+  @exact_max 0x20000000000000
+
   @doc "Runs one operation whose result is like `out`. `args` are those of the backend's callback."
   def run(op, out, args, options \\ []) do
-    {abstract, operands} = abstract(args, [])
+    {abstract, call} = abstract(op, args)
     receiver = receiver(op, out, args)
     key = {op, out.type, out.shape, abstract, receiver != nil}
 
     results =
-      execute(key, operands, Backend.server(args, options), fn builder, values ->
-        args = concrete(abstract, List.to_tuple(values))
+      execute(key, call, Backend.server(args, options), fn builder, values, numbers ->
+        args = concrete(abstract, values, numbers)
         {value, builder} = Lowering.lower(builder, op, out, args, receiver != nil)
         {if(receiver, do: [], else: [value]), builder}
       end)
@@ -32,13 +41,12 @@ defmodule Outrigger.Nx.Eager do
 
   @doc "Runs a block that the daemon has an op for; `outs` are the templates of its results."
   def block(struct, outs, args) do
-    {abstract, operands} = abstract(args, [])
+    {abstract, call} = abstract(:block, args)
     key = {struct, for(out <- outs, do: {out.type, out.shape}), abstract}
 
     refs =
-      execute(key, operands, Backend.server(args, []), fn builder, values ->
-        args = concrete(abstract, List.to_tuple(values))
-        Lowering.block(builder, struct, outs, args)
+      execute(key, call, Backend.server(args, []), fn builder, values, numbers ->
+        Lowering.block(builder, struct, outs, concrete(abstract, values, numbers))
       end)
 
     Enum.zip_with(outs, refs, fn out, ref -> %{out | data: Backend.new(ref, [])} end)
@@ -55,75 +63,181 @@ defmodule Outrigger.Nx.Eager do
 
   defp receiver(_op, _out, _args), do: nil
 
-  defp execute(key, operands, server, build) do
+  defp execute(key, {operands, _, _, [], _}, server, build) do
+    operands = :lists.reverse(operands)
+    {prepared, []} = program(key, operands, {}, server, build)
+    send_call(prepared, operands, [], server)
+  end
+
+  # Many loops have the same numbers in each turn: their scalars are there already.
+  defp execute(key, {operands, _, _, numbers, _}, server, build) do
     operands = :lists.reverse(operands)
 
-    prepared =
-      Cache.fetch({server.counters, key}, fn ->
-        {values, builder} =
-          Enum.map_reduce(Enum.with_index(operands), %Builder{}, fn {{_, type, shape}, at}, b ->
-            Builder.parameter(b, at, type, shape)
-          end)
-
-        {outputs, builder} = build.(builder, values)
-        {program, _sources} = Builder.program(builder, outputs)
-        Prepared.new(server, program)
+    {prepared, scalars} =
+      Backend.scalars({key, numbers}, server, fn ->
+        numbers = numbers |> :lists.reverse() |> List.to_tuple()
+        {prepared, passed} = program(key, operands, numbers, server, build)
+        {prepared, for(scalar <- passed, do: scalar(scalar, numbers, server))}
       end)
 
+    send_call(prepared, operands, scalars, server)
+  end
+
+  defp send_call(prepared, operands, scalars, server) do
     args = for {source, _, _} <- operands, do: Backend.place(source, server)
+    args = if scalars == [], do: args, else: args ++ scalars
     # The connection may be another one since.
     Program.call(%{prepared | server: server}, args, [])
   end
 
+  # The prepared program, and which of the numbers it takes in which type.
+  defp program(key, operands, numbers, server, build) do
+    Cache.fetch({server.counters, key}, fn ->
+      {values, builder} =
+        Enum.map_reduce(Enum.with_index(operands), %Builder{}, fn {{_, type, shape}, at}, b ->
+          Builder.parameter(b, at, at, type, shape)
+        end)
+
+      {outputs, builder} = build.(builder, List.to_tuple(values), numbers)
+      {ids, builder} = Enum.map_reduce(outputs, builder, &Builder.id/2)
+      params = Builder.params(builder)
+      passed = for {_id, {:number, _, _, _} = number} <- params, do: number
+      {Prepared.new(server, Builder.program(builder, params, ids)), passed}
+    end)
+  end
+
+  defp scalar({:number, at, casts, type}, numbers, server) do
+    number = Enum.reduce(casts, elem(numbers, at), &Types.hold(&2, &1))
+    Backend.scalar(Types.bytes(number, type), type, server)
+  end
+
   ## Arguments without what differs from call to call
 
-  # Tensors become `{:operand, index, type, shape}`; a known scalar is part of the program.
-  defp abstract([%T{} = tensor | rest], operands) do
-    {entry, operands} = abstract_tensor(tensor, operands)
-    {rest, operands} = abstract(rest, operands)
-    {[entry | rest], operands}
+  # `{entries, call}`: what the program depends on, in the form of the arguments, and what is passed
+  # to it, newest first. Tensors become `{:operand, index, type, shape}`, numbers `{:varying, index,
+  # type, kind}`. A call is `{operands, their count, where they are once they are many, numbers, their
+  # count}`.
+  defp abstract(op, args), do: entries(args, op, {[], 0, nil, [], 0})
+
+  # Where a slice is differs, how large it is does not; along a whole axis it can only be at 0.
+  defp entries([%T{} = x, starts | [more | _] = rest], op, {_, 0, _, _, _} = call)
+       when op in [:slice, :put_slice] do
+    lengths = if op == :slice, do: more, else: Tuple.to_list(more.shape)
+    whole = Enum.zip_with(lengths, Tuple.to_list(x.shape), &(&1 == &2))
+    {x, call} = entry(x, op, call)
+
+    {starts, call} =
+      Enum.zip(starts, whole)
+      |> Enum.map_reduce(call, fn
+        {start, true}, call when is_integer(start) -> {start, call}
+        {start, _}, call -> entry(start, op, call)
+      end)
+
+    {rest, call} = entries(rest, op, call)
+    {[x, starts | rest], call}
   end
 
-  defp abstract([[first | _] = list | rest], operands)
-       when is_struct(first, T) or is_integer(first) do
-    {list, operands} = abstract(list, operands)
-    {rest, operands} = abstract(rest, operands)
-    {[list | rest], operands}
+  defp entries([%T{} = tensor | rest], op, call) do
+    {entry, call} = entry(tensor, op, call)
+    {rest, call} = entries(rest, op, call)
+    {[entry | rest], call}
   end
 
-  defp abstract([other | rest], operands) do
-    {rest, operands} = abstract(rest, operands)
-    {[other | rest], operands}
+  defp entries([[%T{} | _] = list | rest], op, call) do
+    {list, call} = entries(list, op, call)
+    {rest, call} = entries(rest, op, call)
+    {[list | rest], call}
   end
 
-  defp abstract([], operands), do: {[], operands}
+  defp entries([other | rest], op, call) do
+    {rest, call} = entries(rest, op, call)
+    {[other | rest], call}
+  end
 
-  defp abstract_tensor(%T{type: type, shape: shape} = tensor, operands) do
+  defp entries([], _op, call), do: {[], call}
+
+  defp entry(start, op, call) when is_integer(start), do: number(start, {:s, 64}, op, call)
+
+  defp entry(%T{type: type, shape: shape} = tensor, op, call) do
     case Backend.source(tensor) do
       {:number, number} ->
-        {{:number, number, type, sign(number)}, operands}
+        number(number, type, op, call)
 
       source ->
-        operand = {source, type, shape}
-
-        case index(operands, operand) do
-          nil -> {{:operand, length(operands), type, shape}, [operand | operands]}
-          at -> {{:operand, at, type, shape}, operands}
-        end
+        {at, call} = operand(source, type, shape, call)
+        {{:operand, at, type, shape}, call}
     end
   end
 
-  # Before OTP 27, 0.0 and -0.0 match each other.
+  defp number(number, type, op, {operands, count, known, numbers, at} = call) do
+    kind = kind(number)
+
+    if kind == nil or at == @numbers_max or Elementwise.decisive?(op, number),
+      do: {{:number, number, type, sign(number)}, call},
+      else: {{:varying, at, type, kind}, {operands, count, known, [number | numbers], at + 1}}
+  end
+
+  # How a number is cast depends on what it is. Before OTP 27, 0.0 and -0.0 match each other: each has
+  # a program of its own.
+  defp kind(number) when is_float(number) and number != 0, do: :float
+  defp kind(number) when is_integer(number) and number in -@exact_max..@exact_max, do: :integer
+  defp kind(%Complex{}), do: :complex
+  defp kind(_zero_large_or_non_finite), do: nil
+
   defp sign(number) when is_float(number) and number == 0.0, do: <<number::float>>
   defp sign(_number), do: nil
 
   # The same tensor twice is one operand.
-  defp index([operand | rest], operand), do: length(rest)
-  defp index([_ | rest], operand), do: index(rest, operand)
-  defp index([], _operand), do: nil
+  defp operand(source, type, shape, {operands, count, known, numbers, number_count}) do
+    case position(source, operands, count, known) do
+      nil ->
+        operand = {source, type, shape}
+        known = known(known, operand, operands, count)
+        {count, {[operand | operands], count + 1, known, numbers, number_count}}
 
-  defp concrete([head | rest], values), do: [concrete(head, values) | concrete(rest, values)]
-  defp concrete({:operand, at, _, _}, values), do: elem(values, at)
-  defp concrete({:number, number, type, _}, _values), do: Builder.constant(number, type)
-  defp concrete(other, _values), do: other
+      at ->
+        {at, {operands, count, known, numbers, number_count}}
+    end
+  end
+
+  # A few are looked through, of many there is a map.
+  defp position(source, operands, count, nil), do: search(operands, source, count - 1)
+
+  defp position(%Outrigger.Tensor{handle: handle, server: server}, _operands, _count, known),
+    do: known[{handle, server.counters}]
+
+  defp position(_elsewhere, _operands, _count, _known), do: nil
+
+  defp search([{%{handle: handle} = other, _, _} | rest], %{handle: handle} = source, at) do
+    if other.server.counters == source.server.counters,
+      do: at,
+      else: search(rest, source, at - 1)
+  end
+
+  defp search([{{:upload, _} = source, _, _} | _], source, at), do: at
+  defp search([_ | rest], source, at), do: search(rest, source, at - 1)
+  defp search([], _source, _at), do: nil
+
+  defp known(nil, operand, operands, @few) do
+    Enum.zip([operand | operands], @few..0//-1)
+    |> Enum.reduce(%{}, fn {operand, at}, known -> known(known, operand, operands, at) end)
+  end
+
+  defp known(nil, _operand, _operands, _count), do: nil
+
+  defp known(known, {%Outrigger.Tensor{} = tensor, _, _}, _operands, at),
+    do: Map.put(known, {tensor.handle, tensor.server.counters}, at)
+
+  defp known(known, _elsewhere, _operands, _at), do: known
+
+  defp concrete([head | rest], values, numbers),
+    do: [concrete(head, values, numbers) | concrete(rest, values, numbers)]
+
+  defp concrete({:operand, at, _, _}, values, _numbers), do: elem(values, at)
+  defp concrete({:number, number, type, _}, _values, _), do: Builder.constant(number, type)
+
+  defp concrete({:varying, at, type, _}, _values, numbers),
+    do: Builder.varying(elem(numbers, at), type, at)
+
+  defp concrete(other, _values, _numbers), do: other
 end

@@ -13,8 +13,8 @@ defmodule Outrigger.Nx.Expression do
   @inline_bytes_max 256
 
   @doc """
-  The program of a container of expressions, and where its parameters come from: `{:argument,
-  index}` or `{:tensor, tensor}`.
+  The program of a container of expressions: `{program, arguments, captured}`. Its parameters are the
+  arguments of these indices, then the tensors that the expression captured.
 
   Gives `:callbacks` if there is a function of Elixir to call on the way, which no daemon can.
   `hooks` are those of the compiler's options.
@@ -23,9 +23,18 @@ defmodule Outrigger.Nx.Expression do
     outputs = expr |> List.wrap() |> Composite.flatten_list() |> Enum.map(&Nx.devectorize/1)
     state = %{params: :arguments, scope: Tree.scope_ids(List.to_tuple(outputs)), hooks: hooks}
     {values, {_cache, builder}} = many(outputs, state, {%{}, %Builder{}})
-    Builder.program(builder, values)
+    {ids, builder} = Enum.map_reduce(Enum.zip(outputs, values), builder, &declared/2)
+    {arguments, captured} = Enum.split_with(Builder.params(builder), &is_integer(elem(&1, 1)))
+    program = Builder.program(builder, arguments ++ captured, ids)
+    {program, for({_, index} <- arguments, do: index), for({_, tensor} <- captured, do: tensor)}
   catch
     {__MODULE__, :callbacks} -> :callbacks
+  end
+
+  # Nx's own expression may be mistyped: of a gradient through a loop in f64, for instance.
+  defp declared({output, value}, b) do
+    {value, b} = Builder.cast(b, value, output.type)
+    Builder.id(value, b)
   end
 
   ## Nodes
@@ -56,13 +65,13 @@ defmodule Outrigger.Nx.Expression do
 
   defp lower(:parameter, [index], t, %{params: :arguments}, {cache, b}) do
     %{type: type, shape: shape} = Nx.devectorize(t)
-    {value, b} = Builder.parameter(b, {:argument, index}, type, shape)
+    {value, b} = Builder.parameter(b, index, index, type, shape)
     {[value], {cache, b}}
   end
 
   defp lower(:parameter, [index], _t, %{params: params}, acc), do: {[elem(params, index)], acc}
 
-  defp lower(:tensor, [tensor], _t, _state, {cache, b}) do
+  defp lower(:tensor, [tensor], %{data: %{id: id}}, _state, {cache, b}) do
     tensor = Nx.devectorize(tensor)
     %{type: type, shape: shape} = tensor
     binary = tensor |> Nx.to_binary() |> Types.pack()
@@ -72,7 +81,7 @@ defmodule Outrigger.Nx.Expression do
         attrs = [type: Types.wire(type), shape: Tuple.to_list(shape), data: {:bin, binary}]
         Builder.emit(b, :from_binary, [], type, shape, attrs: attrs)
       else
-        Builder.parameter(b, {:tensor, tensor}, type, shape)
+        Builder.parameter(b, id, tensor, type, shape)
       end
 
     {[value], {cache, b}}
@@ -107,7 +116,8 @@ defmodule Outrigger.Nx.Expression do
     {values, {cache, b}} = composite(initial, state, acc)
     params = Enum.map(values, &{&1.type, &1.shape})
     {test, b} = closed_region(b, params, condition, [condition], state)
-    {next, b} = closed_region(b, params, body, flat(body), state)
+    types = for {type, _shape} <- params, do: type
+    {next, b} = closed_region(b, params, body, flat(body), state, types)
     {results, b} = Builder.emit_many(b, :while, values, params, regions: [test, next])
     {results, {cache, b}}
   end
@@ -167,7 +177,7 @@ defmodule Outrigger.Nx.Expression do
   defp argument(%T{data: %Expr{op: :fun, args: [params, body, _mfa]}}, t, state, {cache, b}) do
     params = for %T{} = param <- params, do: {param.type, param.shape}
     constants = b.constants
-    {region, b} = closed_region(%{b | constants: %{}}, params, body, [body], state, t.type)
+    {region, b} = closed_region(%{b | constants: %{}}, params, body, [body], state, [t.type])
     {region, {cache, %{b | constants: constants}}}
   end
 
@@ -195,12 +205,15 @@ defmodule Outrigger.Nx.Expression do
 
   defp scope(composite), do: Tree.scope_ids(composite)
 
-  # Its body uses its parameters and nothing else.
-  defp closed_region(b, params, expr, outputs, state, type \\ nil) do
+  # Its body uses its parameters and nothing else, and gives these types.
+  defp closed_region(b, params, expr, outputs, state, types \\ nil) do
     Builder.region(b, params, fn b, values ->
       state = %{state | params: List.to_tuple(values), scope: scope(expr)}
       {values, {_cache, b}} = many_nodes(outputs, state, {%{}, b})
-      Enum.map_reduce(values, b, &Builder.cast(&2, &1, type || &1.type))
+
+      values
+      |> Enum.zip(types || Enum.map(values, & &1.type))
+      |> Enum.map_reduce(b, fn {value, type}, b -> Builder.cast(b, value, type) end)
     end)
   end
 

@@ -19,7 +19,9 @@ defmodule Outrigger.Nx.Types do
   end
 
   @doc "The type as the core client names it."
-  def atom(type), do: type |> wire() |> String.to_atom()
+  for {type, name} <- [{{:f8_e4m3fn, 8}, "f8_e4m3fn"} | @types] do
+    def atom(unquote(type)), do: unquote(String.to_atom(name))
+  end
 
   @doc """
   The attributes of a `constant`, or nil where its number cannot be told exactly: then the scalar's
@@ -61,6 +63,12 @@ defmodule Outrigger.Nx.Types do
   end
 
   @doc "A scalar's bits."
+  def bits(n, {kind, size}) when is_integer(n) and kind in [:s, :u] and size >= 8,
+    do: <<n::size(size)-native>>
+
+  def bits(n, {:f, 32}) when is_float(n), do: <<n::float-32-native>>
+  def bits(n, {:f, 64}) when is_float(n), do: <<n::float-64-native>>
+
   def bits(number, type) do
     Nx.BinaryBackend.constant(%Nx.Tensor{type: type, shape: {}, names: []}, number, [])
     |> Nx.BinaryBackend.to_binary(1)

@@ -19,6 +19,10 @@ defmodule Outrigger.Nx.Lowering.Elementwise do
       @same ++ @own ++ @arithmetic ++ @comparison ++ @logical ++ [:select, :clip, :as_type]
   end
 
+  @doc "Is the op lowered otherwise for this number? Then its program is not for others."
+  def decisive?(:pow, number), do: number in [1, 1.0, 2, 2.0]
+  def decisive?(_op, _number), do: false
+
   def lower(b, op, out, [x], options) when op in @floating or op in @same do
     {x, b} = cast(b, x, out.type)
     emit(b, op, [x], out.type, out.shape, options)
@@ -36,20 +40,20 @@ defmodule Outrigger.Nx.Lowering.Elementwise do
   end
 
   # A square is a product, rounded once; what a power costs more is twenty times that.
-  def lower(
-        b,
-        :pow,
-        %{type: {kind, _}} = out,
-        [x, %Value{id: nil, constant: {:number, n}}],
-        options
-      )
-      when n == 2 and kind != :c do
+  def lower(b, :pow, %{type: {kind, _}} = out, [x, %Value{id: nil, varies: nil} = y], options)
+      when (y.constant == {:number, 2} or y.constant == {:number, 2.0}) and kind != :c do
     {x, b} = cast(b, x, out.type)
     emit(b, :multiply, [x, x], out.type, out.shape, options)
   end
 
   # The derivative of a square has the exponent 1.
-  def lower(b, :pow, %{shape: shape} = out, [%Value{shape: shape} = x, %Value{id: nil} = y], [])
+  def lower(
+        b,
+        :pow,
+        %{shape: shape} = out,
+        [%{shape: shape} = x, %{id: nil, varies: nil} = y],
+        []
+      )
       when y.constant == {:number, 1} or y.constant == {:number, 1.0} do
     cast(b, x, out.type)
   end
@@ -115,7 +119,7 @@ defmodule Outrigger.Nx.Lowering.Elementwise do
 
   defp literals(operands, b), do: {operands, b}
 
-  defp literal(%Value{id: nil, constant: {:number, number}, type: type}, type, b)
+  defp literal(%Value{id: nil, varies: nil, constant: {:number, number}, type: type}, type, b)
        when type in [{:f, 32}, {:f, 64}, {:s, 32}, {:s, 64}] and is_number(number) do
     {Types.number(number, type), b}
   end

@@ -53,7 +53,7 @@ defmodule Outrigger.Nx.Lowering.Indexing do
   # A start that is known needs no instruction.
   defp starts(starts) do
     Enum.map(starts, fn
-      %Value{id: nil, constant: {:number, number}} when is_integer(number) -> number
+      %Value{id: nil, varies: nil, constant: {:number, number}} when is_integer(number) -> number
       start -> start
     end)
   end
