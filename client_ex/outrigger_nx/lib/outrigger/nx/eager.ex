@@ -17,12 +17,15 @@ defmodule Outrigger.Nx.Eager do
   @few 8
   # More numbers than these are part of the program: to send each costs a request.
   @numbers_max 16
+  @small_floats Builder.small_floats()
+  # Their numbers are places.
+  @placing [:slice, :put_slice]
   # Above, a float of the VM does not hold an integer exactly.
   @exact_max 0x20000000000000
 
   @doc "Runs one operation whose result is like `out`. `args` are those of the backend's callback."
   def run(op, out, args, options \\ []) do
-    {abstract, call} = abstract(op, args)
+    {abstract, call} = abstract(op, args, out.type)
     receiver = receiver(op, out, args)
     key = {op, out.type, out.shape, abstract, receiver != nil}
 
@@ -41,7 +44,7 @@ defmodule Outrigger.Nx.Eager do
 
   @doc "Runs a block that the daemon has an op for; `outs` are the templates of its results."
   def block(struct, outs, args) do
-    {abstract, call} = abstract(:block, args)
+    {abstract, call} = abstract(:block, args, nil)
     key = {struct, for(out <- outs, do: {out.type, out.shape}), abstract}
 
     refs =
@@ -117,7 +120,12 @@ defmodule Outrigger.Nx.Eager do
   # to it, newest first. Tensors become `{:operand, index, type, shape}`, numbers `{:varying, index,
   # type, kind}`. A call is `{operands, their count, where they are once they are many, numbers, their
   # count}`.
-  defp abstract(op, args), do: entries(args, op, {[], 0, nil, [], 0})
+  defp abstract(op, args, type) do
+    # The daemon takes a literal beside small floats to f32 at once; a scalar has a type, which would
+    # take part in the merge. So these numbers are part of the program.
+    numbers = if type in @small_floats and op not in @placing, do: @numbers_max, else: 0
+    entries(args, op, {[], 0, nil, [], numbers})
+  end
 
   # Where a slice is differs, how large it is does not; along a whole axis it can only be at 0.
   defp entries([%T{} = x, starts | [more | _] = rest], op, {_, 0, _, _, _} = call)

@@ -12,6 +12,7 @@ defmodule Outrigger.Nx.Lowering.Elementwise do
   @arithmetic [:add, :subtract, :multiply, :pow, :remainder, :divide, :atan2, :min, :max] ++
                 [:quotient, :bitwise_and, :bitwise_or, :bitwise_xor, :left_shift, :right_shift]
   @comparison [:equal, :not_equal, :greater, :less, :greater_equal, :less_equal]
+  @small_floats small_floats()
   @logical [:logical_and, :logical_or, :logical_xor]
 
   def ops do
@@ -40,8 +41,15 @@ defmodule Outrigger.Nx.Lowering.Elementwise do
   end
 
   # A square is a product, rounded once; what a power costs more is twenty times that.
-  def lower(b, :pow, %{type: {kind, _}} = out, [x, %Value{id: nil, varies: nil} = y], options)
-      when (y.constant == {:number, 2} or y.constant == {:number, 2.0}) and kind != :c do
+  def lower(
+        b,
+        :pow,
+        %{type: {kind, _} = type} = out,
+        [%Value{type: x_type} = x, %Value{id: nil, varies: nil} = y],
+        options
+      )
+      when (y.constant == {:number, 2} or y.constant == {:number, 2.0}) and kind != :c and
+             (x_type == type or type not in @small_floats) do
     {x, b} = cast(b, x, out.type)
     emit(b, :multiply, [x, x], out.type, out.shape, options)
   end
@@ -59,9 +67,8 @@ defmodule Outrigger.Nx.Lowering.Elementwise do
   end
 
   def lower(b, op, out, [x, y], options) when op in @arithmetic do
-    {x, b} = cast(b, x, out.type)
-    {y, b} = cast(b, y, out.type)
-    {operands, b} = literals([x, y], b)
+    {operands, b} = meet(b, [x, y], out.type)
+    {operands, b} = literals(operands, b)
     emit(b, op, operands, out.type, out.shape, options)
   end
 
@@ -94,7 +101,7 @@ defmodule Outrigger.Nx.Lowering.Elementwise do
   end
 
   def lower(b, :clip, out, [x, min, max], options) do
-    {[x, min, max], b} = Enum.map_reduce([x, min, max], b, &cast(&2, &1, out.type))
+    {[x, min, max], b} = meet(b, [x, min, max], out.type)
     {[min, max], b} = Enum.map_reduce([min, max], b, &literal(&1, out.type, &2))
     emit(b, :clip, [x, min, max], out.type, out.shape, options)
   end
