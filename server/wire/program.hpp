@@ -27,4 +27,7 @@ Result<std::size_t> count_program_values(std::span<const std::uint8_t> bytes, co
 Result<Program> decode_program(std::span<const std::uint8_t> bytes, std::span<Node> nodes,
                                const Limits& limits);
 
+/// A literal, {"number": number}. Errors: bad_request.
+Result<Number> read_literal(Value map);
+
 }  // namespace outrigger::wire

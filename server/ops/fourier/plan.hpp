@@ -10,6 +10,7 @@
 #include "ops/fourier/line.hpp"
 #include "ops/fourier/stage.hpp"
 #include "ops/support/look.hpp"
+#include "tensor/kept.hpp"
 
 namespace outrigger::ops::fourier {
 
@@ -232,11 +233,9 @@ struct Plan {
   Table<Root<R>> halves;
 };
 
-/// The plan for a shape, from the plans that were used last, of which plans_bytes_max for each R
-/// are kept at most. Thread-safe. Throws std::bad_alloc and Interrupted.
+/// The plan for a shape, which is kept for later as far as there is room. Thread-safe. Throws
+/// std::bad_alloc and Interrupted.
 template <typename R>
-std::shared_ptr<const Plan<R>> plan_of(const Shape& shape, const Interrupt& interrupt);
-
-inline constexpr std::uint64_t plans_bytes_max = std::uint64_t{64} << 20;
+std::shared_ptr<const Plan<R>> plan_of(Kept& kept, const Shape& shape, const Interrupt& interrupt);
 
 }  // namespace outrigger::ops::fourier

@@ -136,7 +136,7 @@ class Transform {
   Result<void> run() {
     try {
       // The planner has counted its bytes against the budget; the system may have fewer.
-      plan_ = plan_of<R>(shape_, context_.interrupt);
+      plan_ = plan_of<R>(context_.memory.kept(), shape_, context_.interrupt);
     } catch (const Interrupted&) {
       return tl::make_unexpected(context_.interrupt.error());
     } catch (const std::bad_alloc&) {
