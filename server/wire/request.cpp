@@ -356,7 +356,8 @@ std::uint64_t held_bytes(const Body& body) {
     return list(run->args) + list(run->results) + list(run->donated) + list(run->numbers) +
            (run->program ? held_bytes(*run->program) : 0);
   }
-  if (const auto* prepare = std::get_if<Prepare>(&body)) return held_bytes(prepare->program);
+  if (const auto* prepare = std::get_if<Prepare>(&body))
+    return prepare->program ? held_bytes(*prepare->program) : 0;
   if (const auto* release = std::get_if<Release>(&body)) return list(release->handles);
   if (const auto* save = std::get_if<SaveNpz>(&body)) {
     std::uint64_t bytes = list(save->handles) + list(save->names);
