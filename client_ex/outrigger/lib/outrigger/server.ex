@@ -154,16 +154,16 @@ defmodule Outrigger.Server do
   """
   def handle(%{tokens: nil} = server), do: {Counters.draw_handles(server.counters, 1), nil}
 
-  # What is left of a block is worth nothing without the keeper that watches it.
-  def handle(%{leases: leases} = server) do
-    case Process.get({__MODULE__, leases}) do
-      {handle, [token | tokens]} ->
-        Process.put({__MODULE__, leases}, {handle + 1, tokens})
+  # What is left of a block is worth nothing without the keepers that watch it.
+  def handle(%{tokens: table, leases: leases} = server) do
+    case Process.get({__MODULE__, table}) do
+      {^leases, handle, [token | tokens]} ->
+        Process.put({__MODULE__, table}, {leases, handle + 1, tokens})
         {handle, token}
 
       _used_up ->
         {handle, [token | tokens]} = block(server)
-        Process.put({__MODULE__, leases}, {handle + 1, tokens})
+        Process.put({__MODULE__, table}, {leases, handle + 1, tokens})
         {handle, token}
     end
   end
@@ -210,7 +210,7 @@ defmodule Outrigger.Server do
 
     with nil <- deadline,
          true <- Counters.idle?(server.counters),
-         true <- known_to?(server.connection),
+         true <- known_to_connection?(server),
          true <- sent_directly?(server, epoch, id, frame, size, want, program) do
       :written
     else
@@ -286,10 +286,10 @@ defmodule Outrigger.Server do
   def release_batches(handles), do: Enum.chunk_every(handles, @released_handles_max)
 
   # The first request of a process goes through the connection, which then knows of its death.
-  defp known_to?(connection) do
-    known = Process.get({__MODULE__, connection}, false)
-    unless known, do: Process.put({__MODULE__, connection}, true)
-    known
+  defp known_to_connection?(%{direct: direct, connection: connection}) do
+    known? = Process.get({__MODULE__, direct}) == connection
+    unless known?, do: Process.put({__MODULE__, direct}, connection)
+    known?
   end
 
   @doc """
