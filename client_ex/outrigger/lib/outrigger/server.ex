@@ -192,8 +192,8 @@ defmodule Outrigger.Server do
   end
 
   @doc """
-  Hands over a finished frame. `want` says what becomes of the reply (see Request). A caller that does
-  not wait for the reply is held back while too much is on its way.
+  Hands over a finished frame. `want` says what becomes of the reply (see Request). A caller that
+  does not wait for the reply is held back while too much is on its way.
 
   While many requests are on their way, frames go through the connection, which writes several at
   once. When nothing is, the caller writes to the port itself and saves the wait for another
@@ -233,8 +233,8 @@ defmodule Outrigger.Server do
   end
 
   # The entry stands in the table before the turn is taken and the port is looked up: the connection
-  # then sees the call when it withdraws the port, and finds it when this process dies. Whoever takes
-  # the entry is in charge.
+  # then sees the call when it withdraws the port, and finds it when this process dies. Whoever
+  # takes the entry is in charge.
   defp sent_directly?(%{counters: counters} = server, epoch, id, frame, size, want, program) do
     program_id = program && elem(program, 0)
     :ets.insert(server.direct, {id, want, size, self(), program_id})
@@ -394,8 +394,8 @@ defmodule Outrigger.Server do
   end
 
   @doc """
-  Sends a frame whose reply `await/4` fetches. The caller is not held back: it waits for a reply before
-  it asks for more.
+  Sends a frame whose reply `await/4` fetches. The caller is not held back: it waits for a reply
+  before it asks for more.
   """
   def async(server, epoch, id, frame, size, want) do
     ref = :erlang.monitor(:process, server.connection, alias: :reply_demonitor)
