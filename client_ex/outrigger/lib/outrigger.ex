@@ -29,7 +29,8 @@ defmodule Outrigger do
   sent as the daemon takes it in, in its turn.) They raise if nothing could be sent: `ArgumentError`
   for bad arguments, `Outrigger.ConnectionError` for a tensor whose daemon is gone (`:stale_epoch`) or
   that belongs to another server than the rest (`:foreign_tensor`), `Outrigger.Error` for a program
-  that is too long for a frame.
+  that is too long for the daemon. While too much is on its way they wait, and raise an
+  `Outrigger.ConnectionError` of reason `:queue_full` if nothing moves.
 
   Functions that need the daemon's answer (`to_list/2`, `shape/2`, `await/2`, `sync/2`, …) return
   `{:ok, value}` or `{:error, exception}`, and have a twin with `!` that raises. The exception is
@@ -48,6 +49,10 @@ defmodule Outrigger do
   Each waiting call gets one `Outrigger.ConnectionError` at once, and a new daemon is started. The
   old tensors are gone (`:stale_epoch`); the `:on_restart` callback can make them again. Nothing
   that was sent is ever sent again by itself. Prepared programs are not lost.
+
+  Each function waits for the new daemon as long as its deadline, or the server's `:start_timeout`,
+  allows. If the server itself is gone, the reason is `:closed`; `release/1` then does nothing, and `cancel/1`
+  finds nothing.
 
   ## How tensors are freed
 

@@ -27,7 +27,8 @@ defmodule Outrigger.Connection do
   @backoff_ready_max_ms 100
   # A daemon that lived this long did not die of being started.
   @settled_ms 1_000
-  # After so much was created, dropped tensors are looked for: their memory is warm, new memory is not.
+  # After so much was created, dropped tensors are looked for: their memory is warm, new memory is
+  # not.
   @poll_bytes_max 64 * 1024 * 1024
   # Until the handshake tells, no frame may be longer than this.
   @handshake_frame_max 65_536
@@ -128,8 +129,8 @@ defmodule Outrigger.Connection do
   @impl true
   def handle_info(message, state), do: {:noreply, message |> event(state) |> batch(@batch)}
 
-  # What has come by now, in its order, so that several requests leave in one write, and no message is
-  # looked at twice, however many there are.
+  # What has come by now, in its order, so that several requests leave in one write, and no message
+  # is looked at twice, however many there are.
   defp batch(state, 0), do: write(state)
 
   defp batch(state, left) do
@@ -148,8 +149,8 @@ defmodule Outrigger.Connection do
 
   defp write(%{traffic: traffic} = state), do: %{state | traffic: Traffic.flush(traffic)}
 
-  # Tells callers how far what they have handed on has been taken and written. What a caller has sent
-  # it may count late; if that is not seen here, the reply to it brings us here again.
+  # Tells callers how far what they have handed on has been taken and written. What a caller has
+  # sent it may count late; if that is not seen here, the reply to it brings us here again.
   defp settle(%{traffic: %{counters: counters}} = state, left) do
     if Counters.settled?(counters) do
       state

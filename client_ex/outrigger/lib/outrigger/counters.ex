@@ -2,14 +2,15 @@ defmodule Outrigger.Counters do
   @moduledoc false
   # Numbers that the callers of a server and its connection share, in an :atomics array.
   #
-  # A caller can be killed between any two steps, so no number waits for a step that only that caller
-  # could make. What callers count (`issued`) only grows, and is counted after the message has been
-  # sent. What is on its way (`requests`, `bytes`) the connection writes down from its own state. The
-  # connection reads `issued`, finds its mailbox empty, and then knows: all that was issued until then has
-  # been taken; if it is written to the port, too, that number becomes `written`.
+  # A caller can be killed between any two steps, so no number waits for a step that only that
+  # caller could make. What callers count (`issued`) only grows, and is counted after the message
+  # has been sent. What is on its way (`requests`, `bytes`) the connection writes down from its own
+  # state. The connection reads `issued`, finds its mailbox empty, and then knows: all that was
+  # issued until then has been taken; if it is written to the port, too, that number becomes
+  # `written`.
   #
-  # So `written` = `issued` means that nothing that any process has handed on, and could have told others of,
-  # can be overtaken by a frame that a caller writes to the port itself.
+  # So `written` = `issued` means that nothing that any process has handed on, and could have told
+  # others of, can be overtaken by a frame that a caller writes to the port itself.
 
   @request_id 1
   @handle 2
@@ -154,7 +155,7 @@ defmodule Outrigger.Counters do
   @doc "The request whose turn it is has been written, or will be by the connection."
   def wrote(counters, id), do: :atomics.compare_exchange(counters, @turn, id, -id)
 
-  @doc "Ends the turn of a request, if it has it. Says whether its caller had told that it is written."
+  @doc "Ends the turn of a request, if it has it. Says whether its caller told that it is written."
   @spec end_turn(t, pos_integer) :: :wrote | :unsure
   def end_turn(counters, id) do
     with written when written == -id <- :atomics.compare_exchange(counters, @turn, id, 0) do

@@ -54,14 +54,15 @@ defmodule Outrigger.ConnectionError do
       carried out; it is not sent again
     * `:stale_epoch` - the tensor belongs to a daemon that is gone; make it again, for instance in
       the `:on_restart` callback
-    * `:not_connected` - no daemon came up in time
-    * `:deadline` - no answer in time; the request has been cancelled: a read, for instance, but not what
+    * `:not_connected` - no daemon came up within the server's `:start_timeout`
+    * `:deadline` - no answer in time, or no daemon; the request has been cancelled: a read, for instance, but not what
       computes the tensor (`Outrigger.cancel/1` does that)
     * `:queue_full` - too much was waiting for the daemon, and nothing moved in time
     * `:foreign_tensor` - the tensor belongs to another server than the one that it is used on, or was
       made on another node; move its contents by `Outrigger.to_binary/2` and `Outrigger.from_binary/4`
     * `:protocol` - the daemon sent something that is not the protocol
-    * `:closed` - the server was stopped while the request was pending
+    * `:closed` - the server is not running: it was stopped, it ended, or there never was one. Start it,
+      or look why its supervisor gave it up
     * `:daemon_not_found` - there is no executable to start
     * `:handshake` - the daemon started, but did not introduce itself as it should
   """

@@ -1,12 +1,13 @@
 defmodule Outrigger.Keeper do
   @moduledoc false
-  # Holds one reference to each of up to 256 tokens. The VM counts the references to a binary of more
-  # than 64 bytes, and `Process.info(self(), :binary)` tells the address, the size and the count of each
-  # that this process refers to: a count of 1 at a token's address means that only the keeper still
-  # holds it. Any other binary may be in this process, too; nobody else's has that address as long as
-  # the token is held.
+  # Holds one reference to each of up to 256 tokens. The VM counts the references to a binary of
+  # more than 64 bytes, and `Process.info(self(), :binary)` tells the address, the size and the
+  # count of each that this process refers to: a count of 1 at a token's address means that only the
+  # keeper still holds it. Any other binary may be in this process, too; nobody else's has that
+  # address as long as the token is held.
   #
-  # The addresses are found once, when tokens come: their sizes differ, and they are new in the list.
+  # The addresses are found once, when tokens come: their sizes differ, and they are new in the
+  # list.
 
   import Bitwise
 
@@ -84,8 +85,8 @@ defmodule Outrigger.Keeper do
         send(state.leases, {:released, self(), released, map_size(held)})
         if map_size(held) > 0, do: loop(%{state | held: held})
 
-      # A caller outran us and made the tokens itself: its tokens are the ones that count. They lie in
-      # the table, so that they are not in this process before we look for them.
+      # A caller outran us and made the tokens itself: its tokens are the ones that count. They lie
+      # in the table, so that they are not in this process before we look for them.
       {:late, first} ->
         loop(%{state | held: take_late(held, late([first]), table)})
 

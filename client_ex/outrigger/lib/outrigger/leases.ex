@@ -27,8 +27,8 @@ defmodule Outrigger.Leases do
   def poll(leases, pids \\ [], why \\ :need), do: send(leases, {:poll, pids, why, nil})
 
   @doc """
-  Looks for dropped tokens in some milliseconds, once for all that ask for it meanwhile: for instance
-  when a process is gone.
+  Looks for dropped tokens in some milliseconds, once for all that ask for it meanwhile: for
+  instance when a process is gone.
   """
   def poll_soon(leases), do: send(leases, :poll_soon)
 

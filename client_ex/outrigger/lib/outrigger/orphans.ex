@@ -1,11 +1,11 @@
 defmodule Outrigger.Orphans do
   @moduledoc false
-  # Programs that are on their way although their caller is dead: they go on as long as somebody else
-  # holds what they make. Pure.
+  # Programs that are on their way although their caller is dead: they go on as long as somebody
+  # else holds what they make. Pure.
 
   # `handles`: handle that is still held => id of its request. `left`: id => number of these.
-  # `loose`: ids of the requests of whose results nothing is held. `rest_until`: when useless/2 may be
-  # asked again, a monotonic time; `asked?`: it will be then.
+  # `loose`: ids of the requests of whose results nothing is held. `rest_until`: when useless/2 may
+  # be asked again, a monotonic time; `asked?`: it will be then.
   defstruct handles: %{}, left: %{}, loose: MapSet.new(), rest_until: nil, asked?: false
 
   @type t :: %__MODULE__{
@@ -51,9 +51,9 @@ defmodule Outrigger.Orphans do
   defp release_one(_handle, orphans), do: orphans
 
   @doc """
-  Which of the loose requests nothing depends on that goes on: neither a living process's request nor an
-  orphan whose results somebody holds. `requests` are `{id, args, results}` of all that are on their
-  way. A request uses only what older ones make: newest first, one pass tells.
+  Which of the loose requests nothing depends on that goes on: neither a living process's request
+  nor an orphan whose results somebody holds. `requests` are `{id, args, results}` of all that are
+  on their way. A request uses only what older ones make: newest first, one pass tells.
   """
   @spec useless(t, [{pos_integer, [pos_integer], [pos_integer]}]) :: [pos_integer]
   def useless(orphans, requests) do

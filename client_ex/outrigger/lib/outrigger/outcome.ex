@@ -117,8 +117,9 @@ defmodule Outrigger.Outcome do
   defp poll(%{limits: %{memory: limit}} = t, _pid) when limit > 0 and t.live_bytes > limit * 0.7,
     do: collect(t)
 
-  # Whoever makes many large tensors makes little else: its heap hardly grows, the VM sees no reason to
-  # collect, and each tensor would get memory that nobody has touched yet, at several times the cost.
+  # Whoever makes many large tensors makes little else: its heap hardly grows, the VM sees no reason
+  # to collect, and each tensor would get memory that nobody has touched yet, at several times the
+  # cost.
   defp poll(t, pid) do
     if t.leases, do: Leases.poll(t.leases, List.wrap(pid), :routine)
     %{t | created_bytes: 0}

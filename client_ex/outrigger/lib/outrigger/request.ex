@@ -35,8 +35,8 @@ defmodule Outrigger.Request do
             timer: reference | nil
           )
 
-  # The request makes tensors under `handles`. It uses the handles `args`, writes in place into those
-  # in `written`, and releases those in `donated`. With `ref`, its caller waits for the reply.
+  # The request makes tensors under `handles`. It uses the handles `args`, writes in place into
+  # those in `written`, and releases those in `donated`. With `ref`, its caller waits for the reply.
   Record.defrecord(:results, handles: [], args: [], written: [], donated: [], ref: nil)
 
   @type results ::

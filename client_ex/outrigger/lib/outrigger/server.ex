@@ -157,16 +157,16 @@ defmodule Outrigger.Server do
   """
   def handle(%{tokens: nil} = server), do: {Counters.draw_handles(server.counters, 1), nil}
 
-  # What is left of a block is worth nothing without the keeper that watches it.
-  def handle(%{leases: leases} = server) do
-    case Process.get({__MODULE__, leases}) do
-      {handle, [token | tokens]} ->
-        Process.put({__MODULE__, leases}, {handle + 1, tokens})
+  # What is left of a block is worth nothing without the keepers that watch it.
+  def handle(%{tokens: table, leases: leases} = server) do
+    case Process.get({__MODULE__, table}) do
+      {^leases, handle, [token | tokens]} ->
+        Process.put({__MODULE__, table}, {leases, handle + 1, tokens})
         {handle, token}
 
       _used_up ->
         {handle, [token | tokens]} = block(server)
-        Process.put({__MODULE__, leases}, {handle + 1, tokens})
+        Process.put({__MODULE__, table}, {leases, handle + 1, tokens})
         {handle, token}
     end
   end
@@ -195,8 +195,8 @@ defmodule Outrigger.Server do
   end
 
   @doc """
-  Hands over a finished frame. `want` says what becomes of the reply (see Request). A caller that does
-  not wait for the reply is held back while too much is on its way.
+  Hands over a finished frame. `want` says what becomes of the reply (see Request). A caller that
+  does not wait for the reply is held back while too much is on its way.
 
   While many requests are on their way, frames go through the connection, which writes several at
   once. When nothing is, the caller writes to the port itself and saves the wait for another
@@ -213,7 +213,7 @@ defmodule Outrigger.Server do
 
     with nil <- deadline,
          true <- Counters.idle?(server.counters),
-         true <- known_to?(server.connection),
+         true <- known_to_connection?(server),
          true <- sent_directly?(server, epoch, id, frame, size, want, program) do
       :written
     else
@@ -236,8 +236,8 @@ defmodule Outrigger.Server do
   end
 
   # The entry stands in the table before the turn is taken and the port is looked up: the connection
-  # then sees the call when it withdraws the port, and finds it when this process dies. Whoever takes
-  # the entry is in charge.
+  # then sees the call when it withdraws the port, and finds it when this process dies. Whoever
+  # takes the entry is in charge.
   defp sent_directly?(%{counters: counters} = server, epoch, id, frame, size, want, program) do
     program_id = program && elem(program, 0)
     :ets.insert(server.direct, {id, want, size, self(), program_id})
@@ -289,10 +289,10 @@ defmodule Outrigger.Server do
   def release_batches(handles), do: Enum.chunk_every(handles, @released_handles_max)
 
   # The first request of a process goes through the connection, which then knows of its death.
-  defp known_to?(connection) do
-    known = Process.get({__MODULE__, connection}, false)
-    unless known, do: Process.put({__MODULE__, connection}, true)
-    known
+  defp known_to_connection?(%{direct: direct, connection: connection}) do
+    known? = Process.get({__MODULE__, direct}) == connection
+    unless known?, do: Process.put({__MODULE__, direct}, connection)
+    known?
   end
 
   @doc """
@@ -427,8 +427,8 @@ defmodule Outrigger.Server do
   end
 
   @doc """
-  Sends a frame whose reply `await/4` fetches. The caller is not held back: it waits for a reply before
-  it asks for more.
+  Sends a frame whose reply `await/4` fetches. The caller is not held back: it waits for a reply
+  before it asks for more.
   """
   def async(server, epoch, id, frame, size, want) do
     ref = :erlang.monitor(:process, server.connection, alias: :reply_demonitor)

@@ -9,8 +9,8 @@ defmodule Outrigger.Servers do
   def start_link(_options), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
 
   @doc """
-  The application runs, also where nobody has started it: a script, for instance. Raises if it cannot
-  be started.
+  The application runs, also where nobody has started it: a script, for instance. Raises if it
+  cannot be started.
   """
   @spec ensure_started() :: :ok
   def ensure_started do

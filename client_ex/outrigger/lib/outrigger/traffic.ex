@@ -3,9 +3,9 @@ defmodule Outrigger.Traffic do
   # The requests of one connection between their callers and the port: what waits, what was sent,
   # what the windows allow, who is told of the outcome. Used by the connection process only.
   #
-  # Invariant: each request that is counted is in `pending` (it has been written, or is in `out`) or in
-  # `waiting` (for the daemon's windows), until finish/4 or Withdrawal takes it out and tells its owner,
-  # exactly once. What callers wrote to the port themselves is in the table `direct` instead.
+  # Invariant: each request that is counted is in `pending` (it has been written, or is in `out`) or
+  # in `waiting` (for the daemon's windows), until finish/4 or Withdrawal takes it out and tells its
+  # owner, exactly once. What callers wrote to the port themselves is in the table `direct` instead.
   # `bytes` and `waiting_bytes` are the sums of their sizes. check!/1 is this invariant, for tests.
   #
   # Outrigger.Outcome tells the owners; Outrigger.Withdrawal is about requests that nobody wants
@@ -26,7 +26,8 @@ defmodule Outrigger.Traffic do
   # Items of a caller that are kept before those that have ended are looked for.
   @items_min 32
 
-  # At most 32 keys with __struct__: larger maps are trees, and each update costs several times more.
+  # At most 32 keys with __struct__: larger maps are trees, and each update costs several times
+  # more.
   defstruct [
     :counters,
     :meta,
@@ -61,7 +62,8 @@ defmodule Outrigger.Traffic do
     waits: %Waits{},
     # pid => {number, limit, items}: ids and references that it has sent, also some that have ended
     callers: %{},
-    # the caller of the last request, and its items: they are put into `callers` when it is another one
+    # the caller of the last request, and its items: they are put into `callers` when it is another
+    # one
     last: {nil, {0, 0, []}},
     # pid of a caller => the first error since its last sync/2
     errors: %{},
@@ -360,8 +362,8 @@ defmodule Outrigger.Traffic do
   def all_written?(t), do: map_size(t.waiting) == 0 and t.out_bytes == 0
 
   @doc """
-  The mailbox was found empty after `issued` had been read: what was issued until then has been taken,
-  and written. A turn that its caller could not end, since it was killed, ends here.
+  The mailbox was found empty after `issued` had been read: what was issued until then has been
+  taken, and written. A turn that its caller could not end, since it was killed, ends here.
   """
   def settled(t, {issued, bytes}) do
     Counters.taken(t.counters, issued, bytes)
@@ -446,8 +448,8 @@ defmodule Outrigger.Traffic do
   def direct(t, pid), do: :ets.select(t.direct, [{{:"$1", :_, :_, pid, :_}, [], [:"$1"]}])
 
   @doc """
-  From now on it is like one that we have sent. `:wrote` if its caller told that it has been written,
-  `:unsure` if not, `:gone` if it is not there.
+  From now on it is like one that we have sent. `:wrote` if its caller told that it has been
+  written, `:unsure` if not, `:gone` if it is not there.
   """
   def adopt(t, id) do
     case :ets.take(t.direct, id) do

@@ -125,8 +125,8 @@ defmodule Outrigger.Withdrawal do
     t
   end
 
-  # What it was killed over may have been written or not, and nobody knows of the results. The daemon
-  # tells whether it has the request: what it does not have will never be answered.
+  # What it was killed over may have been written or not, and nobody knows of the results. The
+  # daemon tells whether it has the request: what it does not have will never be answered.
   defp adopt(id, {written, t}, error) do
     case Traffic.adopt(t, id) do
       {:wrote, t} -> {[id | written], t}

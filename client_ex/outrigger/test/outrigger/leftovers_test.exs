@@ -134,8 +134,8 @@ defmodule Outrigger.LeftoversTest do
     Op.add(x, 2)
     assert eventually(fn -> map_size(traffic(server).callers) == 1 end)
     kill(daemon, "KILL")
+    assert eventually(fn -> Map.keys(traffic(server).errors) == [self()] end)
     assert Outrigger.await_ready(server) == :ok
-    assert Map.keys(traffic(server).errors) == [self()]
     assert {:error, %ConnectionError{reason: {:daemon_exited, _}}} = Outrigger.sync(server)
     assert_nothing_left(server)
   end

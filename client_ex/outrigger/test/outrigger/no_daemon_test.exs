@@ -4,8 +4,8 @@ defmodule Outrigger.NoDaemonTest do
 
   @moduletag :capture_log
 
-  # A server whose daemon is gone and cannot be started again. A call that waits for one would wait for
-  # longer than any test may take.
+  # A server whose daemon is gone and cannot be started again. A call that waits for one would wait
+  # for longer than any test may take.
   defp stranded do
     folder =
       Path.join(System.tmp_dir!(), "outrigger_stranded_#{System.unique_integer([:positive])}")
@@ -74,7 +74,8 @@ defmodule Outrigger.NoDaemonTest do
   {:ok, _} = Outrigger.start_link(name: Stuck, threads: 1, log: :none)
   daemon = Outrigger.info!(Stuck).os_pid
   System.cmd("kill", ["-STOP", to_string(daemon)])
-  for _ <- 1..8, do: spawn(fn -> Outrigger.from_binary(Stuck, :binary.copy(<<0>>, 8_000_000), :u8, {8_000_000}) end)
+  data = :binary.copy(<<0>>, 8_000_000)
+  for _ <- 1..8, do: spawn(fn -> Outrigger.from_binary(Stuck, data, :u8, {8_000_000}) end)
   # Until the port takes no more: these bytes wait in the VM.
   port = Enum.find(Port.list(), &match?({:os_pid, ^daemon}, Port.info(&1, :os_pid)))
   wait = fn wait ->

@@ -101,8 +101,8 @@ defmodule Outrigger.DaemonCase do
   @doc """
   A function's milliseconds and result. What the machine itself was late by is taken off: a witness
   beside it asks a process that only echoes, again and again, and the slowest of its answers counts
-  ten times. Where nothing else runs that is a few milliseconds; where everything waits for a processor
-  it is what tells an answer in time from a hang.
+  ten times. Where nothing else runs that is a few milliseconds; where everything waits for a
+  processor it is what tells an answer in time from a hang.
   """
   def timed(fun) do
     parent = self()
