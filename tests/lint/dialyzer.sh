@@ -16,7 +16,7 @@ if [ ! -e "$plt" ]; then
   # Status 2: the table is complete, and OTP's own code has warnings.
   status=0
   dialyzer --build_plt --output_plt "$plt.new" --apps erts kernel stdlib compiler crypto \
-    -r "$elixir_lib"/{elixir,logger}/ebin >"$cache/plt.log" 2>&1 || status=$?
+    -r "$elixir_lib"/{elixir,logger,mix}/ebin >"$cache/plt.log" 2>&1 || status=$?
   [ $status = 0 ] || [ $status = 2 ] || { cat "$cache/plt.log"; exit 1; }
   mv "$plt.new" "$plt"
 fi
@@ -28,7 +28,10 @@ others=()
 for library in _build/dev/lib/*/ebin; do
   [ "$library" = "$own" ] || others+=(-pa "$library")
 done
+# From OTP 26 on, dialyzer warns of functions that it does not know, and has an option against it.
+options=()
+[ "${version##*-}" -lt 26 ] || options=(-Wno_unknown)
 status=0
-dialyzer --plt "$plt" -Wno_unknown --quiet "${others[@]}" -r "$own" || status=$?
+dialyzer --plt "$plt" --quiet "${options[@]}" "${others[@]}" -r "$own" || status=$?
 [ $status = 0 ] && echo "no warnings"
 exit $status
