@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# ./run bench --against REV [NAME...] calls it: builds engine_bench of an older revision beside this one's, and
-# compares the two: bench/against.sh BUILD_FOLDER REV [NAME...]
+# `./run bench --against REV [NAME...]` calls this script: it builds engine_bench of a revision
+# beside this tree's, and compares the two: bench/against.sh BUILD_FOLDER REV [NAME...]
 set -euo pipefail
 build=$1
 revision=$(git rev-parse --verify "$2^{commit}")
 shift 2
 here=$(cd "$(dirname "$0")" && pwd)
 old=$build/against
-# One folder for all revisions: what they share is built once.
+# All revisions use one folder: a second revision compiles only the files that differ.
 if [ -e "$old/.git" ]; then
   git -C "$old" checkout -q --detach "$revision"
 else

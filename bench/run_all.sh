@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# ./run bench calls it: bench/run_all.sh BUILD_FOLDER [PART OF WORKLOADS' NAMES]. It needs PyPI and
-# crates.io, as pip and cargo are set up to find them; peers that cannot be had are reported as absent.
+# `./run bench` calls this script: bench/run_all.sh BUILD_FOLDER [PART OF WORKLOADS' NAMES]
+# pip and cargo need PyPI and crates.io; the report names a peer that they cannot install as absent.
 set -euo pipefail
 build=$1
 only=${2:-}
@@ -17,24 +17,27 @@ stamp=$venv/requirements.txt
 if ! cmp -s "$here/peers/requirements.txt" "$stamp"; then
   echo "installing the peers of bench/peers/requirements.txt into bench/.venv"
   [ -x "$venv/bin/python" ] || /usr/bin/python3 -m venv "$venv"
-  # One by one: what cannot be had must not take the others with it.
+  # One by one: a package that pip cannot install does not prevent the others.
   complete=yes
+  wanted=$here/peers/requirements.txt
   while IFS= read -r package; do
-    "$venv/bin/pip" install -q --no-input "$package" -c "$here/peers/requirements.txt" || complete=no
-  done < <(grep -v '^#' "$here/peers/requirements.txt")
-  [ $complete = no ] || cp "$here/peers/requirements.txt" "$stamp"
+    "$venv/bin/pip" install -q --no-input "$package" -c "$wanted" || complete=no
+  done < <(grep -v '^#' "$wanted")
+  [ $complete = no ] || cp "$wanted" "$stamp"
 fi
 
 rust="absent: there is no cargo"
 if command -v cargo >/dev/null; then
-  rust=$build/bench/rust/release/outrigger-bench-peers
-  (cd "$here/rust" && cargo build -q --release --locked --target-dir "$build/bench/rust") 2>"$results/rust.log" ||
-    rust=$(reason "$results/rust.log")
+  target=$build/bench/rust
+  rust=$target/release/outrigger-bench-peers
+  (cd "$here/rust" && cargo build -q --release --locked --target-dir "$target") \
+    2>"$results/rust.log" || rust=$(reason "$results/rust.log")
 fi
 
 python=$venv/bin/python
 out=$results/peers.json
-"$python" -B "$here/peers/compare.py" "$out" "$data" "$build/server/outriggerd" "$build/bench/limits" "$rust" "$only"
+"$python" -B "$here/peers/compare.py" "$out" "$data" "$build/server/outriggerd" \
+  "$build/bench/limits" "$rust" "$only"
 echo
 if [ -z "$only" ]; then
   cp "$out" "$here/results.json"
@@ -44,8 +47,9 @@ else
   "$python" -B "$here/peers/report.py" "$out"
 fi
 echo
-# Much as the daemon: workers wait awake for about a tenth of a millisecond.
-GOMP_SPINCOUNT=4000 "$build/bench/engine_bench" --benchmark_enable_random_interleaving=true "$results/engine.json"
+# As in the daemon, the workers wait awake for about a tenth of a millisecond.
+GOMP_SPINCOUNT=4000 "$build/bench/engine_bench" \
+  --benchmark_enable_random_interleaving=true "$results/engine.json"
 echo
 before=()
 if [ -f "$results/cases.json" ]; then

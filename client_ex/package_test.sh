@@ -26,7 +26,8 @@ done
 mix compile
 mix run -e '
 {:ok, _} = Outrigger.start_link(name: App.Compute)
-[2.0, 3.0] = App.Compute |> Outrigger.tensor([1.0, 2.0]) |> Outrigger.Op.add(1) |> Outrigger.to_list!()
+x = Outrigger.tensor(App.Compute, [1.0, 2.0])
+[2.0, 3.0] = x |> Outrigger.Op.add(1) |> Outrigger.to_list!()
 daemon = Outrigger.Daemon.executable(%{daemon: nil})
 IO.puts("the package works with the daemon that it built: #{inspect(elem(daemon, 0))}")
 '

@@ -3,10 +3,10 @@ add_library(outrigger_options INTERFACE)
 target_compile_options(outrigger_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Werror)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  # At -O3 GCC 12 and 13 see phantom bytes in copies of boost::container::small_vector (gcc bugs
-  # 105329, 105651 and their kin). The sanitizers' builds look for real ones.
-  target_compile_options(outrigger_options INTERFACE
-    "$<$<CONFIG:Release>:-Wno-stringop-overread;-Wno-stringop-overflow;-Wno-array-bounds;-Wno-restrict>")
+  # At -O3, GCC 12 and 13 warn of bytes that copies of boost::container::small_vector never touch
+  # (gcc bugs 105329, 105651 and similar ones). The builds with sanitizers find real faults.
+  set(wrong -Wno-stringop-overread -Wno-stringop-overflow -Wno-array-bounds -Wno-restrict)
+  target_compile_options(outrigger_options INTERFACE "$<$<CONFIG:Release>:${wrong}>")
 endif()
 if(OUTRIGGER_SANITIZE)
   target_compile_options(outrigger_options INTERFACE
@@ -23,14 +23,14 @@ if(OUTRIGGER_FUZZ)
   target_compile_options(outrigger_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
-# outrigger_library(name SOURCES … LINK … HEADERS …): one layer of the server. HEADERS are those that
-# take long to read: they are precompiled.
+# outrigger_library(name SOURCES … LINK … HEADERS …): one layer of the server. HEADERS are
+# precompiled, because a compiler reads them slowly.
 function(outrigger_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINK;HEADERS" ${ARGN})
   add_library(${name} STATIC ${ARG_SOURCES})
   target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR}/server)
   target_link_libraries(${name} PUBLIC ${ARG_LINK} PRIVATE outrigger_options)
   target_precompile_headers(${name} PRIVATE
-    <algorithm> <array> <cstdint> <functional> <memory> <optional> <span> <string> <unordered_map> <utility> <variant>
-    <vector> ${ARG_HEADERS})
+    <algorithm> <array> <cstdint> <functional> <memory> <optional> <span> <string> <unordered_map>
+    <utility> <variant> <vector> ${ARG_HEADERS})
 endfunction()

@@ -1,10 +1,14 @@
-# The client and the daemon together, as an application sees them. Ratios within this run; run by ./run bench.
+# Measures the client and the daemon together, as an application uses them. All ratios are within
+# this run. `./run bench` runs this file.
 alias Outrigger.{InPlace, Op}
 
 defmodule Bench do
   @moduledoc false
 
-  @doc "Microseconds of the fastest of `rounds` rounds; other programs on the machine can only slow one down."
+  @doc """
+  Microseconds of the fastest of `rounds` rounds: other programs on the machine only make a round
+  slower.
+  """
   def fastest(rounds, fun) do
     for(_ <- 1..rounds, do: fun |> :timer.tc() |> elem(0)) |> Enum.min()
   end
@@ -178,7 +182,8 @@ figures =
   end
 
 json = [
-  ~s({"round_trip_us": #{trip}, "echo_us": #{bare}, "relayed_echo_us": #{hop}, "in_place_ops_per_s": #{in_place}, "eager_ops_per_s": #{created}, ),
+  ~s({"round_trip_us": #{trip}, "echo_us": #{bare}, "relayed_echo_us": #{hop}, ),
+  ~s("in_place_ops_per_s": #{in_place}, "eager_ops_per_s": #{created}, ),
   ~s("against_binary_backend": [),
   Enum.map_join(figures, ", ", fn {name, ms, reference} ->
     ~s({"name": "#{name}", "ours_ms": #{ms}, "binary_backend_ms": #{reference}})

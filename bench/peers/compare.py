@@ -34,8 +34,9 @@ class Runner:
         if isinstance(command, str):
             self.absent = command.removeprefix("absent:").strip()
             return
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True, env=environment, cwd=HERE)
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True,
+                                        env=environment, cwd=HERE)
         self.errors = []
         threading.Thread(target=self._read_errors, daemon=True).start()
         answer = self._answer(120)
@@ -112,10 +113,12 @@ def measure(workload, runners, folder):
 
 
 def cpu():
-    facts = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].split("\n") if ":" in line)
+    first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+    facts = dict(line.split(":", 1) for line in first.split("\n") if ":" in line)
     facts = {key.strip(): value.strip() for key, value in facts.items()}
     flags = facts.get("flags", "").split()
-    vectors = next((name for name, flag in (("AVX-512", "avx512f"), ("AVX2", "avx2")) if flag in flags), "SSE")
+    sets = (("AVX-512", "avx512f"), ("AVX2", "avx2"))
+    vectors = next((name for name, flag in sets if flag in flags), "SSE")
     return f"{facts.get('model name', platform.machine())}, {vectors}"
 
 
@@ -125,9 +128,9 @@ def main(results, folder, daemon, limits, rust, only=""):
     data.write_all(table, folder)
     threads = len(os.sched_getaffinity(0))
     count = str(threads)
-    environment = dict(os.environ, OMP_NUM_THREADS=count, OPENBLAS_NUM_THREADS=count, MKL_NUM_THREADS=count,
-                       RAYON_NUM_THREADS=count, JAX_PLATFORMS="cpu", PYTHONWARNINGS="ignore",
-                       TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="")
+    environment = dict(os.environ, OMP_NUM_THREADS=count, OPENBLAS_NUM_THREADS=count,
+                       MKL_NUM_THREADS=count, RAYON_NUM_THREADS=count, JAX_PLATFORMS="cpu",
+                       PYTHONWARNINGS="ignore", TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="")
     python = [sys.executable, "-B"]
     program = lambda path: path if path.startswith("absent:") else [path]  # noqa: E731
     runners = [

@@ -14,7 +14,8 @@ def make(spec, seed):
     if dtype.kind in "iu":
         return generator.integers(low, high, shape, dtype)
     if dtype.kind == "c":
-        return (generator.uniform(low, high, shape) + 1j * generator.uniform(low, high, shape)).astype(dtype)
+        real, imaginary = (generator.uniform(low, high, shape) for _ in range(2))
+        return (real + 1j * imaginary).astype(dtype)
     return generator.uniform(low, high, shape).astype(dtype)
 
 

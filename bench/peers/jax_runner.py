@@ -1,4 +1,5 @@
-"""JAX on the CPU: each workload is one compiled function; what is written in place is donated to it."""
+"""JAX on the CPU: each workload is one compiled function, which gets the arrays that it changes in
+place as donations."""
 
 import jax
 
@@ -180,7 +181,7 @@ def life(u, steps):
 
 @workload("sieve of 10^7")
 def sieve(inputs, steps):
-    # Strided updates with a step that is not known to the compiler do not exist in XLA: masks instead.
+    # XLA has no strided update with a step that its compiler does not know: a mask does the same.
     primes = jnp.array(primes_below_root(steps), jnp.int32)
 
     def loop(primes):

@@ -311,7 +311,8 @@ def life(inputs, steps):
         count = np.empty_like(inside)
         for _ in range(steps):
             np.add(u[:-2, :-2], u[:-2, 1:-1], out=count)
-            for other in (u[:-2, 2:], u[1:-1, :-2], u[1:-1, 2:], u[2:, :-2], u[2:, 1:-1], u[2:, 2:]):
+            for other in (u[:-2, 2:], u[1:-1, :-2], u[1:-1, 2:],
+                          u[2:, :-2], u[2:, 1:-1], u[2:, 2:]):
                 np.add(count, other, out=count)
             # Three, or two and alive: count | cell is 3 in just these cases.
             np.bitwise_or(count, inside, out=count)

@@ -132,7 +132,7 @@ call("argmax")(lambda b, steps, x: x.argmax())
 call("argmax axis 0 of 4000x4000")(lambda b, steps, x: x.argmax(axis=0))
 call("argmax axis 1 of 4000x4000")(lambda b, steps, x: x.argmax(axis=1))
 call("cumulative sum")(lambda b, steps, x: x.cumulative_sum())
-# A view as a result would share the memory: reshape to the same shape asks for the elements in order.
+# A view as the result shares the memory: a reshape to the same shape asks for elements in order.
 call("transpose copy 4000x4000")(lambda b, steps, x: x.transpose().reshape(shape=[16000000]))
 for name in ("sort 1M", "sort 16M"):
     call(name)(lambda b, steps, x: x.sort())
@@ -205,7 +205,8 @@ for name in ("dot 256 f32", "dot 256 f64", "dot 1024 f32", "dot 1024 f64", "dot 
 
 @workload("dot 64 x 128x128")
 def batched_dot(inputs, steps):
-    return dot(inputs, steps, left_axes=[2], left_batch_axes=[0], right_axes=[1], right_batch_axes=[0])
+    return dot(inputs, steps, left_axes=[2], left_batch_axes=[0],
+               right_axes=[1], right_batch_axes=[0])
 
 
 call("conv 16x32x64x64")(

@@ -11,8 +11,9 @@ from matplotlib import pyplot  # noqa: E402
 
 import goals  # noqa: E402
 
-STYLES = {"limit": ("#222222", "|", 90), "NumPy": ("#4d77cf", "o", 26), "PyTorch": ("#ee4c2c", "s", 24),
-          "JAX": ("#9c27b0", "^", 28), "Rust": ("#b7410e", "D", 20)}
+STYLES = {"limit": ("#222222", "|", 90), "NumPy": ("#4d77cf", "o", 26),
+          "PyTorch": ("#ee4c2c", "s", 24), "JAX": ("#9c27b0", "^", 28),
+          "Rust": ("#b7410e", "D", 20)}
 NEAREST, FARTHEST = 0.1, 40
 
 
@@ -45,9 +46,10 @@ def main(source, target):
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.tick_params(length=0)
-    axes.set_xlabel("time as a multiple of Outrigger's (right of the green line: Outrigger is faster)")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.4, 1 + 1.3 / len(rows) * 1.6), ncols=5, frameon=False,
-                fontsize=8, handletextpad=0.2)
+    axes.set_xlabel("time as a multiple of Outrigger's "
+                    "(right of the green line: Outrigger is faster)")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.4, 1 + 1.3 / len(rows) * 1.6), ncols=5,
+                frameon=False, fontsize=8, handletextpad=0.2)
     figure.tight_layout()
     figure.savefig(target, dpi=110)
 

@@ -33,9 +33,9 @@ def lines(results):
 def head(results):
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items()
                          if version and name != "ours")
-    return (f"{results['date']}, {results['machine']}, {results['threads']} threads, {results['system']}; "
-            f"ours: {results['versions']['ours']}; {versions}. ms of the fastest of up to {results['rounds']} "
-            "interleaved repetitions.")
+    return (f"{results['date']}, {results['machine']}, {results['threads']} threads, "
+            f"{results['system']}; ours: {results['versions']['ours']}; {versions}. "
+            f"ms of the fastest of up to {results['rounds']} interleaved repetitions.")
 
 
 def count(results):

@@ -1,9 +1,11 @@
-"""What all Python runners share: they are told workloads on stdin and answer with JSON lines.
+"""The common part of all Python runners: a runner reads commands on stdin and answers with lines of
+JSON.
 
-    load NAME STEPS CALLS FILE…   reads the inputs, runs once  ->  {"check": [sum, weighted, magnitude]}
-    time                          runs again                   ->  {"ms": milliseconds of one call}
+    load NAME STEPS CALLS FILE…   reads the inputs, runs once; answers
+                                  {"check": [sum, weighted, magnitude]}
+    time                          runs again; answers {"ms": milliseconds of one call}
 
-A workload that a runner does not have, or that fails, is answered with {"absent": "why"}.
+A runner answers {"absent": "why"} for a workload that it does not have, or that fails.
 """
 
 import json
@@ -37,8 +39,8 @@ def check(array):
 
 
 def serve(describe, read=np.load, to_numpy=np.asarray, finish=lambda: None, drop=lambda: None):
-    """Answers until stdin ends. `read` turns a file into what the workloads take, `finish` waits for
-    steps that only set something going, `drop` forgets the workload before."""
+    """Answers until stdin ends. `read` turns a file into an array of the peer, `finish` waits for
+    work that a step only started, `drop` forgets the workload before."""
     print(json.dumps(describe), flush=True)
     step, calls = None, 1
     for line in sys.stdin:

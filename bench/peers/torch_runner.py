@@ -234,7 +234,8 @@ def life(inputs, steps):
         count = torch.empty_like(inside)
         for _ in range(steps):
             torch.add(u[:-2, :-2], u[:-2, 1:-1], out=count)
-            for other in (u[:-2, 2:], u[1:-1, :-2], u[1:-1, 2:], u[2:, :-2], u[2:, 1:-1], u[2:, 2:]):
+            for other in (u[:-2, 2:], u[1:-1, :-2], u[1:-1, 2:],
+                          u[2:, :-2], u[2:, 1:-1], u[2:, 2:]):
                 count.add_(other)
             count.bitwise_or_(inside)
             torch.eq(count, 3, out=inside)

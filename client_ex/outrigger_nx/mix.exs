@@ -1,5 +1,5 @@
-# Without Hex, Mix cannot even read the requirements of a dependency. This stands in for it where NX_PATH
-# is used: each requirement is overridden by a path, so there is never anything to fetch.
+# Without Hex, Mix cannot read the requirements of a dependency. This module replaces Hex where
+# NX_PATH is set: a path overrides each requirement, so that Mix has nothing to fetch.
 defmodule Outrigger.Nx.PathsOnly do
   @behaviour Mix.SCM
 

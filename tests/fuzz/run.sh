@@ -17,8 +17,8 @@ unhex() {
   printf '%b' "$(sed 's/../\\x&/g' <<<"$digits")"
 }
 
-# Seeds: each golden frame, as payload and as stream for the decoder; as stream and as choices for the
-# session. Each file of the tests. Two tables.
+# Writes the seeds: for the decoder each golden frame, as payload and as stream; for the session
+# each golden frame, as stream and as choices; for the files each file of the tests; two CSV tables.
 seed_corpus() {
   local fuzzer=$1 corpus=$2 file name
   mkdir -p "$corpus"
@@ -46,19 +46,21 @@ seed_corpus() {
   done
 }
 
-# Runs one, and then says what came of it.
+# Runs one fuzzer, and then prints its result.
 fuzz() {
-  local fuzzer=$1 binary=$build/tests/fuzz/$1 corpus=$work/$1.corpus
+  local fuzzer=$1 binary=$build/tests/fuzz/$1 corpus=$work/$1.corpus log=$work/$1.log
   seed_corpus "$fuzzer" "$corpus"
-  if "$binary" -seed="$seed" -max_total_time="$seconds" -max_len=4096 -timeout=120 -rss_limit_mb=4096 \
-      -print_final_stats=1 -artifact_prefix="$work/$fuzzer." "$corpus" >"$work/$fuzzer.log" 2>&1; then
-    echo "== $fuzzer: $seconds s, seed $seed, $(grep -oE 'Done [0-9]+ runs' "$work/$fuzzer.log" || true)"
+  if "$binary" -seed="$seed" -max_total_time="$seconds" -max_len=4096 -timeout=120 \
+    -rss_limit_mb=4096 -print_final_stats=1 -artifact_prefix="$work/$fuzzer." "$corpus" \
+    >"$log" 2>&1; then
+    echo "== $fuzzer: $seconds s, seed $seed, $(grep -oE 'Done [0-9]+ runs' "$log" || true)"
     return 0
   fi
-  tail -n 60 "$work/$fuzzer.log"
-  echo "== $fuzzer found something. Again, with the input that did it:"
-  grep -oE 'Test unit written to .*' "$work/$fuzzer.log" | sed "s|Test unit written to |   $binary |"
-  echo "   or the whole run: $binary -seed=$seed -max_total_time=$seconds $corpus (log: $work/$fuzzer.log)"
+  tail -n 60 "$log"
+  echo "== $fuzzer found a fault. To repeat it with the input that caused it:"
+  grep -oE 'Test unit written to .*' "$log" | sed "s|Test unit written to |   $binary |"
+  echo "   To repeat the whole run: $binary -seed=$seed -max_total_time=$seconds $corpus"
+  echo "   The log: $log"
   return 1
 }
 
@@ -70,7 +72,7 @@ settle() {
   running=()
 }
 
-# As many at a time as there are processors.
+# One fuzzer runs on each processor.
 for fuzzer in csv_fuzz decoder_fuzz files_fuzz session_fuzz; do
   fuzz "$fuzzer" &
   running+=("$!")

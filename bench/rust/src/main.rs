@@ -1,5 +1,5 @@
-//! What a Rust program does with `ndarray`, `candle-core` and the standard library. Answers on stdin
-//! as bench/peers/runner.py describes.
+//! The workloads in Rust, with `ndarray`, `candle-core` and the standard library. The program
+//! answers commands as bench/peers/runner.py describes them.
 
 mod grids;
 mod loops;
@@ -26,7 +26,9 @@ fn load(all: &Workloads, words: &[&str]) -> Result<(Step, usize, String), String
     let inputs = words[4..].iter().map(|path| npy::read(path)).collect::<Result<Vec<_>, _>>()?;
     let mut step = make(inputs, steps);
     let check = step(true).ok_or("no result")?;
-    let answer = format!(r#"{{"check": [{:e}, {:e}, {:e}], "by": "{by}"}}"#, check[0], check[1], check[2]);
+    let [sum, weighted, magnitude] = check;
+    let answer =
+        format!(r#"{{"check": [{sum:e}, {weighted:e}, {magnitude:e}], "by": "{by}"}}"#);
     Ok((step, calls, answer))
 }
 

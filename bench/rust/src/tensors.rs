@@ -58,10 +58,17 @@ fn tanh_f64(inputs: Vec<Array>, _: usize) -> Step {
 }
 
 /// A step of candle's operations on the inputs; its result may be of any dtype.
-fn candle(inputs: Vec<Array>, f64: bool, run: fn(&[Tensor]) -> candle_core::Result<Tensor>) -> Step {
+fn candle(
+    inputs: Vec<Array>,
+    f64: bool,
+    run: fn(&[Tensor]) -> candle_core::Result<Tensor>,
+) -> Step {
     let tensors: Vec<Tensor> = inputs
         .iter()
-        .map(|x| if f64 { Tensor::from_vec(x.f64(), &x.shape[..], &Device::Cpu) } else { Tensor::from_vec(x.f32(), &x.shape[..], &Device::Cpu) })
+        .map(|x| match f64 {
+            true => Tensor::from_vec(x.f64(), &x.shape[..], &Device::Cpu),
+            false => Tensor::from_vec(x.f32(), &x.shape[..], &Device::Cpu),
+        })
         .collect::<candle_core::Result<_>>()
         .expect("the inputs fit");
     Box::new(move |asked| {
@@ -85,7 +92,8 @@ fn product(x: &[Tensor]) -> candle_core::Result<Tensor> {
 fn sum(inputs: Vec<Array>, _: usize) -> Step {
     let a = Array1::from(inputs[0].f32());
     Box::new(move |asked| {
-        let total: f32 = a.axis_chunks_iter(Axis(0), 1 << 16).into_par_iter().map(|x| x.sum()).sum();
+        let chunks = a.axis_chunks_iter(Axis(0), 1 << 16).into_par_iter();
+        let total: f32 = chunks.map(|x| x.sum()).sum();
         asked.then(|| check_f32(&[std::hint::black_box(total)]))
     })
 }

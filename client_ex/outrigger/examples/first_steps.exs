@@ -11,7 +11,8 @@ IO.inspect(Outrigger.to_number!(Op.sum(y)), label: "sum of 2x + 1")
 InPlace.put_slice(x, [10], Outrigger.tensor(Numbers, [7.0, 8.0], type: :f32))
 IO.inspect(Outrigger.to_list!(Op.slice(x, [9], [4])), label: "x[9..12]")
 
-# A whole program in one call, prepared once: a scatter into a large tensor, destination[indices[i]] += source[i].
+# A whole program in one call, prepared once: a scatter into a large tensor,
+# destination[indices[i]] += source[i].
 scatter =
   Outrigger.prepare!(
     Numbers,

@@ -1,4 +1,5 @@
-"""The training step of nx.exs in JAX. For each line on stdin it takes 20 steps and prints the microseconds of one."""
+"""The training step of nx.exs in JAX. For each line on stdin, the program takes 20 steps and prints
+the microseconds of one step."""
 
 import functools
 import sys

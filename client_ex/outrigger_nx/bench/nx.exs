@@ -1,5 +1,5 @@
-# Nx on Outrigger beside Nx.BinaryBackend and JAX, and what a call costs: each figure with its goal. Ratios
-# within one run; run by ./run bench where NX_PATH or Hex gives Nx.
+# Compares Nx on Outrigger with Nx.BinaryBackend and JAX, and measures a call. Each figure has a
+# goal. All ratios are within one run. `./run bench` runs this file where NX_PATH or Hex gives Nx.
 
 defmodule Bench do
   import Nx.Defn
@@ -33,8 +33,8 @@ defmodule Bench do
     {value, {w1 - 0.1 * g1, b1 - 0.1 * gb1, w2 - 0.1 * g2, b2 - 0.1 * gb2}}
   end
 
-  # The best of several, in microseconds per call. Results are dropped as they come; what is cheap runs
-  # often enough before that its memory has been used before.
+  # The best of several rounds, in microseconds per call. Each result is dropped at once. A cheap
+  # function runs some times before, so that its memory is not new.
   def best(times, count \\ 1, fun) do
     {us, _} = :timer.tc(fun)
     if us < 50_000, do: Enum.each(1..40, fn _ -> fun.() end)
@@ -241,9 +241,8 @@ defmodule Bench do
   defp goal(name, value, met?, goal) do
     verdict = if met?, do: "", else: "  MISSED"
 
-    IO.puts(
-      "  #{String.pad_trailing(name, 50)} #{String.pad_leading("#{value}", 12)}  goal: #{goal}#{verdict}"
-    )
+    figure = "#{String.pad_trailing(name, 50)} #{String.pad_leading("#{value}", 12)}"
+    IO.puts("  #{figure}  goal: #{goal}#{verdict}")
   end
 
   defp us(us) when us >= 1000, do: String.pad_leading("#{Float.round(us / 1000, 2)} ms", 12)

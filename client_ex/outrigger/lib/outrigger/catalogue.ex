@@ -222,6 +222,11 @@ defmodule Outrigger.Catalogue do
 
     if signature.options? do
       defaults = signature.defaults
+      # With options, or with a server first.
+      either =
+        Enum.zip_with([quote(do: Outrigger.server()) | types], types ++ [quote(do: keyword)], fn
+          with_server, with_options -> quote(do: unquote(with_server) | unquote(with_options))
+        end)
 
       quote do
         @doc "As `#{unquote(name)}/#{unquote(length(vars) + 1)}`, without options."
@@ -235,7 +240,7 @@ defmodule Outrigger.Catalogue do
         end
 
         @doc unquote(doc <> "\n\nOutside of a program a server comes first, options or not.")
-        @spec unquote(name)(unquote_splicing(types), keyword) :: operand
+        @spec unquote(name)(unquote_splicing(either)) :: operand
         def unquote(name)(server, unquote_splicing(vars))
             when Outrigger.Server.is_ref(server) do
           unquote(name)(server, unquote_splicing(vars), [])

@@ -239,6 +239,7 @@ defmodule Outrigger.Connection do
   ## Frames
 
   # A frame that is still short stays in pieces: joining them each time would be quadratic.
+  @dialyzer {:no_improper_lists, receive_data: 2}
   defp receive_data(%{buffered: 0} = state, data), do: parse(state, data)
 
   defp receive_data(state, data) do

@@ -95,25 +95,29 @@ defmodule Outrigger.Daemon do
 
   @doc "SIGTERM, then SIGKILL, each only if it is needed. Takes half a second at most."
   def kill(identity) do
-    cond do
-      gone_within?(identity, 50) ->
-        :ok
+    unless gone_within?(identity, 50) do
+      signal(identity, "TERM")
 
-      signal(identity, "TERM") == :ok and gone_within?(identity, 150) ->
-        :ok
-
-      true ->
+      unless gone_within?(identity, 150) do
         signal(identity, "KILL")
         gone_within?(identity, 300)
-        :ok
+      end
     end
+
+    :ok
   end
 
   defp gone_within?(identity, ms) do
     cond do
-      not alive?(identity) -> true
-      ms <= 0 -> false
-      true -> Process.sleep(10) && gone_within?(identity, ms - 10)
+      not alive?(identity) ->
+        true
+
+      ms <= 0 ->
+        false
+
+      true ->
+        Process.sleep(10)
+        gone_within?(identity, ms - 10)
     end
   end
 

@@ -28,12 +28,13 @@ defmodule Outrigger.Tensor do
   @enforce_keys [:server, :handle, :epoch]
   defstruct [:server, :handle, :epoch, :token]
 
-  @opaque t :: %__MODULE__{
-            server: Server.t(),
-            handle: pos_integer,
-            epoch: pos_integer,
-            token: binary | nil
-          }
+  @typedoc "Its fields are private."
+  @type t :: %__MODULE__{
+          server: Server.t(),
+          handle: pos_integer,
+          epoch: pos_integer,
+          token: binary | nil
+        }
 
   @doc false
   def new(server, epoch) do

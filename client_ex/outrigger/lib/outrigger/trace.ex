@@ -7,11 +7,12 @@ defmodule Outrigger.Value do
   @enforce_keys [:id, :trace]
   defstruct [:id, :trace, :param]
 
-  @opaque t :: %__MODULE__{
-            id: non_neg_integer,
-            trace: reference,
-            param: non_neg_integer | nil
-          }
+  @typedoc "Its fields are private."
+  @type t :: %__MODULE__{
+          id: non_neg_integer,
+          trace: reference,
+          param: non_neg_integer | nil
+        }
 
   defimpl Inspect do
     def inspect(value, _options), do: "#Outrigger.Value<%#{value.id}>"

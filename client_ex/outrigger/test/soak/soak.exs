@@ -1,6 +1,6 @@
-# Faults at random against real daemons, for some minutes: ./run soak [MINUTES]. OUTRIGGER_SEED=… repeats a run's
-# choices. Before and after, and between rounds, it counts processes, ports, file descriptors, table
-# entries, requests, tensors and memory: nothing may be left of what a round did.
+# Random faults in real daemons, for some minutes: ./run soak [MINUTES]. OUTRIGGER_SEED=… repeats
+# the choices of a run. Before and after, and between rounds, the script counts processes, ports,
+# file descriptors, table entries, requests, tensors and memory: a round must leave nothing behind.
 
 defmodule Outrigger.Soak do
   alias Outrigger.{ConnectionError, Error, InPlace, Op, Server}
@@ -74,9 +74,8 @@ defmodule Outrigger.Soak do
         fail("#{scenario}: #{Exception.format_exit(reason)}")
     after
       120_000 ->
-        fail(
-          "#{scenario} has not ended after two minutes: #{inspect(Process.info(pid, :current_stacktrace))}"
-        )
+        stack = inspect(Process.info(pid, :current_stacktrace))
+        fail("#{scenario} has not ended after two minutes: #{stack}")
     end
 
     %{state | counts: Map.update(state.counts, scenario, 1, &(&1 + 1))}
@@ -138,7 +137,7 @@ defmodule Outrigger.Soak do
     kill_all(pids)
   end
 
-  @doc "The daemon is killed in the middle of calls; each gets one typed error, and the next one serves."
+  @doc "The daemon dies in the middle of calls: each gets one typed error, the next daemon works."
   def daemon_dies(server, _state) do
     parent = self()
     pids = for _ <- 1..20, do: spawn(fn -> send(parent, {self(), until_error(server)}) end)

@@ -99,10 +99,10 @@ defmodule Outrigger.DaemonCase do
   @lags 10
 
   @doc """
-  A function's milliseconds and result. What the machine itself was late by is taken off: a witness
-  beside it asks a process that only echoes, again and again, and the slowest of its answers counts
-  ten times. Where nothing else runs that is a few milliseconds; where everything waits for a
-  processor it is what tells an answer in time from a hang.
+  The milliseconds and the result of a function. The delay of the machine itself does not count: a
+  witness asks a process that only echoes, again and again, and ten times its slowest answer is
+  taken off. On an idle machine that is a few milliseconds. On a machine where every process waits
+  for a processor, it tells an answer in time from a hang.
   """
   def timed(fun) do
     parent = self()
