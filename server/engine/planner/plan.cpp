@@ -137,7 +137,7 @@ std::uint64_t held_bytes(const Plan& plan) {
 
 std::uint64_t planning_bytes(std::uint64_t instructions, std::uint64_t operands) {
   // A node and its step, with the slots of an op's result and of its casts; slots and constants.
-  constexpr std::uint64_t for_instruction = 2048;
+  constexpr std::uint64_t for_instruction = 1536;
   constexpr std::uint64_t for_operand = 192;
   return instructions * for_instruction + operands * for_operand;
 }

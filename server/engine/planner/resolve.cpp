@@ -91,6 +91,7 @@ class Resolver {
   /// Instructions and outputs; ids defined inside are forgotten at the end.
   Result<void> body(const Region& region, const Path& path, Block& block) {
     const std::size_t scope = scope_.size();
+    if (block.nodes.empty()) block.nodes.reserve(region.body.size());
     for (std::size_t i = 0; i < region.body.size(); ++i) {
       steps_.step();
       Path here = path;
@@ -101,6 +102,7 @@ class Resolver {
       }
     }
     for (const ValueId id : region.outputs) {
+      steps_.step();
       OUTRIGGER_TRY(const Slot slot, find(id));
       const auto number = number_arguments_.find(slot);
       block.outputs.push_back(number == number_arguments_.end()
