@@ -50,4 +50,37 @@ std::string_view name_of(ErrorCode code) {
   return "internal";
 }
 
+std::string_view cut(std::string_view text, std::size_t bytes_max) {
+  if (text.size() <= bytes_max) return text;
+  while (bytes_max > 0 && (static_cast<unsigned char>(text[bytes_max]) & 0xc0U) == 0x80U) {
+    --bytes_max;
+  }
+  return text.substr(0, bytes_max);
+}
+
+tl::unexpected<Error> fail(ErrorCode code, std::string text) {
+  // A new string: the old one would hold on to what was cut.
+  if (text.size() > error_text_bytes_max) text = std::string(cut(text, error_text_bytes_max));
+  return tl::make_unexpected(Error{code, std::move(text)});
+}
+
+Error located(Error error, std::span<const std::uint32_t> path, std::string_view op) {
+  if (!error.op.empty()) return error;
+  error.op = cut(op, error_op_bytes_max);
+  error.path.assign(path.begin(), path.end());
+  const std::string text = error.op + ": " + error.text;
+  error.text = std::string(cut(text, error_text_bytes_max));
+  return error;
+}
+
+Error no_memory() {
+  return Error{ErrorCode::out_of_memory, "the system has no memory left; the request was given up"};
+}
+
+std::uint64_t held_bytes(const Error& error) {
+  return sizeof(Error) + error.text.capacity() + error.op.capacity() +
+         error.path.capacity() * sizeof(std::uint32_t) +
+         error.written.capacity() * sizeof(std::uint64_t);
+}
+
 }  // namespace outrigger

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -40,7 +42,8 @@ enum class ErrorCode : std::uint8_t {
 /// The name on the wire, e.g. "bad_shape".
 std::string_view name_of(ErrorCode code);
 
-/// A user's mistake or a condition of the system: never a fault of ours, those assert.
+/// A user's mistake or a condition of the system: never a fault of ours, those assert. `fail` and
+/// `located` cut its texts, so that an error takes some kilobytes at most beside `written`.
 struct Error {
   ErrorCode code = ErrorCode::internal;
   std::string text;
@@ -67,9 +70,25 @@ inline Done::Done() = default;
 template <typename T>
 using Result = std::conditional_t<std::is_void_v<T>, Done, tl::expected<T, Error>>;
 
-inline tl::unexpected<Error> fail(ErrorCode code, std::string text) {
-  return tl::make_unexpected(Error{code, std::move(text)});
-}
+/// Bytes of an error's text and of its op's name.
+inline constexpr std::size_t error_text_bytes_max = 4096;
+inline constexpr std::size_t error_op_bytes_max = 64;
+
+/// The first bytes of `text`, not ending inside of a UTF-8 character.
+std::string_view cut(std::string_view text, std::size_t bytes_max);
+
+/// An error whose text is cut to error_text_bytes_max.
+tl::unexpected<Error> fail(ErrorCode code, std::string text);
+
+/// The error with the place of the instruction and the name of its op, which also begins the text.
+/// An error that has its op already stays as it is.
+Error located(Error error, std::span<const std::uint32_t> path, std::string_view op);
+
+/// The error of a request for which the system has no memory left.
+Error no_memory();
+
+/// Bytes that the error holds, those of its cause aside.
+std::uint64_t held_bytes(const Error& error);
 
 }  // namespace outrigger
 

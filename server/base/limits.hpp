@@ -33,8 +33,13 @@ struct Limits {
   static constexpr std::uint32_t nesting_max = 64;
   /// A program with all that it calls, as data.
   static constexpr std::uint64_t program_bytes_max = 64ULL << 20;
-  /// Of all prepared programs of a session, each with all that it calls.
-  static constexpr std::uint64_t programs_bytes_max = 1ULL << 30;
+  /// Bytes of all that is kept only to save work later (tensor/kept.hpp): this share of the memory
+  /// limit, within these bounds; the upper one without a limit.
+  static constexpr std::uint64_t kept_share = 8;
+  static constexpr std::uint64_t kept_bytes_min = 16ULL << 20;
+  static constexpr std::uint64_t kept_bytes_max = 256ULL << 20;
+  /// What failed handles may take when the memory limit is reached: their causes are still told.
+  static constexpr std::uint64_t failures_bytes_beyond = 1ULL << 20;
   /// Attributes of one instruction.
   std::uint32_t attrs_max = 64;
   /// Results of one request, so that its reply fits a frame.
@@ -43,9 +48,6 @@ struct Limits {
   /// Steps that the reply to a profiled run tells of, and names of ops for each.
   static constexpr std::uint32_t profiled_steps_max = 256;
   static constexpr std::uint32_t profiled_ops_max = 32;
-
-  /// Machine code of all passes together; passes beyond it are interpreted.
-  static constexpr std::uint64_t code_bytes_max = 32ULL << 20;
 
   // Tensors.
   static constexpr std::uint32_t rank_max = 16;

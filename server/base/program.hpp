@@ -50,4 +50,9 @@ struct Region {
 /// The outermost region.
 using Program = Region;
 
+/// Bytes that an instruction takes as data, those of its regions and of what it calls aside.
+std::uint64_t held_bytes(const Instruction& instruction);
+/// Bytes that a region takes as data, those of what it calls aside.
+std::uint64_t held_bytes(const Region& region);
+
 }  // namespace outrigger

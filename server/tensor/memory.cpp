@@ -69,12 +69,31 @@ std::string Memory::describe_excess(std::uint64_t bytes) const {
          " of the limit of " + format_bytes(limit_) + " are in use";
 }
 
-bool Memory::reserve(std::size_t capacity) {
+bool Memory::reserve(std::uint64_t bytes, std::uint64_t beyond) {
+  const std::uint64_t most = limit_ + beyond;
   std::uint64_t before = used_.load(std::memory_order_relaxed);
   do {
-    if (limit_ != 0 && (capacity > limit_ || before > limit_ - capacity)) return false;
-  } while (!used_.compare_exchange_weak(before, before + capacity, std::memory_order_relaxed));
+    if (limit_ != 0 && (bytes > most || before > most - bytes)) return false;
+  } while (!used_.compare_exchange_weak(before, before + bytes, std::memory_order_relaxed));
   return true;
+}
+
+bool Memory::charge(std::uint64_t bytes, std::uint64_t beyond) {
+  if (!reserve(bytes, beyond)) return false;
+  make_room();
+  note_peak();
+  return true;
+}
+
+Result<MemoryCharge> MemoryCharge::make(Memory& memory, std::uint64_t bytes) {
+  if (memory.charge(bytes)) return MemoryCharge(memory, bytes);
+  return fail(ErrorCode::out_of_memory, memory.describe_excess(bytes));
+}
+
+std::optional<MemoryCharge> MemoryCharge::make(Memory& memory, std::uint64_t bytes,
+                                               std::uint64_t beyond) {
+  if (!memory.charge(bytes, beyond)) return std::nullopt;
+  return MemoryCharge(memory, bytes);
 }
 
 void Memory::note_peak() {
@@ -91,12 +110,17 @@ Result<BufferPtr> Memory::allocate(std::size_t bytes) {
   if (!reserve(capacity)) return fail(ErrorCode::out_of_memory, describe_excess(capacity));
   const bool small = capacity < large_bytes;
   if (small) make_room();
-  void* header = std::malloc(header_bytes + (small ? capacity : 0));
-  std::byte* data = header == nullptr ? nullptr
-                    : small           ? behind_header(header)
-                                      : map_large(capacity);
+  void* header = nullptr;
+  std::byte* data = nullptr;
+  const auto take = [&] {
+    header = std::malloc(header_bytes + (small ? capacity : 0));
+    data = header == nullptr ? nullptr : small ? behind_header(header) : map_large(capacity);
+    if (data == nullptr) std::free(header);
+  };
+  take();
+  // The system may have what is pooled for other sizes.
+  if (data == nullptr && try_trim() > 0) take();
   if (data == nullptr) {
-    std::free(header);
     used_.fetch_sub(capacity, std::memory_order_relaxed);
     return fail(ErrorCode::out_of_memory,
                 "the system refused " + format_bytes(capacity) + " of memory");
@@ -141,19 +165,34 @@ void Memory::make_room() {
 void Memory::recycle(std::byte* data, std::size_t capacity) {
   const std::lock_guard lock(mutex_);
   used_.fetch_sub(capacity, std::memory_order_relaxed);
-  if (!unmap_file_pages(data)) {
-    ::munmap(data, capacity);
-    return;
+  if (!unmap_file_pages(data) || !put_into_pool(data, capacity)) ::munmap(data, capacity);
+}
+
+/// Called where a tensor ends, which must not fail for want of memory.
+bool Memory::put_into_pool(std::byte* data, std::size_t capacity) noexcept {
+  try {
+    pool_.emplace(capacity, data);
+  } catch (const std::bad_alloc&) {
+    return false;
   }
-  pool_.emplace(capacity, data);
   pooled_.fetch_add(capacity, std::memory_order_relaxed);
+  return true;
 }
 
 void Memory::trim() {
   const std::lock_guard lock(mutex_);
+  trim_locked();
+}
+
+std::uint64_t Memory::try_trim() {
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  return lock.owns_lock() ? trim_locked() : 0;
+}
+
+std::uint64_t Memory::trim_locked() {
   for (const auto& [capacity, data] : pool_) ::munmap(data, capacity);
   pool_.clear();
-  pooled_.store(0, std::memory_order_relaxed);
+  return pooled_.exchange(0, std::memory_order_relaxed);
 }
 
 std::string format_bytes(std::uint64_t bytes) {

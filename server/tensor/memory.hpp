@@ -5,10 +5,13 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <optional>
+#include <utility>
 
 #include <boost/smart_ptr/intrusive_ptr.hpp>
 
 #include "base/error.hpp"
+#include "tensor/kept.hpp"
 
 namespace outrigger {
 
@@ -52,11 +55,12 @@ using BufferPtr = boost::intrusive_ptr<Buffer>;
 ///
 /// Small buffers come from malloc. Large ones are mapped, with huge pages where the system has
 /// them, and go to a pool when freed: page faults cost more than most arithmetic. `used` counts
-/// what tensors and temporaries hold; used + pooled never exceeds the limit.
+/// what tensors and temporaries hold, and charges; used + pooled never exceeds the limit, but for
+/// charges that may go beyond it.
 class Memory {
  public:
   /// `limit` in bytes, 0 for none.
-  explicit Memory(std::uint64_t limit = 0) : limit_(limit) {}
+  explicit Memory(std::uint64_t limit = 0) : limit_(limit), kept_(limit) {}
   ~Memory();
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
@@ -67,6 +71,15 @@ class Memory {
   /// Errors: out_of_memory, over the limit or refused by the system.
   Result<BufferPtr> allocate(std::size_t bytes);
 
+  /// Counts bytes that lie elsewhere than in a buffer. False if they do not fit the limit, which
+  /// they may exceed by `beyond`.
+  bool charge(std::uint64_t bytes, std::uint64_t beyond = 0);
+  void discharge(std::uint64_t bytes) { used_.fetch_sub(bytes, std::memory_order_relaxed); }
+
+  /// What is kept to save work later has a budget of its own.
+  Kept& kept() { return kept_; }
+  const Kept& kept() const { return kept_; }
+
   /// Whether `bytes` more would fit the limit.
   bool fits(std::uint64_t bytes) const;
   /// The text of an out_of_memory error for `bytes` more.
@@ -74,6 +87,8 @@ class Memory {
 
   /// Gives pooled memory back to the system.
   void trim();
+  /// The same, unless the pool is in use just now. Returns how much that was.
+  std::uint64_t try_trim();
 
   std::uint64_t limit() const { return limit_; }
   std::uint64_t used() const { return used_.load(std::memory_order_relaxed); }
@@ -87,7 +102,9 @@ class Memory {
   friend class Buffer;
   std::byte* map_large(std::size_t capacity);
   void recycle(std::byte* data, std::size_t capacity);
-  bool reserve(std::size_t capacity);
+  bool reserve(std::uint64_t bytes, std::uint64_t beyond = 0);
+  std::uint64_t trim_locked();
+  bool put_into_pool(std::byte* data, std::size_t capacity) noexcept;
   void make_room();
   void note_peak();
 
@@ -98,6 +115,35 @@ class Memory {
   std::atomic<std::uint64_t> pooled_{0};
   std::mutex mutex_;
   std::multimap<std::size_t, std::byte*> pool_;
+  Kept kept_;
+};
+
+/// Bytes counted against the budget as long as it lives.
+class MemoryCharge {
+ public:
+  MemoryCharge() = default;
+  MemoryCharge(MemoryCharge&& other) noexcept
+      : memory_(std::exchange(other.memory_, nullptr)), bytes_(other.bytes_) {}
+  MemoryCharge& operator=(MemoryCharge&& other) noexcept {
+    std::swap(memory_, other.memory_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~MemoryCharge() {
+    if (memory_ != nullptr) memory_->discharge(bytes_);
+  }
+  /// The bytes stay counted when this ends: somebody else discharges them.
+  void keep() { memory_ = nullptr; }
+  /// Errors: out_of_memory.
+  static Result<MemoryCharge> make(Memory& memory, std::uint64_t bytes);
+  /// What may exceed the limit by `beyond`; nothing if that is not enough either.
+  static std::optional<MemoryCharge> make(Memory& memory, std::uint64_t bytes,
+                                          std::uint64_t beyond);
+
+ private:
+  MemoryCharge(Memory& memory, std::uint64_t bytes) : memory_(&memory), bytes_(bytes) {}
+  Memory* memory_ = nullptr;
+  std::uint64_t bytes_ = 0;
 };
 
 /// "1.5 GiB": for texts.
