@@ -1,8 +1,6 @@
 #include "ops/fourier/plan.hpp"
 
-#include <list>
 #include <map>
-#include <mutex>
 
 namespace outrigger::ops::fourier {
 namespace {
@@ -301,58 +299,54 @@ std::uint64_t Plan<R>::kept_bytes() const {
 
 namespace {
 
-/// Plans that were used last.
+/// The plans that are kept, by shape.
 template <typename R>
 class Plans {
  public:
-  std::shared_ptr<const Plan<R>> get(const Shape& shape) {
-    {
-      const std::lock_guard lock(mutex_);
-      if (auto plan = find(shape)) return plan;
-    }
-    // Long to make: others need not wait. Who comes second takes the first one's.
-    auto made = std::make_shared<const Plan<R>>(shape);
-    const std::uint64_t bytes = made->kept_bytes();
-    const std::lock_guard lock(mutex_);
-    if (auto plan = find(shape)) return plan;
-    if (bytes > plans_bytes_max) return made;
-    bytes_ += bytes;
-    recent_.push_front(Entry{shape, made, bytes});
-    places_[shape] = recent_.begin();
-    while (bytes_ > plans_bytes_max) {
-      bytes_ -= recent_.back().bytes;
-      places_.erase(recent_.back().shape);
-      recent_.pop_back();
-    }
-    return made;
+  std::shared_ptr<const Plan<R>> find(Kept& kept, const Shape& shape) {
+    const auto found = entries_.find(shape);
+    if (found == entries_.end()) return nullptr;
+    kept.use(found->second);
+    return found->second.plan;
+  }
+
+  void add(Kept& kept, const Shape& shape, std::shared_ptr<const Plan<R>> plan) {
+    const std::uint64_t bytes = plan->kept_bytes() + sizeof(Entry);
+    if (!kept.make_room(bytes)) return;
+    Entry& entry = entries_.try_emplace(shape, *this, shape).first->second;
+    entry.plan = std::move(plan);
+    entry.charge = Kept::Charge(kept, bytes);
+    kept.use(entry);
   }
 
  private:
-  struct Entry {
-    Shape shape;
+  struct Entry final : Kept::Item {
+    Entry(Plans& plans, const Shape& of) : owner(plans), shape(of) {}
+    void evict() noexcept override { owner.entries_.erase(owner.entries_.find(shape)); }
+
+    Plans& owner;
+    const Shape shape;
     std::shared_ptr<const Plan<R>> plan;
-    std::uint64_t bytes;
+    Kept::Charge charge;
   };
-
-  std::shared_ptr<const Plan<R>> find(const Shape& shape) {
-    const auto found = places_.find(shape);
-    if (found == places_.end()) return nullptr;
-    recent_.splice(recent_.begin(), recent_, found->second);
-    return found->second->plan;
-  }
-
-  std::mutex mutex_;
-  std::list<Entry> recent_;
-  std::map<Shape, typename std::list<Entry>::iterator> places_;
-  std::uint64_t bytes_ = 0;
+  std::map<Shape, Entry> entries_;
 };
 
 }  // namespace
 
 template <typename R>
-std::shared_ptr<const Plan<R>> plan_of(const Shape& shape) {
-  static Plans<R> plans;
-  return plans.get(shape);
+std::shared_ptr<const Plan<R>> plan_of(Kept& kept, const Shape& shape) {
+  {
+    const auto lock = kept.lock();
+    if (auto plan = kept.shelf<Plans<R>>().find(kept, shape)) return plan;
+  }
+  // Long to make: others need not wait. Who comes second takes the first one's.
+  auto made = std::make_shared<const Plan<R>>(shape);
+  const auto lock = kept.lock();
+  Plans<R>& plans = kept.shelf<Plans<R>>();
+  if (auto plan = plans.find(kept, shape)) return plan;
+  plans.add(kept, shape, made);
+  return made;
 }
 
 template class LanePlan<float>;
@@ -361,7 +355,7 @@ template class SplitPlan<float>;
 template class SplitPlan<double>;
 template struct Plan<float>;
 template struct Plan<double>;
-template std::shared_ptr<const Plan<float>> plan_of(const Shape&);
-template std::shared_ptr<const Plan<double>> plan_of(const Shape&);
+template std::shared_ptr<const Plan<float>> plan_of(Kept&, const Shape&);
+template std::shared_ptr<const Plan<double>> plan_of(Kept&, const Shape&);
 
 }  // namespace outrigger::ops::fourier

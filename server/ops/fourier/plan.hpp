@@ -7,6 +7,7 @@
 
 #include "ops/fourier/line.hpp"
 #include "ops/fourier/stage.hpp"
+#include "tensor/kept.hpp"
 
 namespace outrigger::ops::fourier {
 
@@ -193,11 +194,9 @@ struct Plan {
   std::vector<Root<R>> halves;
 };
 
-/// The plan for a shape, from the plans that were used last, of which plans_bytes_max for each R
-/// are kept at most. Thread-safe. Throws std::bad_alloc.
+/// The plan for a shape, which is kept for later as far as there is room. Thread-safe. Throws
+/// std::bad_alloc.
 template <typename R>
-std::shared_ptr<const Plan<R>> plan_of(const Shape& shape);
-
-inline constexpr std::uint64_t plans_bytes_max = std::uint64_t{64} << 20;
+std::shared_ptr<const Plan<R>> plan_of(Kept& kept, const Shape& shape);
 
 }  // namespace outrigger::ops::fourier

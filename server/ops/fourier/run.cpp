@@ -137,7 +137,7 @@ class Transform {
   Result<void> run() {
     try {
       // The planner has counted its bytes against the budget; the system may have fewer.
-      plan_ = plan_of<R>(shape_);
+      plan_ = plan_of<R>(context_.memory.kept(), shape_);
     } catch (const std::bad_alloc&) {
       return fail(ErrorCode::out_of_memory, "no memory for the roots of a transform of " +
                                                 std::to_string(along_.length) + " points");

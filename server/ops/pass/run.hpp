@@ -106,7 +106,7 @@ class PassRun {
     stream_ = !out.empty() && pass.reductions.empty();
     for (std::size_t i = 0; i < out.size(); ++i)
       stream_ = stream_ && may_stream(outputs_[i], out[i], context.stream_from);
-    code_ = find_code(context.compile);
+    code_ = find_code(context);
     deferred_.resize(out.size(), false);
     for (std::size_t i = 0; i < out.size(); ++i) {
       deferred_[i] = must_defer(i);
@@ -316,7 +316,7 @@ class PassRun {
 
   /// Code for inputs as they are. An input whose rows are one element each need not be spread over
   /// a tile if only code reads it.
-  const CompiledPass* find_code(const Compile& compile) {
+  const CompiledPass* find_code(const Context& context) {
     const std::int64_t n = element_count(dims_);
     std::vector<bool> uniform;
     bool any_spread = false;
@@ -326,7 +326,7 @@ class PassRun {
       any_spread = any_spread || input.spread;
       uniform.push_back(input.access == Access::uniform || input.spread);
     }
-    code_ = pass_.code->find(pass_, uniform, stream_, n, compile);
+    code_ = pass_.code->find(pass_, uniform, stream_, n, context);
     if (!any_spread) return code_;
     bool again = false;
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
@@ -335,7 +335,7 @@ class PassRun {
       uniform[i] = false;
       again = code_ != nullptr;
     }
-    if (again) code_ = pass_.code->find(pass_, uniform, stream_, n, compile);
+    if (again) code_ = pass_.code->find(pass_, uniform, stream_, n, context);
     for (Binding& input : inputs_) {
       if (code_ == nullptr) input.spread = false;
       in_rows_ = in_rows_ || input.spread;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <vector>
 
@@ -61,17 +62,25 @@ inline constexpr std::int64_t parallel_threshold = 1 << 16;
 /// Calls f(thread, chunk) for each chunk in [0, chunks), on all threads if `work` (element
 /// operations) is worth it, and in any order: chunks must not depend on each other, and their
 /// bounds must not depend on the number of threads, so that results are the same bit for bit.
-/// f must not throw. Returns false if the interrupt was raised; some chunks are then not done.
+/// f may throw std::bad_alloc and nothing else, which is thrown anew once no thread works any more.
+/// Returns false if the interrupt was raised; some chunks are then not done.
 template <typename F>
 bool parallel_for(const Context& context, std::int64_t chunks, std::int64_t work, F&& f) {
   std::atomic<bool> stop{false};
+  std::atomic<bool> no_memory{false};
   const auto one = [&](int thread, std::int64_t chunk) {
     if (stop.load(std::memory_order_relaxed)) return;
     if (context.interrupt.raised()) {
       stop.store(true, std::memory_order_relaxed);
       return;
     }
-    f(thread, chunk);
+    // An exception must not leave a thread of the team.
+    try {
+      f(thread, chunk);
+    } catch (const std::bad_alloc&) {
+      no_memory.store(true, std::memory_order_relaxed);
+      stop.store(true, std::memory_order_relaxed);
+    }
   };
 #ifdef _OPENMP
   if (context.threads > 1 && chunks > 1 && work >= parallel_threshold) {
@@ -96,11 +105,13 @@ bool parallel_for(const Context& context, std::int64_t chunks, std::int64_t work
           one(thread, chunk);
       }
     }
+    if (no_memory.load()) throw std::bad_alloc();
     return !stop.load();
   }
 #endif
   (void)work;
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) one(0, chunk);
+  if (no_memory.load()) throw std::bad_alloc();
   return !stop.load();
 }
 

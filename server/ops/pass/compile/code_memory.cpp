@@ -8,7 +8,6 @@
 #include <cstring>
 #include <string>
 
-#include "base/limits.hpp"
 #include "ops/pass/compile/status.hpp"
 
 namespace outrigger::ops {
@@ -35,13 +34,13 @@ void* map_code(std::span<const std::uint8_t> code, std::size_t bytes) {
 
 }  // namespace
 
-std::optional<CodePages> CodePages::make(std::span<const std::uint8_t> code) {
+std::optional<CodePages> CodePages::make(std::span<const std::uint8_t> code, Kept& kept) {
   const std::size_t bytes = in_pages(code.size());
-  if (used.fetch_add(bytes) + bytes <= Limits::code_bytes_max) {
-    if (void* data = map_code(code, bytes)) return CodePages(data, bytes);
-  }
-  used.fetch_sub(bytes);
-  return std::nullopt;
+  if (!kept.make_room(bytes)) return std::nullopt;
+  void* data = map_code(code, bytes);
+  if (data == nullptr) return std::nullopt;
+  used.fetch_add(bytes);
+  return CodePages(data, bytes, kept);
 }
 
 CodePages::~CodePages() {

@@ -5,29 +5,35 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include "ops/support/export.hpp"
+#include "tensor/kept.hpp"
 
 namespace outrigger::ops {
 
 /// Machine code in pages of its own, which are first writable, then executable, never both.
 class CodePages {
  public:
-  /// Nothing if the system refuses executable memory, or all code together would get too much.
-  static std::optional<CodePages> make(std::span<const std::uint8_t> code);
+  /// Evicts what was used longest ago if need be. Nothing if the system refuses executable memory,
+  /// or if there is still no room.
+  static std::optional<CodePages> make(std::span<const std::uint8_t> code, Kept& kept);
 
-  CodePages(CodePages&& other) noexcept : data_(other.data_), bytes_(other.bytes_) {
-    other.data_ = nullptr;
-  }
+  CodePages(CodePages&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)),
+        bytes_(other.bytes_),
+        charge_(std::move(other.charge_)) {}
   CodePages& operator=(CodePages&&) = delete;
   ~CodePages();
 
   const void* data() const { return data_; }
 
  private:
-  CodePages(void* data, std::size_t bytes) : data_(data), bytes_(bytes) {}
+  CodePages(void* data, std::size_t bytes, Kept& kept)
+      : data_(data), bytes_(bytes), charge_(kept, bytes) {}
   void* data_;
   std::size_t bytes_;
+  Kept::Charge charge_;
 };
 
 }  // namespace outrigger::ops

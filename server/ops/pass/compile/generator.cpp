@@ -1,6 +1,7 @@
 #include "ops/pass/compile/generator.hpp"
 
 #include <algorithm>
+#include <new>
 
 namespace outrigger::ops {
 namespace {
@@ -241,6 +242,7 @@ std::optional<SegmentCode> generate(const SegmentTrace& segment, Isa isa) {
     return SegmentCode{std::move(buffer), second.lanes()};
   } catch (const Xbyak::Error& error) {
     if (static_cast<int>(error) == Xbyak::ERR_CODE_IS_TOO_BIG) return std::nullopt;
+    if (static_cast<int>(error) == Xbyak::ERR_CANT_ALLOC) throw std::bad_alloc();
     throw;
   }
 }

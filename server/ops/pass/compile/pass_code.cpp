@@ -18,7 +18,7 @@ constexpr std::size_t variants_max = 8;
 
 std::optional<CompiledPass::Segment> compile_segment(const Pass& pass, const Schedule::Part& part,
                                                      const std::vector<bool>& uniform, Isa isa,
-                                                     bool stream) {
+                                                     bool stream, Kept& kept) {
   Trace trace(isa);
   SegmentTrace segment{trace, {}, {}, {}, {}, stream};
   std::vector<Trace::Id> values(pass.registers.size());
@@ -38,7 +38,7 @@ std::optional<CompiledPass::Segment> compile_segment(const Pass& pass, const Sch
   }
   const auto code = generate(segment, isa);
   if (!code) return std::nullopt;
-  auto pages = CodePages::make(code->bytes);
+  auto pages = CodePages::make(code->bytes, kept);
   if (!pages) return std::nullopt;
   std::vector<std::uint8_t> widths;
   for (std::size_t i = 0; i < segment.inputs.size(); ++i) {
@@ -111,7 +111,8 @@ void CompiledPass::stream(std::span<std::byte*> addresses, std::int64_t n) const
 }
 
 const CompiledPass* PassCode::find(const Pass& pass, const std::vector<bool>& uniform, bool stream,
-                                   std::int64_t elements, const Compile& how) {
+                                   std::int64_t elements, const Context& context) {
+  const Compile& how = context.compile;
   if (how.when == Compile::When::never || how.isa == Isa::none || pass.micro_ops.empty())
     return nullptr;
   const std::lock_guard lock(mutex_);
@@ -122,13 +123,18 @@ const CompiledPass* PassCode::find(const Pass& pass, const std::vector<bool>& un
   if (hopeless_ || variants_.size() >= variants_max) return nullptr;
   work_ += static_cast<std::uint64_t>(elements) * pass.micro_ops.size();
   if (how.when != Compile::When::always && work_ < work_before) return nullptr;
-  const CompiledPass* compiled = compile(pass, uniform, stream, how.isa);
+  const CompiledPass* compiled = nullptr;
+  try {
+    compiled = compile(pass, uniform, stream, how.isa, context.memory.kept());
+  } catch (const std::bad_alloc&) {
+    // It can be interpreted.
+  }
   hopeless_ = compiled == nullptr;
   return compiled;
 }
 
 const CompiledPass* PassCode::compile(const Pass& pass, const std::vector<bool>& uniform,
-                                      bool stream, Isa isa) {
+                                      bool stream, Isa isa, Kept& kept) {
   std::shared_ptr<const Schedule> schedule;
   for (const auto& variant : variants_) {
     if (variant->isa == isa) schedule = variant->schedule;
@@ -139,12 +145,12 @@ const CompiledPass* PassCode::compile(const Pass& pass, const std::vector<bool>&
       std::make_unique<CompiledPass>(CompiledPass{isa, uniform, stream, schedule, {}, {}});
   for (const Schedule::Part& part : schedule->parts) {
     if (!part.segment) continue;
-    auto segment = compile_segment(pass, part, uniform, isa, false);
+    auto segment = compile_segment(pass, part, uniform, isa, false, kept);
     if (!segment) return nullptr;
     compiled->segments.push_back(std::move(*segment));
   }
   if (stream && schedule->whole()) {
-    auto streaming = compile_segment(pass, schedule->parts[0], uniform, isa, true);
+    auto streaming = compile_segment(pass, schedule->parts[0], uniform, isa, true, kept);
     if (!streaming) return nullptr;
     compiled->streaming.emplace(std::move(*streaming));
   }

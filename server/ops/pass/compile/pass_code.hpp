@@ -10,6 +10,7 @@
 #include "ops/pass/compile/code_memory.hpp"
 #include "ops/pass/compile/generator.hpp"
 #include "ops/pass/pass.hpp"
+#include "ops/support/context.hpp"
 #include "ops/support/isa.hpp"
 
 namespace outrigger::ops {
@@ -72,14 +73,14 @@ class PassCode {
   /// Called for a run over so many elements, whose outputs may have to go past the caches. Null:
   /// interpret it.
   const CompiledPass* find(const Pass& pass, const std::vector<bool>& uniform, bool stream,
-                           std::int64_t elements, const Compile& how);
+                           std::int64_t elements, const Context& context);
 
   /// Micro-ops that the code made last runs in registers.
   std::size_t compiled_micro_ops() const;
 
  private:
   const CompiledPass* compile(const Pass& pass, const std::vector<bool>& uniform, bool stream,
-                              Isa isa);
+                              Isa isa, Kept& kept);
 
   mutable std::mutex mutex_;
   std::uint64_t work_ = 0;
