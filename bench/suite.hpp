@@ -49,7 +49,7 @@ class Bound {
     std::vector<TensorType> types;
     for (const Tensor& tensor : arguments_) types.push_back(tensor.type);
     plan_ = value(engine::make_plan(memory, std::make_shared<const Program>(std::move(program)),
-                                    types, threads()));
+                                    types, {.threads = threads()}));
   }
 
   void run() {

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <optional>
+#include <unordered_map>
 
+#include "base/last_memory.hpp"
 #include "engine/executor/writable.hpp"
 #include "engine/planner/chain.hpp"
 #include "ops/layout/slice.hpp"
@@ -14,28 +17,25 @@ namespace {
 
 using ops::Context;
 
-/// Bytes that are asked for a scalar of any dtype.
-constexpr std::size_t scalar_bytes = 16;
-
 class Executor {
  public:
-  Executor(Context& context, const Plan& plan, std::span<const Tensor> arguments, Donations donated,
+  Executor(Context& context, const Plan& plan, std::vector<Tensor> values,
+           std::span<const StoragePtr> arguments, std::span<const NumberArgument> numbers,
            Outcome& outcome, Profile* profile)
       : context_(context),
         plan_(plan),
         arguments_(arguments),
+        numbers_(numbers),
         outcome_(outcome),
         profile_(profile),
-        frame_(plan.types.size()) {
-    outcome_.written.assign(arguments.size(), false);
-    for (std::size_t i = 0; i < arguments_.size(); ++i)
-      frame_[plan_.main.params[i]] = arguments_[i];
-    for (auto& [position, tensor] : donated)
-      frame_[plan_.main.params[position]] = std::move(tensor);
+        frame_(std::move(values)) {
+    outcome_.written.assign(arguments_.size(), false);
   }
 
   Result<void> run() {
-    for (const auto& [slot, scalar] : plan_.constants) frame_[slot] = scalar;
+    for (const auto& [slot, position] : plan_.constants)
+      frame_[slot] = scalar_at(plan_.constant_values, position, plan_.types[slot]);
+    OUTRIGGER_CHECK(number_values());
     OUTRIGGER_CHECK(block(plan_.main));
     for (std::size_t i = 0; i < plan_.main.outputs.size(); ++i) {
       const Tensor& output = frame_[plan_.main.outputs[i]];
@@ -50,10 +50,28 @@ class Executor {
   }
 
  private:
+  /// The arguments that are numbers, in the dtypes that the program needs them in.
+  Result<void> number_values() {
+    if (plan_.number_values.empty()) return {};
+    const auto count = static_cast<std::int64_t>(plan_.number_values.size());
+    OUTRIGGER_TRY(const Tensor scalars, allocate_tensor(context_.memory, {DType::c128, {count}}));
+    std::uint32_t position = 0;
+    for (const auto& [slot, number] : plan_.number_values) {
+      Tensor scalar = scalar_at(scalars.storage, position++, plan_.types[slot]);
+      store_number(numbers_[number].second, scalar.dtype(), scalar.data());
+      frame_[slot] = std::move(scalar);
+    }
+    return {};
+  }
+
+  const TensorType& type_of(const Step& step, std::size_t output) const {
+    return plan_.types[step.out[output]];
+  }
+
   Result<void> block(const StepBlock& block) {
     for (const Step& step : block.steps) {
       const bool plain = profile_ == nullptr;
-      if (plain && step.kind == Step::Kind::pass && step.pass.space.empty()) {
+      if (plain && step.kind == Step::Kind::pass && step.pass->space.empty()) {
         if (auto error = scalar_pass(step)) return failed(step, std::move(*error));
       } else if (auto done = plain ? this->step(step) : profiled(step); !done) {
         return failed(step, std::move(done).error());
@@ -111,14 +129,14 @@ class Executor {
     const bool update = step.kind == Step::Kind::update;
     const bool put = step.kind == Step::Kind::put_pass;
     std::uint64_t bytes = 0;
-    for (std::size_t i = update ? 1 : 0; i < (put ? step.pass.inputs : step.in.size()); ++i) {
+    for (std::size_t i = update ? 1 : 0; i < (put ? step.pass->inputs : step.in.size()); ++i) {
       const Tensor& tensor = frame_[step.in[i]];
       // A broadcast operand is read again and again, but from the cache.
       bytes += std::min<std::uint64_t>(byte_count(tensor.type), tensor.storage->buffer->bytes());
     }
     if (update) return 2 * bytes;
-    if (put) return bytes + byte_count({step.types[0].dtype, step.pass.space});
-    for (const TensorType& type : step.types) bytes += byte_count(type);
+    if (put) return bytes + byte_count({type_of(step, 0).dtype, step.pass->space});
+    for (const Slot slot : step.out) bytes += byte_count(plan_.types[slot]);
     return bytes;
   }
 
@@ -182,9 +200,20 @@ class Executor {
 
   /// The tensor is about to change, or has changed.
   void mark_written(const Tensor& tensor) {
-    for (std::size_t i = 0; i < arguments_.size(); ++i) {
-      if (arguments_[i].storage == tensor.storage) outcome_.written[i] = true;
+    if (arguments_.size() <= few_arguments) {
+      for (std::size_t i = 0; i < arguments_.size(); ++i) {
+        if (arguments_[i] == tensor.storage) outcome_.written[i] = true;
+      }
+      return;
     }
+    if (!std::exchange(indexed_, true)) {
+      unwritten_.reserve(arguments_.size());
+      for (std::size_t i = 0; i < arguments_.size(); ++i)
+        unwritten_.emplace(arguments_[i].get(), i);
+    }
+    const auto [first, last] = unwritten_.equal_range(tensor.storage.get());
+    for (auto found = first; found != last; ++found) outcome_.written[found->second] = true;
+    unwritten_.erase(first, last);
   }
 
   /// Nobody else sees the memory: known only when it runs.
@@ -202,7 +231,8 @@ class Executor {
     std::size_t donor = 0;
     for (; donor < step.in.size(); ++donor) {
       const Tensor& tensor = frame_[step.in[donor]];
-      if ((taken >> donor & 1) == 0 && may_donate(step, donor, tensor.type, o) && is_free(tensor))
+      if ((taken >> donor & 1) == 0 && may_donate(step, donor, tensor.type, o, type_of(step, o)) &&
+          is_free(tensor))
         break;
     }
     return donor;
@@ -218,12 +248,12 @@ class Executor {
       if (o >= step.fresh_outputs) {
         if (auto done = make_writable(step.out[o]); !done) return std::move(done).error();
         mark_written(result);
-      } else if (auto error = make_scalar(step.types[o].dtype, result)) {
+      } else if (auto error = make_scalar(type_of(step, o).dtype, result)) {
         return error;
       }
       out.push_back(result.data());
     }
-    ops::run_single(step.pass, std::span(in.data(), in.size()), std::span(out.data(), out.size()));
+    ops::run_single(*step.pass, std::span(in.data(), in.size()), std::span(out.data(), out.size()));
     return std::nullopt;
   }
 
@@ -241,13 +271,13 @@ class Executor {
       if (donor < step.in.size()) {
         taken |= std::uint64_t{1} << donor;
         out.push_back(frame_[step.in[donor]]);
-        out.back().type = step.types[o];
+        out.back().type = type_of(step, o);
       } else {
-        OUTRIGGER_TRY(Tensor fresh, allocate_tensor(context_.memory, step.types[o]));
+        OUTRIGGER_TRY(Tensor fresh, allocate_tensor(context_.memory, type_of(step, o)));
         out.push_back(std::move(fresh));
       }
     }
-    OUTRIGGER_CHECK(ops::run_pass(context_, step.pass, span_of(operands(step)), span_of(out)));
+    OUTRIGGER_CHECK(ops::run_pass(context_, *step.pass, span_of(operands(step)), span_of(out)));
     for (std::size_t o = 0; o < step.fresh_outputs; ++o) frame_[step.out[o]] = std::move(out[o]);
     return {};
   }
@@ -272,12 +302,12 @@ class Executor {
       OUTRIGGER_TRY(out, compact_copy(context_, frame_[target]));
     }
     const Tensors all = operands(step);
-    const auto in = span_of(all).first(step.pass.inputs);
+    const auto in = span_of(all).first(step.pass->inputs);
     const Tensor window =
-        ops::window_at(out, step.pass.space, span_of(all).subspan(step.pass.inputs + 1));
+        ops::window_at(out, step.pass->space, span_of(all).subspan(step.pass->inputs + 1));
     Context context = context_;
     if (ops::streams(window, context.stream_from)) context.stream_from = 0;
-    OUTRIGGER_CHECK(ops::run_pass(context, step.pass, in, std::span(&window, 1)));
+    OUTRIGGER_CHECK(ops::run_pass(context, *step.pass, in, std::span(&window, 1)));
     frame_[step.out[0]] = std::move(out);
     return {};
   }
@@ -287,7 +317,7 @@ class Executor {
     if (step.in_place && repeats_elements(frame_[step.in[0]]))
       OUTRIGGER_CHECK(make_writable(step.in[0]));
     Tensors in = operands(step);
-    const ops::ViewCall call{span_of(in), attrs_of(step), step.types[0], step.in_place};
+    const ops::ViewCall call{span_of(in), attrs_of(step), type_of(step, 0), step.in_place};
     auto made = step.row->view(call);
     if (!made && !step.in_place) {
       // The only view that can fail: a reshape of memory that is not laid out so.
@@ -301,15 +331,15 @@ class Executor {
 
   Result<void> constant(const Step& step) {
     const Tensor& scalar = frame_[step.in[0]];
-    frame_[step.out[0]] =
-        view_of(scalar, step.types[0], Dims(step.types[0].shape.size(), 0), scalar.offset, false);
+    frame_[step.out[0]] = view_of(scalar, type_of(step, 0), Dims(type_of(step, 0).shape.size(), 0),
+                                  scalar.offset, false);
     return {};
   }
 
   Result<void> compute(const Step& step) {
     Tensors out;
-    for (const TensorType& type : step.types) {
-      OUTRIGGER_TRY(Tensor fresh, allocate_tensor(context_.memory, type));
+    for (const Slot slot : step.out) {
+      OUTRIGGER_TRY(Tensor fresh, allocate_tensor(context_.memory, plan_.types[slot]));
       out.push_back(std::move(fresh));
     }
     const Tensors in = operands(step);
@@ -321,8 +351,8 @@ class Executor {
 
   Result<void> chain(const Step& step) {
     Tensors out;
-    for (const TensorType& type : step.types) {
-      OUTRIGGER_TRY(Tensor fresh, allocate_tensor(context_.memory, type));
+    for (const Slot slot : step.out) {
+      OUTRIGGER_TRY(Tensor fresh, allocate_tensor(context_.memory, plan_.types[slot]));
       out.push_back(std::move(fresh));
     }
     const Tensors in = operands(step);
@@ -337,22 +367,28 @@ class Executor {
     Tensor out;
     if (step.in_place) {
       out = frame_[step.in[0]];
-    } else if (in.front().storage.reset(); can_take(step, 0, step.types[0])) {
+    } else if (in.front().storage.reset(); can_take(step, 0, type_of(step, 0))) {
       out = std::move(frame_[step.in[0]]);
     } else {
       OUTRIGGER_TRY(out, compact_copy(context_, frame_[step.in[0]]));
     }
     in.front() = out;
     const Slot to = step.in_place ? step.in[0] : step.out[0];
-    OUTRIGGER_CHECK(
-        step.row->run({context_, span_of(in), std::span(&out, 1), attrs_of(step), step.compute}));
+    // Who fails has written nothing, unless it is for want of memory.
+    try {
+      OUTRIGGER_CHECK(
+          step.row->run({context_, span_of(in), std::span(&out, 1), attrs_of(step), step.compute}));
+    } catch (const std::bad_alloc&) {
+      if (step.in_place) mark_written(out);
+      throw;
+    }
     if (step.in_place) mark_written(out);
     frame_[to] = std::move(out);
     return {};
   }
 
   Result<void> fold(const Step& step) {
-    OUTRIGGER_TRY(Tensor out, allocate_tensor(context_.memory, step.types[0]));
+    OUTRIGGER_TRY(Tensor out, allocate_tensor(context_.memory, type_of(step, 0)));
     const Tensors in = operands(step);
     if (step.row->name == "map") {
       OUTRIGGER_CHECK(map(step, in[0], out));
@@ -473,7 +509,7 @@ class Executor {
     OUTRIGGER_CHECK(engine::run(loop, context_.interrupt, cells));
     for (std::size_t i = 0; i < step.out.size(); ++i) {
       Tensor& result = frame_[step.out[i]];
-      const DType dtype = step.types[i].dtype;
+      const DType dtype = type_of(step, i).dtype;
       if (auto error = make_scalar(dtype, result)) return tl::make_unexpected(std::move(*error));
       std::memcpy(result.data(), &cells[loop.carried[i]], size_of(dtype));
     }
@@ -526,25 +562,46 @@ class Executor {
 
   Context& context_;
   const Plan& plan_;
-  std::span<const Tensor> arguments_;
+  std::span<const StoragePtr> arguments_;
+  std::span<const NumberArgument> numbers_;
   Outcome& outcome_;
   Profile* profile_;
   std::vector<Tensor> frame_;
+  /// Arguments that a search through all of them is good enough for.
+  static constexpr std::size_t few_arguments = 16;
+  /// If there are more: the positions of those that have not been written, once one has been.
+  std::unordered_multimap<const Storage*, std::size_t> unwritten_;
+  bool indexed_ = false;
   /// Memory of scalars that have died: to free and allocate it costs more than to use it.
   boost::container::small_vector<StoragePtr, spare_scalars_max> spare_;
 };
 
 }  // namespace
 
+Outcome execute(Context& context, const Plan& plan, std::vector<Tensor> values,
+                std::span<const StoragePtr> arguments, std::span<const NumberArgument> numbers,
+                Profile* profile) {
+  Outcome outcome;
+  try {
+    Executor executor(context, plan, std::move(values), arguments, numbers, outcome, profile);
+    if (auto done = executor.run(); !done) outcome.error = std::move(done).error();
+  } catch (const std::bad_alloc&) {
+    outcome.error = with_last_memory(no_memory);
+  }
+  if (outcome.error) outcome.results.clear();
+  return outcome;
+}
+
 Outcome execute(Context& context, const Plan& plan, std::span<const Tensor> arguments,
                 Donations donated, Profile* profile) {
-  Outcome outcome;
-  Executor executor(context, plan, arguments, std::move(donated), outcome, profile);
-  if (auto done = executor.run(); !done) {
-    outcome.error = std::move(done).error();
-    outcome.results.clear();
+  std::vector<Tensor> values(plan.types.size());
+  std::vector<StoragePtr> storages;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    values[plan.main.params[i]] = arguments[i];
+    storages.push_back(arguments[i].storage);
   }
-  return outcome;
+  for (auto& [position, tensor] : donated) values[plan.main.params[position]] = std::move(tensor);
+  return execute(context, plan, std::move(values), storages, {}, profile);
 }
 
 }  // namespace outrigger::engine

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <limits>
 #include <mutex>
-#include <new>
 
 #include "engine/planner/chain.hpp"
 #include "ops/pass/reduction.hpp"
@@ -133,15 +132,7 @@ Result<void> run_chain(ops::Context& context, const Plan& plan, const Step& step
   std::mutex mutex;
   std::optional<Error> first_error;
   const auto run = [&](int thread, std::int64_t begin, std::int64_t) {
-    // An exception must not leave a thread of the team.
-    const auto carry_out = [&]() -> Result<void> {
-      try {
-        return lanes[static_cast<std::size_t>(thread)]->block(begin, in, out);
-      } catch (const std::bad_alloc&) {
-        return fail(ErrorCode::out_of_memory, "the system has no memory left");
-      }
-    };
-    if (auto done = carry_out(); !done) {
+    if (auto done = lanes[static_cast<std::size_t>(thread)]->block(begin, in, out); !done) {
       const std::lock_guard lock(mutex);
       if (!first_error) first_error = std::move(done).error();
     }

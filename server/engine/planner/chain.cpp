@@ -20,8 +20,13 @@ class ChainFinder {
   /// `last_uses` has room for each slot of the plan. What a block within this one wrote there is of
   /// no matter: its steps stand in one of this block's, which uses what they use.
   ChainFinder(StepBlock& block, const Plan& plan, int threads, const ChainRules& rules,
-              std::vector<std::size_t>& last_uses)
-      : block_(block), plan_(plan), threads_(threads), rules_(rules), last_uses_(last_uses) {
+              std::vector<std::size_t>& last_uses, PlanningSteps& watch)
+      : block_(block),
+        plan_(plan),
+        threads_(threads),
+        rules_(rules),
+        last_uses_(last_uses),
+        watch_(watch) {
     std::vector<Slot> uses;
     for (std::size_t i = 0; i < block.steps.size(); ++i) {
       uses.clear();
@@ -34,6 +39,7 @@ class ChainFinder {
   void run() {
     std::vector<Step> steps;
     for (std::size_t i = 0; i < block_.steps.size();) {
+      watch_.step();
       std::optional<Candidate> best = best_from(i);
       std::optional<Chain> chain;
       if (best) chain = best->finish(threads_, rules_.block_bytes);
@@ -58,7 +64,7 @@ class ChainFinder {
     if (first.kind != Step::Kind::pass && first.kind != Step::Kind::compute) return std::nullopt;
     if (first.in.empty() || !is_large(first)) return std::nullopt;
     const Dims& space =
-        first.kind == Step::Kind::pass ? first.pass.space : plan_.types[first.in[0]].shape;
+        first.kind == Step::Kind::pass ? first.pass->space : plan_.types[first.in[0]].shape;
     std::optional<Candidate> best;
     for (std::size_t axis = 0; axis < space.size(); ++axis) {
       if (space[axis] < rules_.rows_min) continue;
@@ -73,7 +79,7 @@ class ChainFinder {
   /// closer look.
   bool is_large(const Step& step) const {
     std::int64_t bytes = byte_count(plan_.types[step.in[0]]);
-    for (const TensorType& type : step.types) bytes = std::max(bytes, byte_count(type));
+    for (const Slot slot : step.out) bytes = std::max(bytes, byte_count(plan_.types[slot]));
     return bytes >= rules_.saved_bytes_min / static_cast<std::int64_t>(members_max);
   }
 
@@ -85,6 +91,7 @@ class ChainFinder {
     for (std::size_t i = begin + 1; i < end; ++i) {
       uses.clear();
       collect_uses(block_.steps[i], uses);
+      watch_.step();
       const bool depends =
           std::any_of(uses.begin(), uses.end(), [&](Slot slot) { return candidate.makes(slot); });
       if (depends ? !candidate.join(i) : !can_come_before(block_.steps[i])) break;
@@ -94,11 +101,11 @@ class ChainFinder {
   }
 
   /// A step that is cheap to do earlier, and changes nothing for those that it overtakes.
-  static bool can_come_before(const Step& step) {
+  bool can_come_before(const Step& step) const {
     if (step.in_place || !step.regions.empty()) return false;
     if (step.kind == Step::Kind::view || step.kind == Step::Kind::constant) return true;
     std::int64_t bytes = 0;
-    for (const TensorType& type : step.types) bytes += byte_count(type);
+    for (const Slot slot : step.out) bytes += byte_count(plan_.types[slot]);
     const bool plain = step.kind == Step::Kind::pass || step.kind == Step::Kind::compute;
     return plain && bytes <= aside_bytes_max;
   }
@@ -129,7 +136,6 @@ class ChainFinder {
       if (!value.escapes) continue;
       value.result = static_cast<std::uint32_t>(step.out.size());
       step.out.push_back(value.slot);
-      step.types.push_back(plan_.types[value.slot]);
       members.outputs.push_back(value.slot);
     }
     step.regions.push_back(std::move(members));
@@ -151,15 +157,16 @@ class ChainFinder {
   const ChainRules& rules_;
   /// Position of the step that uses a slot last; nowhere if it is an output.
   std::vector<std::size_t>& last_uses_;
+  PlanningSteps& watch_;
 };
 
 void form_in(StepBlock& block, const Plan& plan, int threads, const ChainRules& rules,
-             std::vector<std::size_t>& last_uses) {
+             std::vector<std::size_t>& last_uses, PlanningSteps& watch) {
   for (Step& step : block.steps) {
     if (step.kind == Step::Kind::fold) continue;
-    for (StepBlock& region : step.regions) form_in(region, plan, threads, rules, last_uses);
+    for (StepBlock& region : step.regions) form_in(region, plan, threads, rules, last_uses, watch);
   }
-  ChainFinder(block, plan, threads, rules, last_uses).run();
+  ChainFinder(block, plan, threads, rules, last_uses, watch).run();
 }
 
 }  // namespace
@@ -174,9 +181,10 @@ TensorType rows_of(TensorType type, std::size_t axis, std::int64_t rows) {
   return type;
 }
 
-void form_chains(StepBlock& block, const Plan& plan, int threads, const ChainRules& rules) {
+void form_chains(StepBlock& block, const Plan& plan, int threads, const ChainRules& rules,
+                 PlanningSteps& watch) {
   std::vector<std::size_t> last_uses(plan.types.size(), 0);
-  form_in(block, plan, threads, rules, last_uses);
+  form_in(block, plan, threads, rules, last_uses, watch);
 }
 
 }  // namespace outrigger::engine

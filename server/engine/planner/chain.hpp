@@ -56,7 +56,8 @@ struct Chain {
 TensorType rows_of(TensorType type, std::size_t axis, std::int64_t rows);
 
 /// Puts steps of the block, and of the regions in it, together to chains where that is worth it.
-void form_chains(StepBlock& block, const Plan& plan, int threads, const ChainRules& rules);
+void form_chains(StepBlock& block, const Plan& plan, int threads, const ChainRules& rules,
+                 PlanningSteps& watch);
 
 /// Bytes of the temporaries that a chain takes, at most.
 std::uint64_t chain_scratch(const Step& step, const Plan& plan, int threads);

@@ -142,7 +142,7 @@ class Candidate {
   /// Operands of a pass broadcast to its space: their axes are its last ones.
   bool pass(const Step& step, std::size_t axis, Chain::Member& member,
             std::vector<std::size_t>& out_axes) const {
-    const Dims& space = step.pass.space;
+    const Dims& space = step.pass->space;
     const auto shift = [&](Slot slot) { return space.size() - plan_->types[slot].shape.size(); };
     for (const Slot slot : step.in) {
       const auto value = value_of(slot);
@@ -162,9 +162,10 @@ class Candidate {
     }
     if (!any) return false;
     for (std::size_t o = 0; o < step.out.size(); ++o) {
-      if (o < step.pass.stores.size()) {
+      if (o < step.pass->stores.size()) {
         out_axes.push_back(axis);
-      } else if (const auto kept = kept_axis(step.pass.folding, space, axis, step.types[o])) {
+      } else if (const auto kept =
+                     kept_axis(step.pass->folding, space, axis, plan_->types[step.out[o]])) {
         out_axes.push_back(*kept);
       } else {
         return false;
@@ -198,7 +199,7 @@ class Candidate {
     }
     std::optional<std::size_t> kept;
     if (step.row->reduction != nullptr) {
-      kept = kept_axis(folding_of(step), type.shape, axis, step.types[0]);
+      kept = kept_axis(folding_of(step), type.shape, axis, plan_->types[step.out[0]]);
     } else if (step.row->sliced_axis != nullptr) {
       boost::container::small_vector<ops::InferOperand, 2> operands;
       for (const Slot slot : step.in) operands.push_back(ops::InferOperand{plan_->types[slot]});
@@ -211,7 +212,8 @@ class Candidate {
   }
 
   ops::Folding folding_of(const Step& step) const {
-    return step.row->reduction(plan_->types[step.in[0]], step.types[0].dtype, attrs_of(step))
+    return step.row
+        ->reduction(plan_->types[step.in[0]], plan_->types[step.out[0]].dtype, attrs_of(step))
         .folding;
   }
 
@@ -221,7 +223,7 @@ class Candidate {
     const auto value = value_of(step.in[0]);
     if (!value) return false;
     const std::int64_t before = leading_product(plan_->types[step.in[0]], values_[*value].axis);
-    const TensorType& to = step.types[0];
+    const TensorType& to = plan_->types[step.out[0]];
     for (std::size_t axis = 0; axis < to.shape.size(); ++axis) {
       if (to.shape[axis] != rows_ || leading_product(to, axis) != before) continue;
       member.in.push_back({.value = value, .axis = values_[*value].axis});
@@ -239,7 +241,7 @@ class Candidate {
   /// Whether the value is stored by a pass, and no view of it wants C order.
   bool stores_anywhere(std::size_t member, std::size_t o, const Chain::Value& value) const {
     const Step& step = (*steps_)[positions_[member]];
-    if (step.kind != Step::Kind::pass || o >= step.pass.stores.size()) return false;
+    if (step.kind != Step::Kind::pass || o >= step.pass->stores.size()) return false;
     for (std::size_t m = 0; m < members_.size(); ++m) {
       if (is_view(m) && (*steps_)[positions_[m]].in[0] == value.slot) return false;
     }
@@ -273,8 +275,8 @@ class Candidate {
       Chain::Member& member = chain.members[m];
       if (step.kind == Step::Kind::pass) {
         const std::size_t axis = space_axis(step, member);
-        if (!shrink(step.pass, axis, chain.block_rows, member.pass)) return false;
-        if (!shrink(step.pass, axis, last, member.last_pass)) return false;
+        if (!shrink(*step.pass, axis, chain.block_rows, member.pass)) return false;
+        if (!shrink(*step.pass, axis, last, member.last_pass)) return false;
       } else if (step.kind == Step::Kind::compute && step.row->reduction != nullptr) {
         const Dims& space = plan_->types[step.in[0]].shape;
         for (const std::int64_t n : {chain.block_rows, last}) {
@@ -290,7 +292,7 @@ class Candidate {
   std::size_t space_axis(const Step& step, const Chain::Member& member) const {
     for (std::size_t i = 0; i < step.in.size(); ++i) {
       if (!member.in[i].axis) continue;
-      return *member.in[i].axis + step.pass.space.size() - plan_->types[step.in[i]].shape.size();
+      return *member.in[i].axis + step.pass->space.size() - plan_->types[step.in[i]].shape.size();
     }
     return nowhere;  // every pass has an operand of its space's rows
   }

@@ -29,8 +29,11 @@ bool is_associative(const Node& node, const Block& region, const Plan& plan) {
 
 /// The region of a fold as a pass, if all that it does is elementwise on scalars. `captures` are
 /// the slots of the pass's inputs behind the region's parameters.
-std::optional<ops::Lifted> lift(const Block& region, const Plan& plan, const Uses& uses,
-                                Slots& captures) {
+std::unique_ptr<ops::Lifted> lift(const Block& region, const Plan& plan, const Uses& uses,
+                                  Slots& captures) {
+  // More would need too many registers anyway, and take long to find out.
+  constexpr std::size_t nodes_max = 4 * ops::pass_registers_max;
+  if (region.nodes.size() > nodes_max) return nullptr;
   std::vector<const Node*> nodes;
   std::vector<Same> same;
   for (const Node& node : region.nodes) {
@@ -38,7 +41,7 @@ std::optional<ops::Lifted> lift(const Block& region, const Plan& plan, const Use
                          plan.types[node.out[0]].shape.empty() &&
                          std::all_of(node.in.begin(), node.in.end(),
                                      [&](Slot slot) { return plan.types[slot].shape.empty(); });
-    if (!scalars) return std::nullopt;
+    if (!scalars) return nullptr;
     if (node.row->kind == Kind::elementwise) {
       nodes.push_back(&node);
     } else if (node.row->kind == Kind::constant || node.row->kind == Kind::view) {
@@ -49,27 +52,29 @@ std::optional<ops::Lifted> lift(const Block& region, const Plan& plan, const Use
       }
       same.emplace_back(node.out[0], from);
     } else {
-      return std::nullopt;
+      return nullptr;
     }
   }
   auto pass = lift_pass(plan, uses, nodes, region.params, region.outputs[0], same, captures);
-  if (!pass) return std::nullopt;
+  if (!pass) return nullptr;
   const bool associative =
       region.nodes.size() == 1 && nodes.size() == 1 && is_associative(*nodes[0], region, plan);
-  return ops::Lifted{std::move(*pass), associative};
+  return std::make_unique<ops::Lifted>(ops::Lifted{std::move(*pass), associative});
 }
 
 /// Goes through a block in order, with one open group of elementwise nodes.
 class Fuser {
  public:
-  Fuser(const Plan& plan, const Uses& uses) : plan_(plan), uses_(uses) {}
+  Fuser(const Plan& plan, const Uses& uses, PlanningSteps& steps)
+      : plan_(plan), uses_(uses), watch_(steps) {}
 
   StepBlock block(const Block& block) {
     StepBlock result;
     result.params = block.params;
     result.outputs = block.outputs;
-    recomputed_ = Recomputed(block, plan_, uses_);
+    recomputed_ = Recomputed(block, plan_, uses_, watch_);
     for (const Node& node : block.nodes) {
+      watch_.step();
       // Their users compute them.
       if (node.row->kind == Kind::elementwise && recomputed_.maker(node.out[0]) != nullptr)
         continue;
@@ -203,7 +208,7 @@ class Fuser {
     if (may_end_group(node)) {
       Step pass = build_pass(plan_, uses_, recomputed_, group_);
       if (pass.out == Slots{node.in[1]}) {
-        steps.push_back(put_pass(std::move(pass), node, plan_));
+        steps.push_back(put_pass(std::move(pass), node));
         return clear();
       }
     }
@@ -243,13 +248,17 @@ class Fuser {
     step.in = node.in;
     step.out = node.out;
     step.in_place = node.in_place;
-    for (const Slot slot : node.out) step.types.push_back(plan_.types[slot]);
     if (step.kind == Step::Kind::fold)
       step.lifted = lift(node.regions[0], plan_, uses_, step.captures);
     for (const Block& region : node.regions)
-      step.regions.push_back(Fuser(plan_, uses_).block(region));
-    if (step.kind == Step::Kind::loop) step.scalars = flatten(step, plan_);
+      step.regions.push_back(Fuser(plan_, uses_, watch_).block(region));
+    if (step.kind == Step::Kind::loop) step.scalars = make_flat(step);
     steps.push_back(std::move(step));
+  }
+
+  std::unique_ptr<ScalarLoop> make_flat(const Step& step) const {
+    auto loop = flatten(step, plan_);
+    return loop ? std::make_unique<ScalarLoop>(std::move(*loop)) : nullptr;
   }
 
   static Step::Kind kind_of(const Node& node) {
@@ -295,6 +304,7 @@ class Fuser {
 
   const Plan& plan_;
   const Uses& uses_;
+  PlanningSteps& watch_;
   Recomputed recomputed_;
   /// Each needs room in the L1 cache beside the tiles.
   static constexpr std::size_t reductions_max = 4;
@@ -306,9 +316,9 @@ class Fuser {
 
 }  // namespace
 
-StepBlock fuse(const Block& block, const Plan& plan) {
+StepBlock fuse(const Block& block, const Plan& plan, PlanningSteps& steps) {
   const Uses uses(block, plan.types.size());
-  return Fuser(plan, uses).block(block);
+  return Fuser(plan, uses, steps).block(block);
 }
 
 }  // namespace outrigger::engine

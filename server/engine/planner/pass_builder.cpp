@@ -14,7 +14,9 @@ class PassBuilder {
  public:
   PassBuilder(const Plan& plan, const Uses& uses, const Recomputed& recomputed,
               std::span<const Node* const> nodes)
-      : plan_(plan), uses_(uses), recomputed_(recomputed), nodes_(nodes) {}
+      : plan_(plan), uses_(uses), recomputed_(recomputed), nodes_(nodes) {
+    step_.pass = std::make_unique<Pass>();
+  }
 
   Step build() {
     step_.kind = Step::Kind::pass;
@@ -24,7 +26,7 @@ class PassBuilder {
     for (const Node* node :
          nodes_.first(std::min<std::size_t>(nodes_.size(), Limits::profiled_ops_max)))
       step_.ops.push_back(node->row->name);
-    step_.pass.space = space_of(*nodes_.front(), plan_);
+    step_.pass->space = space_of(*nodes_.front(), plan_);
     collect_inputs();
     for (const Node* node : nodes_) {
       if (!is_reduction(*node)) add(*node);
@@ -41,7 +43,7 @@ class PassBuilder {
       step_.in_place = true;
       store(last, last.out[0]);
     }
-    step_.pass.finish();
+    step_.pass->finish();
     return std::move(step_);
   }
 
@@ -51,13 +53,13 @@ class PassBuilder {
     for (const Slot slot : params) add_input(slot);
     collect_inputs();
     if (!produced_here(root(output)) && find(root(output)) == nullptr) add_input(root(output));
-    step_.pass.inputs = static_cast<std::uint16_t>(step_.in.size());
+    step_.pass->inputs = static_cast<std::uint16_t>(step_.in.size());
     for (const Node* node : nodes_) add(*node);
-    step_.pass.stores.push_back(find(root(output))->reg);
-    if (step_.pass.registers.size() > ops::pass_registers_max) return std::nullopt;
-    step_.pass.finish();
+    step_.pass->stores.push_back(find(root(output))->reg);
+    if (step_.pass->registers.size() > ops::pass_registers_max) return std::nullopt;
+    step_.pass->finish();
     captures.assign(step_.in.begin() + static_cast<std::ptrdiff_t>(params.size()), step_.in.end());
-    return std::move(step_.pass);
+    return std::move(*step_.pass);
   }
 
  private:
@@ -90,7 +92,7 @@ class PassBuilder {
         if (is_read(*node, i) && !produced_here(slot) && find(slot) == nullptr) add_input(slot);
       }
     }
-    step_.pass.inputs = static_cast<std::uint16_t>(step_.in.size());
+    step_.pass->inputs = static_cast<std::uint16_t>(step_.in.size());
   }
 
   void add_input(Slot slot) {
@@ -112,8 +114,8 @@ class PassBuilder {
   }
 
   Pass::Register new_register(DType dtype) {
-    step_.pass.registers.push_back(dtype);
-    return static_cast<Pass::Register>(step_.pass.registers.size() - 1);
+    step_.pass->registers.push_back(dtype);
+    return static_cast<Pass::Register>(step_.pass->registers.size() - 1);
   }
 
   Pass::Register micro_op(const ops::Kernel& kernel, DType result,
@@ -125,14 +127,14 @@ class PassBuilder {
     std::copy(in.begin(), in.end(), op.in.begin());
     // Unused operands read what is there: cheaper than a branch for each tile.
     std::fill(op.in.begin() + op.arity, op.in.end(), op.arity == 0 ? op.out : op.in[0]);
-    step_.pass.micro_ops.push_back(op);
+    step_.pass->micro_ops.push_back(op);
     return op.out;
   }
 
   /// The register of an operand, cast as the node wants it.
   Pass::Register operand(const Node& node, std::size_t i) {
     const Known& known = *find(root(node.in[i]));
-    const DType has = step_.pass.registers[known.reg];
+    const DType has = step_.pass->registers[known.reg];
     if ((node.row->boolean_operands >> i & 1) != 0) {
       return known.boolean ? known.reg : apply(ops::boolean_steps(has), known.reg);
     }
@@ -146,7 +148,7 @@ class PassBuilder {
 
   /// A register is cast to a dtype only once: small floats are widened for each of their uses.
   Pass::Register cast(Pass::Register from, DType wanted) {
-    const DType has = step_.pass.registers[from];
+    const DType has = step_.pass->registers[from];
     if (has == wanted) return from;
     for (const Cast& earlier : casts_) {
       if (earlier.from == from && earlier.dtype == wanted) return earlier.to;
@@ -190,17 +192,15 @@ class PassBuilder {
   }
 
   void store(const Node& node, Slot slot) {
-    step_.pass.stores.push_back(node.in_place ? result_of_last_ : find(slot)->reg);
+    step_.pass->stores.push_back(node.in_place ? result_of_last_ : find(slot)->reg);
     step_.out.push_back(slot);
-    step_.types.push_back(plan_.types[slot]);
   }
 
   void reduce(const Node& node) {
     const ops::Reduction reduction = reduction_of(node, plan_);
-    step_.pass.reductions.push_back({find(node.in[0])->reg, reduction.reducer});
-    step_.pass.folding = reduction.folding;
+    step_.pass->reductions.push_back({find(node.in[0])->reg, reduction.reducer});
+    step_.pass->folding = reduction.folding;
     step_.out.push_back(node.out[0]);
-    step_.types.push_back(plan_.types[node.out[0]]);
   }
 
   const Plan& plan_;
@@ -227,7 +227,7 @@ Step build_pass(const Plan& plan, const Uses& uses, const Recomputed& recomputed
   return PassBuilder(plan, uses, recomputed, nodes).build();
 }
 
-Step put_pass(Step pass, const Node& put, const Plan& plan) {
+Step put_pass(Step pass, const Node& put) {
   pass.kind = Step::Kind::put_pass;
   pass.row = put.row;
   pass.attrs = put.attrs;
@@ -236,7 +236,6 @@ Step put_pass(Step pass, const Node& put, const Plan& plan) {
   pass.in.push_back(put.in[0]);
   pass.in.insert(pass.in.end(), put.in.begin() + 2, put.in.end());
   pass.out = put.out;
-  pass.types = {plan.types[put.out[0]]};
   pass.in_place = put.in_place;
   return pass;
 }

@@ -18,7 +18,7 @@ Step build_pass(const Plan& plan, const Uses& uses, const Recomputed& recomputed
                 std::span<const Node* const> nodes);
 
 /// Makes the pass part of a put_slice of its only output.
-Step put_pass(Step pass, const Node& put, const Plan& plan);
+Step put_pass(Step pass, const Node& put);
 
 /// A slot that holds what another one does.
 using Same = std::pair<Slot, Slot>;

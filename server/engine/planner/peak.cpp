@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <optional>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "engine/planner/chain.hpp"
 #include "ops/pass/reduction.hpp"
@@ -19,8 +21,9 @@ bool contains(const Slots& slots, Slot slot) {
 
 class PeakMeter {
  public:
-  PeakMeter(const Plan& plan, const std::vector<ArgumentLayout>& layouts, int threads)
-      : plan_(plan), threads_(threads), values_(plan.types.size()) {
+  PeakMeter(const Plan& plan, const std::vector<ArgumentLayout>& layouts, int threads,
+            PlanningSteps& steps)
+      : plan_(plan), threads_(threads), steps_(steps), values_(plan.types.size()) {
     for (Slot slot = 0; slot < values_.size(); ++slot) values_[slot].root = slot;
     peak_.argument_copies.assign(plan.main.params.size(), 0);
     for (std::size_t i = 0; i < plan.main.params.size(); ++i) {
@@ -33,7 +36,10 @@ class PeakMeter {
       donated_ = saturating_add(donated_, value.held);
     }
     now_ = peak_.bytes = donated_;
-    for (const auto& [slot, scalar] : plan.constants) values_[slot].plain = true;
+    for (const auto& [slot, position] : plan.constants) values_[slot].plain = true;
+    for (const auto& [slot, number] : plan.number_values) values_[slot].plain = true;
+    if (!plan.number_values.empty())
+      grow(Memory::capacity_of(plan.number_values.size() * scalar_bytes));
   }
 
   Peak run() {
@@ -53,6 +59,8 @@ class PeakMeter {
     bool plain = false;          ///< known to be in C order
     bool may_be_shared = false;  ///< an argument whose buffer another argument may have too
     bool watched = false;        ///< a view of it has been made since it was last written
+    /// Of one that may be shared: views of all such arguments that had been made by then.
+    std::uint64_t views_before = 0;
     bool twin = false;  ///< may lie in the memory of another, although bytes of its own are counted
     std::optional<Slot> target;           ///< of a mutable view: what a write to it changes
     std::optional<std::size_t> argument;  ///< its position
@@ -60,10 +68,10 @@ class PeakMeter {
 
   /// Dead scalars whose memory the run keeps.
   std::uint64_t spare_scalars() const {
-    const auto scalars = static_cast<std::size_t>(
-        std::count_if(plan_.types.begin(), plan_.types.end(),
-                      [](const TensorType& type) { return type.shape.empty(); }));
-    return std::min(scalars, spare_scalars_max) * Memory::capacity_of(1);
+    std::size_t scalars = 0;
+    for (Slot slot = 0; slot < plan_.types.size() && scalars < spare_scalars_max; ++slot)
+      scalars += plan_.types[slot].shape.empty() ? 1 : 0;
+    return scalars * Memory::capacity_of(1);
   }
 
   Value& root_of(Slot slot) { return values_[values_[slot].root]; }
@@ -144,18 +152,21 @@ class PeakMeter {
   /// Somebody else sees the value's buffer from now on.
   void watch(Slot slot) {
     root_of(slot).watched = true;
-    if (!root_of(slot).may_be_shared) return;
-    for (const Slot argument : plan_.main.params) {
-      if (values_[argument].may_be_shared) values_[argument].watched = true;
-    }
+    // It may be a view of every other argument that may be shared.
+    if (root_of(slot).may_be_shared) ++views_of_shared_;
+  }
+
+  bool is_watched(const Value& value) const {
+    return value.watched || (value.may_be_shared && value.views_before != views_of_shared_);
   }
 
   /// A write in place copies what others still see.
   void write(Slot slot) {
     while (values_[slot].target) slot = *values_[slot].target;
     Value& root = root_of(slot);
-    const bool copies = root.watched || values_[slot].root != slot;
+    const bool copies = is_watched(root) || values_[slot].root != slot;
     root.watched = false;
+    root.views_before = views_of_shared_;
     if (root.argument) {
       if (copies) ++peak_.argument_copies[*root.argument];
       if (values_[slot].root != slot) grow(bytes_of(plan_.types[slot]));
@@ -169,6 +180,7 @@ class PeakMeter {
 
   void block(const StepBlock& block) {
     for (const Step& step : block.steps) {
+      steps_.step();
       this->step(step);
       for (const Slot slot : step.dead) drop(slot);
     }
@@ -208,7 +220,7 @@ class PeakMeter {
 
   void fold(const Step& step) {
     const TensorType& from = plan_.types[step.in[0]];
-    hold(step.out[0], bytes_of(step.types[0]));
+    hold(step.out[0], bytes_of(plan_.types[step.out[0]]));
     if (!step.lifted) return fold_elements(step);
     if (step.row->name == "map") return;
     const auto windows = ops::fold_windows(*step.row, from.shape, attrs_of(step));
@@ -248,9 +260,10 @@ class PeakMeter {
                     values_[step.in[i]].plain || (target && !step.in_place),
                     update && !target && may_overlap(step.in[i], step.in[0])});
     }
-    return step.row->scratch({std::span(in.data(), in.size()),
-                              std::span(step.types.data(), step.types.size()), attrs_of(step),
-                              threads_, step.compute});
+    boost::container::small_vector<TensorType, 2> out;
+    for (const Slot slot : step.out) out.push_back(plan_.types[slot]);
+    return step.row->scratch({std::span(in.data(), in.size()), std::span(out.data(), out.size()),
+                              attrs_of(step), threads_, step.compute});
   }
 
   void view(const Step& step) {
@@ -276,11 +289,11 @@ class PeakMeter {
     std::uint64_t beside = 0;
     bool twin_taken = false;
     for (std::size_t o = 0; o < step.fresh_outputs; ++o) {
-      const std::uint64_t bytes = bytes_of(step.types[o]);
+      const std::uint64_t bytes = bytes_of(plan_.types[step.out[o]]);
       const auto takes = [&](std::size_t donor) {
         // A scalar is made anew: that is cheaper than to look for memory.
-        if (step.pass.space.empty() || (taken >> donor & 1) != 0 || !dies(step, donor) ||
-            !may_donate(step, donor, plan_.types[step.in[donor]], o))
+        if (step.pass->space.empty() || (taken >> donor & 1) != 0 || !dies(step, donor) ||
+            !may_donate(step, donor, plan_.types[step.in[donor]], o, plan_.types[step.out[o]]))
           return false;
         const bool twin = root_of(step.in[donor]).twin;
         const auto more = take(step.in[donor], 1, step.out[o], bytes);
@@ -300,8 +313,8 @@ class PeakMeter {
     }
     for (std::size_t o = step.fresh_outputs; o < step.out.size(); ++o) write(step.out[o]);
     std::uint64_t temporary = 0;
-    if (step.in_place) temporary = ops::overlap_scratch(step.pass, copied_inputs(step));
-    if (!step.pass.reductions.empty()) temporary += ops::reductions_scratch(step.pass);
+    if (step.in_place) temporary = ops::overlap_scratch(*step.pass, copied_inputs(step));
+    if (!step.pass->reductions.empty()) temporary += ops::reductions_scratch(*step.pass);
     touch(saturating_add(beside, temporary));
   }
 
@@ -311,7 +324,7 @@ class PeakMeter {
     std::uint32_t users = 1;
     for (std::size_t i = 0; i < step.in.size(); ++i) {
       const Slot in = step.in[i];
-      if (i < step.pass.inputs && may_overlap(in, target))
+      if (i < step.pass->inputs && may_overlap(in, target))
         copies = saturating_add(copies, bytes_of(plan_.types[in]));
       // Views that end with the step do not keep it from taking the target's memory.
       const bool view = in != target && values_[in].root == values_[target].root;
@@ -323,7 +336,7 @@ class PeakMeter {
     } else {
       beside = take_or_hold(target, ends_in(step, target), users, step.out[0]);
     }
-    touch(saturating_add(beside, ops::overlap_scratch(step.pass, copies)));
+    touch(saturating_add(beside, ops::overlap_scratch(*step.pass, copies)));
   }
 
   /// Whether two values may lie in the same buffer.
@@ -353,11 +366,15 @@ class PeakMeter {
     friend bool operator==(const Carried&, const Carried&) = default;
   };
 
-  /// Whether another one of the slots has the same root, or one elsewhere may be it.
-  bool has_twin(const Slots& slots, std::size_t position) {
-    const Slot root = values_[slots[position]].root;
-    const auto same = [&](Slot slot) { return values_[slot].root == root; };
-    return values_[root].twin || std::count_if(slots.begin(), slots.end(), same) > 1;
+  /// For each of the slots, whether another one of them has the same root, or one elsewhere may be
+  /// it.
+  std::vector<bool> find_twins(const Slots& slots) {
+    std::unordered_map<Slot, std::uint32_t> users;
+    for (const Slot slot : slots) ++users[values_[slot].root];
+    std::vector<bool> twins;
+    for (const Slot slot : slots)
+      twins.push_back(root_of(slot).twin || users[values_[slot].root] > 1);
+    return twins;
   }
 
   void loop(const Step& step) {
@@ -367,10 +384,11 @@ class PeakMeter {
     const StepBlock& body = step.regions[1];
     std::vector<Carried> carried;
     std::vector<bool> kept(body.params.size(), false);
+    const std::vector<bool> twins = find_twins(step.in);
     for (std::size_t i = 0; i < body.params.size(); ++i) {
       carried.push_back(
           {std::max(bytes_of(plan_.types[body.params[i]]), root_of(step.in[i]).buffer),
-           values_[step.in[i]].plain, has_twin(step.in, i)});
+           values_[step.in[i]].plain, twins[i]});
     }
     for (std::size_t i = 0; i < body.params.size(); ++i) {
       if (donates(step, i, bytes_of(plan_.types[body.params[i]]))) {
@@ -394,15 +412,46 @@ class PeakMeter {
     values_[slot].twin = carried.twin;
   }
 
-  /// Adds what is known of a region's i-th output.
-  void take_in(Carried& known, const StepBlock& region, std::size_t i) {
-    const Slot output = region.outputs[i];
+  /// Adds what is known of a region's outputs, and ends the values that it made. True if that was
+  /// anything new.
+  bool take_in(std::vector<Carried>& known, const StepBlock& region) {
+    const Owned owned(region);
     // What comes from outside lives on there.
-    if (!made_in(region, output) && !contains(region.params, output)) root_of(output).twin = true;
-    known = {std::max(known.bytes, root_of(output).buffer), known.plain && values_[output].plain,
-             known.twin || has_twin(region.outputs, i)};
-    watch(output);
+    for (const Slot output : region.outputs) {
+      if (!owned.made(output) && !owned.parameter(output)) root_of(output).twin = true;
+    }
+    const std::vector<bool> twins = find_twins(region.outputs);
+    bool more = false;
+    for (std::size_t i = 0; i < region.outputs.size(); ++i) {
+      const Slot output = region.outputs[i];
+      const Carried before = known[i];
+      known[i] = {std::max(before.bytes, root_of(output).buffer),
+                  before.plain && values_[output].plain, before.twin || twins[i]};
+      more = more || known[i] != before;
+      watch(output);
+    }
+    for (const Slot output : region.outputs) {
+      if (owned.made(output)) drop(output);
+    }
+    return more;
   }
+
+  /// The slots that a region makes, and its parameters.
+  class Owned {
+   public:
+    explicit Owned(const StepBlock& region) {
+      for (const Step& step : region.steps) {
+        const auto fresh = static_cast<std::ptrdiff_t>(fresh_outputs(step));
+        made_.insert(step.out.begin(), step.out.begin() + fresh);
+      }
+      parameters_.insert(region.params.begin(), region.params.end());
+    }
+    bool made(Slot slot) const { return made_.contains(slot); }
+    bool parameter(Slot slot) const { return parameters_.contains(slot); }
+
+   private:
+    std::unordered_set<Slot> made_, parameters_;
+  };
 
   /// One turn with the carried values as assumed. True if its outputs were more than that.
   bool turn(const Step& step, std::vector<Carried>& carried) {
@@ -414,15 +463,7 @@ class PeakMeter {
       if (made_in(condition, slot)) drop(slot);
     }
     block(body);
-    bool more = false;
-    for (std::size_t i = 0; i < body.outputs.size(); ++i) {
-      const Carried assumed = carried[i];
-      take_in(carried[i], body, i);
-      more = more || carried[i] != assumed;
-    }
-    for (const Slot slot : body.outputs) {
-      if (made_in(body, slot)) drop(slot);
-    }
+    const bool more = take_in(carried, body);
     for (const Slot slot : body.params) release(slot);
     return more;
   }
@@ -438,12 +479,7 @@ class PeakMeter {
     for (const Slot slot : step.out) results.push_back({bytes_of(plan_.types[slot]), true, false});
     for (const StepBlock& region : step.regions) {
       block(region);
-      for (std::size_t i = 0; i < region.outputs.size(); ++i) {
-        take_in(results[i], region, i);
-      }
-      for (const Slot slot : region.outputs) {
-        if (made_in(region, slot)) drop(slot);
-      }
+      take_in(results, region);
     }
     for (std::size_t i = 0; i < step.out.size(); ++i) hold(step.out[i], results[i]);
   }
@@ -460,7 +496,9 @@ class PeakMeter {
   /// Each loop is followed at least twice, each loop in it four times, and so on.
   static constexpr std::uint32_t visited_max = 1U << 20;
 
+  PlanningSteps& steps_;
   std::uint32_t visited_ = 0;
+  std::uint64_t views_of_shared_ = 0;
   std::uint64_t now_ = 0;
   std::uint64_t donated_ = 0;  ///< in use before the run
   Peak peak_;
@@ -469,8 +507,9 @@ class PeakMeter {
 
 }  // namespace
 
-Peak find_peak(const Plan& plan, const std::vector<ArgumentLayout>& layouts, int threads) {
-  return PeakMeter(plan, layouts, threads).run();
+Peak find_peak(const Plan& plan, const std::vector<ArgumentLayout>& layouts, int threads,
+               PlanningSteps& steps) {
+  return PeakMeter(plan, layouts, threads, steps).run();
 }
 
 }  // namespace outrigger::engine

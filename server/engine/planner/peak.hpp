@@ -6,6 +6,7 @@
 namespace outrigger::engine {
 
 struct Plan;
+class PlanningSteps;
 
 /// What a run may take on top of its arguments, at most.
 struct Peak {
@@ -29,8 +30,9 @@ struct ArgumentLayout {
 
 /// Follows a run of the plan step by step, as an upper bound: work in place counts only where the
 /// plan alone shows that it will happen. `layouts` are those of the arguments, `threads` is the
-/// size of the team.
-Peak find_peak(const Plan& plan, const std::vector<ArgumentLayout>& layouts, int threads);
+/// size of the team. Throws PlanningInterrupted.
+Peak find_peak(const Plan& plan, const std::vector<ArgumentLayout>& layouts, int threads,
+               PlanningSteps& steps);
 
 /// Sums of sizes that a hostile program may name.
 constexpr std::uint64_t saturating_add(std::uint64_t a, std::uint64_t b) {

@@ -1,6 +1,7 @@
 #include "engine/planner/plan.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <string>
 #include <unordered_set>
 #include <utility>
@@ -9,17 +10,136 @@
 
 namespace outrigger::engine {
 
-Result<std::shared_ptr<const Plan>> make_plan(Memory& memory,
-                                              std::shared_ptr<const Program> program,
-                                              std::span<const TensorType> arguments, int threads,
-                                              const std::optional<ChainRules>& chains) {
+Result<std::shared_ptr<Plan>> make_plan(Memory& memory, std::shared_ptr<const Program> program,
+                                        const ArgumentTypes& arguments, const Planning& planning) {
   auto plan = std::make_shared<Plan>();
-  OUTRIGGER_TRY(const Block block, resolve(memory, *program, arguments, *plan));
-  plan->program = std::move(program);
-  plan->main = fuse(block, *plan);
-  form_chains(plan->main, *plan, threads, chains.value_or(ChainRules::usual(threads)));
-  find_lifetimes(*plan, threads);
-  return std::shared_ptr<const Plan>(std::move(plan));
+  PlanningSteps steps(planning.interrupt);
+  try {
+    OUTRIGGER_TRY(const Block block,
+                  resolve(memory, *program, arguments, planning.numbers, *plan, steps));
+    plan->program = std::move(program);
+    plan->main = fuse(block, *plan, steps);
+    form_chains(plan->main, *plan, planning.threads,
+                planning.chains.value_or(ChainRules::usual(planning.threads)), steps);
+    find_lifetimes(*plan, planning.threads, steps);
+  } catch (const PlanningInterrupted&) {
+    return tl::make_unexpected(planning.interrupt->error());
+  }
+  plan->types.finish();
+  return plan;
+}
+
+Slot TypeTable::add(const TensorType& type) {
+  std::size_t hash = static_cast<std::size_t>(type.dtype);
+  for (const std::int64_t dim : type.shape)
+    hash = (hash ^ static_cast<std::size_t>(dim)) * 0x9e3779b97f4a7c15U;
+  const auto [first, last] = by_hash_.equal_range(hash);
+  const auto same =
+      std::find_if(first, last, [&](const auto& entry) { return distinct_[entry.second] == type; });
+  const auto position = same == last ? static_cast<std::uint32_t>(distinct_.size()) : same->second;
+  if (same == last) {
+    distinct_.push_back(type);
+    by_hash_.emplace(hash, position);
+  }
+  positions_.push_back(position);
+  return static_cast<Slot>(positions_.size() - 1);
+}
+
+void TypeTable::finish() {
+  by_hash_ = {};
+  positions_.shrink_to_fit();
+}
+
+std::uint64_t TypeTable::held_bytes() const {
+  return positions_.capacity() * sizeof(std::uint32_t) + distinct_.size() * sizeof(TensorType);
+}
+
+NumberClass class_of(const Number& number) {
+  const auto of_integer = [](std::uint64_t magnitude, bool negative) {
+    // What fits a dtype of n bits, of either sign, is one more on the negative side.
+    const std::uint64_t bits = negative && magnitude > 0 ? magnitude - 1 : magnitude;
+    return NumberClass{0, static_cast<std::uint8_t>(std::bit_width(bits)), negative};
+  };
+  if (const auto* n = std::get_if<std::int64_t>(&number)) {
+    return *n < 0 ? of_integer(~static_cast<std::uint64_t>(*n) + 1, true)
+                  : of_integer(static_cast<std::uint64_t>(*n), false);
+  }
+  if (const auto* n = std::get_if<std::uint64_t>(&number)) return of_integer(*n, false);
+  return NumberClass{static_cast<std::uint8_t>(number.index()), 0, false};
+}
+
+bool fits_numbers(const Plan& plan, std::span<const NumberArgument> numbers) {
+  return std::equal(plan.numbers.begin(), plan.numbers.end(), numbers.begin(), numbers.end(),
+                    [](const auto& planned, const NumberArgument& given) {
+                      return planned.first == given.first &&
+                             planned.second == class_of(given.second);
+                    });
+}
+
+Tensor scalar_at(const StoragePtr& scalars, std::uint32_t position, const TensorType& type) {
+  const auto offset = static_cast<std::int64_t>(position * (scalar_bytes / size_of(type.dtype)));
+  return Tensor{type, {}, offset, scalars};
+}
+
+namespace {
+
+/// What malloc gives beside what it is asked for, about.
+constexpr std::uint64_t allocation_bytes = 16;
+
+template <typename T>
+std::uint64_t bytes_of(const std::vector<T>& items) {
+  return items.capacity() == 0 ? 0 : items.capacity() * sizeof(T) + allocation_bytes;
+}
+
+std::uint64_t bytes_of(const ops::Pass& pass) {
+  // The state of its machine code is behind `code`.
+  constexpr std::uint64_t code_state = 128;
+  return sizeof(ops::Pass) + bytes_of(pass.registers) + bytes_of(pass.micro_ops) +
+         bytes_of(pass.stores) + bytes_of(pass.reductions) + bytes_of(pass.slots) + code_state;
+}
+
+std::uint64_t bytes_of(const Chain& chain) {
+  std::uint64_t bytes = sizeof(Chain) + bytes_of(chain.values);
+  for (const Chain::Member& member : chain.members) {
+    bytes += sizeof(Chain::Member) + bytes_of(member.in) + bytes_of(member.out) +
+             bytes_of(member.pass) + bytes_of(member.last_pass);
+  }
+  return bytes;
+}
+
+std::uint64_t bytes_of(const ScalarLoop& loop) {
+  return sizeof(ScalarLoop) + bytes_of(loop.captured) + bytes_of(loop.carried) +
+         bytes_of(loop.given) + bytes_of(loop.condition) + bytes_of(loop.body);
+}
+
+std::uint64_t bytes_of(const StepBlock& block) {
+  std::uint64_t bytes = sizeof(StepBlock) + bytes_of(block.params) + bytes_of(block.outputs) +
+                        (block.steps.capacity() - block.steps.size()) * sizeof(Step);
+  for (const Step& step : block.steps) {
+    bytes += sizeof(Step) + bytes_of(step.path) + bytes_of(step.ops) + bytes_of(step.in) +
+             bytes_of(step.out) + bytes_of(step.captures) + bytes_of(step.dead);
+    if (step.pass) bytes += bytes_of(*step.pass);
+    if (step.lifted) bytes += bytes_of(step.lifted->pass);
+    if (step.scalars) bytes += bytes_of(*step.scalars);
+    if (step.chain) bytes += bytes_of(*step.chain);
+    for (const StepBlock& region : step.regions) bytes += bytes_of(region);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+std::uint64_t held_bytes(const Plan& plan) {
+  return sizeof(Plan) + plan.types.held_bytes() + plan.results.capacity() * sizeof(TensorType) +
+         bytes_of(plan.constants) + bytes_of(plan.numbers) + bytes_of(plan.number_values) +
+         bytes_of(plan.peak.argument_copies) + bytes_of(plan.main);
+}
+
+std::uint64_t planning_bytes(std::uint64_t instructions, std::uint64_t operands) {
+  // A node and its step, with the slots of an op's result and of its casts; slots and constants.
+  constexpr std::uint64_t for_instruction = 1536;
+  constexpr std::uint64_t for_operand = 192;
+  return instructions * for_instruction + operands * for_operand;
 }
 
 ops::AttrView attrs_of(const Step& step) {
@@ -40,14 +160,15 @@ bool made_in(const StepBlock& block, Slot slot) {
   });
 }
 
-bool may_donate(const Step& step, std::size_t donor, const TensorType& type, std::size_t o) {
-  const std::size_t stores = step.pass.stores.size();
+bool may_donate(const Step& step, std::size_t donor, const TensorType& type, std::size_t o,
+                const TensorType& result) {
+  const std::size_t stores = step.pass->stores.size();
   if (o >= stores) return false;  // the result of a reduction
   for (std::size_t other = 0; other < stores; ++other) {
-    if (other != o && step.pass.stores[other] == donor) return false;
+    if (other != o && step.pass->stores[other] == donor) return false;
     if (other >= step.fresh_outputs && step.out[other] == step.in[donor]) return false;
   }
-  return may_take(step, donor, type, step.types[o]);
+  return may_take(step, donor, type, result);
 }
 
 Result<void> check_counts(const ops::OpRow& row, const Instruction& instruction) {
@@ -112,14 +233,8 @@ class FormChecker {
       const std::size_t depth = path_.size();
       const Instruction& instruction = region.body[i];
       if (auto checked = this->instruction(instruction); !checked) {
-        Error error = std::move(checked).error();
-        if (error.op.empty()) {
-          error.op = instruction.op;
-          path_.resize(depth);  // A region's own mistake is its instruction's.
-          error.path = path_;
-          error.text = instruction.op + ": " + error.text;
-        }
-        return tl::make_unexpected(std::move(error));
+        path_.resize(depth);  // A region's own mistake is its instruction's.
+        return tl::make_unexpected(located(std::move(checked).error(), path_, instruction.op));
       }
       path_.pop_back();
     }

@@ -1,6 +1,7 @@
 #include "engine/planner/recompute.hpp"
 
 #include <algorithm>
+#include <optional>
 
 namespace outrigger::engine {
 namespace {
@@ -23,11 +24,20 @@ bool is_cheap(const Node& node, const Plan& plan) {
   return element_count(node.inferred.results[0].shape) / much >= operands;
 }
 
-/// How many operands of the node are that slot, if it goes into the node's pass.
-std::uint32_t passed_to(const Node& node, Slot slot, const Plan& plan) {
-  const bool pass = node.row->kind == Kind::elementwise || node.row->reduction != nullptr;
-  if (!pass || space_of(node, plan) != plan.types[slot].shape) return 0;
-  return static_cast<std::uint32_t>(std::count(node.in.begin(), node.in.end(), slot));
+/// How many operands of the block's nodes each slot is, where it goes into a node's pass.
+std::unordered_map<Slot, std::uint32_t> passed_in(const Block& block, const Plan& plan,
+                                                  PlanningSteps& steps) {
+  std::unordered_map<Slot, std::uint32_t> passed;
+  for (const Node& node : block.nodes) {
+    steps.step();
+    const bool pass = node.row->kind == Kind::elementwise || node.row->reduction != nullptr;
+    if (!pass) continue;
+    const Dims& space = space_of(node, plan);
+    for (const Slot slot : node.in) {
+      if (space == plan.types[slot].shape) ++passed[slot];
+    }
+  }
+  return passed;
 }
 
 }  // namespace
@@ -45,17 +55,20 @@ const Dims& space_of(const Node& node, const Plan& plan) {
   return reduces ? plan.types[node.in[0]].shape : node.inferred.results[0].shape;
 }
 
-Recomputed::Recomputed(const Block& block, const Plan& plan, const Uses& uses) {
+Recomputed::Recomputed(const Block& block, const Plan& plan, const Uses& uses,
+                       PlanningSteps& steps) {
   // What is computed later must find its operands as they were.
   if (writes(block)) return;
+  std::optional<std::unordered_map<Slot, std::uint32_t>> passed;
   for (const Node& node : block.nodes) {
     if (!is_cheap(node, plan)) continue;
+    if (!passed) passed = passed_in(block, plan, steps);
     const Slot slot = node.out[0];
-    std::uint32_t passed = 0;
-    for (const Node& user : block.nodes) passed += passed_to(user, slot, plan);
     const bool of_others = std::none_of(node.in.begin(), node.in.end(),
                                         [this](Slot in) { return maker(in) != nullptr; });
-    if (passed == uses.of(slot) && of_others) makers_.emplace(slot, &node);
+    const auto found = passed->find(slot);
+    const std::uint32_t count = found == passed->end() ? 0 : found->second;
+    if (count == uses.of(slot) && of_others) makers_.emplace(slot, &node);
   }
 }
 

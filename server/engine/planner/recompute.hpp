@@ -28,7 +28,7 @@ const Dims& space_of(const Node& node, const Plan& plan);
 class Recomputed {
  public:
   Recomputed() = default;
-  Recomputed(const Block& block, const Plan& plan, const Uses& uses);
+  Recomputed(const Block& block, const Plan& plan, const Uses& uses, PlanningSteps& steps);
 
   /// The node that makes such a value; null for other slots.
   const Node* maker(Slot slot) const {

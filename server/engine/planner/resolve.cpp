@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cstring>
+#include <map>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -15,20 +17,13 @@ using ops::Inferred;
 using ops::Kind;
 using ops::OpRow;
 
-Error located(Error error, const Path& path, std::string_view op) {
-  if (error.op.empty()) {
-    error.op = op;
-    error.path.assign(path.begin(), path.end());
-    error.text = std::string(op) + ": " + error.text;
-  }
-  return error;
-}
-
 class Resolver {
  public:
-  Resolver(Memory& memory, Plan& plan) : memory_(memory), plan_(plan) {}
+  Resolver(Memory& memory, Plan& plan, PlanningSteps& steps)
+      : memory_(memory), plan_(plan), steps_(steps) {}
 
-  Result<Block> program(const Program& program, std::span<const TensorType> arguments) {
+  Result<Block> program(const Program& program, const ArgumentTypes& arguments,
+                        std::span<const NumberArgument> numbers) {
     if (program.params.size() != arguments.size()) {
       return fail(ErrorCode::bad_program,
                   "the program has " + std::to_string(program.params.size()) + " parameters, but " +
@@ -40,24 +35,32 @@ class Resolver {
       block.params.push_back(slot);
       OUTRIGGER_CHECK(define(program.params[i], slot));
     }
-    plan_.arguments.assign(arguments.begin(), arguments.end());
+    for (const NumberArgument& number : numbers) {
+      number_arguments_.emplace(block.params[number.first], plan_.numbers.size());
+      plan_.numbers.emplace_back(number.first, class_of(number.second));
+      numbers_given_.push_back(&number.second);
+    }
+    arguments_ = arguments.size();
     plan_.written.assign(arguments.size(), false);
     OUTRIGGER_CHECK(body(program, {}, block));
+    const std::unordered_set<Slot> viewed = viewed_in(block);
     for (const Slot slot : block.outputs) {
       plan_.results.push_back(plan_.types[slot]);
-      plan_.result_aliases.push_back(aliases_.contains(slot) || is_viewed(block, slot));
+      plan_.result_aliases.push_back(aliases_.contains(slot) || viewed.contains(slot));
     }
-    return block;
+    return make_constants(block);
   }
 
  private:
-  /// Whether a value that the program made is a result together with a mutable view of it: they
-  /// stay one.
-  bool is_viewed(const Block& block, Slot slot) const {
-    if (slot < plan_.arguments.size()) return false;
-    return std::any_of(block.outputs.begin(), block.outputs.end(), [&](Slot other) {
-      return other != slot && aliases_.contains(other) && base_of(other) == slot;
-    });
+  /// Values that the program made of which a mutable view is a result: if they are results
+  /// themselves, they stay one.
+  std::unordered_set<Slot> viewed_in(const Block& block) const {
+    std::unordered_set<Slot> viewed;
+    for (const Slot slot : block.outputs) {
+      const Slot base = base_of(slot);
+      if (base != slot && base >= arguments_) viewed.insert(base);
+    }
+    return viewed;
   }
 
   /// What a chain of mutable views looks at in the end.
@@ -67,10 +70,7 @@ class Resolver {
     return slot;
   }
 
-  Slot new_slot(TensorType type) {
-    plan_.types.push_back(std::move(type));
-    return static_cast<Slot>(plan_.types.size() - 1);
-  }
+  Slot new_slot(const TensorType& type) { return plan_.types.add(type); }
 
   Result<void> define(ValueId id, Slot slot) {
     if (!values_.emplace(id, slot).second) {
@@ -91,7 +91,9 @@ class Resolver {
   /// Instructions and outputs; ids defined inside are forgotten at the end.
   Result<void> body(const Region& region, const Path& path, Block& block) {
     const std::size_t scope = scope_.size();
+    if (block.nodes.empty()) block.nodes.reserve(region.body.size());
     for (std::size_t i = 0; i < region.body.size(); ++i) {
+      steps_.step();
       Path here = path;
       here.push_back(static_cast<std::uint32_t>(i));
       const Instruction& instruction = region.body[i];
@@ -100,8 +102,12 @@ class Resolver {
       }
     }
     for (const ValueId id : region.outputs) {
+      steps_.step();
       OUTRIGGER_TRY(const Slot slot, find(id));
-      block.outputs.push_back(slot);
+      const auto number = number_arguments_.find(slot);
+      block.outputs.push_back(number == number_arguments_.end()
+                                  ? slot
+                                  : number_value(number->second, plan_.types[slot].dtype));
     }
     leave(scope);
     return {};
@@ -126,12 +132,12 @@ class Resolver {
     node.in_place = instruction.in_place;
     if (row->kind == Kind::control) return control(instruction, std::move(node), block);
 
-    boost::container::small_vector<InferOperand, 4> operands;
+    InferOperands operands;
     OUTRIGGER_CHECK(operand_slots(instruction, operands, node.in));
     OUTRIGGER_TRY(node.inferred,
                   ops::infer(*row, InferCall{std::span(operands.data(), operands.size()),
                                              ops::AttrView(instruction.attrs)}));
-    OUTRIGGER_CHECK(materialize_literals(operands, node));
+    materialize_literals(operands, node);
     if (row->kind == Kind::view && node.in_place &&
         node.inferred.operands[0] != plan_.types[node.in[0]].dtype) {
       return fail(ErrorCode::bad_dtype, "a mutable view cannot be another dtype than " +
@@ -144,7 +150,7 @@ class Resolver {
     } else {
       OUTRIGGER_CHECK(results(instruction, node));
     }
-    if (row->kind == Kind::constant) OUTRIGGER_CHECK(constant_operand(instruction, node));
+    if (row->kind == Kind::constant) constant_operand(instruction, node);
     if (row->kind == Kind::elementwise) {
       block.nodes.push_back(std::move(node));
     } else {
@@ -153,50 +159,78 @@ class Resolver {
     return {};
   }
 
-  /// Slots of tensor operands; literals get theirs once their dtype is known.
-  Result<void> operand_slots(const Instruction& instruction,
-                             boost::container::small_vector<InferOperand, 4>& operands,
+  using InferOperands = boost::container::small_vector<InferOperand, 4>;
+
+  /// Slots of operands; literals get theirs once their dtype is known. An argument that is a number
+  /// is a literal, too, whose slot says which it is.
+  Result<void> operand_slots(const Instruction& instruction, InferOperands& operands,
                              Slots& slots) {
     for (const Operand& operand : instruction.in) {
+      steps_.step();
       if (const auto* number = std::get_if<Number>(&operand)) {
         operands.push_back(InferOperand{TensorType{infer_dtype(*number), {}}, number});
         slots.push_back(0);
         continue;
       }
       OUTRIGGER_TRY(const Slot slot, find(std::get<ValueId>(operand)));
-      operands.push_back(InferOperand{plan_.types[slot], nullptr});
+      const auto number = number_arguments_.find(slot);
+      const bool literal = number != number_arguments_.end();
+      operands.push_back(
+          InferOperand{plan_.types[slot], literal ? numbers_given_[number->second] : nullptr});
       slots.push_back(slot);
     }
     return {};
   }
 
-  template <typename Operands>
-  Result<void> materialize_literals(const Operands& operands, Node& node) {
+  void materialize_literals(const InferOperands& operands, Node& node) {
     for (std::size_t i = 0; i < operands.size(); ++i) {
       if (operands[i].literal == nullptr) continue;
       // Whether 0.5 is true must not be asked after a cast to u8.
       const bool boolean = (node.row->boolean_operands >> i & 1) != 0;
       const DType dtype = boolean ? operands[i].type.dtype : node.inferred.operands[i];
-      OUTRIGGER_TRY(node.in[i], constant(*operands[i].literal, dtype));
+      node.in[i] = literal(operands[i], node.in[i], dtype);
     }
-    return {};
   }
 
-  Result<void> constant_operand(const Instruction& instruction, Node& node) {
+  /// The slot of a literal operand in a dtype. `given` is the slot of the argument if it is one.
+  Slot literal(const InferOperand& operand, Slot given, DType dtype) {
+    const auto number = number_arguments_.find(given);
+    const bool argument =
+        number != number_arguments_.end() && numbers_given_[number->second] == operand.literal;
+    return argument ? number_value(number->second, dtype) : constant(*operand.literal, dtype);
+  }
+
+  void constant_operand(const Instruction& instruction, Node& node) {
     const ops::AttrView attrs(instruction.attrs);
-    OUTRIGGER_TRY(const Slot value,
-                  constant(attrs.number("value"), node.inferred.results[0].dtype));
-    node.in.push_back(value);
-    return {};
+    node.in.push_back(constant(attrs.number("value"), node.inferred.results[0].dtype));
   }
 
   /// A scalar that is made now and shared by all runs of the plan.
-  Result<Slot> constant(const Number& number, DType dtype) {
-    OUTRIGGER_TRY(Tensor scalar, allocate_tensor(memory_, TensorType{dtype, {}}));
-    store_number(number, dtype, scalar.data());
-    const Slot slot = new_slot(scalar.type);
-    plan_.constants.emplace_back(slot, std::move(scalar));
+  Slot constant(const Number& number, DType dtype) {
+    const Slot slot = new_slot(TensorType{dtype, {}});
+    plan_.constants.emplace_back(slot, static_cast<std::uint32_t>(constants_.size()));
+    store_number(number, dtype, &constants_.emplace_back());
     return slot;
+  }
+
+  /// A scalar that each run makes of an argument that is a number; the same for all its uses.
+  Slot number_value(std::size_t number, DType dtype) {
+    const auto [known, added] = number_values_.try_emplace({number, dtype}, 0);
+    if (!added) return known->second;
+    known->second = new_slot(TensorType{dtype, {}});
+    plan_.number_values.emplace_back(known->second, static_cast<std::uint32_t>(number));
+    return known->second;
+  }
+
+  /// Puts the constants into one buffer.
+  Result<Block> make_constants(Block& block) {
+    if (!constants_.empty()) {
+      const auto count = static_cast<std::int64_t>(constants_.size());
+      OUTRIGGER_TRY(const Tensor all, allocate_tensor(memory_, TensorType{DType::c128, {count}}));
+      std::memcpy(all.data(), constants_.data(), constants_.size() * scalar_bytes);
+      plan_.constant_values = all.storage;
+    }
+    return std::move(block);
   }
 
   /// Brings operands to the dtypes that the op asked for; elementwise ops cast inside of their
@@ -265,7 +299,7 @@ class Resolver {
       return fail(ErrorCode::bad_program, "a number cannot be written in place");
     }
     OUTRIGGER_TRY(const Slot target, find(std::get<ValueId>(instruction.in[position])));
-    if (numbers_.contains(target)) {
+    if (numbers_.contains(target) || number_arguments_.contains(target)) {
       return fail(ErrorCode::bad_program,
                   "the parameter is a number here, which cannot be written");
     }
@@ -293,11 +327,11 @@ class Resolver {
   }
 
   Result<void> control(const Instruction& instruction, Node node, Block& block) {
-    boost::container::small_vector<InferOperand, 4> operands;
+    InferOperands operands;
     OUTRIGGER_CHECK(operand_slots(instruction, operands, node.in));
     for (std::size_t i = 0; i < operands.size(); ++i) {
       if (operands[i].literal == nullptr) continue;
-      OUTRIGGER_TRY(node.in[i], constant(*operands[i].literal, operands[i].type.dtype));
+      node.in[i] = literal(operands[i], node.in[i], operands[i].type.dtype);
       numbers_.insert(node.in[i]);
     }
     if (node.row->name == "call") return call(instruction, node, block);
@@ -336,12 +370,11 @@ class Resolver {
     std::swap(block.outputs, outputs);
     std::swap(values_, values);
     std::swap(scope_, scope);
+    std::unordered_set<Slot> given;
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       // A parameter, and what was given already, becomes another value: a write to one of them in
       // place must not show in the other.
-      const auto before = outputs.begin() + static_cast<std::ptrdiff_t>(i);
-      const bool fresh =
-          outputs[i] >= own && std::find(outputs.begin(), before, outputs[i]) == before;
+      const bool fresh = outputs[i] >= own && given.insert(outputs[i]).second;
       OUTRIGGER_CHECK(
           define(instruction.out[i], fresh ? outputs[i] : copy(node, outputs[i], block)));
     }
@@ -461,6 +494,15 @@ class Resolver {
 
   Memory& memory_;
   Plan& plan_;
+  PlanningSteps& steps_;
+  std::size_t arguments_ = 0;
+  std::vector<Bits128> constants_;
+  /// Slots of the arguments that are numbers, with their positions among those; nothing but a
+  /// literal's type is at these slots.
+  std::unordered_map<Slot, std::size_t> number_arguments_;
+  std::vector<const Number*> numbers_given_;
+  /// By position of the number.
+  std::map<std::pair<std::size_t, DType>, Slot> number_values_;
   std::unordered_map<ValueId, Slot> values_;
   std::vector<ValueId> scope_;
   /// Mutable views: the slot that each looks at.
@@ -471,9 +513,9 @@ class Resolver {
 
 }  // namespace
 
-Result<Block> resolve(Memory& memory, const Program& program, std::span<const TensorType> arguments,
-                      Plan& plan) {
-  return Resolver(memory, plan).program(program, arguments);
+Result<Block> resolve(Memory& memory, const Program& program, const ArgumentTypes& arguments,
+                      std::span<const NumberArgument> numbers, Plan& plan, PlanningSteps& steps) {
+  return Resolver(memory, plan, steps).program(program, arguments, numbers);
 }
 
 }  // namespace outrigger::engine

@@ -48,7 +48,7 @@ class Flattener {
       if (!scalars) return false;
       if (step.kind == Step::Kind::constant && is_scalar(step.out[0])) {
         cells_[step.out[0]] = cell_of(step.in[0]);
-      } else if (step.kind == Step::Kind::pass && step.pass.space.empty() && !step.in_place) {
+      } else if (step.kind == Step::Kind::pass && step.pass->space.empty() && !step.in_place) {
         pass(step, ops);
       } else {
         return false;
@@ -58,16 +58,16 @@ class Flattener {
   }
 
   void pass(const Step& step, std::vector<ScalarLoop::Op>& ops) {
-    std::vector<Cell> registers(step.pass.registers.size());
+    std::vector<Cell> registers(step.pass->registers.size());
     for (std::size_t i = 0; i < step.in.size(); ++i) registers[i] = cell_of(step.in[i]);
-    for (const ops::Pass::MicroOp& op : step.pass.micro_ops) {
+    for (const ops::Pass::MicroOp& op : step.pass->micro_ops) {
       registers[op.out] = loop_.cells++;
       ops.push_back({op.run,
                      registers[op.out],
                      {registers[op.in[0]], registers[op.in[1]], registers[op.in[2]]}});
     }
     for (std::size_t o = 0; o < step.out.size(); ++o)
-      cells_[step.out[o]] = registers[step.pass.stores[o]];
+      cells_[step.out[o]] = registers[step.pass->stores[o]];
   }
 
   const Step& step_;
