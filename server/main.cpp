@@ -131,6 +131,7 @@ void print(int out_fd, std::string_view text) {
   engine_options.memory_limit = *memory;
   engine_options.compile = compile_option(options.compile);
   const auto engine = engine::make_engine(engine_options);
+  engine::keep_last_memory(engine);
   net::serve_stdio(engine_options.limits, STDIN_FILENO, out_fd,
                    [&engine](std::shared_ptr<engine::Outbox> outbox) {
                      return engine::open_session(engine, std::move(outbox));

@@ -4,12 +4,14 @@
 
 #include <cerrno>
 #include <chrono>
+#include <new>
 #include <thread>
 #include <utility>
 
 #include <spdlog/spdlog.h>
 #include <boost/asio/post.hpp>
 
+#include "base/last_memory.hpp"
 #include "net/descriptor.hpp"
 
 namespace outrigger::net {
@@ -57,9 +59,11 @@ std::shared_ptr<Connection> Connection::start(boost::asio::io_context& io, ReadB
                                               int in_fd, int out_fd, const SessionFactory& open,
                                               std::function<void(End)> on_end) {
   std::shared_ptr<Connection> self(new Connection(io, buffers, in_fd, std::move(on_end)));
-  self->writer_ = std::make_shared<ReplyWriter>(io, out_fd, [weak = self->weak_from_this()] {
-    if (const auto connection = weak.lock()) connection->settle();
-  });
+  self->writer_ = std::make_shared<ReplyWriter>(io, out_fd, buffers.limits.replies_bytes_max,
+                                                [weak = self->weak_from_this()] {
+                                                  if (const auto connection = weak.lock())
+                                                    connection->settle();
+                                                });
   self->session_ = open(self->writer_);
   self->writer_->start();
   self->watch_hang_up();
@@ -68,12 +72,14 @@ std::shared_ptr<Connection> Connection::start(boost::asio::io_context& io, ReadB
 }
 
 void Connection::wait_readable() {
+  with_last_memory([this] {
+    in_.async_wait(boost::asio::posix::descriptor_base::wait_read,
+                   [self = shared_from_this()](const boost::system::error_code& error) {
+                     self->reading_ = false;
+                     error ? self->finish(End::peer_closed) : self->on_readable();
+                   });
+  });
   reading_ = true;
-  in_.async_wait(boost::asio::posix::descriptor_base::wait_read,
-                 [self = shared_from_this()](const boost::system::error_code& error) {
-                   self->reading_ = false;
-                   error ? self->finish(End::peer_closed) : self->on_readable();
-                 });
 }
 
 /// The system always reports a hang-up, even while nobody waits for input. Only a real one counts,
@@ -127,7 +133,7 @@ bool Connection::next_is_near() const {
 }
 
 Connection::Read Connection::read_once() {
-  std::span<std::uint8_t> target = reader_.space();
+  std::span<std::uint8_t> target = with_last_memory([this] { return reader_.space(); });
   const bool direct = target.size() >= direct_bytes_min;
   if (!direct) target = buffers_.scratch;
   const ssize_t got = read_retrying(in_.native_handle(), target);
@@ -137,7 +143,7 @@ Connection::Read Connection::read_once() {
   if (!direct) {
     split(target.first(count));
   } else if (auto frame = reader_.filled(count)) {
-    handle(std::move(frame));
+    handle(frame);
   }
   if (over_limits()) paused_ = true;
   return count < target.size() ? Read::drained : Read::more;
@@ -147,24 +153,42 @@ void Connection::split(std::span<const std::uint8_t> bytes) {
   while (!bytes.empty() && !closing_) {
     if (over_limits()) {
       paused_ = true;
-      leftover_.assign(bytes.begin(), bytes.end());
+      with_last_memory([&] { leftover_.assign(bytes.begin(), bytes.end()); });
       return;
     }
-    auto frame = reader_.take(bytes);
+    const auto frame = with_last_memory([&] { return reader_.take(bytes); });
     if (!frame) return refuse_stream(frame.error());
-    if (*frame) handle(*std::move(frame));
+    if (*frame) handle(*frame);
   }
 }
 
-void Connection::handle(std::shared_ptr<wire::Frame> frame) {
+void Connection::submit(const std::shared_ptr<wire::Frame>& frame) {
   auto request = buffers_.decoder.decode(*frame);
   if (request) {
-    session_->submit(*std::move(request), std::move(frame));
+    session_->submit(*std::move(request), frame);
   } else if (request.error().id != 0) {
     session_->refuse(request.error());
   } else {
-    return refuse_stream(request.error().error);
+    refuse_stream(request.error().error);
   }
+}
+
+/// Answers a request that there was no memory for: nothing has come of it.
+void Connection::give_up(const wire::Frame& frame) {
+  const LastMemory::Use use;
+  buffers_.decoder.trim();
+  const std::uint64_t id = wire::Decoder::find_id(frame);
+  if (id == 0) return refuse_stream(no_memory());
+  session_->refuse({id, no_memory()});
+}
+
+void Connection::handle(const std::shared_ptr<wire::Frame>& frame) {
+  try {
+    submit(frame);
+  } catch (const std::bad_alloc&) {
+    give_up(*frame);
+  }
+  if (closing_) return;
   if (session_->finished()) return begin_closing(End::bye);
   if (++unflushed_requests_ >= requests_per_flush_max ||
       writer_->unsent_bytes() >= bytes_per_flush_max) {
@@ -199,6 +223,7 @@ bool Connection::under_half_of_limits() const {
 void Connection::settle() {
   if (ended_) return;
   if (writer_->broken()) return finish(End::peer_closed);
+  if (writer_->unsent_bytes() <= buffers_.limits.replies_bytes_max / 2) session_->replies_taken();
   if (closing_) {
     if (closing_is_done()) finish(closing_end_);
     return;
@@ -218,7 +243,9 @@ void Connection::resume() {
   split(bytes);
   writer_->flush();
   // Not by calling settle(): requests that are carried out at once could nest us deeply.
-  boost::asio::post(in_.get_executor(), [self = shared_from_this()] { self->settle(); });
+  with_last_memory([this] {
+    boost::asio::post(in_.get_executor(), [self = shared_from_this()] { self->settle(); });
+  });
 }
 
 void Connection::begin_closing(End end) {
@@ -226,8 +253,10 @@ void Connection::begin_closing(End end) {
   closing_ = true;
   closing_end_ = end;
   closing_timer_.expires_after(closing_time);
-  closing_timer_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
-    if (!error) self->finish(self->closing_end_);
+  with_last_memory([this] {
+    closing_timer_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
+      if (!error) self->finish(self->closing_end_);
+    });
   });
 }
 

@@ -42,7 +42,8 @@ using SessionFactory =
 /// Runs on the I/O thread alone. A wake-up reads what is there, submits its requests, and writes
 /// their replies together. Reading pauses while the session's pending requests or bytes, or the
 /// unwritten replies, exceed their limits, and goes on when all have fallen to the half. So what a
-/// peer can make us hold is bounded by those limits and one frame. While paused, the input's
+/// peer can make us hold is bounded by those limits, one frame and one reply: the session makes no
+/// replies while too many are unwritten. While paused, the input's
 /// hang-up is still seen; end of file without hang-up (a half-closed socket) only after that.
 ///
 /// A peer that sends its next request at once when it has its reply is waited for awake, for some
@@ -72,7 +73,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool next_is_near() const;
   Read read_once();
   void split(std::span<const std::uint8_t> bytes);
-  void handle(std::shared_ptr<wire::Frame> frame);
+  void handle(const std::shared_ptr<wire::Frame>& frame);
+  void submit(const std::shared_ptr<wire::Frame>& frame);
+  void give_up(const wire::Frame& frame);
   void refuse_stream(const Error& error);
 
   bool over_limits() const;

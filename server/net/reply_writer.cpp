@@ -10,6 +10,7 @@
 
 #include <boost/asio/post.hpp>
 
+#include "base/last_memory.hpp"
 #include "net/descriptor.hpp"
 
 namespace outrigger::net {
@@ -18,10 +19,14 @@ namespace {
 constexpr std::size_t gathered_max = 64;
 /// One flush stops here to let the I/O thread look at its other events.
 constexpr std::uint64_t flush_bytes_max = 4U << 20;
+
+/// What a frame takes, with its places in the queues and what malloc adds.
+std::uint64_t held_bytes(const wire::Frame& frame) { return frame.capacity() + 64; }
 }  // namespace
 
-ReplyWriter::ReplyWriter(boost::asio::io_context& io, int fd, std::function<void()> on_flushed)
-    : descriptor_(io, fd), on_flushed_(std::move(on_flushed)) {
+ReplyWriter::ReplyWriter(boost::asio::io_context& io, int fd, std::uint64_t bytes_max,
+                         std::function<void()> on_flushed)
+    : descriptor_(io, fd), bytes_max_(bytes_max), on_flushed_(std::move(on_flushed)) {
   descriptor_.native_non_blocking(true);
 }
 
@@ -29,17 +34,20 @@ void ReplyWriter::send(wire::Frame frame) {
   {
     const std::lock_guard lock(mutex_);
     if (closed_) return;
-    unsent_bytes_.fetch_add(frame.size(), std::memory_order_relaxed);
-    incoming_.push_back(std::move(frame));
+    const std::uint64_t bytes = held_bytes(frame);
+    with_last_memory([&] { incoming_.push_back(std::move(frame)); });
+    unsent_bytes_.fetch_add(bytes);
     if (std::exchange(flush_coming_, true)) return;
   }
   post_flush();
 }
 
 void ReplyWriter::post_flush() {
-  boost::asio::post(descriptor_.get_executor(), [self = shared_from_this()] {
-    self->flush();
-    if (self->on_flushed_) self->on_flushed_();
+  with_last_memory([this] {
+    boost::asio::post(descriptor_.get_executor(), [self = shared_from_this()] {
+      self->flush();
+      if (self->on_flushed_) self->on_flushed_();
+    });
   });
 }
 
@@ -74,8 +82,10 @@ void ReplyWriter::flush() {
 /// Takes over what was sent. False, and the next send will post a flush, if there is nothing.
 bool ReplyWriter::collect() {
   const std::lock_guard lock(mutex_);
-  outgoing_.insert(outgoing_.end(), std::make_move_iterator(incoming_.begin()),
-                   std::make_move_iterator(incoming_.end()));
+  with_last_memory([this] {
+    outgoing_.insert(outgoing_.end(), std::make_move_iterator(incoming_.begin()),
+                     std::make_move_iterator(incoming_.end()));
+  });
   incoming_.clear();
   flush_coming_ = !outgoing_.empty();
   return flush_coming_;
@@ -107,10 +117,10 @@ bool ReplyWriter::write_some() {
 }
 
 void ReplyWriter::written(std::size_t bytes) {
-  unsent_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
   bytes += first_offset_;
   while (!outgoing_.empty() && bytes >= outgoing_.front().size()) {
     bytes -= outgoing_.front().size();
+    unsent_bytes_.fetch_sub(held_bytes(outgoing_.front()));
     outgoing_.pop_front();
   }
   first_offset_ = bytes;
@@ -118,13 +128,15 @@ void ReplyWriter::written(std::size_t bytes) {
 
 void ReplyWriter::wait_writable() {
   waiting_ = true;
-  descriptor_.async_wait(boost::asio::posix::descriptor_base::wait_write,
-                         [self = shared_from_this()](const boost::system::error_code& error) {
-                           if (error) return;
-                           self->waiting_ = false;
-                           self->flush();
-                           if (self->on_flushed_) self->on_flushed_();
-                         });
+  with_last_memory([this] {
+    descriptor_.async_wait(boost::asio::posix::descriptor_base::wait_write,
+                           [self = shared_from_this()](const boost::system::error_code& error) {
+                             if (error) return;
+                             self->waiting_ = false;
+                             self->flush();
+                             if (self->on_flushed_) self->on_flushed_();
+                           });
+  });
 }
 
 void ReplyWriter::break_off() {

@@ -24,15 +24,17 @@ namespace outrigger::net {
 /// batch of requests.
 class ReplyWriter final : public engine::Outbox, public std::enable_shared_from_this<ReplyWriter> {
  public:
-  /// Owns `fd`, and makes it non-blocking; `io` must live longer than this. `on_flushed` is called
-  /// on the I/O thread after each flush that the owner did not ask for, and when the descriptor
-  /// breaks.
-  ReplyWriter(boost::asio::io_context& io, int fd, std::function<void()> on_flushed);
+  /// Is full beyond `bytes_max` unsent bytes. Owns `fd`, and makes it non-blocking; `io` must live
+  /// longer than this. `on_flushed` is called on the I/O thread after each flush that the owner did
+  /// not ask for, and when the descriptor breaks.
+  ReplyWriter(boost::asio::io_context& io, int fd, std::uint64_t bytes_max,
+              std::function<void()> on_flushed);
 
   /// Any thread. Dropped if the connection is closed or broken.
   void send(wire::Frame frame) override;
-  /// Any thread: what has been sent but not written.
-  std::uint64_t unsent_bytes() const { return unsent_bytes_.load(std::memory_order_relaxed); }
+  /// Any thread: what has been sent but not written, as it lies in memory.
+  std::uint64_t unsent_bytes() const { return unsent_bytes_.load(); }
+  bool full() const override { return unsent_bytes() > bytes_max_; }
 
   // The I/O thread only, from here on.
 
@@ -56,6 +58,7 @@ class ReplyWriter final : public engine::Outbox, public std::enable_shared_from_
   void break_off();
 
   boost::asio::posix::stream_descriptor descriptor_;
+  const std::uint64_t bytes_max_;
   std::function<void()> on_flushed_;
   std::atomic<std::uint64_t> unsent_bytes_ = 0;
 

@@ -50,6 +50,7 @@ class Fields {
                                                       std::uint64_t count_max) const;
   Result<std::vector<std::int64_t>> shape(std::string_view key) const;
   Result<std::vector<std::uint32_t>> value_ids(std::string_view key) const;
+  Result<Value> required(std::string_view key) const { return require(key); }
   Result<Value> map(std::string_view key) const;
   Result<Value> array(std::string_view key) const;
 

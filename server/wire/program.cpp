@@ -156,15 +156,9 @@ class ProgramReader {
     if (item.is(Kind::unsigned_integer) && item.natural() < (1ULL << 31)) {
       return static_cast<ValueId>(item.natural());
     }
-    if (!item.is(Kind::map)) return fields.mistyped("in", expected, item);
-    OUTRIGGER_TRY(const Fields literal, Fields::read("literal", item, {"number"}));
-    const Value* value = literal.find("number");
-    if (value == nullptr) return fields.mistyped("in", expected, item);
-    if (const auto number = number_of(*value)) return *number;
-    return literal.mistyped(
-        "number",
-        R"(an integer, a float, "nan", "infinity", "neg_infinity" or a map of "re" and "im")",
-        *value);
+    if (!item.is(Kind::map) || item.size() == 0) return fields.mistyped("in", expected, item);
+    OUTRIGGER_TRY(const Number number, read_literal(item));
+    return number;
   }
 
   static Result<void> operands(const Fields& fields, Instruction& out) {
@@ -228,6 +222,15 @@ class ProgramReader {
 };
 
 }  // namespace
+
+Result<Number> read_literal(Value map) {
+  OUTRIGGER_TRY(const Fields literal, Fields::read("literal", map, {"number"}));
+  OUTRIGGER_TRY(const Value value, literal.required("number"));
+  if (const auto number = number_of(value)) return *number;
+  return literal.mistyped(
+      "number",
+      R"(an integer, a float, "nan", "infinity", "neg_infinity" or a map of "re" and "im")", value);
+}
 
 Result<Program> read_program(std::string_view where, Value map, const Limits& limits) {
   return ProgramReader(where, limits).region(map);

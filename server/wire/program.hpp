@@ -12,4 +12,7 @@ namespace outrigger::wire {
 /// `path` and, once known, its `op`. Recursion is bounded by the depth of `map`.
 Result<Program> read_program(std::string_view where, Value map, const Limits& limits);
 
+/// A literal, {"number": number}. Errors: bad_request.
+Result<Number> read_literal(Value map);
+
 }  // namespace outrigger::wire

@@ -10,8 +10,6 @@ namespace outrigger::wire {
 
 namespace {
 
-constexpr std::size_t text_bytes_max = 4096;
-
 /// Writes one reply's map into a frame and its length before it.
 class Writer {
  public:
@@ -90,15 +88,6 @@ std::string_view status_of(ErrorCode code) {
   return "error";
 }
 
-/// The first bytes of `text`, not ending inside of a UTF-8 character.
-std::string_view cut(std::string_view text, std::size_t bytes_max) {
-  if (text.size() <= bytes_max) return text;
-  while (bytes_max > 0 && (static_cast<unsigned char>(text[bytes_max]) & 0xc0U) == 0x80U) {
-    --bytes_max;
-  }
-  return text.substr(0, bytes_max);
-}
-
 void write_limits(Writer& writer, const Limits& limits) {
   writer.text("limits");
   writer.map(7);
@@ -115,8 +104,8 @@ void write_error(Writer& writer, const Error& error) {
   writer.map(3U + (error.op.empty() ? 0U : 1U) + (error.path.empty() ? 0U : 1U) +
              (error.cause ? 1U : 0U));
   writer.entry("code", name_of(error.code));
-  writer.entry("text", cut(error.text, text_bytes_max));
-  if (!error.op.empty()) writer.entry("op", cut(error.op, 64));
+  writer.entry("text", cut(error.text, error_text_bytes_max));
+  if (!error.op.empty()) writer.entry("op", cut(error.op, error_op_bytes_max));
   if (!error.path.empty()) writer.integers("index", error.path);
   writer.integers("written", error.written);
   if (!error.cause) return;
@@ -169,11 +158,13 @@ Frame encode_info(std::uint64_t id, const InfoReply& reply) {
   Writer writer(256);
   writer.begin(id, "ok", 9);
   writer.text("memory");
-  writer.map(4);
+  writer.map(6);
   writer.entry("limit", reply.memory_limit);
   writer.entry("used", reply.memory_used);
   writer.entry("peak", reply.memory_peak);
   writer.entry("pooled", reply.memory_pooled);
+  writer.entry("kept", reply.memory_kept);
+  writer.entry("kept_limit", reply.memory_kept_limit);
   writer.entry("tensors", reply.tensors);
   writer.entry("programs", reply.programs);
   writer.entry("queue", reply.queue);
@@ -230,7 +221,7 @@ Frame encode_found(std::uint64_t id, bool found) {
 }
 
 Frame encode_error(std::uint64_t id, const Error& error) {
-  Writer writer(160 + std::min(error.text.size(), text_bytes_max) + 9 * error.written.size());
+  Writer writer(160 + std::min(error.text.size(), error_text_bytes_max) + 9 * error.written.size());
   writer.begin(id, status_of(error.code), 1);
   writer.text("error");
   write_error(writer, error);

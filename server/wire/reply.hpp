@@ -40,6 +40,8 @@ struct InfoReply {
   std::uint64_t memory_used = 0;
   std::uint64_t memory_peak = 0;
   std::uint64_t memory_pooled = 0;
+  std::uint64_t memory_kept = 0;
+  std::uint64_t memory_kept_limit = 0;
   std::uint64_t tensors = 0;
   std::uint64_t programs = 0;
   std::uint64_t queue = 0;

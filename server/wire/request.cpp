@@ -1,6 +1,9 @@
 #include "wire/request.hpp"
 
 #include <array>
+#include <string_view>
+
+#include <msgpack.hpp>
 
 #include "wire/fields.hpp"
 #include "wire/program.hpp"
@@ -125,10 +128,45 @@ Result<Body> read_save_npz(const Context& context) {
   return out;
 }
 
+bool has_maps(Value array) {
+  for (const Value item : array.items()) {
+    if (item.is(Kind::map)) return true;
+  }
+  return false;
+}
+
+/// Arguments, some of which are numbers.
+Result<void> read_arguments(const Fields& fields, Value array, const Limits& limits, Run& out) {
+  if (array.size() > limits.handles_max) {
+    return fail(ErrorCode::limit_exceeded, "key \"args\" has " + std::to_string(array.size()) +
+                                               " arguments, at most " +
+                                               std::to_string(limits.handles_max) + " are allowed");
+  }
+  out.args.reserve(array.size());
+  for (const Value item : array.items()) {
+    if (item.is(Kind::map)) {
+      OUTRIGGER_TRY(const Number number, read_literal(item));
+      out.numbers.emplace_back(static_cast<std::uint32_t>(out.args.size()), number);
+      out.args.push_back(0);
+    } else if (item.is(Kind::unsigned_integer) && item.natural() > 0 &&
+               item.natural() <= integer_max) {
+      out.args.push_back(item.natural());
+    } else {
+      return fields.mistyped("args", "an array of handles and literals", item);
+    }
+  }
+  return {};
+}
+
 /// The keys that `run` and `call` share.
 Result<Run> read_execution(const Fields& fields, const Limits& limits) {
   Run out;
-  OUTRIGGER_TRY(out.args, fields.handles("args", limits.handles_max));
+  const Value* args = fields.find("args");
+  if (args != nullptr && args->is(Kind::array) && has_maps(*args)) {
+    OUTRIGGER_CHECK(read_arguments(fields, *args, limits, out));
+  } else {
+    OUTRIGGER_TRY(out.args, fields.handles("args", limits.handles_max));
+  }
   OUTRIGGER_TRY(out.results, fields.handles("results", limits.results_max));
   OUTRIGGER_TRY(out.atomic, fields.boolean_or("atomic", false));
   OUTRIGGER_TRY(out.deadline_ms, fields.optional_integer("deadline_ms"));
@@ -252,6 +290,74 @@ struct Decoder::Impl {
 Decoder::Decoder(const Limits& limits) : impl_(new Impl{limits, ValueParser(limits)}) {}
 Decoder::~Decoder() = default;
 Decoder::Decoder(Decoder&&) noexcept = default;
+
+void Decoder::trim() { impl_->parser = ValueParser(impl_->limits); }
+
+namespace {
+
+/// Looks for the value of "id" in the outermost map.
+class IdFinder : public msgpack::null_visitor {
+ public:
+  std::uint64_t id = 0;
+
+  bool start_map_key() {
+    at_key_ = depth_ == 1;
+    return true;
+  }
+  bool end_map_key() {
+    at_key_ = false;
+    return true;
+  }
+  bool start_map_value() { return true; }
+  bool visit_str(const char* bytes, std::uint32_t size) {
+    if (at_key_) at_id_ = std::string_view(bytes, size) == "id";
+    return true;
+  }
+  bool visit_positive_integer(std::uint64_t value) {
+    if (at_id_ && depth_ == 1) id = value;
+    return id == 0;
+  }
+  bool start_map(std::uint32_t) { return ++depth_ <= depth_max; }
+  bool end_map() { return --depth_ >= 0; }
+  bool start_array(std::uint32_t) { return ++depth_ <= depth_max; }
+  bool end_array() { return --depth_ >= 0; }
+
+ private:
+  /// msgpack's own stack grows with it.
+  static constexpr int depth_max = 1 << 10;
+  int depth_ = 0;
+  bool at_key_ = false;
+  bool at_id_ = false;
+};
+
+}  // namespace
+
+std::uint64_t Decoder::find_id(std::span<const std::uint8_t> payload) {
+  IdFinder finder;
+  std::size_t offset = 0;
+  try {
+    msgpack::parse(reinterpret_cast<const char*>(payload.data()), payload.size(), offset, finder);
+  } catch (const msgpack::unpack_error&) {
+    return 0;
+  }
+  return finder.id;
+}
+
+std::uint64_t held_bytes(const Body& body) {
+  const auto list = [](const auto& items) { return items.capacity() * sizeof(items[0]); };
+  if (const auto* run = std::get_if<Run>(&body)) {
+    return list(run->args) + list(run->results) + list(run->donated) + list(run->numbers) +
+           (run->program ? held_bytes(*run->program) : 0);
+  }
+  if (const auto* prepare = std::get_if<Prepare>(&body)) return held_bytes(prepare->program);
+  if (const auto* release = std::get_if<Release>(&body)) return list(release->handles);
+  if (const auto* save = std::get_if<SaveNpz>(&body)) {
+    std::uint64_t bytes = list(save->handles) + list(save->names);
+    for (const std::string& name : save->names) bytes += name.capacity();
+    return bytes;
+  }
+  return 0;
+}
 
 tl::expected<Request, Refusal> Decoder::decode(std::span<const std::uint8_t> payload) {
   const auto value = impl_->parser.parse(payload);

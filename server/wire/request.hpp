@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -79,6 +80,8 @@ struct Run {
   bool profile = false;
   /// Of `args`: released as the program begins, so that it may work in their memory.
   std::vector<std::uint64_t> donated = {};
+  /// Arguments that are numbers, by position, in ascending order; `args` has 0 there.
+  std::vector<std::pair<std::uint32_t, Number>> numbers = {};
 };
 struct Prepare {
   std::uint64_t program_id = 0;
@@ -102,6 +105,9 @@ struct Request {
       body;
 };
 
+/// Bytes that a decoded request's body holds beside its frame, about.
+std::uint64_t held_bytes(const decltype(Request::body)& body);
+
 /// A frame that could not become a Request. With an id, the session answers and goes on; without
 /// (id 0), the frame was malformed and the session ends.
 struct Refusal {
@@ -119,6 +125,13 @@ class Decoder {
   /// Decodes the payload of one frame (without its length). Memory taken is bounded by
   /// 4 × payload + 64 KiB for the msgpack values, before any of it is taken.
   tl::expected<Request, Refusal> decode(std::span<const std::uint8_t> payload);
+
+  /// Gives back what is kept between frames.
+  void trim();
+
+  /// The `id` of a frame that decode() had no memory for: some hundred bytes are enough for this. 0
+  /// if it has none.
+  static std::uint64_t find_id(std::span<const std::uint8_t> payload);
 
  private:
   struct Impl;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <random>
 
+#include "base/last_memory.hpp"
 #include "engine/session/queued_session.hpp"
 #include "ops/pass/compile/status.hpp"
 
@@ -59,7 +60,7 @@ std::uint64_t Engine::uptime_ms() const {
 void Engine::enqueue(std::shared_ptr<QueuedSession> session) {
   {
     const std::lock_guard lock(mutex_);
-    ready_.push_back(std::move(session));
+    with_last_memory([&] { ready_.push_back(std::move(session)); });
   }
   wake_.notify_one();
 }
@@ -83,6 +84,10 @@ std::shared_ptr<QueuedSession> Engine::next() {
 
 void Engine::work() {
   ::pthread_setname_np(::pthread_self(), "engine");
+  // OpenMP ends the process if it has no memory for a team: it gets one while there is some.
+  const ops::Interrupt never;
+  ops::parallel_for(context(never, options_.threads), options_.threads, ops::parallel_threshold,
+                    [](int, std::int64_t) {});
   while (auto session = next()) {
     const std::lock_guard lock(claim_);
     if (session->run_next()) enqueue(std::move(session));
@@ -91,6 +96,12 @@ void Engine::work() {
 
 std::shared_ptr<Engine> make_engine(const EngineOptions& options) {
   return std::make_shared<Engine>(options);
+}
+
+void keep_last_memory(const std::shared_ptr<Engine>& engine) {
+  static Memory* memory = nullptr;
+  memory = &engine->memory();
+  LastMemory::install([] { return memory->try_trim(); });
 }
 
 std::shared_ptr<Session> open_session(const std::shared_ptr<Engine>& engine,

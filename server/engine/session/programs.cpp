@@ -6,6 +6,21 @@
 #include <variant>
 
 namespace outrigger::engine {
+namespace {
+
+/// Plans of less are not worth counting while they are in use: some hundred instructions.
+constexpr std::uint64_t uncounted_bytes = std::uint64_t{1} << 20;
+
+bool fits(const Plan& plan, const CallTypes& types) {
+  if (plan.argument_count() != types.arguments.size() || !fits_numbers(plan, types.numbers))
+    return false;
+  for (std::size_t i = 0; i < types.arguments.size(); ++i) {
+    if (types.arguments[i] != plan.argument(i)) return false;
+  }
+  return true;
+}
+
+}  // namespace
 
 /// Goes through a program once. Sums stay far below 2^64: a frame bounds what each instruction
 /// adds.
@@ -22,28 +37,21 @@ class Programs::Linker {
  private:
   Result<void> region(Region& region, std::uint64_t nesting) {
     extent_.nesting = std::max(extent_.nesting, nesting);
-    extent_.bytes +=
-        sizeof(Region) + (region.params.size() + region.outputs.size()) * sizeof(ValueId);
+    extent_.operands += region.params.size() + region.outputs.size();
+    add(sizeof(Region) + (region.params.size() + region.outputs.size()) * sizeof(ValueId));
     for (Instruction& instruction : region.body) {
       extent_.instructions += 1;
-      extent_.bytes += bytes_of(instruction);
+      extent_.operands += instruction.in.size() + instruction.out.size();
+      add(held_bytes(instruction));
       if (instruction.op == "call") OUTRIGGER_CHECK(call(instruction, nesting));
       for (Region& inner : instruction.regions) OUTRIGGER_CHECK(this->region(inner, nesting + 1));
     }
     return {};
   }
 
-  static std::uint64_t bytes_of(const Instruction& instruction) {
-    std::uint64_t bytes = sizeof(Instruction) + instruction.in.size() * sizeof(Operand) +
-                          instruction.out.size() * sizeof(ValueId);
-    for (const auto& [name, value] : instruction.attrs) {
-      bytes += sizeof(Attrs::value_type);
-      if (const auto* text = std::get_if<std::string>(&value)) bytes += text->size();
-      if (const auto* list = std::get_if<std::vector<std::int64_t>>(&value))
-        bytes += list->size() * 8;
-      if (const auto* data = std::get_if<Bytes>(&value)) bytes += data->size();
-    }
-    return bytes;
+  void add(std::uint64_t bytes) {
+    extent_.bytes += bytes;
+    extent_.own += bytes;
   }
 
   Result<void> call(Instruction& instruction, std::uint64_t nesting) {
@@ -51,6 +59,7 @@ class Programs::Linker {
     if (prepared == nullptr) return {};
     instruction.callee = prepared->program;
     extent_.instructions += prepared->extent.instructions;
+    extent_.operands += prepared->extent.operands;
     extent_.bytes += prepared->extent.bytes;
     extent_.nesting = std::max(extent_.nesting, nesting + 1 + prepared->extent.nesting);
     calls_ = true;
@@ -87,29 +96,48 @@ class Programs::Linker {
 
 Result<Extent> Programs::link(Program& program) { return Linker(*this).program(program); }
 
-Result<void> Programs::check_new(std::uint64_t id, Program& program, Extent& extent) {
+void Programs::Planned::evict() noexcept {
+  of.plans.remove_if([this](const Planned& planned) { return &planned == this; });
+}
+
+Result<void> Programs::check_new(Program& program, Extent& extent) {
   OUTRIGGER_TRY(extent, link(program));
   OUTRIGGER_CHECK(check_program(program));
-  const auto same = index_.find(id);
-  const std::uint64_t others = bytes_ - (same == index_.end() ? 0 : same->second->extent.bytes);
-  if (others + extent.bytes <= Limits::programs_bytes_max) return {};
-  return fail(ErrorCode::limit_exceeded, "the prepared programs would take more than " +
-                                             std::to_string(Limits::programs_bytes_max) + " bytes");
+  const Kept& kept = memory_.kept();
+  if (kept.could_hold(extent.own)) return {};
+  return fail(ErrorCode::limit_exceeded,
+              "the program takes " + format_bytes(extent.own) + ", but the daemon keeps only " +
+                  format_bytes(kept.limit()) +
+                  " of programs and plans: make it smaller, or raise the memory limit");
 }
 
 Result<void> Programs::prepare(std::uint64_t id, Program program) {
   Extent extent;
-  if (auto checked = check_new(id, program, extent); !checked) {
+  if (auto checked = check_new(program, extent); !checked) {
     // A refused program replaces nothing, and takes no other one's place.
     refusals_.emplace_front(id, checked.error());
     if (refusals_.size() > refusals_max) refusals_.pop_back();
     return checked;
   }
+  Kept& kept = memory_.kept();
+  kept.make_room(extent.own);
+  struct Held {
+    Program program;
+    Kept::Charge charge;
+  };
+  const auto held =
+      std::make_shared<const Held>(Held{std::move(program), Kept::Charge(kept, extent.own)});
+  // All that can fail comes before anything changes.
+  std::list<Prepared> made;
+  made.emplace_front(*this, id);
+  made.front().program = std::shared_ptr<const Program>(held, &held->program);
+  made.front().extent = extent;
+  index_.reserve(index_.size() + 1);
   forget(id);
   if (index_.size() >= limits_.programs_max) forget(by_use_.back().id);
-  by_use_.push_front(Prepared{id, std::make_shared<const Program>(std::move(program)), extent, {}});
-  index_.emplace(id, by_use_.begin());
-  bytes_ += extent.bytes;
+  index_.emplace(id, made.begin());
+  by_use_.splice(by_use_.begin(), made);
+  kept.use(by_use_.front());
   return {};
 }
 
@@ -117,49 +145,108 @@ void Programs::forget(std::uint64_t id) {
   refusals_.remove_if([&](const auto& refusal) { return refusal.first == id; });
   const auto found = index_.find(id);
   if (found == index_.end()) return;
-  bytes_ -= found->second->extent.bytes;
-  by_use_.erase(found->second);
+  Prepared& prepared = *found->second;
+  while (!prepared.plans.empty()) drop_last_plan(prepared);
+  memory_.kept().remove(prepared);
+  const auto place = found->second;
   index_.erase(found);
+  by_use_.erase(place);
+}
+
+void Programs::drop_last_plan(Prepared& prepared) {
+  memory_.kept().remove(prepared.plans.back());
+  prepared.plans.pop_back();
 }
 
 Programs::Prepared* Programs::use(std::uint64_t id) {
   const auto found = index_.find(id);
   if (found == index_.end()) return nullptr;
   by_use_.splice(by_use_.begin(), by_use_, found->second);
+  memory_.kept().use(*found->second);
   return &*found->second;
 }
 
+const Extent* Programs::extent(std::uint64_t id) const {
+  const auto found = index_.find(id);
+  return found == index_.end() ? nullptr : &found->second->extent;
+}
+
 void Programs::clear() {
-  index_.clear();
-  by_use_.clear();
-  bytes_ = 0;
+  while (!by_use_.empty()) forget(by_use_.back().id);
   refusals_.clear();
 }
 
-Result<std::shared_ptr<const Plan>> Programs::plan(std::uint64_t id,
-                                                   std::span<const TensorType> arguments) {
-  Prepared* prepared = use(id);
-  if (prepared == nullptr) {
-    for (const auto& [refused, error] : refusals_) {
-      if (refused == id) return tl::make_unexpected(error);
+Result<Programs::Prepared*> Programs::find(std::uint64_t id) {
+  if (Prepared* prepared = use(id)) return prepared;
+  for (const auto& [refused, error] : refusals_) {
+    if (refused == id) return tl::make_unexpected(error);
+  }
+  return fail(ErrorCode::unknown_program,
+              "there is no prepared program " + std::to_string(id) + ": prepare it (again)");
+}
+
+void Programs::use(Prepared& prepared, std::list<Planned>::iterator planned) {
+  memory_.kept().use(*planned);
+  prepared.plans.splice(prepared.plans.begin(), prepared.plans, planned);
+}
+
+Result<std::shared_ptr<const Plan>> Programs::plan(std::uint64_t id, const CallTypes& types,
+                                                   const ops::Interrupt* interrupt) {
+  OUTRIGGER_TRY(auto known, known_plan(id, [&](const Plan& plan) { return fits(plan, types); }));
+  if (known) return known;
+  OUTRIGGER_TRY(Prepared * prepared, find(id));
+  OUTRIGGER_TRY(std::shared_ptr<Plan> made,
+                make(prepared->program, prepared->extent, types, interrupt));
+  Kept& kept = memory_.kept();
+  const std::uint64_t bytes = held_bytes(*made);
+  // The program must not have to go for its own plan.
+  kept.remove(*prepared);
+  const bool room = kept.make_room(bytes);
+  kept.use(*prepared);
+  if (!room) {
+    OUTRIGGER_CHECK(count_as_used(*made));
+    return made;
+  }
+  made->kept = Kept::Charge(kept, bytes);
+  if (prepared->plans.size() >= limits_.plans_per_program_max) drop_last_plan(*prepared);
+  prepared->plans.emplace_front(*prepared, made);
+  kept.use(prepared->plans.front());
+  return made;
+}
+
+Result<std::shared_ptr<const Plan>> Programs::plan_once(std::shared_ptr<const Program> program,
+                                                        const Extent& extent,
+                                                        const CallTypes& types,
+                                                        const ops::Interrupt* interrupt) {
+  OUTRIGGER_TRY(std::shared_ptr<Plan> made, make(std::move(program), extent, types, interrupt));
+  OUTRIGGER_CHECK(count_as_used(*made));
+  return made;
+}
+
+/// A plan that is not kept counts as what the run takes.
+Result<void> Programs::count_as_used(Plan& plan) {
+  const std::uint64_t bytes = held_bytes(plan);
+  if (bytes < uncounted_bytes) return {};
+  OUTRIGGER_TRY(plan.used, MemoryCharge::make(memory_, bytes));
+  return {};
+}
+
+Result<std::shared_ptr<Plan>> Programs::make(std::shared_ptr<const Program> program,
+                                             const Extent& extent, const CallTypes& types,
+                                             const ops::Interrupt* interrupt) {
+  const std::uint64_t bytes = planning_bytes(extent.instructions, extent.operands);
+  MemoryCharge charge;
+  if (bytes >= uncounted_bytes) {
+    auto counted = MemoryCharge::make(memory_, bytes);
+    if (!counted) {
+      return fail(ErrorCode::out_of_memory,
+                  "planning the program of " + std::to_string(extent.instructions) +
+                      " instructions would exceed the memory limit: " + counted.error().text);
     }
-    return fail(ErrorCode::unknown_program,
-                "there is no prepared program " + std::to_string(id) + ": prepare it (again)");
+    charge = std::move(*counted);
   }
-  auto& plans = prepared->plans;
-  const auto fits = [&](const std::shared_ptr<const Plan>& plan) {
-    return std::equal(arguments.begin(), arguments.end(), plan->arguments.begin(),
-                      plan->arguments.end());
-  };
-  const auto known = std::find_if(plans.begin(), plans.end(), fits);
-  if (known != plans.end()) {
-    std::rotate(plans.begin(), known, known + 1);
-    return plans.front();
-  }
-  OUTRIGGER_TRY(auto plan, make_plan(memory_, prepared->program, arguments, threads_));
-  if (plans.size() >= limits_.plans_per_program_max) plans.pop_back();
-  plans.insert(plans.begin(), plan);
-  return plan;
+  return make_plan(memory_, std::move(program), types.arguments,
+                   {.threads = threads_, .interrupt = interrupt, .numbers = types.numbers});
 }
 
 }  // namespace outrigger::engine

@@ -11,23 +11,36 @@
 #include "base/error.hpp"
 #include "base/limits.hpp"
 #include "engine/planner/plan.hpp"
+#include "tensor/kept.hpp"
 
 namespace outrigger::engine {
 
 /// How large a program is when its calls are expanded.
 struct Extent {
   std::uint64_t instructions = 0;
+  std::uint64_t operands = 0;
   std::uint64_t bytes = 0;    ///< of the program as data, about
+  std::uint64_t own = 0;      ///< those without what it calls
   std::uint64_t nesting = 0;  ///< regions and calls inside each other
 };
 
+/// What a program is called with, for plan(): types, and the numbers among them.
+struct CallTypes {
+  ArgumentTypes arguments;
+  std::span<const NumberArgument> numbers = {};
+};
+
 /// The prepared programs of one session, each with its plans for the argument types that it was
-/// called with. Both are bounded; the least recently used goes first.
+/// called with. Their numbers are bounded; the least recently used goes first. Their bytes share
+/// the budget of what is kept (Memory::kept), which may evict them.
 class Programs {
  public:
   /// `threads`: the team that plans are made for.
   Programs(Memory& memory, const Limits& limits, int threads)
       : memory_(memory), limits_(limits), threads_(threads) {}
+  ~Programs() { clear(); }
+  Programs(const Programs&) = delete;
+  Programs& operator=(const Programs&) = delete;
 
   /// Replaces a program of the same id. Errors: link's, what check_program finds, limit_exceeded;
   /// calls of a new id then give that error again for a while, so that a client that did not wait
@@ -41,30 +54,72 @@ class Programs {
   void clear();
   std::size_t size() const { return index_.size(); }
 
+  /// A plan that is known already; null if there is none. Errors: unknown_program, prepare's.
+  template <typename Fits>
+  Result<std::shared_ptr<const Plan>> known_plan(std::uint64_t id, const Fits& fits);
+  /// How large the program is; null if there is none of that id.
+  const Extent* extent(std::uint64_t id) const;
   /// Errors: unknown_program, prepare's, and what make_plan finds.
-  Result<std::shared_ptr<const Plan>> plan(std::uint64_t id, std::span<const TensorType> arguments);
+  Result<std::shared_ptr<const Plan>> plan(std::uint64_t id, const CallTypes& types,
+                                           const ops::Interrupt* interrupt = nullptr);
+  /// A plan of a program that is run once, which link() has bound.
+  Result<std::shared_ptr<const Plan>> plan_once(std::shared_ptr<const Program> program,
+                                                const Extent& extent, const CallTypes& types,
+                                                const ops::Interrupt* interrupt);
 
  private:
   class Linker;
-  struct Prepared {
-    std::uint64_t id = 0;
+  struct Prepared;
+  struct Planned;
+  struct Planned final : Kept::Item {
+    Planned(Prepared& prepared, std::shared_ptr<const Plan> made)
+        : of(prepared), plan(std::move(made)) {}
+    void evict() noexcept override;
+
+    Prepared& of;
+    std::shared_ptr<const Plan> plan;
+  };
+  struct Prepared final : Kept::Item {
+    Prepared(Programs& programs, std::uint64_t with_id)
+        : Item(From::client), owner(programs), id(with_id) {}
+    void evict() noexcept override { owner.forget(id); }
+
+    Programs& owner;
+    const std::uint64_t id;
     std::shared_ptr<const Program> program;
     Extent extent;
-    std::vector<std::shared_ptr<const Plan>> plans;  ///< most recently used first
+    std::list<Planned> plans;  ///< most recently used first
   };
+
+  Result<void> check_new(Program& program, Extent& extent);
+  /// The program, which now is the most recently used one; null if there is none.
+  Prepared* use(std::uint64_t id);
+  Result<Prepared*> find(std::uint64_t id);
+  void use(Prepared& prepared, std::list<Planned>::iterator planned);
+  void drop_last_plan(Prepared& prepared);
+  Result<std::shared_ptr<Plan>> make(std::shared_ptr<const Program> program, const Extent& extent,
+                                     const CallTypes& types, const ops::Interrupt* interrupt);
+  Result<void> count_as_used(Plan& plan);
+
   Memory& memory_;
   const Limits& limits_;
   const int threads_;
-  Result<void> check_new(std::uint64_t id, Program& program, Extent& extent);
-  /// The program, which now is the most recently used one; null if there is none.
-  Prepared* use(std::uint64_t id);
-
   std::list<Prepared> by_use_;  ///< most recently used first
-  std::uint64_t bytes_ = 0;     ///< of all of them
   std::unordered_map<std::uint64_t, std::list<Prepared>::iterator> index_;
   /// Why the latest refused programs were: ids that name no program.
   static constexpr std::size_t refusals_max = 64;
   std::list<std::pair<std::uint64_t, Error>> refusals_;
 };
+
+template <typename Fits>
+Result<std::shared_ptr<const Plan>> Programs::known_plan(std::uint64_t id, const Fits& fits) {
+  OUTRIGGER_TRY(Prepared * prepared, find(id));
+  for (auto planned = prepared->plans.begin(); planned != prepared->plans.end(); ++planned) {
+    if (!fits(*planned->plan)) continue;
+    use(*prepared, planned);
+    return planned->plan;
+  }
+  return nullptr;
+}
 
 }  // namespace outrigger::engine

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <new>
 #include <string>
 
 #include "base/version.hpp"
@@ -19,6 +20,14 @@ std::uint64_t bytes_of(const wire::Request& request,
                        const std::shared_ptr<const wire::Frame>& frame) {
   const auto* download = std::get_if<wire::Download>(&request.body);
   return (frame ? frame->size() : 0) + (download != nullptr ? download->length : 0);
+}
+
+/// Whether the request is to wait as its frame, which says the same in less memory.
+bool waits_encoded(const Task& task) {
+  // Frames of less cannot grow to much, however many wait.
+  constexpr std::size_t bytes_min = 256;
+  if (!task.frame || task.frame->size() < bytes_min) return false;
+  return wire::held_bytes(task.body) > 2 * task.frame->size();
 }
 
 }  // namespace
@@ -83,6 +92,8 @@ void QueuedSession::describe(std::uint64_t id) {
   reply.memory_used = memory.used();
   reply.memory_peak = memory.peak();
   reply.memory_pooled = memory.pooled();
+  reply.memory_kept = memory.kept().bytes();
+  reply.memory_kept_limit = memory.kept().limit();
   reply.tensors = tensors_.load(std::memory_order_relaxed);
   reply.programs = programs_.load(std::memory_order_relaxed);
   reply.uptime_ms = engine_.uptime_ms();
@@ -131,11 +142,26 @@ void QueuedSession::submit_task(wire::Request request, std::shared_ptr<const wir
                       "the id " + std::to_string(task->id) + " is that of a pending request");
   }
   if (run_here(task)) return;
+  try {
+    queue(task);
+  } catch (const std::bad_alloc&) {
+    // The caller answers it.
+    const std::lock_guard lock(mutex_);
+    leave(*task);
+    throw;
+  }
+}
+
+void QueuedSession::queue(const TaskPtr& task) {
+  if (waits_encoded(*task)) {
+    task->body = wire::Ping{};
+    task->encoded = true;
+  }
   bool first = false;
   {
     const std::lock_guard lock(mutex_);
     first = queue_.empty() && !running_;
-    queue_.push_back(std::move(task));
+    queue_.push_back(task);
   }
   if (first) engine_.enqueue(shared_from_this());
 }
@@ -173,7 +199,7 @@ bool QueuedSession::run_next() {
       queue_.clear();
       pending_.clear();
     }
-    if (!queue_.empty()) {
+    if (!queue_.empty() && !waits_for_room()) {
       task = std::move(queue_.front());
       queue_.pop_front();
       running_ = task;
@@ -190,15 +216,33 @@ bool QueuedSession::run_next() {
   return !queue_.empty();
 }
 
+/// Replies that nobody takes must not gather: the queue goes on when they have been.
+bool QueuedSession::waits_for_room() {
+  if (!outbox_->full()) return false;
+  parked_.store(true);
+  // They may have been taken just before that.
+  if (outbox_->full()) return true;
+  return !parked_.exchange(false);
+}
+
+void QueuedSession::replies_taken() {
+  if (parked_.load() && parked_.exchange(false)) engine_.enqueue(shared_from_this());
+}
+
+/// With the lock.
+void QueuedSession::leave(const Task& task) {
+  pending_.erase(task.id);
+  pending_requests_.fetch_sub(1, std::memory_order_relaxed);
+  pending_bytes_.fetch_sub(task.bytes, std::memory_order_relaxed);
+}
+
 /// The request's terminal reply.
 void QueuedSession::settle(const Task& task, wire::Frame reply) {
   tensors_.store(workspace_.tensors(), std::memory_order_relaxed);
   programs_.store(workspace_.programs(), std::memory_order_relaxed);
   const std::lock_guard lock(mutex_);
   running_.reset();
-  pending_.erase(task.id);
-  pending_requests_.fetch_sub(1, std::memory_order_relaxed);
-  pending_bytes_.fetch_sub(task.bytes, std::memory_order_relaxed);
+  leave(task);
   if (outbox_) outbox_->send(std::move(reply));
 }
 

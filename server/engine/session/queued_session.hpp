@@ -26,6 +26,7 @@ class QueuedSession final : public Session, public std::enable_shared_from_this<
   std::uint64_t pending_bytes() const override {
     return pending_bytes_.load(std::memory_order_relaxed);
   }
+  void replies_taken() override;
   bool finished() const override { return finished_; }
   void close() override;
 
@@ -43,6 +44,9 @@ class QueuedSession final : public Session, public std::enable_shared_from_this<
   void submit_task(wire::Request request, std::shared_ptr<const wire::Frame> frame);
   bool run_here(const TaskPtr& task);
   bool admit(const TaskPtr& task);
+  void queue(const TaskPtr& task);
+  void leave(const Task& task);
+  bool waits_for_room();
   void settle(const Task& task, wire::Frame reply);
   void send(wire::Frame reply);
   void send_error(std::uint64_t id, ErrorCode code, std::string text);
@@ -55,6 +59,8 @@ class QueuedSession final : public Session, public std::enable_shared_from_this<
   std::deque<TaskPtr> queue_;                           ///< guarded by mutex_
   TaskPtr running_;                                     ///< guarded by mutex_
   std::unordered_map<std::uint64_t, TaskPtr> pending_;  ///< queued or running; guarded by mutex_
+  /// The queue waits until replies are taken.
+  std::atomic<bool> parked_{false};
   std::atomic<std::uint64_t> pending_requests_{0};
   std::atomic<std::uint64_t> pending_bytes_{0};
   std::atomic<std::uint64_t> tensors_{0};

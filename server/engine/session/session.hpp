@@ -20,6 +20,8 @@ class Outbox {
  public:
   virtual ~Outbox() = default;
   virtual void send(wire::Frame frame) = 0;
+  /// Whether so much of what was sent has not been taken yet that no more should be made.
+  virtual bool full() const { return false; }
 };
 
 /// One connection's handles, prepared programs and pending requests. All members may be called
@@ -42,6 +44,10 @@ class Session {
   virtual std::uint64_t pending_requests() const = 0;
   virtual std::uint64_t pending_bytes() const = 0;
 
+  /// The outbox is not full any more: requests that waited for that are carried out. Costs nothing
+  /// if none did.
+  virtual void replies_taken() {}
+
   /// True after `bye`, or a first request other than hello: close the connection when the replies
   /// are written.
   virtual bool finished() const = 0;
@@ -60,6 +66,9 @@ struct EngineOptions {
 
 /// The process-wide engine: one thread that runs the programs of all sessions in turn.
 std::shared_ptr<Engine> make_engine(const EngineOptions& options);
+/// From now on the engine's pooled memory, and some more, is used before an allocation of this
+/// process fails (base/last_memory.hpp). For main(): the engine must live to the end.
+void keep_last_memory(const std::shared_ptr<Engine>& engine);
 /// The engine must outlive its sessions, `outbox` close().
 std::shared_ptr<Session> open_session(const std::shared_ptr<Engine>& engine,
                                       std::shared_ptr<Outbox> outbox);

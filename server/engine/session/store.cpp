@@ -1,31 +1,68 @@
 #include "engine/session/store.hpp"
 
+#include <algorithm>
+#include <cassert>
 #include <string>
 #include <utility>
 
 namespace outrigger::engine {
+namespace {
 
-Result<Tensor*> Store::find(std::uint64_t handle) {
+/// A node of the map with its bucket, as malloc gives it.
+constexpr std::uint64_t entry_bytes = 80;
+/// A Storage, and the header of a small buffer.
+constexpr std::uint64_t storage_bytes = 32 + sizeof(Buffer) + 64 + 16;
+
+}  // namespace
+
+Stored::Stored(std::size_t rank)
+    : rank_(static_cast<std::uint8_t>(rank)),
+      dims_(rank == 0 ? nullptr : new std::int64_t[2 * rank]) {}
+
+void Stored::set(Tensor tensor) noexcept {
+  assert(tensor.shape().size() == rank_);
+  dtype_ = tensor.dtype();
+  offset_ = tensor.offset;
+  storage_ = std::move(tensor.storage);
+  std::copy(tensor.shape().begin(), tensor.shape().end(), dims_.get());
+  std::copy(tensor.strides.begin(), tensor.strides.end(), dims_.get() + rank_);
+}
+
+TensorType Stored::type() const { return {dtype_, Dims(shape().begin(), shape().end())}; }
+
+Tensor Stored::tensor() const {
+  const std::int64_t* strides = dims_.get() + rank_;
+  return Tensor{type(), Dims(strides, strides + rank_), offset_, storage_};
+}
+
+bool Stored::has_type(const TensorType& type) const {
+  return type.dtype == dtype_ &&
+         std::equal(type.shape.begin(), type.shape.end(), shape().begin(), shape().end());
+}
+
+std::uint64_t Stored::held_bytes(std::size_t rank) {
+  return entry_bytes + storage_bytes + (rank == 0 ? 0 : 16 + 2 * rank * sizeof(std::int64_t));
+}
+
+Result<Stored*> Store::find(std::uint64_t handle) {
   const auto found = entries_.find(handle);
   if (found == entries_.end()) {
     return fail(ErrorCode::bad_handle,
                 "handle " + std::to_string(handle) + " is no tensor of this session");
   }
-  if (const auto* failure = std::get_if<Failure>(&found->second)) {
-    // However long the chain of operands is, what went wrong first is told.
-    const Failure& cause = (*failure)->cause ? (*failure)->cause : *failure;
-    Error error{ErrorCode::failed_operand,
-                "tensor " + std::to_string(handle) + " could not be made: " + cause->text};
-    error.cause = cause;
-    return tl::make_unexpected(std::move(error));
+  if (const auto* failure = std::get_if<FailurePtr>(&found->second)) {
+    auto failed = fail(ErrorCode::failed_operand, "tensor " + std::to_string(handle) +
+                                                      " could not be made: " + (*failure)->text);
+    failed.value().cause = *failure;
+    return failed;
   }
-  return &std::get<Tensor>(found->second);
+  return &std::get<Stored>(found->second);
 }
 
 const Error* Store::failure(std::uint64_t handle) const {
   const auto found = entries_.find(handle);
   if (found == entries_.end()) return nullptr;
-  const auto* failure = std::get_if<Failure>(&found->second);
+  const auto* failure = std::get_if<FailurePtr>(&found->second);
   return failure == nullptr ? nullptr : failure->get();
 }
 
@@ -45,9 +82,92 @@ Result<void> Store::check_new(std::uint64_t handle, std::size_t more) const {
   return {};
 }
 
-void Store::put_failure(std::uint64_t handle, const Error& cause, std::size_t more) {
-  if (!check_new(handle, more)) return;
-  entries_.emplace(handle, std::make_shared<const Error>(cause));
+Result<Store::Places> Store::make_places(std::span<const std::uint64_t> handles,
+                                         std::span<const TensorType> types) {
+  assert(handles.size() == types.size());
+  std::uint64_t bytes = 0;
+  for (const TensorType& type : types) bytes += Stored::held_bytes(type.shape.size());
+  Places places;
+  OUTRIGGER_TRY(places.charge_, MemoryCharge::make(memory_, bytes));
+  // So that commit() need not make more buckets; a new map has one that it cannot use.
+  const std::size_t wanted = entries_.size() + handles.size();
+  const float room = static_cast<float>(entries_.bucket_count()) * entries_.max_load_factor();
+  if (entries_.bucket_count() == 1 || static_cast<float>(wanted) > room)
+    entries_.reserve(std::max(wanted, 2 * entries_.size()));
+  places.nodes_.reserve(handles.size());
+  for (std::size_t i = 0; i < handles.size(); ++i) {
+    workshop_.emplace(handles[i], Stored(types[i].shape.size()));
+    places.nodes_.push_back(workshop_.extract(workshop_.begin()));
+  }
+  return places;
+}
+
+void Store::put(Places& places, std::size_t position, Tensor tensor) noexcept {
+  std::get<Stored>(places.nodes_[position].mapped()).set(std::move(tensor));
+}
+
+void Store::commit(Places places) noexcept {
+  for (Entries::node_type& node : places.nodes_) entries_.insert(std::move(node));
+  places.charge_.keep();
+}
+
+Result<void> Store::put(std::uint64_t handle, Tensor tensor) {
+  OUTRIGGER_TRY(Places places, make_places(std::span(&handle, 1), std::span(&tensor.type, 1)));
+  put(places, 0, std::move(tensor));
+  commit(std::move(places));
+  return {};
+}
+
+Store::FailurePtr Store::make_failure(const Error& error) {
+  // However long the chain of operands is, what went wrong first is told.
+  if (error.cause) return error.cause;
+  struct Counted {
+    Error error;
+    MemoryCharge charge;
+  };
+  // Which handles the request had written was told in its own reply.
+  Error first = error;
+  first.written = {};
+  auto charge = MemoryCharge::make(memory_, outrigger::held_bytes(first) + entry_bytes,
+                                   Limits::failures_bytes_beyond);
+  if (!charge) return nullptr;
+  const auto counted =
+      std::make_shared<const Counted>(Counted{std::move(first), std::move(*charge)});
+  return {counted, &counted->error};
+}
+
+void Store::put_failures(std::span<const std::uint64_t> handles, const Error& error,
+                         std::size_t more) {
+  FailurePtr failure;
+  for (const std::uint64_t handle : handles) {
+    if (!check_new(handle, more)) continue;
+    if (!failure) failure = make_failure(error);
+    if (!failure || !memory_.charge(entry_bytes, Limits::failures_bytes_beyond)) return;
+    try {
+      entries_.emplace(handle, failure);
+    } catch (...) {
+      memory_.discharge(entry_bytes);
+      throw;
+    }
+  }
+}
+
+std::uint64_t Store::held_bytes(const Entry& entry) {
+  const auto* stored = std::get_if<Stored>(&entry);
+  return stored == nullptr ? entry_bytes : Stored::held_bytes(stored->rank());
+}
+
+bool Store::release(std::uint64_t handle) noexcept {
+  const auto found = entries_.find(handle);
+  if (found == entries_.end()) return false;
+  memory_.discharge(held_bytes(found->second));
+  entries_.erase(found);
+  return true;
+}
+
+void Store::clear() noexcept {
+  for (const auto& [handle, entry] : entries_) memory_.discharge(held_bytes(entry));
+  entries_.clear();
 }
 
 }  // namespace outrigger::engine

@@ -2,9 +2,13 @@
 
 #include <cstdint>
 #include <memory>
-#include <string_view>
+#include <optional>
+#include <span>
 #include <unordered_map>
 #include <variant>
+#include <vector>
+
+#include <boost/container/small_vector.hpp>
 
 #include "base/error.hpp"
 #include "base/limits.hpp"
@@ -12,14 +16,51 @@
 
 namespace outrigger::engine {
 
+/// A tensor as the store holds it: in no more memory than its rank needs.
+class Stored {
+ public:
+  Stored() = default;
+  /// With room for a tensor of that rank.
+  explicit Stored(std::size_t rank);
+  Stored(const Stored&) = delete;
+  Stored& operator=(const Stored&) = delete;
+  Stored(Stored&&) noexcept = default;
+  Stored& operator=(Stored&&) noexcept = default;
+  ~Stored() = default;
+
+  /// A tensor of the rank that it was made for.
+  void set(Tensor tensor) noexcept;
+  Tensor tensor() const;
+  TensorType type() const;
+  bool has_type(const TensorType& type) const;
+  std::size_t rank() const { return rank_; }
+  const StoragePtr& storage() const { return storage_; }
+
+  /// What a tensor of that rank takes beside its elements, about: entry, storage, buffer's header.
+  static std::uint64_t held_bytes(std::size_t rank);
+
+ private:
+  std::span<const std::int64_t> shape() const { return {dims_.get(), rank_}; }
+
+  DType dtype_ = DType::f32;
+  std::uint8_t rank_ = 0;
+  std::int64_t offset_ = 0;
+  StoragePtr storage_;
+  std::unique_ptr<std::int64_t[]> dims_;  ///< the shape, then the strides
+};
+
 /// The tensors of one session, by handle. A handle whose creation failed keeps the error, so that a
-/// client that does not wait for replies still learns the cause.
+/// client that does not wait for replies still learns the cause. What tensors and errors take
+/// beside elements counts against the memory budget.
 class Store {
  public:
-  explicit Store(const Limits& limits) : limits_(limits) {}
+  Store(Memory& memory, const Limits& limits) : memory_(memory), limits_(limits) {}
+  ~Store() { clear(); }
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
 
-  /// Errors: bad_handle; failed_operand with the first cause.
-  Result<Tensor*> find(std::uint64_t handle);
+  /// Valid until the handle is released. Errors: bad_handle; failed_operand with the first cause.
+  Result<Stored*> find(std::uint64_t handle);
 
   /// Whether a new tensor may take the handle, beside `more` others. Errors: handle_in_use,
   /// limit_exceeded, bad_handle for 0 and ≥ 2^63.
@@ -28,20 +69,55 @@ class Store {
   /// Why the handle's creation failed; null if it did not.
   const Error* failure(std::uint64_t handle) const;
 
-  void put(std::uint64_t handle, Tensor tensor) {
-    entries_.insert_or_assign(handle, std::move(tensor));
-  }
-  /// Remembers why there is no tensor. Does nothing if the handle is taken or there is no room.
-  void put_failure(std::uint64_t handle, const Error& cause, std::size_t more = 0);
+ private:
+  /// Counted as long as it lives.
+  using FailurePtr = std::shared_ptr<const Error>;
+  using Entry = std::variant<Stored, FailurePtr>;
+  using Entries = std::unordered_map<std::uint64_t, Entry>;
 
-  bool release(std::uint64_t handle) { return entries_.erase(handle) > 0; }
-  void clear() { entries_.clear(); }
+ public:
+  /// Room for new tensors, taken before they are made: to put them then cannot fail.
+  class Places {
+   public:
+    Places(Places&&) noexcept = default;
+    Places& operator=(Places&&) noexcept = default;
+    ~Places() = default;
+
+   private:
+    friend class Store;
+    Places() = default;
+    boost::container::small_vector<Entries::node_type, 2> nodes_;
+    MemoryCharge charge_;
+  };
+  /// Places for tensors of these types under handles that check_new has passed. Errors:
+  /// out_of_memory.
+  Result<Places> make_places(std::span<const std::uint64_t> handles,
+                             std::span<const TensorType> types);
+  /// Puts a tensor into the place of that position.
+  void put(Places& places, std::size_t position, Tensor tensor) noexcept;
+  /// Puts the places' tensors where they can be found. All of them have been put.
+  void commit(Places places) noexcept;
+
+  /// Puts one tensor under a handle that check_new has passed. Errors: out_of_memory.
+  Result<void> put(std::uint64_t handle, Tensor tensor);
+
+  /// Remembers why there are no tensors under the handles, which share one error. Leaves out those
+  /// that are taken, and all for which there is no room.
+  void put_failures(std::span<const std::uint64_t> handles, const Error& error,
+                    std::size_t more = 0);
+
+  bool release(std::uint64_t handle) noexcept;
+  void clear() noexcept;
   std::size_t size() const { return entries_.size(); }
 
  private:
-  using Failure = std::shared_ptr<const Error>;
+  static std::uint64_t held_bytes(const Entry& entry);
+  FailurePtr make_failure(const Error& error);
+
+  Memory& memory_;
   const Limits& limits_;
-  std::unordered_map<std::uint64_t, std::variant<Tensor, Failure>> entries_;
+  Entries entries_;
+  Entries workshop_;  ///< empty; where nodes are made
 };
 
 }  // namespace outrigger::engine

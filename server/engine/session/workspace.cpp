@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <cassert>
 #include <cstring>
+#include <new>
 #include <string>
 
+#include "base/last_memory.hpp"
 #include "engine/executor/writable.hpp"
 #include "engine/session/loading.hpp"
+#include "engine/session/small.hpp"
 #include "files/npy.hpp"
 #include "files/npz.hpp"
 #include "files/raw.hpp"
@@ -16,32 +19,27 @@
 namespace outrigger::engine {
 namespace {
 
-/// What may run on the I/O thread: some 20 µs.
-constexpr std::uint64_t small_work = 4096;
-constexpr std::uint64_t small_bytes = std::uint64_t{256} << 10;
-
-constexpr std::size_t small_instructions = 64;
-
-/// Whether the region has at most `left` instructions, which are taken off. Nobody knows yet what a
-/// call is worth.
-bool fits(const Region& region, std::size_t& left) {
-  if (region.body.size() > left) return false;
-  left -= region.body.size();
-  return std::all_of(region.body.begin(), region.body.end(), [&](const Instruction& instruction) {
-    return instruction.op != "call" &&
-           std::all_of(instruction.regions.begin(), instruction.regions.end(),
-                       [&](const Region& inner) { return fits(inner, left); });
-  });
+/// New handles that the request would make.
+std::span<const std::uint64_t> new_handles(const Task& task) {
+  const auto one = [](const std::uint64_t& handle) { return std::span(&handle, 1); };
+  if (const auto* run = std::get_if<wire::Run>(&task.body)) return run->results;
+  if (const auto* upload = std::get_if<wire::Upload>(&task.body)) return one(upload->handle);
+  if (const auto* load = std::get_if<wire::Load>(&task.body)) return one(load->handle);
+  if (const auto* load = std::get_if<wire::LoadRaw>(&task.body)) return one(load->handle);
+  if (const auto* load = std::get_if<wire::LoadCsv>(&task.body)) return one(load->handle);
+  return {};
 }
 
-/// New handles that the request would make.
-std::vector<std::uint64_t> new_handles(const Task& task) {
-  if (const auto* run = std::get_if<wire::Run>(&task.body)) return run->results;
-  if (const auto* upload = std::get_if<wire::Upload>(&task.body)) return {upload->handle};
-  if (const auto* load = std::get_if<wire::Load>(&task.body)) return {load->handle};
-  if (const auto* load = std::get_if<wire::LoadRaw>(&task.body)) return {load->handle};
-  if (const auto* load = std::get_if<wire::LoadCsv>(&task.body)) return {load->handle};
-  return {};
+wire::ResultType describe(std::uint64_t handle, const Tensor& tensor) {
+  return {handle, name_of(tensor.dtype()), {tensor.shape().begin(), tensor.shape().end()}};
+}
+
+/// The reply of a request that has changed something: it must be told.
+wire::Frame encode_done(std::uint64_t id) {
+  return with_last_memory([&] { return wire::encode_ok(id); });
+}
+wire::Frame encode_failed(std::uint64_t id, const Error& error) {
+  return with_last_memory([&] { return wire::encode_error(id, error); });
 }
 
 /// Puts bytes of a tensor's data, which stand at `offset` in it, where they belong.
@@ -84,49 +82,59 @@ void get_data(const Tensor& tensor, std::uint64_t offset, std::uint64_t length, 
 
 std::optional<wire::Frame> Workspace::carry_out(Task& task, ops::Context& context,
                                                 bool only_small) {
-  std::shared_ptr<const Plan> plan;
-  if (task.interrupt.raised()) {
-    const Error error = task.interrupt.error();
+  if (only_small && !may_be_small(task)) return std::nullopt;
+  try {
+    Reply reply = attempt(task, context, only_small);
+    if (!reply) {
+      abandon(task, reply.error());
+      return encode_failed(task.id, reply.error());
+    }
+    if (reply->empty()) return std::nullopt;
+    return std::move(*reply);
+  } catch (const std::bad_alloc&) {
+    const LastMemory::Use use;
+    const Error error = no_memory();
     abandon(task, error);
     return wire::encode_error(task.id, error);
   }
-  if (const auto* run = std::get_if<wire::Run>(&task.body);
-      only_small && run != nullptr && run->program) {
-    // Planning takes time too.
-    std::size_t left = small_instructions;
-    if (!fits(*run->program, left)) return std::nullopt;
-  }
-  Reply reply = [&]() -> Reply {
-    if (auto* run = std::get_if<wire::Run>(&task.body)) {
-      OUTRIGGER_TRY(plan, plan_for(*run));
-    }
-    if (only_small && !is_small(task, plan)) return wire::Frame{};
-    return dispatch(task, context, plan);
-  }();
-  if (reply) {
-    if (reply->empty()) return std::nullopt;
-    return std::move(*reply);
-  }
-  abandon(task, reply.error());
-  return wire::encode_error(task.id, reply.error());
 }
 
-bool Workspace::is_small(const Task& task, const std::shared_ptr<const Plan>& plan) const {
-  if (plan) return plan->work <= small_work;
-  if (const auto* download = std::get_if<wire::Download>(&task.body))
-    return download->length <= small_bytes;
-  if (std::holds_alternative<wire::Load>(task.body) ||
-      std::holds_alternative<wire::LoadRaw>(task.body) ||
-      std::holds_alternative<wire::LoadCsv>(task.body) ||
-      std::holds_alternative<wire::Save>(task.body) ||
-      std::holds_alternative<wire::SaveNpz>(task.body))
-    return false;
-  return task.bytes <= small_bytes;
+/// An empty frame if nothing was done.
+Workspace::Reply Workspace::attempt(Task& task, ops::Context& context, bool only_small) {
+  if (task.encoded) OUTRIGGER_CHECK(decode(task));
+  if (task.interrupt.raised()) return tl::make_unexpected(task.interrupt.error());
+  auto* request = std::get_if<wire::Run>(&task.body);
+  if (request == nullptr) return dispatch(task, context);
+  OUTRIGGER_TRY(Arguments arguments, Arguments::find(store_, *request));
+  OUTRIGGER_TRY(const std::shared_ptr<const Plan> plan,
+                plan_for(*request, arguments, task.interrupt, only_small));
+  if (only_small && (plan == nullptr || !is_small(*plan))) return wire::Frame{};
+  return run(task.id, *request, context, arguments, *plan);
+}
+
+Result<void> Workspace::decode(Task& task) const {
+  auto request = wire::Decoder(limits_).decode(*task.frame);
+  // It could be decoded before.
+  if (!request) return fail(ErrorCode::internal, request.error().error.text);
+  task.body = std::move(request->body);
+  task.encoded = false;
+  return {};
+}
+
+/// As far as the sizes of the request and of what it names tell.
+bool Workspace::may_be_small(const Task& task) const {
+  if (const auto* run = std::get_if<wire::Run>(&task.body)) return engine::may_be_small(*run);
+  if (const auto* forget = std::get_if<wire::Forget>(&task.body)) {
+    const Extent* extent = programs_.extent(forget->program_id);
+    return extent == nullptr || extent->instructions <= forgotten_at_once;
+  }
+  return engine::may_be_small(task.body, task.bytes);
 }
 
 void Workspace::abandon(const Task& task, const Error& error) {
-  for (const std::uint64_t handle : new_handles(task))
-    store_.put_failure(handle, error, uploads_.size());
+  // A failing chunk ends its upload.
+  if (const auto* upload = std::get_if<wire::Upload>(&task.body)) uploads_.erase(upload->handle);
+  store_.put_failures(new_handles(task), error, uploads_.size());
 }
 
 void Workspace::clear() {
@@ -135,11 +143,8 @@ void Workspace::clear() {
   store_.clear();
 }
 
-Workspace::Reply Workspace::dispatch(Task& task, ops::Context& context,
-                                     const std::shared_ptr<const Plan>& plan) {
+Workspace::Reply Workspace::dispatch(Task& task, ops::Context& context) {
   const std::uint64_t id = task.id;
-  if (const auto* request = std::get_if<wire::Run>(&task.body))
-    return run(id, *request, context, *plan);
   if (const auto* request = std::get_if<wire::Upload>(&task.body)) return upload(id, *request);
   if (const auto* request = std::get_if<wire::Download>(&task.body)) return download(id, *request);
   if (const auto* request = std::get_if<wire::Release>(&task.body)) return release(id, *request);
@@ -155,30 +160,36 @@ Workspace::Reply Workspace::dispatch(Task& task, ops::Context& context,
     return save(id, *request, context);
   if (auto* request = std::get_if<wire::Prepare>(&task.body)) {
     OUTRIGGER_CHECK(programs_.prepare(request->program_id, std::move(request->program)));
-    return wire::encode_ok(id);
+    return encode_done(id);
   }
   if (const auto* request = std::get_if<wire::Forget>(&task.body)) {
     programs_.forget(request->program_id);
-    return wire::encode_ok(id);
+    return encode_done(id);
   }
   return fail(ErrorCode::internal, "a request of this kind does not belong here");
 }
 
 Workspace::Reply Workspace::info(std::uint64_t id, const wire::Info& request) {
-  OUTRIGGER_TRY(const Tensor* tensor, store_.find(*request.handle));
+  OUTRIGGER_TRY(const Stored* stored, store_.find(*request.handle));
   wire::TensorInfoReply reply;
-  reply.dtype = name_of(tensor->dtype());
-  reply.shape.assign(tensor->shape().begin(), tensor->shape().end());
-  reply.bytes = static_cast<std::uint64_t>(packed_byte_count(tensor->type));
-  reply.contiguous = tensor->contiguous();
-  reply.shared = !tensor->unique();
+  reply.shared = !stored->storage()->unique() || !stored->storage()->buffer->unique();
+  const Tensor tensor = stored->tensor();
+  reply.dtype = name_of(tensor.dtype());
+  reply.shape.assign(tensor.shape().begin(), tensor.shape().end());
+  reply.bytes = static_cast<std::uint64_t>(packed_byte_count(tensor.type));
+  reply.contiguous = tensor.contiguous();
   return wire::encode_tensor_info(id, reply);
 }
 
-wire::ResultType Workspace::describe(std::uint64_t handle) {
-  const Tensor& tensor = **store_.find(handle);
-  return wire::ResultType{
-      handle, name_of(tensor.dtype()), {tensor.shape().begin(), tensor.shape().end()}};
+/// Puts a new tensor, and gives the reply that tells of it.
+Workspace::Reply Workspace::keep(std::uint64_t id, std::uint64_t handle, Tensor tensor) {
+  OUTRIGGER_TRY(Store::Places places,
+                store_.make_places(std::span(&handle, 1), std::span(&tensor.type, 1)));
+  const wire::ResultType result = describe(handle, tensor);
+  wire::Frame reply = wire::encode_results(id, std::span(&result, 1));
+  store_.put(places, 0, std::move(tensor));
+  store_.commit(std::move(places));
+  return reply;
 }
 
 Result<void> Workspace::begin_upload(const wire::Upload& request) {
@@ -226,25 +237,21 @@ Result<bool> Workspace::receive(const wire::Upload& request) {
 }
 
 Workspace::Reply Workspace::upload(std::uint64_t id, const wire::Upload& request) {
-  const Result<bool> complete = receive(request);
-  if (!complete) {
-    uploads_.erase(request.handle);
-    return tl::make_unexpected(complete.error());
-  }
-  if (!*complete) return wire::encode_results(id, {});
-  store_.put(request.handle, std::move(uploads_.at(request.handle).tensor));
-  uploads_.erase(request.handle);
-  const wire::ResultType result = describe(request.handle);
-  return wire::encode_results(id, std::span(&result, 1));
+  OUTRIGGER_TRY(const bool complete, receive(request));
+  if (!complete) return wire::encode_results(id, {});
+  Reply reply = keep(id, request.handle, uploads_.at(request.handle).tensor);
+  if (reply) uploads_.erase(request.handle);
+  return reply;
 }
 
 Workspace::Reply Workspace::download(std::uint64_t id, const wire::Download& request) {
-  OUTRIGGER_TRY(const Tensor* tensor, store_.find(request.handle));
-  const auto total = static_cast<std::uint64_t>(packed_byte_count(tensor->type));
+  OUTRIGGER_TRY(const Stored* stored, store_.find(request.handle));
+  const Tensor tensor = stored->tensor();
+  const auto total = static_cast<std::uint64_t>(packed_byte_count(tensor.type));
   if (request.offset > total || request.length > total - request.offset) {
     return fail(ErrorCode::bad_index, std::to_string(request.length) + " bytes at offset " +
                                           std::to_string(request.offset) + " are outside of " +
-                                          to_string(tensor->type) + ", " + std::to_string(total) +
+                                          to_string(tensor.type) + ", " + std::to_string(total) +
                                           " bytes");
   }
   constexpr std::uint64_t reply_overhead = 1024;
@@ -255,8 +262,8 @@ Workspace::Reply Workspace::download(std::uint64_t id, const wire::Download& req
                     " bytes, asked for " + std::to_string(request.length));
   }
   wire::DataFrame reply = wire::encode_data(id, request.length);
-  get_data(*tensor, request.offset, request.length, reply.frame.data() + reply.data_offset);
-  OUTRIGGER_CHECK(files::check_intact(*tensor));
+  get_data(tensor, request.offset, request.length, reply.frame.data() + reply.data_offset);
+  OUTRIGGER_CHECK(files::check_intact(tensor));
   return std::move(reply.frame);
 }
 
@@ -265,17 +272,16 @@ Workspace::Reply Workspace::load_file(std::uint64_t id, const Request& request,
                                       const ops::Context& context) {
   OUTRIGGER_CHECK(check_new(request.handle, 1));
   OUTRIGGER_TRY(Tensor tensor, load(memory_, context, request));
-  store_.put(request.handle, std::move(tensor));
-  const wire::ResultType result = describe(request.handle);
-  return wire::encode_results(id, std::span(&result, 1));
+  return keep(id, request.handle, std::move(tensor));
 }
 
 Workspace::Reply Workspace::save(std::uint64_t id, const wire::Save& request,
                                  ops::Context& context) {
-  OUTRIGGER_TRY(const Tensor* tensor, store_.find(request.handle));
-  OUTRIGGER_TRY(const Tensor contiguous, ops::to_contiguous(context, *tensor));
+  OUTRIGGER_TRY(const Stored* stored, store_.find(request.handle));
+  const Tensor tensor = stored->tensor();
+  OUTRIGGER_TRY(const Tensor contiguous, ops::to_contiguous(context, tensor));
   OUTRIGGER_CHECK(files::save_npy(contiguous, request.path, check_of(context)));
-  OUTRIGGER_CHECK(files::check_intact(*tensor));
+  OUTRIGGER_CHECK(files::check_intact(tensor));
   return wire::encode_ok(id);
 }
 
@@ -283,13 +289,13 @@ Workspace::Reply Workspace::save(std::uint64_t id, const wire::SaveNpz& request,
                                  ops::Context& context) {
   std::vector<files::NamedTensor> members;
   for (std::size_t i = 0; i < request.handles.size(); ++i) {
-    OUTRIGGER_TRY(const Tensor* tensor, store_.find(request.handles[i]));
-    OUTRIGGER_TRY(Tensor contiguous, ops::to_contiguous(context, *tensor));
+    OUTRIGGER_TRY(const Stored* stored, store_.find(request.handles[i]));
+    OUTRIGGER_TRY(Tensor contiguous, ops::to_contiguous(context, stored->tensor()));
     members.push_back({request.names[i], std::move(contiguous)});
   }
   OUTRIGGER_CHECK(files::save_npz(members, request.path, request.compress, check_of(context)));
   for (const std::uint64_t handle : request.handles)
-    OUTRIGGER_CHECK(files::check_intact(**store_.find(handle)));
+    OUTRIGGER_CHECK(files::check_intact((*store_.find(handle))->tensor()));
   return wire::encode_ok(id);
 }
 
@@ -299,22 +305,43 @@ Workspace::Reply Workspace::release(std::uint64_t id, const wire::Release& reque
     released += store_.release(handle) ? 1 : 0;
     uploads_.erase(handle);
   }
-  return wire::encode_released(id, released);
+  return with_last_memory([&] { return wire::encode_released(id, released); });
 }
 
-Result<std::shared_ptr<const Plan>> Workspace::plan_for(wire::Run& request) {
-  boost::container::small_vector<TensorType, 4> types;
-  for (const std::uint64_t handle : request.args) {
-    OUTRIGGER_TRY(const Tensor* tensor, store_.find(handle));
-    types.push_back(tensor->type);
+/// Null if planning is `only_small` and takes too long.
+Result<std::shared_ptr<const Plan>> Workspace::plan_for(wire::Run& request,
+                                                        const Arguments& arguments,
+                                                        const ops::Interrupt& interrupt,
+                                                        bool only_small) {
+  if (request.program_id) {
+    const auto fits = [&](const Plan& plan) { return arguments.fit(plan); };
+    OUTRIGGER_TRY(auto known, programs_.known_plan(*request.program_id, fits));
+    if (known) return known;
+    const Extent* extent = programs_.extent(*request.program_id);
+    if (only_small && extent != nullptr && !is_planned_at_once(*extent)) return nullptr;
   }
-  const std::span<const TensorType> arguments(types.data(), types.size());
-  if (request.program_id) return programs_.plan(*request.program_id, arguments);
+  const CallTypes call = arguments.types();
+  if (request.program_id) return programs_.plan(*request.program_id, call, &interrupt);
   if (!request.program) return fail(ErrorCode::internal, "the program is gone");
-  OUTRIGGER_CHECK(programs_.link(*request.program));
-  // Kept whole: the engine thread may have to plan again what was too large for the I/O thread.
-  return make_plan(memory_, std::make_shared<const Program>(*request.program), arguments, threads_);
+  OUTRIGGER_TRY(const Extent extent, programs_.link(*request.program));
+  if (only_small && !is_planned_at_once(extent)) return nullptr;
+  // The engine thread has to plan again what was too large for the I/O thread.
+  auto program = only_small ? std::make_shared<const Program>(*request.program)
+                            : std::make_shared<const Program>(std::move(*request.program));
+  return programs_.plan_once(std::move(program), extent, call, &interrupt);
 }
+
+namespace {
+
+/// What the run takes for its values' windows, if that is much.
+Result<MemoryCharge> charge_frame(Memory& memory, const Plan& plan) {
+  constexpr std::uint64_t uncounted_bytes = std::uint64_t{1} << 20;
+  const std::uint64_t bytes = plan.types.size() * sizeof(Tensor);
+  if (bytes < uncounted_bytes) return MemoryCharge();
+  return MemoryCharge::make(memory, bytes);
+}
+
+}  // namespace
 
 /// As the store does, but what is being uploaded counts too.
 Result<void> Workspace::check_new(std::uint64_t handle, std::size_t count) const {
@@ -334,142 +361,117 @@ Result<void> Workspace::check_new_handles(const std::vector<std::uint64_t>& hand
               "handle " + std::to_string(*twice) + " is named for two results");
 }
 
-Result<void> Workspace::check_donated(const wire::Run& request) const {
-  for (const std::uint64_t handle : request.donated) {
-    if (std::count(request.args.begin(), request.args.end(), handle) > 0) continue;
-    return fail(ErrorCode::bad_request,
-                "tensor " + std::to_string(handle) + " is donated, but is none of the arguments");
-  }
-  return {};
-}
-
-Result<void> Workspace::check_memory(const wire::Run& request, const Plan& plan) {
-  std::uint64_t needed = bytes_needed(request, plan, plan.peak);
-  if (memory_.fits(needed)) return {};
+Result<void> Workspace::check_memory(const Arguments& arguments, const Plan& plan,
+                                     const ops::Interrupt& interrupt) {
+  const auto needed = [&](const Peak& peak) {
+    return saturating_add(peak.bytes, arguments.bytes_of_copies(plan, peak));
+  };
+  if (memory_.fits(needed(plan.peak))) return {};
   // The plan assumes the worst layout of the arguments; it may be better.
-  needed = bytes_needed(request, plan, find_peak(plan, layouts(request), threads_));
-  if (memory_.fits(needed)) return {};
+  PlanningSteps steps(&interrupt);
+  std::uint64_t least = 0;
+  try {
+    least = needed(find_peak(plan, arguments.layouts(), threads_, steps));
+  } catch (const PlanningInterrupted&) {
+    return tl::make_unexpected(interrupt.error());
+  }
+  if (memory_.fits(least)) return {};
   return fail(ErrorCode::out_of_memory,
-              "the program would exceed the memory limit: " + memory_.describe_excess(needed));
-}
-
-std::uint64_t Workspace::bytes_needed(const wire::Run& request, const Plan& plan,
-                                      const Peak& peak) {
-  std::uint64_t needed = peak.bytes;
-  for (std::size_t i = 0; i < request.args.size(); ++i) {
-    if (!plan.written[i]) continue;
-    const Tensor& tensor = **store_.find(request.args[i]);
-    const bool repeats = repeats_elements(tensor);
-    const std::size_t bytes = repeats ? static_cast<std::size_t>(byte_count(tensor.type))
-                                      : tensor.storage->buffer->bytes();
-    const bool shared = request.atomic || (!repeats && !tensor.storage->buffer->unique());
-    std::uint64_t copies = peak.argument_copies[i] + (repeats ? 1U : 0U) + (shared ? 1U : 0U);
-    for (; copies > 0; --copies) needed = saturating_add(needed, Memory::capacity_of(bytes));
-  }
-  return needed;
-}
-
-std::vector<ArgumentLayout> Workspace::layouts(const wire::Run& request) {
-  std::vector<ArgumentLayout> layouts;
-  for (const std::uint64_t handle : request.args) {
-    const Tensor& tensor = **store_.find(handle);
-    const auto holders =
-        std::count_if(request.args.begin(), request.args.end(), [&](std::uint64_t other) {
-          return (**store_.find(other)).storage->buffer == tensor.storage->buffer;
-        });
-    const bool donated = tensor.unique() && may_take_over(request, handle);
-    const std::uint64_t bytes = Memory::capacity_of(tensor.storage->buffer->bytes());
-    layouts.push_back({tensor.contiguous(), holders == 1, donated ? bytes : 0});
-  }
-  return layouts;
-}
-
-/// Whether the run may have the argument for itself. The undo log holds on to what it may have to
-/// bring back, and a file's pages are looked at again afterwards.
-bool Workspace::may_take_over(const wire::Run& request, std::uint64_t handle) {
-  return !request.atomic && std::count(request.args.begin(), request.args.end(), handle) == 1 &&
-         std::count(request.donated.begin(), request.donated.end(), handle) > 0 &&
-         !has_file_pages((**store_.find(handle)).storage->buffer->data());
+              "the program would exceed the memory limit: " + memory_.describe_excess(least));
 }
 
 /// A tensor that repeats elements (a constant, a broadcast) gets memory for each before it is
 /// written.
-Result<void> Workspace::make_arguments_dense(const wire::Run& request, const Plan& plan,
+Result<void> Workspace::make_arguments_dense(const Arguments& arguments, const Plan& plan,
                                              ops::Context& context) {
-  for (std::size_t i = 0; i < request.args.size(); ++i) {
-    Tensor& tensor = **store_.find(request.args[i]);
-    if (plan.written[i] && repeats_elements(tensor)) {
-      OUTRIGGER_TRY(tensor, compact_copy(context, tensor));
-    }
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    if (!plan.written[i]) continue;
+    const Tensor tensor = arguments[i]->tensor();
+    if (!repeats_elements(tensor)) continue;
+    OUTRIGGER_TRY(Tensor dense, compact_copy(context, tensor));
+    arguments[i]->set(std::move(dense));
   }
   return {};
 }
 
 Workspace::Reply Workspace::run(std::uint64_t id, const wire::Run& request, ops::Context& context,
-                                const Plan& plan) {
+                                Arguments& arguments, const Plan& plan) {
   if (request.results.size() != plan.results.size()) {
     return fail(ErrorCode::bad_program,
                 "the program gives " + std::to_string(plan.results.size()) + " results, but " +
                     std::to_string(request.results.size()) + " handles are named for them");
   }
   OUTRIGGER_CHECK(check_new_handles(request.results));
-  OUTRIGGER_CHECK(check_donated(request));
-  OUTRIGGER_CHECK(check_memory(request, plan));
+  OUTRIGGER_CHECK(arguments.find_donated());
+  OUTRIGGER_TRY(Store::Places places, store_.make_places(request.results, plan.results));
+  OUTRIGGER_TRY(const MemoryCharge frame, charge_frame(memory_, plan));
+  OUTRIGGER_CHECK(check_memory(arguments, plan, context.interrupt));
 #ifndef NDEBUG
   const std::uint64_t before = memory_.used();
-  const std::uint64_t most =
-      bytes_needed(request, plan, find_peak(plan, layouts(request), threads_));
+  PlanningSteps unwatched(nullptr);
+  const Peak peak = find_peak(plan, arguments.layouts(), threads_, unwatched);
+  const std::uint64_t most = saturating_add(peak.bytes, arguments.bytes_of_copies(plan, peak));
   memory_.reset_watermark();
 #endif
-  OUTRIGGER_CHECK(make_arguments_dense(request, plan, context));
-  boost::container::small_vector<Tensor, 4> arguments;
-  Donations donated;
-  for (std::size_t i = 0; i < request.args.size(); ++i) {
-    Tensor& tensor = **store_.find(request.args[i]);
-    if (may_take_over(request, request.args[i])) {
-      donated.emplace_back(i, std::move(tensor));
-      store_.release(request.args[i]);
-      arguments.emplace_back();
-    } else {
-      arguments.push_back(tensor);
-    }
-  }
-
+  OUTRIGGER_CHECK(make_arguments_dense(arguments, plan, context));
+  std::vector<Tensor> values(plan.types.size());
+  boost::container::small_vector<StoragePtr, 4> storages(arguments.size());
   // Holding on to the buffers makes the first write to each go to a copy: the undo log.
   std::vector<std::pair<StoragePtr, BufferPtr>> undo;
-  if (request.atomic) {
-    for (const Tensor& argument : arguments)
-      undo.emplace_back(argument.storage, argument.storage->buffer);
-  }
+  if (request.atomic) undo.reserve(arguments.size());
+
   std::optional<Profile> profile;
   if (request.profile) profile.emplace();
-  Outcome outcome = execute(context, plan, std::span(arguments.data(), arguments.size()),
-                            std::move(donated), profile ? &*profile : nullptr);
-  for (const Tensor& argument : arguments) {
-    if (!argument.storage) continue;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i] == nullptr) continue;
+    Tensor& value = values[plan.main.params[i]];
+    value = arguments[i]->tensor();
+    if (request.atomic) undo.emplace_back(value.storage, value.storage->buffer);
+    if (arguments.may_take_over(i)) {
+      store_.release(request.args[i]);
+    } else {
+      storages[i] = value.storage;
+    }
+  }
+  Outcome outcome =
+      execute(context, plan, std::move(values), std::span(storages.data(), storages.size()),
+              request.numbers, profile ? &*profile : nullptr);
+  for (const StoragePtr& storage : storages) {
+    if (!storage) continue;
     // Zeros may have stood in for a part of a file that is gone.
-    if (auto intact = files::check_intact(argument); !intact && !outcome.error)
+    if (auto intact = check_file_pages(storage->buffer->data()); !intact && !outcome.error)
       outcome.error = std::move(intact).error();
   }
   assert(memory_.watermark() - before <= most && "a program took more memory than was planned");
+  // From here on nothing may fail halfway.
+  const auto encode = [&] { return encode_outcome(id, request, plan, outcome, profile); };
+  std::optional<wire::Frame> reply;
+  if (!outcome.error) reply = with_last_memory(encode);
   if (!outcome.error || !request.atomic) {
     for (const std::uint64_t handle : request.donated) store_.release(handle);
   }
   if (outcome.error) {
     for (auto& [storage, buffer] : undo) storage->buffer = buffer;
-    for (std::size_t i = 0; i < request.args.size() && !request.atomic; ++i) {
-      if (outcome.written[i]) outcome.error->written.push_back(request.args[i]);
-    }
+    if (!request.atomic)
+      with_last_memory([&] { outcome.error->written = arguments.handles_of(outcome.written); });
     return tl::make_unexpected(std::move(*outcome.error));
   }
-  std::vector<wire::ResultType> results;
+  for (std::size_t i = 0; i < request.results.size(); ++i)
+    store_.put(places, i, std::move(outcome.results[i]));
+  store_.commit(std::move(places));
+  return std::move(*reply);
+}
+
+wire::Frame Workspace::encode_outcome(std::uint64_t id, const wire::Run& request, const Plan& plan,
+                                      const Outcome& outcome,
+                                      const std::optional<Profile>& profile) {
+  boost::container::small_vector<wire::ResultType, 4> results;
   results.reserve(request.results.size());
-  for (std::size_t i = 0; i < request.results.size(); ++i) {
-    store_.put(request.results[i], std::move(outcome.results[i]));
-    results.push_back(describe(request.results[i]));
-  }
-  if (!profile) return wire::encode_results(id, results);
-  return wire::encode_results(id, results, profile->steps(plan));
+  for (std::size_t i = 0; i < request.results.size(); ++i)
+    results.push_back(describe(request.results[i], outcome.results[i]));
+  const std::span<const wire::ResultType> all(results.data(), results.size());
+  if (!profile) return wire::encode_results(id, all);
+  return wire::encode_results(id, all, profile->steps(plan));
 }
 
 }  // namespace outrigger::engine

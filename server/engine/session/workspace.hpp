@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/executor/execute.hpp"
+#include "engine/session/arguments.hpp"
 #include "engine/session/programs.hpp"
 #include "engine/session/store.hpp"
 #include "wire/reply.hpp"
@@ -19,6 +20,8 @@ namespace outrigger::engine {
 struct Task {
   std::uint64_t id = 0;
   decltype(wire::Request::body) body;
+  /// The body is not decoded yet: it is that of the frame.
+  bool encoded = false;
   /// Owns the bytes that the body points into.
   std::shared_ptr<const wire::Frame> frame;
   /// Counted against the session's window: the request's own bytes and those it asks for.
@@ -34,11 +37,12 @@ class Workspace {
       : memory_(memory),
         limits_(limits),
         threads_(threads),
-        store_(limits),
+        store_(memory, limits),
         programs_(memory, limits, threads) {}
 
   /// Carries out the request and gives the reply's frame. With `only_small`, does nothing and gives
-  /// nothing if that could take more than some microseconds.
+  /// nothing if that could take more than some microseconds. Where the system has no memory left,
+  /// the request fails with out_of_memory, and everything is as if it had not been made.
   std::optional<wire::Frame> carry_out(Task& task, ops::Context& context, bool only_small);
 
   /// What a request that was never carried out leaves behind: its new handles have failed.
@@ -55,8 +59,10 @@ class Workspace {
   };
   using Reply = Result<wire::Frame>;
 
-  bool is_small(const Task& task, const std::shared_ptr<const Plan>& plan) const;
-  Reply dispatch(Task& task, ops::Context& context, const std::shared_ptr<const Plan>& plan);
+  bool may_be_small(const Task& task) const;
+  Result<void> decode(Task& task) const;
+  Reply attempt(Task& task, ops::Context& context, bool only_small);
+  Reply dispatch(Task& task, ops::Context& context);
 
   Reply info(std::uint64_t id, const wire::Info& request);
   Reply upload(std::uint64_t id, const wire::Upload& request);
@@ -68,20 +74,21 @@ class Workspace {
   Reply load_file(std::uint64_t id, const Request& request, const ops::Context& context);
   Reply save(std::uint64_t id, const wire::Save& request, ops::Context& context);
   Reply save(std::uint64_t id, const wire::SaveNpz& request, ops::Context& context);
-  Reply run(std::uint64_t id, const wire::Run& request, ops::Context& context, const Plan& plan);
+  Reply keep(std::uint64_t id, std::uint64_t handle, Tensor tensor);
+  Reply run(std::uint64_t id, const wire::Run& request, ops::Context& context, Arguments& arguments,
+            const Plan& plan);
+  static wire::Frame encode_outcome(std::uint64_t id, const wire::Run& request, const Plan& plan,
+                                    const Outcome& outcome, const std::optional<Profile>& profile);
   Reply release(std::uint64_t id, const wire::Release& request);
 
-  Result<std::shared_ptr<const Plan>> plan_for(wire::Run& request);
+  Result<std::shared_ptr<const Plan>> plan_for(wire::Run& request, const Arguments& arguments,
+                                               const ops::Interrupt& interrupt, bool only_small);
   Result<void> check_new(std::uint64_t handle, std::size_t count) const;
   Result<void> check_new_handles(const std::vector<std::uint64_t>& handles) const;
-  Result<void> check_donated(const wire::Run& request) const;
-  Result<void> check_memory(const wire::Run& request, const Plan& plan);
-  std::uint64_t bytes_needed(const wire::Run& request, const Plan& plan, const Peak& peak);
-  std::vector<ArgumentLayout> layouts(const wire::Run& request);
-  bool may_take_over(const wire::Run& request, std::uint64_t handle);
-  Result<void> make_arguments_dense(const wire::Run& request, const Plan& plan,
-                                    ops::Context& context);
-  wire::ResultType describe(std::uint64_t handle);
+  Result<void> check_memory(const Arguments& arguments, const Plan& plan,
+                            const ops::Interrupt& interrupt);
+  static Result<void> make_arguments_dense(const Arguments& arguments, const Plan& plan,
+                                           ops::Context& context);
 
   Memory& memory_;
   const Limits& limits_;

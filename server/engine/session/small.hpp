@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstdint>
+
+#include "engine/planner/plan.hpp"
+#include "engine/session/programs.hpp"
+#include "wire/request.hpp"
+
+// What may be carried out on the I/O thread: it takes some 20 µs at most, planning included.
+
+namespace outrigger::engine {
+
+/// Programs that are forgotten there: to free an instruction takes some 50 ns.
+inline constexpr std::uint64_t forgotten_at_once = 256;
+
+/// Whether a run may be small, as far as the numbers of arguments, results and instructions tell.
+bool may_be_small(const wire::Run& run);
+/// The same of another request, which counts for so many bytes.
+bool may_be_small(const decltype(wire::Request::body)& body, std::uint64_t bytes);
+/// Whether planning is: an instruction takes about a microsecond.
+bool is_planned_at_once(const Extent& extent);
+bool is_small(const Plan& plan);
+
+}  // namespace outrigger::engine
