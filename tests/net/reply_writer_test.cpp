@@ -24,7 +24,7 @@ class ReplyWriterTest : public ::testing::Test {
     int ends[2];
     if (::pipe(ends) != 0) throw std::runtime_error("no pipe");
     peer_.from_daemon = Fd(ends[0]);
-    writer_ = std::make_shared<ReplyWriter>(io_, ends[1], [this] { ++flushes_; });
+    writer_ = std::make_shared<ReplyWriter>(io_, ends[1], 1U << 20, [this] { ++flushes_; });
   }
   ~ReplyWriterTest() override {
     writer_->close();

@@ -24,7 +24,7 @@ enum class Way : std::uint8_t { pipes, sockets };
 /// A connection with a fake session on an I/O thread of its own, and its peer.
 class Served {
  public:
-  explicit Served(Way way, bool hold, const Limits& limits = {}) : workspace_(limits) {
+  explicit Served(Way way, bool hold, const Limits& limits = {}) : buffers_(limits) {
     Fd in;
     Fd out;
     connect(way, in, out);
@@ -33,7 +33,7 @@ class Served {
     const auto open = [this, hold](std::shared_ptr<engine::Outbox> outbox) {
       return session = std::make_shared<FakeSession>(std::move(outbox), hold);
     };
-    connection_ = net::Connection::start(io_, workspace_, in.release(), out.release(), open,
+    connection_ = net::Connection::start(io_, buffers_, in.release(), out.release(), open,
                                          [ended](net::End end) { ended->set_value(end); });
     thread_ = std::thread([this] { io_.run(); });
   }
@@ -83,7 +83,7 @@ class Served {
   boost::asio::io_context io_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{
       io_.get_executor()};
-  net::Workspace workspace_;
+  net::ReadBuffers buffers_;
   std::shared_ptr<net::Connection> connection_;
   std::shared_future<net::End> end_;
   std::thread thread_;

@@ -86,6 +86,8 @@ Frame info_reply() {
                          .memory_used = 48,
                          .memory_peak = 64,
                          .memory_pooled = 16,
+                         .memory_kept = 4096,
+                         .memory_kept_limit = 1 << 28,
                          .tensors = 3,
                          .programs = 1,
                          .queue = 2,

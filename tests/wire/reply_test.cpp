@@ -55,9 +55,12 @@ TEST(Replies, DescribeTheDaemon) {
   info.memory_used = 2;
   info.memory_peak = 3;
   info.memory_pooled = 4;
+  info.memory_kept = 6;
+  info.memory_kept_limit = 7;
   info.running = 5;
   EXPECT_EQ(text_of(encode_info(2, info)),
-            R"({"id":2,"status":"ok","memory":{"limit":1,"used":2,"peak":3,"pooled":4},)"
+            R"({"id":2,"status":"ok","memory":{"limit":1,"used":2,"peak":3,"pooled":4,)"
+            R"("kept":6,"kept_limit":7},)"
             R"("tensors":0,"programs":0,"queue":0,"running":5,"uptime_ms":0,"requests":0,)"
             R"("compiler":"none","code_bytes":0})");
   info.running.reset();

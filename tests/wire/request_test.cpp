@@ -1,5 +1,6 @@
 #include "wire/request.hpp"
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -204,6 +205,68 @@ TEST(Decoder, ServesManyFramesInTurn) {
     EXPECT_TRUE(decoder.decode(payload_of(good)).has_value());
     EXPECT_FALSE(decoder.decode(payload_of(bad)).has_value());
   }
+}
+
+std::string call_frame(const std::function<void(Packer&)>& args) {
+  return request_frame(8, "call", 3, [&](Packer& packer) {
+    testing::pack_entry(packer, "program_id", 1);
+    packer.pack("args");
+    args(packer);
+    testing::pack_entry(packer, "results", std::vector<int>{9});
+  });
+}
+
+TEST(Decoder, ReadsArgumentsThatAreLiterals) {
+  const auto run = body_of<wire::Run>(call_frame([](Packer& packer) {
+    packer.pack_array(4);
+    packer.pack_map(1);
+    testing::pack_entry(packer, "number", 1.5);
+    packer.pack(7);
+    packer.pack_map(1);
+    testing::pack_entry(packer, "number", -3);
+    packer.pack_map(1);
+    testing::pack_entry(packer, "number", "nan");
+  }));
+  EXPECT_EQ(run.args, (std::vector<std::uint64_t>{0, 7, 0, 0}));
+  ASSERT_EQ(run.numbers.size(), 3U);
+  EXPECT_EQ(run.numbers[0], (std::pair<std::uint32_t, Number>{0, 1.5}));
+  EXPECT_EQ(run.numbers[1], (std::pair<std::uint32_t, Number>{2, std::int64_t{-3}}));
+  EXPECT_EQ(run.numbers[2].first, 3U);
+  for (const char* key : {"numbers", "re"}) {
+    const auto refused = decode(call_frame([&](Packer& packer) {
+      packer.pack_array(1);
+      packer.pack_map(1);
+      testing::pack_entry(packer, key, 1);
+    }));
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().id, 8U);
+    EXPECT_EQ(refused.error().error.code, ErrorCode::bad_request);
+  }
+  const auto mixed = decode(call_frame([](Packer& packer) {
+    packer.pack_array(2);
+    packer.pack_map(1);
+    testing::pack_entry(packer, "number", 1);
+    packer.pack(0);
+  }));
+  ASSERT_FALSE(mixed.has_value()) << "0 is no handle";
+}
+
+TEST(Decoder, FindsTheIdOfAFrameThatItHasNoMemoryFor) {
+  const auto id = [](const std::string& frame) { return Decoder::find_id(payload_of(frame)); };
+  EXPECT_EQ(id(testing::release_frame(77, {1, 2, 3})), 77U);
+  EXPECT_EQ(id(testing::simple_frame(UINT64_MAX, "ping")), UINT64_MAX);
+  // The id need not come first, and one within another value is none.
+  msgpack::sbuffer buffer;
+  Packer packer(buffer);
+  packer.pack_map(3);
+  packer.pack("attrs");
+  packer.pack_map(1);
+  testing::pack_entry(packer, "id", 5);
+  testing::pack_entry(packer, "do", "id");
+  testing::pack_entry(packer, "id", 6);
+  EXPECT_EQ(id(frame_of(std::string(buffer.data(), buffer.size()))), 6U);
+  EXPECT_EQ(id(frame_of("\xc1")), 0U);
+  EXPECT_EQ(id(frame_of(std::string(100'000, '\x91'))), 0U);
 }
 
 }  // namespace

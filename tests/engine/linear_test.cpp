@@ -1,0 +1,315 @@
+// What comes before a run takes time in proportion to the request: sixteen times the size takes
+// less than a hundred times the processor's time (larger memory is slower), where what is quadratic
+// takes 256 times. And it hears a cancel.
+
+#include <ctime>
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+
+#include "engine/builder.hpp"
+#include "engine/session_support.hpp"
+
+namespace outrigger::engine::test {
+namespace {
+
+using enum DType;
+
+/// Seconds of all threads of the process: what other programs do does not count.
+double processor_time() {
+  timespec time{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+}
+
+/// How much longer work(16n) takes than work(n): the least of some tries.
+template <typename Work>
+double growth(std::size_t n, const Work& work) {
+  const auto least = [&](std::size_t size) {
+    double best = 1e9;
+    for (int attempt = 0; attempt < 3; ++attempt) {
+      const double before = processor_time();
+      work(size);
+      best = std::min(best, processor_time() - before);
+    }
+    return best;
+  };
+  work(n);  // what a first time brings along
+  const double small = least(n);
+  return least(16 * n) / small;
+}
+
+constexpr double linear = 100;
+
+std::vector<ValueId> ids(std::size_t count, ValueId first = 0) {
+  std::vector<ValueId> all(count);
+  std::iota(all.begin(), all.end(), first);
+  return all;
+}
+
+std::vector<Operand> operands(const std::vector<ValueId>& of) { return {of.begin(), of.end()}; }
+
+ValueId id(std::size_t n) { return static_cast<ValueId>(n); }
+
+Attrs axis_0() { return {{"axis", Number{std::int64_t{0}}}}; }
+
+/// n vectors as rows of a matrix: n views, then one op with n operands that end there.
+Program stack(std::size_t n) {
+  Program program{ids(n), {}, {id(2 * n)}};
+  for (std::size_t i = 0; i < n; ++i)
+    program.body.push_back(op("reshape", {v(id(i))}, id(n + i), {{"shape", List{1, 2}}}));
+  program.body.push_back(op("concatenate", operands(ids(n, id(n))), id(2 * n), axis_0()));
+  return program;
+}
+
+/// n instructions one after the other.
+Program chain_of(std::size_t n) {
+  Program program{{0}, {}, {id(n)}};
+  for (std::size_t i = 0; i < n; ++i)
+    program.body.push_back(op("cumulative_sum", {v(id(i))}, id(i + 1)));
+  return program;
+}
+
+/// A loop that carries n values.
+Program carrying(std::size_t n) {
+  Region condition{ids(n, id(n)), {op("less", {v(id(n)), number(3)}, id(2 * n))}, {id(2 * n)}};
+  Region body{ids(n, id(3 * n)), {}, ids(n, id(4 * n))};
+  for (std::size_t i = 0; i < n; ++i)
+    body.body.push_back(op("add", {v(id(3 * n + i)), number(1)}, id(4 * n + i)));
+  return Program{ids(n),
+                 {loop(operands(ids(n)), ids(n, id(5 * n)), std::move(condition), std::move(body))},
+                 {id(5 * n)}};
+}
+
+/// A cond whose regions give n values from outside.
+Program choosing(std::size_t n) {
+  return Program{ids(n),
+                 {branch(v(0), ids(n, id(n)), Region{{}, {}, ids(n)}, Region{{}, {}, ids(n)})},
+                 {id(n)}};
+}
+
+/// n values that are each much larger than what they are made of.
+Program spreading(std::size_t n) {
+  Program program{{0}, {}, {id(2 * n)}};
+  for (std::size_t i = 0; i < n; ++i) {
+    program.body.push_back(op("broadcast", {v(0)}, id(2 * i + 1), {{"shape", List{64}}}));
+    program.body.push_back(op("sum", {v(id(2 * i + 1))}, id(2 * i + 2)));
+  }
+  return program;
+}
+
+/// n mutable views and writes through them.
+Program writing(std::size_t n) {
+  Program program{ids(n), {}, {0}};
+  for (std::size_t i = 0; i < n; ++i) {
+    program.body.push_back(
+        in_place(op("reshape", {v(id(i))}, id(n + 2 * i), {{"shape", List{1}}})));
+    program.body.push_back(in_place(op("add", {v(id(n + 2 * i)), number(1)}, id(n + 2 * i + 1))));
+  }
+  return program;
+}
+
+/// A reduction whose region has n instructions.
+Program long_region(std::size_t n) {
+  Region region{{1, 2}, {op("add", {v(1), v(2)}, 3)}, {id(n + 3)}};
+  for (std::size_t i = 0; i < n; ++i)
+    region.body.push_back(op("add", {v(id(i + 3)), number(0)}, id(i + 4)));
+  Program program{{0}, {}, {id(n + 10)}};
+  program.body.push_back(
+      Instruction{"reduce", {v(0), number(0)}, {id(n + 10)}, {}, {std::move(region)}, false});
+  return program;
+}
+
+struct Case {
+  const char* name;
+  std::size_t n;
+  Program (*make)(std::size_t n);
+  bool one_argument;
+  TensorType argument;
+};
+
+class Linear : public testing::TestWithParam<Case> {};
+
+TEST_P(Linear, Planning) {
+  const Case& c = GetParam();
+  Runner runner;
+  const auto plan = [&](std::size_t n) {
+    const auto program = std::make_shared<const Program>(c.make(n));
+    const std::vector<TensorType> types(c.one_argument ? 1 : n, c.argument);
+    const auto made = make_plan(runner.memory, program, types, {.threads = 2});
+    ASSERT_TRUE(made) << made.error().text;
+    static_cast<void>(held_bytes(**made));
+  };
+  EXPECT_LE(growth(c.n, plan), linear);
+}
+
+INSTANTIATE_TEST_SUITE_P(Programs, Linear,
+                         testing::Values(Case{"stack", 1000, stack, false, {f32, {2}}},
+                                         Case{"carrying", 1000, carrying, false, {s32, {}}},
+                                         Case{"choosing", 2000, choosing, false, {s32, {}}},
+                                         Case{"spreading", 1000, spreading, true, {f32, {}}},
+                                         Case{"writing", 1000, writing, false, {f32, {1}}},
+                                         Case{"long_region", 2000, long_region, true, {f32, {8}}}),
+                         [](const auto& test) { return std::string(test.param.name); });
+
+class LinearSession : public SessionTestBase {
+ protected:
+  /// Handles of n tensors, or n times that of one.
+  Handles make(std::size_t n, bool distinct) {
+    const std::size_t wanted = distinct ? n : 1;
+    while (made_ < wanted) {
+      // Few requests: the replies are all kept.
+      Handles more(std::min<std::size_t>(1000, wanted - made_));
+      std::iota(more.begin(), more.end(), base_ + made_);
+      const Program one{{}, {iota(0, "f32", {2})}, std::vector<ValueId>(more.size(), 0)};
+      EXPECT_TRUE(caller_.run(one, {}, more).ok());
+      made_ += more.size();
+    }
+    Handles handles(wanted);
+    std::iota(handles.begin(), handles.end(), base_);
+    handles.resize(n, base_);
+    return handles;
+  }
+  /// What was made is gone.
+  void begin_anew() {
+    base_ += made_;
+    made_ = 0;
+  }
+  std::uint64_t result() { return next_result_++; }
+
+  Caller caller_{engine_};
+  std::uint64_t base_ = 1;
+  std::size_t made_ = 0;
+  std::uint64_t next_result_ = std::uint64_t{1} << 40;
+};
+
+TEST_F(LinearSession, ArgumentsThatAreDifferent) {
+  EXPECT_LE(growth(1000,
+                   [&](std::size_t n) {
+                     Program program{ids(n), {op("add", {v(0), v(1)}, id(n))}, {id(n)}};
+                     const Reply reply = caller_.run(std::move(program), make(n, true), {result()});
+                     ASSERT_TRUE(reply.ok()) << reply.text();
+                   }),
+            linear);
+}
+
+TEST_F(LinearSession, OneArgumentManyTimes) {
+  make(1, false);
+  EXPECT_LE(growth(4000,
+                   [&](std::size_t n) {
+                     Program program{ids(n), {op("add", {v(0), v(1)}, id(n))}, {id(n)}};
+                     ASSERT_TRUE(caller_.run(std::move(program), make(n, false), {result()}).ok());
+                   }),
+            linear);
+}
+
+TEST_F(LinearSession, WritesOfArguments) {
+  EXPECT_LE(
+      growth(500,
+             [&](std::size_t n) {
+               Program program{ids(n), {}, {}};
+               for (std::size_t i = 0; i < n; ++i) {
+                 program.body.push_back(in_place(op("add", {v(id(i)), number(1)}, id(n + i))));
+               }
+               ASSERT_TRUE(caller_.run(std::move(program), make(n, true), {}).ok());
+             }),
+      linear);
+}
+
+TEST_F(LinearSession, DonatedArguments) {
+  EXPECT_LE(growth(500,
+                   [&](std::size_t n) {
+                     wire::Run run{Program{ids(n), {op("add", {v(0), v(1)}, id(n))}, {id(n)}},
+                                   {},
+                                   make(n, true),
+                                   {result()},
+                                   false,
+                                   {}};
+                     run.donated = run.args;
+                     begin_anew();
+                     const Reply reply = caller_.ask(std::move(run));
+                     ASSERT_TRUE(reply.ok()) << reply.text();
+                   }),
+            linear);
+}
+
+TEST(Planning, HearsACancel) {
+  Runner runner;
+  runner.interrupt.cancel();
+  for (const auto make : {stack, carrying, choosing, writing}) {
+    const std::size_t n = 200;
+    const auto program = std::make_shared<const Program>(make(n));
+    const std::vector<TensorType> types(n, make == stack     ? TensorType{f32, {2}}
+                                           : make == writing ? TensorType{f32, {1}}
+                                                             : TensorType{s32, {}});
+    const auto made = make_plan(runner.memory, program, types, {.interrupt = &runner.interrupt});
+    ASSERT_FALSE(made);
+    EXPECT_EQ(made.error().code, ErrorCode::cancelled);
+  }
+}
+
+/// Loops inside each other: their peak is found by following each again and again.
+Program nested(int depth) {
+  Region body{{2}, {op("add", {v(2), number(1)}, 3)}, {3}};
+  ValueId next = 10;
+  for (; depth > 0; --depth, next += 4) {
+    Region test{{next}, {op("less", {v(next), number(9)}, next + 1)}, {next + 1}};
+    Region outer{{next + 2}, {}, {next + 3}};
+    outer.body.push_back(loop({v(next + 2)}, {next + 3}, std::move(test), std::move(body)));
+    body = std::move(outer);
+  }
+  Program program{{0}, {}, {1}};
+  program.body.push_back(
+      loop({v(0)}, {1}, Region{{4}, {op("less", {v(4), number(9)}, 5)}, {5}}, std::move(body)));
+  return program;
+}
+
+TEST(Planning, SeesADeadlineThatPasses) {
+  Runner runner;
+  const std::array types{TensorType{s64, {}}};
+  for (const Program& program : {nested(24), chain_of(60'000)}) {
+    ops::Interrupt interrupt;
+    interrupt.set_deadline(ops::Interrupt::Clock::now() + Milliseconds(2));
+    const auto shared = std::make_shared<const Program>(program);
+    const std::array vector{TensorType{s64, {2}}};
+    const auto late = make_plan(runner.memory, shared, program.body.size() == 1 ? types : vector,
+                                {.interrupt = &interrupt});
+    ASSERT_FALSE(late);
+    EXPECT_EQ(late.error().code, ErrorCode::deadline_exceeded);
+  }
+}
+
+/// Where replies are made.
+class ThreadOfReplies : public SessionTestBase {
+ protected:
+  ThreadOfReplies() {
+    caller_.outbox->before_reply = [this] { last_ = std::this_thread::get_id(); };
+  }
+  bool here(std::uint64_t id) {
+    const Reply reply = caller_.outbox->wait(id);
+    EXPECT_TRUE(reply.ok()) << reply.text();
+    return last_ == std::this_thread::get_id();
+  }
+  Caller caller_{engine_};
+  std::thread::id last_;
+};
+
+TEST_F(ThreadOfReplies, WhatTakesLongToPlanIsNotPlannedOnTheCallersThread) {
+  caller_.upload(1, "u8", {1}, std::vector<std::uint8_t>(1));
+  EXPECT_TRUE(here(caller_.run_later(chain_of(4), {1}, {2})));
+  EXPECT_FALSE(here(caller_.run_later(chain_of(200), {1}, {3})));
+  ASSERT_TRUE(here(caller_.later(wire::Prepare{1, chain_of(20)})));
+  EXPECT_FALSE(here(caller_.later(wire::Run{{}, 1, {1}, {4}, false, {}}))) << "planned first";
+  EXPECT_TRUE(here(caller_.later(wire::Run{{}, 1, {1}, {5}, false, {}}))) << "the plan is known";
+  EXPECT_FALSE(here(caller_.later(wire::Prepare{2, chain_of(2000)})));
+  EXPECT_FALSE(here(caller_.later(wire::Forget{2})));
+  const Handles many(1000, 1);
+  Program wide{ids(1000), {op("add", {v(0), v(1)}, 1000)}, {1000}};
+  EXPECT_FALSE(here(caller_.run_later(wide, many, {6})));
+  EXPECT_FALSE(here(caller_.later(wire::Release{Handles(1000, 7)})));
+  EXPECT_TRUE(here(caller_.later(wire::Release{{1, 2}})));
+}
+
+}  // namespace
+}  // namespace outrigger::engine::test
