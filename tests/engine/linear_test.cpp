@@ -299,7 +299,7 @@ TEST_F(ThreadOfReplies, WhatTakesLongToPlanIsNotPlannedOnTheCallersThread) {
   caller_.upload(1, "u8", {1}, std::vector<std::uint8_t>(1));
   EXPECT_TRUE(here(caller_.run_later(chain_of(4), {1}, {2})));
   EXPECT_FALSE(here(caller_.run_later(chain_of(200), {1}, {3})));
-  ASSERT_TRUE(here(caller_.later(wire::Prepare{1, chain_of(20)})));
+  ASSERT_TRUE(here(caller_.later(wire::Prepare{1, chain_of(40)})));
   EXPECT_FALSE(here(caller_.later(wire::Run{{}, 1, {1}, {4}, false, {}}))) << "planned first";
   EXPECT_TRUE(here(caller_.later(wire::Run{{}, 1, {1}, {5}, false, {}}))) << "the plan is known";
   EXPECT_FALSE(here(caller_.later(wire::Prepare{2, chain_of(2000)})));

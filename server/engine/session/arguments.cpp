@@ -87,12 +87,13 @@ Result<void> Arguments::find_donated() {
 }
 
 std::vector<ArgumentLayout> Arguments::layouts() const {
-  std::vector<const Buffer*> buffers;
+  boost::container::small_vector<const Buffer*, 8> buffers;
   for (const Stored* stored : stored_) {
     if (stored != nullptr) buffers.push_back(stored->storage()->buffer.get());
   }
   std::sort(buffers.begin(), buffers.end());
   std::vector<ArgumentLayout> layouts;
+  layouts.reserve(size());
   for (std::size_t i = 0; i < size(); ++i) {
     if (stored_[i] == nullptr) {
       layouts.push_back({true, true, 0});

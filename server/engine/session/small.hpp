@@ -17,7 +17,7 @@ inline constexpr std::uint64_t forgotten_at_once = 256;
 bool may_be_small(const wire::Run& run);
 /// The same of another request, which counts for so many bytes.
 bool may_be_small(const decltype(wire::Request::body)& body, std::uint64_t bytes);
-/// Whether planning is: an instruction takes about a microsecond.
+/// Whether planning is: an instruction takes about half a microsecond.
 bool is_planned_at_once(const Extent& extent);
 bool is_small(const Plan& plan);
 
