@@ -143,7 +143,7 @@ Connection::Read Connection::read_once() {
   if (!direct) {
     split(target.first(count));
   } else if (auto frame = reader_.filled(count)) {
-    handle(frame);
+    handle(std::move(frame));
   }
   if (over_limits()) paused_ = true;
   return count < target.size() ? Read::drained : Read::more;
@@ -156,37 +156,35 @@ void Connection::split(std::span<const std::uint8_t> bytes) {
       with_last_memory([&] { leftover_.assign(bytes.begin(), bytes.end()); });
       return;
     }
-    const auto frame = with_last_memory([&] { return reader_.take(bytes); });
+    auto frame = with_last_memory([&] { return reader_.take(bytes); });
     if (!frame) return refuse_stream(frame.error());
-    if (*frame) handle(*frame);
-  }
-}
-
-void Connection::submit(const std::shared_ptr<wire::Frame>& frame) {
-  auto request = buffers_.decoder.decode(*frame);
-  if (request) {
-    session_->submit(*std::move(request), frame);
-  } else if (request.error().id != 0) {
-    session_->refuse(request.error());
-  } else {
-    refuse_stream(request.error().error);
+    if (*frame) handle(*std::move(frame));
   }
 }
 
 /// Answers a request that there was no memory for: nothing has come of it.
-void Connection::give_up(const wire::Frame& frame) {
+void Connection::give_up(std::uint64_t id) {
   const LastMemory::Use use;
   buffers_.decoder.trim();
-  const std::uint64_t id = wire::Decoder::find_id(frame);
   if (id == 0) return refuse_stream(no_memory());
   session_->refuse({id, no_memory()});
 }
 
-void Connection::handle(const std::shared_ptr<wire::Frame>& frame) {
+void Connection::handle(std::shared_ptr<wire::Frame> frame) {
+  std::uint64_t id = 0;
   try {
-    submit(frame);
+    auto request = buffers_.decoder.decode(*frame);
+    id = request ? request->id : request.error().id;
+    if (request) {
+      session_->submit(*std::move(request), std::move(frame));
+    } else if (id != 0) {
+      session_->refuse(request.error());
+    } else {
+      refuse_stream(request.error().error);
+    }
   } catch (const std::bad_alloc&) {
-    give_up(*frame);
+    if (id == 0) id = with_last_memory([&] { return wire::Decoder::find_id(*frame); });
+    give_up(id);
   }
   if (closing_) return;
   if (session_->finished()) return begin_closing(End::bye);

@@ -73,9 +73,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool next_is_near() const;
   Read read_once();
   void split(std::span<const std::uint8_t> bytes);
-  void handle(const std::shared_ptr<wire::Frame>& frame);
-  void submit(const std::shared_ptr<wire::Frame>& frame);
-  void give_up(const wire::Frame& frame);
+  void handle(std::shared_ptr<wire::Frame> frame);
+  void give_up(std::uint64_t id);
   void refuse_stream(const Error& error);
 
   bool over_limits() const;

@@ -30,9 +30,13 @@ void Stored::set(Tensor tensor) noexcept {
 
 TensorType Stored::type() const { return {dtype_, Dims(shape().begin(), shape().end())}; }
 
-Tensor Stored::tensor() const {
+void Stored::copy_to(Tensor& tensor) const {
   const std::int64_t* strides = dims_.get() + rank_;
-  return Tensor{type(), Dims(strides, strides + rank_), offset_, storage_};
+  tensor.type.dtype = dtype_;
+  tensor.type.shape.assign(shape().begin(), shape().end());
+  tensor.strides.assign(strides, strides + rank_);
+  tensor.offset = offset_;
+  tensor.storage = storage_;
 }
 
 bool Stored::has_type(const TensorType& type) const {
@@ -82,39 +86,25 @@ Result<void> Store::check_new(std::uint64_t handle, std::size_t more) const {
   return {};
 }
 
-Result<Store::Places> Store::make_places(std::span<const std::uint64_t> handles,
-                                         std::span<const TensorType> types) {
+Result<void> Store::make_places(std::span<const std::uint64_t> handles,
+                                std::span<const TensorType> types, Places& places) {
   assert(handles.size() == types.size());
-  std::uint64_t bytes = 0;
-  for (const TensorType& type : types) bytes += Stored::held_bytes(type.shape.size());
-  Places places;
-  OUTRIGGER_TRY(places.charge_, MemoryCharge::make(memory_, bytes));
-  // So that commit() need not make more buckets; a new map has one that it cannot use.
-  const std::size_t wanted = entries_.size() + handles.size();
-  const float room = static_cast<float>(entries_.bucket_count()) * entries_.max_load_factor();
-  if (entries_.bucket_count() == 1 || static_cast<float>(wanted) > room)
-    entries_.reserve(std::max(wanted, 2 * entries_.size()));
-  places.nodes_.reserve(handles.size());
+  places.taken_.reserve(handles.size());
   for (std::size_t i = 0; i < handles.size(); ++i) {
-    workshop_.emplace(handles[i], Stored(types[i].shape.size()));
-    places.nodes_.push_back(workshop_.extract(workshop_.begin()));
+    const std::size_t rank = types[i].shape.size();
+    OUTRIGGER_TRY(MemoryCharge charge, MemoryCharge::make(memory_, Stored::held_bytes(rank)));
+    const auto place = entries_.emplace(handles[i], Stored(rank)).first;
+    charge.keep();
+    places.taken_.emplace_back(handles[i], &std::get<Stored>(place->second));
   }
-  return places;
-}
-
-void Store::put(Places& places, std::size_t position, Tensor tensor) noexcept {
-  std::get<Stored>(places.nodes_[position].mapped()).set(std::move(tensor));
-}
-
-void Store::commit(Places places) noexcept {
-  for (Entries::node_type& node : places.nodes_) entries_.insert(std::move(node));
-  places.charge_.keep();
+  return {};
 }
 
 Result<void> Store::put(std::uint64_t handle, Tensor tensor) {
-  OUTRIGGER_TRY(Places places, make_places(std::span(&handle, 1), std::span(&tensor.type, 1)));
+  Places places(*this);
+  OUTRIGGER_CHECK(make_places(std::span(&handle, 1), std::span(&tensor.type, 1), places));
   put(places, 0, std::move(tensor));
-  commit(std::move(places));
+  commit(places);
   return {};
 }
 

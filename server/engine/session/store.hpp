@@ -30,7 +30,12 @@ class Stored {
 
   /// A tensor of the rank that it was made for.
   void set(Tensor tensor) noexcept;
-  Tensor tensor() const;
+  Tensor tensor() const {
+    Tensor tensor;
+    copy_to(tensor);
+    return tensor;
+  }
+  void copy_to(Tensor& tensor) const;
   TensorType type() const;
   bool has_type(const TensorType& type) const;
   std::size_t rank() const { return rank_; }
@@ -76,27 +81,32 @@ class Store {
   using Entries = std::unordered_map<std::uint64_t, Entry>;
 
  public:
-  /// Room for new tensors, taken before they are made: to put them then cannot fail.
+  /// Room for new tensors, taken before they are made: to put them then cannot fail. What was not
+  /// committed goes with it; until one or the other, nobody looks for the handles.
   class Places {
    public:
-    Places(Places&&) noexcept = default;
-    Places& operator=(Places&&) noexcept = default;
-    ~Places() = default;
+    explicit Places(Store& store) : store_(store) {}
+    Places(const Places&) = delete;
+    Places& operator=(const Places&) = delete;
+    ~Places() {
+      for (const auto& [handle, stored] : taken_) store_.release(handle);
+    }
 
    private:
     friend class Store;
-    Places() = default;
-    boost::container::small_vector<Entries::node_type, 2> nodes_;
-    MemoryCharge charge_;
+    Store& store_;
+    boost::container::small_vector<std::pair<std::uint64_t, Stored*>, 2> taken_;
   };
   /// Places for tensors of these types under handles that check_new has passed. Errors:
   /// out_of_memory.
-  Result<Places> make_places(std::span<const std::uint64_t> handles,
-                             std::span<const TensorType> types);
+  Result<void> make_places(std::span<const std::uint64_t> handles,
+                           std::span<const TensorType> types, Places& places);
   /// Puts a tensor into the place of that position.
-  void put(Places& places, std::size_t position, Tensor tensor) noexcept;
-  /// Puts the places' tensors where they can be found. All of them have been put.
-  void commit(Places places) noexcept;
+  static void put(Places& places, std::size_t position, Tensor tensor) noexcept {
+    places.taken_[position].second->set(std::move(tensor));
+  }
+  /// The places' tensors stay. All of them have been put.
+  static void commit(Places& places) noexcept { places.taken_.clear(); }
 
   /// Puts one tensor under a handle that check_new has passed. Errors: out_of_memory.
   Result<void> put(std::uint64_t handle, Tensor tensor);
@@ -117,7 +127,6 @@ class Store {
   Memory& memory_;
   const Limits& limits_;
   Entries entries_;
-  Entries workshop_;  ///< empty; where nodes are made
 };
 
 }  // namespace outrigger::engine

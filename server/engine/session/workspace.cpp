@@ -183,12 +183,12 @@ Workspace::Reply Workspace::info(std::uint64_t id, const wire::Info& request) {
 
 /// Puts a new tensor, and gives the reply that tells of it.
 Workspace::Reply Workspace::keep(std::uint64_t id, std::uint64_t handle, Tensor tensor) {
-  OUTRIGGER_TRY(Store::Places places,
-                store_.make_places(std::span(&handle, 1), std::span(&tensor.type, 1)));
+  Store::Places places(store_);
+  OUTRIGGER_CHECK(store_.make_places(std::span(&handle, 1), std::span(&tensor.type, 1), places));
   const wire::ResultType result = describe(handle, tensor);
   wire::Frame reply = wire::encode_results(id, std::span(&result, 1));
-  store_.put(places, 0, std::move(tensor));
-  store_.commit(std::move(places));
+  Store::put(places, 0, std::move(tensor));
+  Store::commit(places);
   return reply;
 }
 
@@ -403,7 +403,8 @@ Workspace::Reply Workspace::run(std::uint64_t id, const wire::Run& request, ops:
   }
   OUTRIGGER_CHECK(check_new_handles(request.results));
   OUTRIGGER_CHECK(arguments.find_donated());
-  OUTRIGGER_TRY(Store::Places places, store_.make_places(request.results, plan.results));
+  Store::Places places(store_);
+  OUTRIGGER_CHECK(store_.make_places(request.results, plan.results, places));
   OUTRIGGER_TRY(const MemoryCharge frame, charge_frame(memory_, plan));
   OUTRIGGER_CHECK(check_memory(arguments, plan, context.interrupt));
 #ifndef NDEBUG
@@ -425,7 +426,7 @@ Workspace::Reply Workspace::run(std::uint64_t id, const wire::Run& request, ops:
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     if (arguments[i] == nullptr) continue;
     Tensor& value = values[plan.main.params[i]];
-    value = arguments[i]->tensor();
+    arguments[i]->copy_to(value);
     if (request.atomic) undo.emplace_back(value.storage, value.storage->buffer);
     if (arguments.may_take_over(i)) {
       store_.release(request.args[i]);
@@ -457,8 +458,8 @@ Workspace::Reply Workspace::run(std::uint64_t id, const wire::Run& request, ops:
     return tl::make_unexpected(std::move(*outcome.error));
   }
   for (std::size_t i = 0; i < request.results.size(); ++i)
-    store_.put(places, i, std::move(outcome.results[i]));
-  store_.commit(std::move(places));
+    Store::put(places, i, std::move(outcome.results[i]));
+  Store::commit(places);
   return std::move(*reply);
 }
 
