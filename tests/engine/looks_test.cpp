@@ -488,6 +488,27 @@ TEST(LooksTest, ThePlanOfALongTransformLooksToo) {
   EXPECT_GE(with_plan - looks_of(c, 0, 1), 16 * make.n() / steps_max);
 }
 
+TEST(LooksTest, AnUpdateInPlaceThatIsInterruptedCountsAsWritten) {
+  Runner runner;
+  Operands make(runner, std::int64_t{1} << 18);
+  const Tensor x = make.flat(DType::f32);
+  Program program{{0, 1, 2}, {in_place(op("indexed_put", {v(0), v(1), v(2)}, 3))}, {3}};
+  const std::vector<Tensor> args{x, make.index(make.n(), {make.n(), 1}), make.flat(DType::f32)};
+  const auto planned = runner.plan(program, args);
+  ASSERT_TRUE(planned) << planned.error().text;
+  std::int64_t looks = 0;
+  const auto count = [&] {
+    ++looks;
+    return false;
+  };
+  ASSERT_TRUE(succeeded(run_watched(runner, **planned, args, 1, count)));
+  const std::int64_t last = looks;
+  looks = 0;
+  const Outcome outcome = run_watched(runner, **planned, args, 1, [&] { return ++looks >= last; });
+  ASSERT_TRUE(outcome.error && outcome.error->code == ErrorCode::deadline_exceeded);
+  EXPECT_EQ(outcome.written, (decltype(outcome.written){true, false, false}));
+}
+
 TEST(LooksTest, EveryOpIsCounted) {
   Runner runner;
   Operands make(runner, std::int64_t{1} << 18);
