@@ -39,7 +39,7 @@ class Reader {
 
   /// Looks at the first line that has something on it. Errors: bad_file, the team's.
   Result<void> begin(const std::string& name) {
-    Scan scan(stop_, text_);
+    Scan scan(stop_, text_, text_);
     while (!text_.empty() && columns_ == 0 && !scan.ended()) {
       std::string_view rest = text_;
       std::string_view line = next_line(rest, scan);
@@ -62,7 +62,7 @@ class Reader {
 
   /// Errors: the team's.
   Result<void> count(const Team& team) {
-    Scan scan(stop_, text_);
+    Scan scan(stop_, text_, text_);
     for (std::size_t begin = 0; begin < text_.size() && !scan.ended();) {
       const std::size_t from = std::min(begin + chunk_bytes, text_.size()) - 1;
       const std::size_t end = std::min(scan.find(text_, '\n', from) + 1, text_.size());
@@ -125,9 +125,9 @@ class Reader {
     OUTRIGGER_CHECK(team(static_cast<std::int64_t>(chunks_.size()), [&](std::int64_t i) {
       Chunk& chunk = chunks_[static_cast<std::size_t>(i)];
       const std::string_view text = text_of(chunk);
-      Scan scan(stop_, text);
+      Scan scan(stop_, text_, text);
       f(chunk, scan);
-      Scan::release(text);
+      scan.release(text);
     }));
     return stop_.result();
   }

@@ -2,12 +2,20 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 
 #include "tensor/file_pages.hpp"
 
 namespace outrigger::files {
+namespace {
+
+/// Bytes that are given back at a time.
+constexpr std::size_t released_bytes = std::size_t{1} << 20;
+constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
+
+}  // namespace
 
 Result<Text> Text::map(const File& file) {
   const auto bytes = static_cast<std::size_t>(file.size());
@@ -45,16 +53,22 @@ Result<void> Stop::result() const {
 
 bool Scan::step(const char* at) {
   passed_ = 0;
-  if (at > read_) release({read_, static_cast<std::size_t>(at - read_)});
-  read_ = at;
+  if (at < read_) read_ = at;
+  if (const auto read = static_cast<std::size_t>(at - read_); read >= released_bytes) {
+    release({read_, read});
+    read_ = at;
+  }
   ended_ = ended_ || stop_.ask();
   return !ended_;
 }
 
-void Scan::release(std::string_view read) {
+void Scan::release(std::string_view read) const {
   const std::size_t page = page_bytes();
   const auto address = reinterpret_cast<std::uintptr_t>(read.data());
-  const std::uintptr_t begin = address / page * page;
+  // A page that is read can bring back those before it in the same huge page.
+  const auto before =
+      std::min(static_cast<std::size_t>(read.data() - text_.data()), huge_page_bytes);
+  const std::uintptr_t begin = (address - before) / page * page;
   const std::uintptr_t end = (address + read.size()) / page * page;
   if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }

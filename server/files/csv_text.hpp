@@ -60,8 +60,9 @@ class Scan {
  public:
   static constexpr std::size_t step_bytes = std::size_t{64} << 10;
 
-  /// From the beginning of `text` on.
-  Scan(Stop& stop, std::string_view text) : stop_(stop), read_(text.data()) {}
+  /// Of `part`, a part of `text`, from its beginning on.
+  Scan(Stop& stop, std::string_view text, std::string_view part)
+      : stop_(stop), text_(text), read_(part.data()) {}
 
   /// Whether the scan was ended: what it then finds counts for nothing.
   bool ended() const { return ended_; }
@@ -82,7 +83,7 @@ class Scan {
   }
 
   /// Gives back the pages of a part of the text, but the last one if it goes on there.
-  static void release(std::string_view read);
+  void release(std::string_view read) const;
 
  private:
   template <typename F>
@@ -105,6 +106,7 @@ class Scan {
   bool step(const char* at);
 
   Stop& stop_;
+  std::string_view text_;
   const char* read_;  ///< what lies between here and where the scan is has been read
   std::size_t passed_ = 0;
   bool ended_ = false;
