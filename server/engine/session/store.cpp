@@ -76,7 +76,7 @@ Result<void> Store::check_new(std::uint64_t handle, std::size_t more) const {
                 "a handle must be from 1 to 2^63 - 1, got " + std::to_string(handle));
   }
   if (const auto found = entries_.find(handle); found != entries_.end()) {
-    const bool failed = std::holds_alternative<Failure>(found->second);
+    const bool failed = std::holds_alternative<FailurePtr>(found->second);
     return fail(ErrorCode::handle_in_use,
                 "handle " + std::to_string(handle) +
                     (failed ? " is that of a tensor that could not be made; release it first"
