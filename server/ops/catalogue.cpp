@@ -99,9 +99,9 @@ class JsonWriter {
   }
 
   static std::string ulp(const OpRow& row) {
-    if (row.kind != Kind::elementwise) return "null";
+    if (!row.ulp) return "null";
     std::array<char, 16> text{};
-    std::snprintf(text.data(), text.size(), "%g", row.ulp);
+    std::snprintf(text.data(), text.size(), "%g", *row.ulp);
     return text.data();
   }
 

@@ -176,9 +176,9 @@ struct OpRow {
   /// Checks operands and attributes, gives the result types. Null for control ops.
   Result<Inferred> (*infer)(const InferCall& call) = nullptr;
   /// Elementwise: how far a real float may be from the exact result, at most, in units in the last
-  /// place of the dtype that is computed in (0: it is the nearest one). Complex numbers have no
-  /// such bound.
-  double ulp = 0;
+  /// place of the dtype that is computed in (0: it is the nearest one). Each row whose results
+  /// may be real floats states it. Results of complex operands have no such bound.
+  std::optional<double> ulp = std::nullopt;
   /// View: elements keep their order, so that a view of memory in C order is in C order.
   bool keeps_order = false;
 

@@ -51,7 +51,7 @@ Verdict check_elementwise(const Instruction& instruction, std::span<const Given>
   if (!inferred) return {true, "it ran, but inference refuses it: " + inferred.error().text};
   const DType compute = inferred->compute;
   const DType raw = inferred->raw[0];
-  const double ulp = is_integer(raw) ? 0 : row.ulp;
+  const double ulp = is_integer(raw) ? 0 : row.ulp.value_or(0);
   Slack slack{ulp, raw, 0};
   if (any_zero(row.name)) slack.abs = std::numeric_limits<long double>::denorm_min();
   const Cells got = cells_of(result);

@@ -96,6 +96,26 @@ class Json {
   std::size_t at_ = 0;
 };
 
+AttrValue value_of(AttrType type) {
+  switch (type) {
+    case AttrType::integer:
+    case AttrType::number:
+      return Number{std::int64_t{1}};
+    case AttrType::integers:
+    case AttrType::shape:
+      return std::vector<std::int64_t>{1};
+    case AttrType::boolean:
+      return true;
+    case AttrType::string:
+      return std::string("asc");
+    case AttrType::dtype:
+      return std::string("f32");
+    case AttrType::binary:
+      return Bytes{1};
+  }
+  return true;
+}
+
 TEST(CatalogueTest, IsJsonAndListsEachOpOnce) {
   const std::string text = describe_ops_json();
   Json json(text);
@@ -152,24 +172,22 @@ TEST(CatalogueTest, EveryTileKernelExistsForItsComputeDtypes) {
   }
 }
 
-AttrValue value_of(AttrType type) {
-  switch (type) {
-    case AttrType::integer:
-    case AttrType::number:
-      return Number{std::int64_t{1}};
-    case AttrType::integers:
-    case AttrType::shape:
-      return std::vector<std::int64_t>{1};
-    case AttrType::boolean:
-      return true;
-    case AttrType::string:
-      return std::string("asc");
-    case AttrType::dtype:
-      return std::string("f32");
-    case AttrType::binary:
-      return Bytes{1};
+TEST(CatalogueTest, EveryElementwiseRowOfRealFloatsStatesItsUlp) {
+  for (const OpRow& row : all_ops()) {
+    SCOPED_TRACE(row.name);
+    bool real_floats = false;
+    if (row.kind == Kind::elementwise) {
+      const std::vector<InferOperand> operands(row.operands.size(),
+                                               InferOperand{TensorType{DType::f32, {}}});
+      Attrs attrs;
+      for (const AttrSpec& spec : row.attrs) attrs.emplace_back(spec.name, value_of(spec.type));
+      const auto inferred = infer(row, InferCall{operands, AttrView(attrs)});
+      real_floats = inferred && inferred->results[0].dtype == DType::f32;
+    }
+    EXPECT_EQ(row.ulp.has_value(), real_floats)
+        << "`ulp` is for elementwise rows that give real floats, and is not 0 where it is absent";
+    EXPECT_GE(row.ulp.value_or(0), 0);
   }
-  return true;
 }
 
 TEST(CheckAttrsTest, RightOnesPassWrongOnesAreNamed) {

@@ -18,7 +18,7 @@ bool writes(const Block& block) {
 bool is_cheap(const Node& node, const Plan& plan) {
   constexpr std::int64_t much = 8;
   // Functions that are not exact are expensive ones.
-  if (node.row->kind != Kind::elementwise || node.row->ulp > 0) return false;
+  if (node.row->kind != Kind::elementwise || node.row->ulp.value_or(0) > 0) return false;
   std::int64_t operands = 0;
   for (const Slot slot : node.in) operands += element_count(plan.types[slot].shape);
   return element_count(node.inferred.results[0].shape) / much >= operands;

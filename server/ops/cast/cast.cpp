@@ -303,6 +303,7 @@ void register_cast(std::vector<OpRow>& rows) {
       .attrs = {{"type", AttrType::dtype, true, "", "the new dtype"}},
       .any_dtype = true,
       .infer = infer_as_type,
+      .ulp = 0,
       .doc = "Casts each element. Floats to integers truncate and then wrap around modulo 2^bits; "
              "NaN gives 0, the infinities the largest and smallest integer. Integers wrap around. "
              "To a float: rounded to nearest, ties to even; too large gives an infinity, or the "

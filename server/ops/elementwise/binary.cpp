@@ -158,38 +158,39 @@ OpRow binary(std::string_view name, Result<Inferred> (*infer)(const InferCall&),
 }  // namespace
 
 void add_binary_rows(std::vector<OpRow>& rows) {
-  rows.push_back(
+  rows.push_back(exact(
       binary("add", infer_same, binary_tile<Add>,
              "Element-wise sum. Operands broadcast and meet in one dtype; integers wrap around.",
-             complex_binary_tile<Add>));
-  rows.push_back(binary(
+             complex_binary_tile<Add>)));
+  rows.push_back(exact(binary(
       "subtract", infer_same, binary_tile<Subtract>,
       "Element-wise difference. Operands broadcast and meet in one dtype; integers wrap around.",
-      complex_binary_tile<Subtract>));
-  rows.push_back(binary(
+      complex_binary_tile<Subtract>)));
+  rows.push_back(exact(binary(
       "multiply", infer_same, binary_tile<Multiply>,
       "Element-wise product. Operands broadcast and meet in one dtype; integers wrap around.",
-      complex_binary_tile<Multiply>));
-  rows.push_back(binary(
+      complex_binary_tile<Multiply>)));
+  rows.push_back(exact(binary(
       "divide", infer_floating, divide_tile,
       "Element-wise division. Always floating: integers become f32. By zero: an infinity or NaN.",
-      complex_divide_tile));
+      complex_divide_tile)));
   rows.push_back(binary("quotient", infer_integer, integer_binary_tile<Quotient>,
                         "Element-wise integer division towards zero. Integers only (`bad_dtype`). "
                         "By zero: all bits set, as in XLA."));
-  rows.push_back(binary("remainder", infer_same, binary_tile<Remainder>,
-                        "Element-wise remainder with the sign of the left operand (C's `%` and "
-                        "`fmod`). Integers by zero: the left operand, as in XLA."));
+  rows.push_back(
+      exact(binary("remainder", infer_same, binary_tile<Remainder>,
+                   "Element-wise remainder with the sign of the left operand (C's `%` and "
+                   "`fmod`). Integers by zero: the left operand, as in XLA.")));
   rows.push_back(binary("pow", infer_same, pow_tile,
                         "Element-wise power. Integers wrap around; with a negative exponent 1 and "
                         "-1 keep their powers and others give 0. Floats: at most 1 ulp (SLEEF). "
                         "Complex: 0 to any power but 0 gives 0.",
                         complex_pow_tile));
   rows.back().ulp = 1;
-  rows.push_back(binary("min", infer_same, binary_tile<Min>,
-                        "Element-wise smaller operand; NaN if either is NaN."));
-  rows.push_back(binary("max", infer_same, binary_tile<Max>,
-                        "Element-wise larger operand; NaN if either is NaN."));
+  rows.push_back(exact(binary("min", infer_same, binary_tile<Min>,
+                              "Element-wise smaller operand; NaN if either is NaN.")));
+  rows.push_back(exact(binary("max", infer_same, binary_tile<Max>,
+                              "Element-wise larger operand; NaN if either is NaN.")));
   rows.push_back(binary("atan2", infer_floating, atan2_tile,
                         "Element-wise angle of the point (right, left) in radians. Integers become "
                         "f32. At most 2 ulp (SLEEF; 1 but for subnormal results). Complex: "

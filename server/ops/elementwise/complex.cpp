@@ -95,15 +95,18 @@ OpRow part(std::string_view name, Kernel (*real)(DType), Kernel (*complex)(DType
 }  // namespace
 
 void add_complex_rows(std::vector<OpRow>& rows) {
-  rows.push_back(part("real", nullptr, part_tile<RealPart>,
-                      "Element-wise real part: f32 of c64, f64 of c128. Real floats keep dtype and "
-                      "value, integers become f32."));
-  rows.push_back(part("imag", real_tile<Zero>, part_tile<ImaginaryPart>,
-                      "Element-wise imaginary part: f32 of c64, f64 of c128. 0 of real numbers, in "
-                      "their dtype if it is a float, else as f32."));
-  rows.push_back(part("phase", real_tile<RealPhase>, part_tile<Phase>,
-                      "Element-wise angle of a complex number in radians, from -pi to pi. f32 of "
-                      "c64, f64 of c128; of real numbers in their dtype, or f32 of integers."));
+  rows.push_back(
+      exact(part("real", nullptr, part_tile<RealPart>,
+                 "Element-wise real part: f32 of c64, f64 of c128. Real floats keep dtype and "
+                 "value, integers become f32.")));
+  rows.push_back(
+      exact(part("imag", real_tile<Zero>, part_tile<ImaginaryPart>,
+                 "Element-wise imaginary part: f32 of c64, f64 of c128. 0 of real numbers, in "
+                 "their dtype if it is a float, else as f32.")));
+  rows.push_back(
+      exact(part("phase", real_tile<RealPhase>, part_tile<Phase>,
+                 "Element-wise angle of a complex number in radians, from -pi to pi. f32 of "
+                 "c64, f64 of c128; of real numbers in their dtype, or f32 of integers.")));
   OpRow conjugate =
       part("conjugate", nullptr, complex_unary_tile<Conjugate>,
            "Element-wise complex conjugate. Real numbers become complex first: c128 of f64, else "

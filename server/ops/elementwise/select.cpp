@@ -87,6 +87,7 @@ void add_select_rows(std::vector<OpRow>& rows) {
                        .boolean_operands = 0b001,
                        .any_dtype = true,
                        .infer = infer_select,
+                       .ulp = 0,
                        .tile = select_tile,
                        .doc = "Element-wise `on_true` where `pred` is not zero, else `on_false`. "
                               "The shape is that of `pred`, or, if "
@@ -98,6 +99,7 @@ void add_select_rows(std::vector<OpRow>& rows) {
       .operands = {{"tensor"}, {"min"}, {"max"}},
       .in_place = 0,
       .infer = infer_clip,
+      .ulp = 0,
       .tile = clip_tile,
       .doc = "Element-wise: not below the scalar `min`, not above the scalar `max`. All three "
              "meet in one dtype; small floats are compared in f32. NaN stays NaN."});

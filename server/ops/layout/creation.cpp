@@ -242,6 +242,7 @@ void add_creation_rows(std::vector<OpRow>& rows) {
                        .shape_operands = 0b01,
                        .any_dtype = true,
                        .infer = infer_fill,
+                       .ulp = 0,
                        .tile = fill_tile,
                        .doc = "The scalar `value`, cast to the tensor's dtype, in each element of "
                               "the tensor's shape. Made for its in-place form."});
