@@ -2,7 +2,7 @@ defmodule Outrigger.Daemon do
   @moduledoc false
   # The OS process: where its executable is, how it is started, how it is ended.
 
-  alias Outrigger.{ConnectionError, Files, Protocol, Telemetry}
+  alias Outrigger.{ConnectionError, FileName, Protocol, Telemetry}
   require Logger
 
   @bye_ms 200
@@ -13,14 +13,14 @@ defmodule Outrigger.Daemon do
   def executable(%{daemon: path}) do
     path =
       path || from_environment() || Application.get_env(:outrigger, :daemon) ||
-        Files.from_vm(Application.app_dir(:outrigger, "priv/outriggerd/bin/outriggerd"))
+        FileName.from_vm(Application.app_dir(:outrigger, "priv/outriggerd/bin/outriggerd"))
 
     cond do
       File.regular?(path) ->
-        {:ok, Files.expand(path)}
+        {:ok, FileName.expand(path)}
 
       found = System.find_executable(path) ->
-        {:ok, Files.from_vm(found)}
+        {:ok, FileName.from_vm(found)}
 
       true ->
         detail =
@@ -32,7 +32,7 @@ defmodule Outrigger.Daemon do
   end
 
   defp from_environment do
-    with path when is_binary(path) <- System.get_env("OUTRIGGERD"), do: Files.from_vm(path)
+    with path when is_binary(path) <- System.get_env("OUTRIGGERD"), do: FileName.from_vm(path)
   end
 
   @doc "Starts it. The port is the caller's."
@@ -45,12 +45,12 @@ defmodule Outrigger.Daemon do
       # By default a port is busy from 8 KiB on: much less than one chunk.
       busy_limits_port: @busy_bytes,
       args: args(options),
-      env: for({key, value} <- options.env, do: {Files.to_vm(key), env_value(value)})
+      env: for({key, value} <- options.env, do: {FileName.to_vm(key), env_value(value)})
     ])
   end
 
   defp env_value(nil), do: false
-  defp env_value(value), do: Files.to_vm(value)
+  defp env_value(value), do: FileName.to_vm(value)
 
   defp args(options) do
     List.flatten([

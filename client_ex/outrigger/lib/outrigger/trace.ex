@@ -24,7 +24,7 @@ defmodule Outrigger.Trace do
   # The builder that programs are traced with, in the process dictionary, and the one door through
   # which each op goes: into the builder if there is one, otherwise to the daemon at once.
 
-  alias Outrigger.{Data, Program, Server, Tensor, Value}
+  alias Outrigger.{Data, Execution, Program, Server, Tensor, Value}
   require Server
 
   @key {__MODULE__, :builder}
@@ -59,7 +59,7 @@ defmodule Outrigger.Trace do
     end
 
     program = instruction_program(name, [], 0, attrs, nil, [0])
-    Program.run(Server.fetch!(server), program, [], [])
+    Execution.run(Server.fetch!(server), program, [], [])
   end
 
   ## Eagerly
@@ -75,12 +75,12 @@ defmodule Outrigger.Trace do
 
       in_place && not Program.view?(name) ->
         program = remembered(name, ins, count, attrs, in_place, [])
-        Program.run(hd(args).server, program, args, [])
+        Execution.run(hd(args).server, program, args, [])
         written
 
       true ->
         program = remembered(name, ins, count, attrs, in_place, [count])
-        Program.run(hd(args).server, program, args, [])
+        Execution.run(hd(args).server, program, args, [])
     end
   end
 
@@ -91,7 +91,7 @@ defmodule Outrigger.Trace do
     instruction = %{op: name, in: ins, out: outs, attrs: attrs, regions: [], in_place: nil}
     template = {:tuple, for(i <- 0..(results - 1), do: {:result, i})}
     program = Program.build(Enum.to_list(0..(count - 1)), [instruction], outs, template, [])
-    Program.run(hd(args).server, program, args, [])
+    Execution.run(hd(args).server, program, args, [])
   end
 
   defp no_tensor(name, []) do
@@ -238,7 +238,7 @@ defmodule Outrigger.Trace do
     # Two servers give the same ids. A program that calls both is refused when it is run.
     key = {prepared.server, prepared.id}
     put(%{builder | callees: Map.put(builder.callees, key, prepared)})
-    Program.fill(program.template, operands, results)
+    Execution.fill(program.template, operands, results)
   end
 
   @doc "Traces a function of `count` parameters into a region: `{region, what it returned}`."
