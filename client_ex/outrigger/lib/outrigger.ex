@@ -35,8 +35,8 @@ defmodule Outrigger do
 
     * `ArgumentError` for bad arguments
     * `Outrigger.Error` for a program that is too long for the daemon
-    * `Outrigger.ConnectionError` for a tensor whose daemon is gone (`:stale_epoch`), and for a tensor
-      of another server (`:foreign_tensor`)
+    * `Outrigger.ConnectionError` for a tensor whose daemon is gone (`:stale_epoch`), and for a
+      tensor of another server (`:foreign_tensor`)
 
   If too many requests are under way, these functions wait. If no request ends meanwhile, they raise
   an `Outrigger.ConnectionError` with the reason `:queue_full`.
@@ -51,20 +51,20 @@ defmodule Outrigger do
   deadline the request is cancelled: a read, for instance, but not the op that computes the tensor
   (see `cancel/1` and the `:deadline` of `run/4`).
 
-  If an op fails after it was sent, its result fails. A read of that tensor returns the error. A read
-  of a tensor that was computed from it returns `:failed_operand`, with the first error as its
-  `cause`. `sync/2` returns the first failure of all requests of this process.
+  If an op fails after it was sent, its result fails. A read of that tensor returns the error. A
+  read of a tensor that was computed from it returns `:failed_operand`, with the first error as
+  its `cause`. `sync/2` returns the first failure of all requests of this process.
 
   ## When the daemon dies
 
-  Each waiting call gets one `Outrigger.ConnectionError` at once, and the server starts a new daemon.
-  The old tensors are gone (`:stale_epoch`). The `:on_restart` callback can make them again. The
-  server never sends a request again by itself. It keeps prepared programs, and the next call
-  prepares them again.
+  Each waiting call gets one `Outrigger.ConnectionError` at once, and the server starts a new
+  daemon. The old tensors are gone (`:stale_epoch`). The `:on_restart` callback can make them
+  again. The server never sends a request again by itself. It keeps prepared programs, and the
+  next call prepares them again.
 
-  Each function waits for the new daemon until its deadline, or for the server's `:start_timeout`. If
-  the server itself is gone, the reason is `:closed`. Then `release/1` does nothing, and `cancel/1`
-  returns false.
+  Each function waits for the new daemon until its deadline, or for the server's `:start_timeout`.
+  If the server itself is gone, the reason is `:closed`. Then `release/1` does nothing, and
+  `cancel/1` returns false.
 
   ## How tensors are freed
 
@@ -124,21 +124,21 @@ defmodule Outrigger do
   ## Options
 
     * `:name` - an atom, `{:global, term}` or `{:via, module, term}`
-    * `:memory_limit` - for tensors and temporaries: bytes, a text such as `"2GiB"`, or a share of the
-      memory of the machine or its container, such as `"50%"`; 0 for no limit (`"80%"`)
+    * `:memory_limit` - for tensors and temporaries: bytes, a text such as `"2GiB"`, or a share of
+      the memory of the machine or its container, such as `"50%"`; 0 for no limit (`"80%"`)
     * `:threads` - the number of threads that compute, at most 1,024; default: all processors that
       the daemon may use
     * `:on_restart` - a function of one argument (the server) or `{module, function, args}`. It runs
       in its own process when a new daemon has replaced a dead daemon
-    * `:timeout` - the default deadline of calls that wait, in milliseconds or `:infinity` (60 000)
-    * `:daemon` - the path of `outriggerd`. The default is the environment variable `OUTRIGGERD`, then
-      `config :outrigger, daemon: path`, then the daemon that `mix compile` built
+    * `:timeout` - the default deadline of calls that wait, in milliseconds or `:infinity` (60,000)
+    * `:daemon` - the path of `outriggerd`. The default is the environment variable `OUTRIGGERD`,
+      then `config :outrigger, daemon: path`, then the daemon that `mix compile` built
     * `:args` - more arguments for the daemon, a list of strings
     * `:env` - environment variables for the daemon, pairs of strings
     * `:log` - where the daemon logs: `:stderr`, `:none` or the path of a file (`:stderr`)
     * `:start_timeout` - the longest time of a start, and of a call's wait for a restart, in
-      milliseconds (10 000)
-    * `:queue_max`, `:queue_bytes_max` - the requests and bytes that may be under way at once (16 384
+      milliseconds (10,000)
+    * `:queue_max`, `:queue_bytes_max` - the requests and bytes that may be under way at once (16,384
       requests, 64 MiB). Above these limits, senders wait
     * `:chunk_bytes` - the size of the pieces of large data, in bytes (256 KiB)
 
@@ -161,7 +161,8 @@ defmodule Outrigger do
   @doc """
   A tensor from a number or a nested list.
 
-  The type is `:type`. Its default is that of Nx: `:s32` for integers, and `:f32` if there is a float.
+  The type is `:type`. Its default is that of Nx: `:s32` for integers, and `:f32` if there is a
+  float.
 
       iex> Outrigger.tensor(MyApp.Compute, [[1, 2.5], [:nan, 4]]) |> Outrigger.to_list!()
       [[1.0, 2.5], [:nan, 4.0]]
@@ -246,7 +247,8 @@ defmodule Outrigger do
   defdelegate load_npy(server, path), to: Files
 
   @doc """
-  A tensor from a member of a `.npz` file; the only one by default. See `Outrigger.Files.load_npz/3`.
+  A tensor from a member of a `.npz` file; the only one by default. See
+  `Outrigger.Files.load_npz/3`.
   """
   @spec load_npz(server, Path.t(), String.t() | atom) :: Tensor.t()
   defdelegate load_npz(server, path, member \\ nil), to: Files
@@ -260,8 +262,8 @@ defmodule Outrigger do
   defdelegate load_raw(server, path, type, shape, options \\ []), to: Files
 
   @doc """
-  A tensor `{lines, columns}` from a CSV file. The options are `:type`, `:separator` and `:header`. See
-  `Outrigger.Files.load_csv/3`.
+  A tensor `{lines, columns}` from a CSV file. The options are `:type`, `:separator` and
+  `:header`. See `Outrigger.Files.load_csv/3`.
   """
   @spec load_csv(server, Path.t(),
           type: Dtype.accepted(),
@@ -373,7 +375,9 @@ defmodule Outrigger do
   @spec run(server, Program.t(), [Tensor.t()], keyword) :: results
   defdelegate run(server, program, args, options \\ []), to: Program
 
-  @doc "Sends a program to a server, which keeps it for `call/3`. See `Outrigger.Program.prepare/3`."
+  @doc """
+  Sends a program to a server, which keeps it for `call/3`. See `Outrigger.Program.prepare/3`.
+  """
   @spec prepare(server, Program.t(), keyword) :: {:ok, Prepared.t()} | error
   defdelegate prepare(server, program, options \\ []), to: Program
 
@@ -470,8 +474,8 @@ defmodule Outrigger do
   ## Lifetime
 
   @doc """
-  Frees tensors now: one tensor, or a container of tensors. The next requests of this process can use
-  their memory. A later use of such a tensor is a `:bad_handle`.
+  Frees tensors now: one tensor, or a container of tensors. The next requests of this process can
+  use their memory. A later use of such a tensor is a `:bad_handle`.
 
       iex> t = Outrigger.iota(MyApp.Compute, {3})
       iex> Outrigger.release(t)
@@ -515,9 +519,9 @@ defmodule Outrigger do
   end
 
   @doc """
-  Frees now the tensors that no process holds, before the next poll. The calling process collects its
-  garbage first. A tensor that another process has dropped is freed after the next garbage collection
-  of that process.
+  Frees now the tensors that no process holds, before the next poll. The calling process collects
+  its garbage first. A tensor that another process has dropped is freed after the next garbage
+  collection of that process.
   """
   @spec collect(server) :: :ok
   def collect(server) do

@@ -6,8 +6,8 @@ defmodule Outrigger.Files do
   starts at the working directory of the VM.
 
   The functions that load return their tensor at once. If the daemon cannot read the file, that
-  tensor fails, and `Outrigger.await/2` returns the error. The functions that save wait for the daemon,
-  and take the option `:deadline`.
+  tensor fails, and `Outrigger.await/2` returns the error. The functions that save wait for the
+  daemon, and take the option `:deadline`.
   """
 
   alias Outrigger.{Dtype, FileName, Protocol, Request, Server, Tensor}
@@ -82,7 +82,8 @@ defmodule Outrigger.Files do
   separators and line breaks. A field that is empty or `NA` is NaN in floats, and an error in
   integers. A field has at most 4,096 bytes. Errors (`:bad_file`) name the line and the column.
 
-      {:ok, table} = Outrigger.load_csv(MyApp.Compute, "table.csv", header: true) |> Outrigger.await()
+      table = Outrigger.load_csv(MyApp.Compute, "table.csv", header: true)
+      {:ok, table} = Outrigger.await(table)
   """
   @spec load_csv(Outrigger.server(), Path.t(),
           type: Dtype.accepted(),

@@ -2,8 +2,8 @@ defmodule Outrigger.Prepared do
   @moduledoc """
   A program that a server keeps: see `Outrigger.prepare/3` and `Outrigger.call/3`.
 
-  A prepared program outlives the daemon. If the daemon no longer keeps it, after a restart or because
-  of too many others, the next call prepares it again.
+  A prepared program outlives the daemon. If the daemon no longer keeps it, after a restart or
+  because of too many others, the next call prepares it again.
   """
 
   # `head` holds the bytes that all frames of its calls have in common.

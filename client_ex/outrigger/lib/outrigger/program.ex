@@ -48,7 +48,7 @@ defmodule Outrigger.Program do
   function returns a value, or a tuple or a list of values.
 
       iex> alias Outrigger.Op
-      iex> program = Outrigger.program(fn x, y -> x |> Op.multiply(y) |> Op.add(1.0) |> Op.tanh() end)
+      iex> program = Outrigger.program(&(&1 |> Op.multiply(&2) |> Op.add(1.0) |> Op.tanh()))
       #Outrigger.Program<arity 2, 3 instructions>
       iex> x = Outrigger.tensor(MyApp.Compute, [0.0])
       iex> Outrigger.run(MyApp.Compute, program, [x, x]) |> Outrigger.to_list!()
@@ -95,7 +95,8 @@ defmodule Outrigger.Program do
   Sends a program to a server, which keeps it for `call/3`. Waits until the daemon has checked the
   form of the program. Takes the option `:deadline`.
 
-      iex> {:ok, inc} = Outrigger.prepare(MyApp.Compute, Outrigger.program(&Outrigger.Op.add(&1, 1)))
+      iex> inc = Outrigger.program(&Outrigger.Op.add(&1, 1))
+      iex> {:ok, inc} = Outrigger.prepare(MyApp.Compute, inc)
       iex> t = Outrigger.tensor(MyApp.Compute, 1)
       iex> inc |> Outrigger.call([t]) |> Outrigger.to_number!()
       2
@@ -170,7 +171,7 @@ defmodule Outrigger.Program do
 
   The measurement costs some 100 ns for each execution of a step. The options are those of `run/4`.
 
-      iex> program = Outrigger.program(fn x -> x |> Outrigger.Op.multiply(2) |> Outrigger.Op.sum() end)
+      iex> program = Outrigger.program(&(&1 |> Outrigger.Op.multiply(2) |> Outrigger.Op.sum()))
       iex> prepared = Outrigger.prepare!(MyApp.Compute, program)
       iex> {:ok, sum, steps} = Outrigger.profile(prepared, [Outrigger.iota(MyApp.Compute, {1000})])
       iex> Outrigger.to_number!(sum)
@@ -328,8 +329,8 @@ defmodule Outrigger.Program do
   defp encode_operand(id), do: Codec.encode(id)
 
   @doc false
-  # The programs that the daemon must keep for a call: `{id, encoded, callees}`, or nil for none. The
-  # id is 0 if the program itself is not prepared.
+  # The programs that the daemon must keep for a call: `{id, encoded, callees}`, or nil for none.
+  # The id is 0 if the program itself is not prepared.
   def kept(_server, %{callees: []}, 0), do: nil
   def kept(_server, %{callees: [], encoded: encoded}, id), do: {id, encoded, []}
 
@@ -338,8 +339,8 @@ defmodule Outrigger.Program do
     kept
   end
 
-  # A callee that was named before is kept by then, with its own callees. Programs that share callees
-  # do not multiply them.
+  # A callee that was named before is kept by then, with its own callees. Programs that share
+  # callees do not multiply them.
   defp kept(server, %{callees: callees, encoded: encoded}, id, named) do
     {callees, named} =
       Enum.map_reduce(callees, named, fn %{server: other} = callee, named ->

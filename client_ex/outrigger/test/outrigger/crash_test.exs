@@ -17,7 +17,8 @@ defmodule Outrigger.CrashTest do
       end)
 
     IO.puts(
-      "\n#{@moments} kills (seed #{seed}): last error after #{worst_error} ms, new daemon after #{worst_ready} ms at worst"
+      "\n#{@moments} kills (seed #{seed}): last error after #{worst_error} ms, " <>
+        "new daemon after #{worst_ready} ms at worst"
     )
 
     assert worst_error <= 1000

@@ -48,7 +48,7 @@ defmodule Outrigger.ErrorsTest do
     assert Outrigger.sync(@server) == :ok
   end
 
-  test "only what was to be written is told of, also beside results, and in whatever way it is read" do
+  test "a read reports a failed write in place, but no other failure, in each way to read" do
     add = Outrigger.program(fn x, y -> {InPlace.add(x, y), Op.sum(y)} end)
 
     view =
@@ -209,9 +209,9 @@ defmodule Outrigger.ErrorsTest do
           {~r/limit must be a positive number/, fn -> Outrigger.to_binary(a, limit: -1) end},
           {~r/is called by Outrigger.call/, fn -> Outrigger.run(@server, prepared, [a]) end},
           {~r/is run by Outrigger.run/, fn -> Outrigger.call(program, [a]) end},
-          {~r/a server comes first: Op.iota/, fn -> Op.iota({3}) end},
-          {~r/gave the number 1; give a value/, fn -> Outrigger.program(fn -> 1 end) end},
-          {~r/gives a value, or a tuple or list of them, got: nil/,
+          {~r/the first argument is a server: Op.iota/, fn -> Op.iota({3}) end},
+          {~r/returned the number 1; return a value/, fn -> Outrigger.program(fn -> 1 end) end},
+          {~r/returns a value, or a tuple or list of values, got: nil/,
            fn -> Outrigger.program(fn -> nil end) end},
           {~r/expected tensors, or a container of them, got: :foo/,
            fn -> Outrigger.release(:foo) end},

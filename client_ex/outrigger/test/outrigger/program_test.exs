@@ -148,7 +148,9 @@ defmodule Outrigger.ProgramTest do
       Outrigger.program(fn x -> Op.as_type(x, :f33) end)
     end
 
-    assert_raise ArgumentError, ~r/gave the number 1/, fn -> Outrigger.program(fn _ -> 1 end) end
+    assert_raise ArgumentError, ~r/returned the number 1/, fn ->
+      Outrigger.program(fn _ -> 1 end)
+    end
 
     assert_raise ArgumentError, ~r/body gives 1 values for 2/, fn ->
       Outrigger.program(fn x -> Op.while({x, x}, fn {a, _} -> a end, fn {a, _} -> a end) end)
