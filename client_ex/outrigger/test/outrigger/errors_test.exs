@@ -73,7 +73,7 @@ defmodule Outrigger.ErrorsTest do
       assert Outrigger.to_list(y) == {:ok, [0.5, 1.0, 1.5]}
     end
 
-    # Who waits for the answer has it.
+    # The caller that waits for the answer gets the error.
     [x, y] = [Outrigger.tensor(@server, [1, 2]), Outrigger.tensor(@server, [0.5, 1.0, 1.5])]
     assert {:error, %Error{op: "add"}} = Outrigger.call_and_wait(inner, [x, y])
     assert Outrigger.to_list(x) == {:ok, [1, 2]}
@@ -170,7 +170,7 @@ defmodule Outrigger.ErrorsTest do
     assert Outrigger.ping(server) == :ok
   end
 
-  test "what is refused before anything is sent", %{a: a} do
+  test "errors before anything is sent", %{a: a} do
     assert_raise ArgumentError, ~r/ragged/, fn -> Outrigger.tensor(@server, [[1], [1, 2]]) end
     assert_raise ArgumentError, ~r/a nested list/, fn -> Outrigger.tensor(@server, "x") end
 
@@ -247,7 +247,7 @@ defmodule Outrigger.ErrorsTest do
     assert x |> Op.gather(Op.reshape(picks, {2, 1})) |> Outrigger.to_list!() == [3.0, 1.0]
   end
 
-  test "a tensor that was written down and dropped says what became of it" do
+  test "the error of a tensor from its external form names the causes" do
     server = start_server()
 
     written =

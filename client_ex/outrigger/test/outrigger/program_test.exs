@@ -77,7 +77,7 @@ defmodule Outrigger.ProgramTest do
     assert outputs == [hd(loop["out"])]
   end
 
-  test "a call of a prepared program gives what that gives" do
+  test "a call of a prepared program returns that program's results" do
     inner = Outrigger.program(fn x, y -> {InPlace.add(x, y), Op.sum(x)} end)
     prepared = %Outrigger.Prepared{server: nil, id: 7, head: "", program: inner}
 
@@ -109,7 +109,7 @@ defmodule Outrigger.ProgramTest do
     end
   end
 
-  test "what is written in place into a parameter comes back as the argument" do
+  test "a value that is written in place into a parameter is returned as the argument" do
     program = Outrigger.program(fn x, y -> {InPlace.add(x, y), Op.sum(x), y} end)
     assert program.template == {:tuple, [{:param, 0}, {:result, 0}, {:param, 1}]}
     assert [%{"in_place" => true}, %{"op" => "sum"}] = wire(program)["body"]
@@ -184,7 +184,7 @@ defmodule Outrigger.ProgramTest do
         Outrigger.program(&chain(&1, Enum.to_list(1..62)))
       end
 
-    # What it advises works for many more.
+    # The advice of the error works for many more.
     assert error.message =~ "A condition of 10 branches, each of them a condition of 10"
 
     grouped = fn x ->
