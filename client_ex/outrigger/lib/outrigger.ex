@@ -138,8 +138,8 @@ defmodule Outrigger do
     * `:log` - where the daemon logs: `:stderr`, `:none` or the path of a file (`:stderr`)
     * `:start_timeout` - the longest time of a start, and of a call's wait for a restart, in
       milliseconds (10,000)
-    * `:queue_max`, `:queue_bytes_max` - the requests and bytes that may be under way at once (16,384
-      requests, 64 MiB). Above these limits, senders wait
+    * `:queue_max`, `:queue_bytes_max` - the requests and bytes that may be under way at once
+      (16,384 requests, 64 MiB). Above these limits, senders wait
     * `:chunk_bytes` - the size of the pieces of large data, in bytes (256 KiB)
 
   Returns `{:error, %Outrigger.ConnectionError{}}` if the daemon cannot be started.
