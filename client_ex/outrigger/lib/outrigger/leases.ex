@@ -52,7 +52,7 @@ defmodule Outrigger.Leases do
 
   @impl true
   def init(table) do
-    # No keeper watches tokens whose keeper is gone.
+    # Tokens of a keeper that has ended have no watcher.
     :ets.select_delete(table, [{{:"$1", :_}, [{:is_integer, :"$1"}], [true]}])
     :ets.match_delete(table, {{:late, :_}, :_})
     works? = Keeper.self_test()

@@ -57,8 +57,8 @@ defmodule Outrigger.Request do
     * `{:prepare, program_id, ref}` - the daemon keeps a program, or does not
     * `{:released, handles}` - the daemon has released handles
     * `{:cancelled, id}` - the daemon says whether it has that request
-    * `:drop` - nobody needs the reply
-    * `:unsure` - nobody needs the reply, and the daemon may never have got the request
+    * `:drop` - no caller needs the reply
+    * `:unsure` - no caller needs the reply, and the daemon may not have the request
   """
   @type want ::
           results

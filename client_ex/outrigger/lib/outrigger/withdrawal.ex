@@ -115,7 +115,7 @@ defmodule Outrigger.Withdrawal do
   def caller_down(t, pid) do
     {items, t} = Traffic.forget_caller(t, pid)
     t = %{t | errors: Map.delete(t.errors, pid)}
-    error = error(:cancelled, "the process that asked for it is gone")
+    error = error(:cancelled, "the process that sent the request is gone")
     {written, t} = Enum.reduce(Traffic.direct(t, pid), {[], t}, &adopt(&1, &2, error))
     orphans = t.orphans
     t = Enum.reduce(written ++ items, t, &disown(&2, &1, error))
@@ -217,7 +217,7 @@ defmodule Outrigger.Withdrawal do
     released = for {_, {:released, handles}} <- wants, handle <- handles, do: handle
     orphans = Orphans.release(t.orphans, released)
     requests = for {id, results(args: args, handles: made)} <- wants, do: {id, args, made}
-    error = error(:cancelled, "nobody holds its results")
+    error = error(:cancelled, "no process holds the results of the program")
 
     orphans
     |> Orphans.useless(requests)

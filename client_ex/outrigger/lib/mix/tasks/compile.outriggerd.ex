@@ -70,7 +70,7 @@ defmodule Mix.Tasks.Compile.Outriggerd do
   defp cmake(args, directory) do
     case System.cmd("cmake", args, cd: directory, into: IO.stream(), stderr_to_stdout: true) do
       {_, 0} -> :ok
-      {_, status} -> error("`cmake #{Enum.join(args, " ")}` gave status #{status}")
+      {_, status} -> error("`cmake #{Enum.join(args, " ")}` ended with status #{status}")
     end
   end
 
