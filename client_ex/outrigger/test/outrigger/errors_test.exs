@@ -273,7 +273,7 @@ defmodule Outrigger.ErrorsTest do
           fn -> Outrigger.save_npy(tensor, "/tmp/outrigger_written.npy") end
         ] do
       assert {:error, %Error{code: :bad_handle, message: text}} = read.()
-      assert text =~ "term_to_binary/1" and text =~ "store what Outrigger.to_binary/2 gives"
+      assert text =~ "term_to_binary/1" and text =~ "store the bytes of Outrigger.to_binary/2"
     end
   end
 end

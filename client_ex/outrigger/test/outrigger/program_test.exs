@@ -152,7 +152,7 @@ defmodule Outrigger.ProgramTest do
       Outrigger.program(fn _ -> 1 end)
     end
 
-    assert_raise ArgumentError, ~r/body gives 1 values for 2/, fn ->
+    assert_raise ArgumentError, ~r/body returns 1 values for 2/, fn ->
       Outrigger.program(fn x -> Op.while({x, x}, fn {a, _} -> a end, fn {a, _} -> a end) end)
     end
 
@@ -222,9 +222,9 @@ defmodule Outrigger.ProgramTest do
     end)
 
     assert_received {:value, value}
-    assert_raise ArgumentError, ~r/only live inside/, fn -> Op.add(value, 1) end
+    assert_raise ArgumentError, ~r/only inside the function/, fn -> Op.add(value, 1) end
 
-    assert_raise ArgumentError, ~r/only live inside/, fn ->
+    assert_raise ArgumentError, ~r/only inside the function/, fn ->
       Outrigger.program(fn x -> Op.add(x, value) end)
     end
 
