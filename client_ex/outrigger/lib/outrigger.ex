@@ -496,7 +496,7 @@ defmodule Outrigger do
   defp live?(tensor) do
     case Tensor.check(tensor) do
       :ok -> true
-      {:error, %ConnectionError{reason: :stale_epoch}} -> false
+      {:error, %ConnectionError{reason: reason}} when reason in [:stale_epoch, :closed] -> false
       {:error, error} -> raise error
     end
   end

@@ -174,14 +174,14 @@ defmodule Outrigger.ProgramTest do
     Op.cond(Op.equal(x, i), fn -> Op.constant(i, :f32, {}) end, fn -> chain(x, rest) end)
   end
 
-  test "conditions nest sixty deep, and a longer chain says what to do" do
+  test "conditions nest 128 deep, and a longer chain says what to do" do
     x = Outrigger.tensor(MyApp.Compute, 60.0)
-    program = Outrigger.program(&chain(&1, Enum.to_list(1..61)))
+    program = Outrigger.program(&chain(&1, Enum.to_list(1..129)))
     assert Outrigger.run(MyApp.Compute, program, [x]) |> Outrigger.to_number!() == 60.0
 
     error =
-      assert_raise ArgumentError, ~r/nest deeper than 60/, fn ->
-        Outrigger.program(&chain(&1, Enum.to_list(1..62)))
+      assert_raise ArgumentError, ~r/nest deeper than 128/, fn ->
+        Outrigger.program(&chain(&1, Enum.to_list(1..130)))
       end
 
     # The advice of the error works for many more.

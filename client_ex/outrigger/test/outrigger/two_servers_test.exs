@@ -13,8 +13,9 @@ defmodule Outrigger.TwoServersTest do
     %{s: s, t: t, x: x, y: y}
   end
 
+  # A function that waits returns the error. Any other function raises the error.
   defp assert_foreign(what, fun) do
-    fun.()
+    with {:error, error} <- fun.(), do: raise(error)
     flunk("#{what} took tensors of two servers")
   rescue
     error in ConnectionError ->
