@@ -131,7 +131,7 @@ defmodule Outrigger.Nx.BackendTest do
 
     error = assert_raise Outrigger.ConnectionError, fn -> Nx.to_binary(t) end
     assert error.reason == :stale_epoch
-    assert inspect(t) =~ "make it again"
+    assert inspect(t) =~ "make the tensor again"
     assert_raise Outrigger.ConnectionError, fn -> Nx.add(t, 1) end
     assert Nx.to_flat_list(Nx.add(Nx.iota({3}, backend: options), 1)) == [1, 2, 3]
   end

@@ -114,7 +114,7 @@ defmodule Outrigger.Nx.FailureTest do
         ] do
       error = assert_raise Outrigger.ConnectionError, stale
       assert error.reason == :stale_epoch
-      assert Exception.message(error) =~ "make it again"
+      assert Exception.message(error) =~ "make the tensor again"
     end
   end
 end
