@@ -31,7 +31,7 @@ defmodule Outrigger.Nx.MixProject do
       version: @version,
       elixir: "~> 1.17",
       start_permanent: Mix.env() == :prod,
-      # Nx's own tests implement its protocols for containers of theirs.
+      # Nx's own tests implement its protocols for their containers.
       consolidate_protocols: Mix.env() != :test,
       elixirc_paths: elixirc_paths(Mix.env()),
       description:
@@ -50,8 +50,8 @@ defmodule Outrigger.Nx.MixProject do
 
   defp deps, do: [{:outrigger, path: "../outrigger"} | nx(System.get_env("NX_PATH"))]
 
-  # Where Hex is out of reach: NX_PATH names a checkout's nx/ folder. COMPLEX_PATH and
-  # TELEMETRY_PATH name what Nx itself depends on, unless they stand beside that checkout.
+  # Without Hex, NX_PATH names the nx/ folder of a checkout. COMPLEX_PATH and TELEMETRY_PATH name
+  # the dependencies of Nx, unless they are beside that checkout.
   defp nx(nil), do: [{:nx, "~> 0.13"}]
 
   defp nx(path) do

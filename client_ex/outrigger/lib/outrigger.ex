@@ -8,56 +8,68 @@ defmodule Outrigger do
         {Outrigger, name: MyApp.Compute, memory_limit: "2GiB", threads: 2}
       ]
 
-  It starts `outriggerd`, a C++ program that holds tensors in its own memory and computes with
-  them. What comes back are handles, `Outrigger.Tensor`s:
+  The server starts `outriggerd`, a C++ program. This daemon holds the tensors in its own memory and
+  computes with them. Elixir gets handles of the tensors, each an `Outrigger.Tensor`:
 
       iex> x = Outrigger.tensor(MyApp.Compute, [[1, 2], [3, 4]], type: :f32)
       iex> y = x |> Outrigger.Op.multiply(10) |> Outrigger.Op.sum(axes: [0])
       iex> Outrigger.to_list(y)
       {:ok, [40.0, 60.0]}
 
-  ## Three modules of ops, one set of names
+  ## Ops
 
-    * `Outrigger.Op` - functional ops, each gives a new tensor
-    * `Outrigger.InPlace` - the ops that can write into their operand, and do
-    * `program/1` traces either into a program, which is sent once and runs as one
+    * `Outrigger.Op` - functional ops: each returns a new tensor
+    * `Outrigger.InPlace` - ops that write into an operand, under the same names
+    * `program/1` - traces ops of both modules into one program, which is sent once and runs as a
+      whole
 
-  ## What waits and what does not
+  This module has the functions for all else. `Outrigger.Files`, `Outrigger.Read`,
+  `Outrigger.Program` and `Outrigger.Status` have the full docs of those that they share with it.
+
+  ## Functions that wait, and functions that do not
 
   Functions that only send (ops, `tensor/3`, `run/4`, `call/3`, `load_npy/2`, …) return their
-  tensors at once, without a round trip: thousands can be on their way. (Data of more than 2 MiB is
-  sent as the daemon takes it in, in its turn.) They raise if nothing could be sent: `ArgumentError`
-  for bad arguments, `Outrigger.ConnectionError` for a tensor whose daemon is gone (`:stale_epoch`) or
-  that belongs to another server than the rest (`:foreign_tensor`), `Outrigger.Error` for a program
-  that is too long for the daemon. While too much is on its way they wait, and raise an
-  `Outrigger.ConnectionError` of reason `:queue_full` if nothing moves.
+  tensors at once, without a round trip. Thousands of requests can be under way. The functions that
+  upload more than 2 MiB wait until the daemon has received all but the last pieces. A function that
+  cannot send raises:
+
+    * `ArgumentError` for bad arguments
+    * `Outrigger.Error` for a program that is too long for the daemon
+    * `Outrigger.ConnectionError` for a tensor whose daemon is gone (`:stale_epoch`), and for a
+      tensor of another server (`:foreign_tensor`)
+
+  If too many requests are under way, these functions wait. If no request ends meanwhile, they raise
+  an `Outrigger.ConnectionError` with the reason `:queue_full`.
 
   Functions that need the daemon's answer (`to_list/2`, `shape/2`, `await/2`, `sync/2`, …) return
-  `{:ok, value}` or `{:error, exception}`, and have a twin with `!` that raises. The exception is
-  an `Outrigger.Error` if the daemon said no, or an `Outrigger.ConnectionError` if there was no
-  answer. They take the option `:deadline`, in milliseconds or `:infinity` (default: the server's
-  `:timeout`); the answer to the caller is on time even if the daemon hangs, and what it was asked is
-  cancelled: a read, for instance, but not what computes the tensor (see `cancel/1` and the
-  `:deadline` of `run/4`).
+  `{:ok, value}` or `{:error, exception}`. The function of the same name with `!` raises. The
+  exception is an `Outrigger.Error` if the daemon refused or failed, and an
+  `Outrigger.ConnectionError` if there was no answer.
 
-  An op that fails after it was sent fails its result: reading that gives the error; reading what was
-  computed from it gives a `:failed_operand` with the first error as its `cause`. `sync/2` tells the
-  first failure of all that this process has sent.
+  The option `:deadline` of these functions is in milliseconds, or `:infinity`. Its default is the
+  `:timeout` of the server. The caller gets its answer in time even if the daemon hangs. At the
+  deadline the request is cancelled: a read, for instance, but not the op that computes the tensor
+  (see `cancel/1` and the `:deadline` of `run/4`).
+
+  If an op fails after it was sent, its result fails. A read of that tensor returns the error. A
+  read of a tensor that was computed from it returns `:failed_operand`, with the first error as
+  its `cause`. `sync/2` returns the first failure of all requests of this process.
 
   ## When the daemon dies
 
-  Each waiting call gets one `Outrigger.ConnectionError` at once, and a new daemon is started. The
-  old tensors are gone (`:stale_epoch`); the `:on_restart` callback can make them again. Nothing
-  that was sent is ever sent again by itself. Prepared programs are not lost.
+  Each waiting call gets one `Outrigger.ConnectionError` at once, and the server starts a new
+  daemon. The old tensors are gone (`:stale_epoch`). The `:on_restart` callback can make them
+  again. The server never sends a request again by itself. It keeps prepared programs, and the
+  next call prepares them again.
 
-  Each function waits for the new daemon as long as its deadline, or the server's `:start_timeout`,
-  allows. If the server itself is gone, the reason is `:closed`; `release/1` then does nothing, and `cancel/1`
-  finds nothing.
+  Each function waits for the new daemon until its deadline, or for the server's `:start_timeout`.
+  If the server itself is gone, the reason is `:closed`. Then `release/1` does nothing, and
+  `cancel/1` returns false.
 
   ## How tensors are freed
 
-  When no process of the node holds a tensor any more; by `release/1`, at once; or at the end of a
-  `scope/2`. See `Outrigger.Tensor`.
+  A tensor is freed when no process of the node holds it any more, at once by `release/1`, or at the
+  end of a `scope/2`. See `Outrigger.Tensor`.
   """
 
   alias Outrigger.{
@@ -70,17 +82,20 @@ defmodule Outrigger do
     Options,
     Prepared,
     Program,
+    Read,
     Scope,
     Server,
+    Status,
     Tensor,
-    Trace,
     Transfer
   }
 
-  @typedoc "A server: the name it was started with, or its pid."
+  import Outrigger.Ask, only: [deadline: 2, ok!: 1, only!: 2, request: 4, tensors!: 1]
+
+  @typedoc "A server: its name, or its pid."
   @type server :: atom | pid | {:global, term} | {:via, module, term}
 
-  @typedoc "What a function that waits gives if it has no value."
+  @typedoc "The result of a function that waits, if there is no value."
   @type error :: {:error, Outrigger.Error.t() | ConnectionError.t()}
 
   @typedoc "Tensors in the container that the program's function returned: one, a tuple, a list."
@@ -89,7 +104,7 @@ defmodule Outrigger do
   ## Starting
 
   @doc """
-  A child specification; the options are those of `start_link/1`.
+  A child specification. The options are those of `start_link/1`.
 
       iex> Outrigger.child_spec(name: MyApp.Other).id
       MyApp.Other
@@ -109,28 +124,30 @@ defmodule Outrigger do
   ## Options
 
     * `:name` - an atom, `{:global, term}` or `{:via, module, term}`
-    * `:memory_limit` - for tensors and temporaries: bytes, or a text such as `"2GiB"` or, of the
-      machine's memory or its container's, `"50%"`; 0 for no limit; default: `"80%"`
-    * `:threads` - threads that compute, at most 1,024; default: all the daemon may use
-    * `:on_restart` - a function of one argument (the server) or `{module, function, args}`, called
-      in a process of its own when a new daemon has replaced a dead one
-    * `:timeout` - default deadline of calls that wait, in milliseconds or `:infinity` (60 000)
-    * `:daemon` - path of `outriggerd`; otherwise the environment variable `OUTRIGGERD`, then
-      `config :outrigger, daemon: path`, then the one built by `mix compile`
-    * `:args`, `:env` - more arguments for it, a list of strings, and environment variables, pairs of
-      strings
-    * `:log` - where the daemon logs: `:stderr`, `:none` or a file's path (`:stderr`)
-    * `:start_timeout` - how long a start may take, and how long calls wait for a restart (10 000)
-    * `:queue_max`, `:queue_bytes_max` - what may be on its way at once (16 384 requests, 64 MiB);
-      above it, senders are held back
-    * `:chunk_bytes` - large data travels in pieces of this size (256 KiB)
+    * `:memory_limit` - for tensors and temporaries: bytes, a text such as `"2GiB"`, or a share of
+      the memory of the machine or its container, such as `"50%"`; 0 for no limit (`"80%"`)
+    * `:threads` - the number of threads that compute, at most 1,024; default: all processors that
+      the daemon may use
+    * `:on_restart` - a function of one argument (the server) or `{module, function, args}`. It runs
+      in its own process when a new daemon has replaced a dead daemon
+    * `:timeout` - the default deadline of calls that wait, in milliseconds or `:infinity` (60,000)
+    * `:daemon` - the path of `outriggerd`. The default is the environment variable `OUTRIGGERD`,
+      then `config :outrigger, daemon: path`, then the daemon that `mix compile` built
+    * `:args` - more arguments for the daemon, a list of strings
+    * `:env` - environment variables for the daemon, pairs of strings
+    * `:log` - where the daemon logs: `:stderr`, `:none` or the path of a file (`:stderr`)
+    * `:start_timeout` - the longest time of a start, and of a call's wait for a restart, in
+      milliseconds (10,000)
+    * `:queue_max`, `:queue_bytes_max` - the requests and bytes that may be under way at once
+      (16,384 requests, 64 MiB). Above these limits, senders wait
+    * `:chunk_bytes` - the size of the pieces of large data, in bytes (256 KiB)
 
   Returns `{:error, %Outrigger.ConnectionError{}}` if the daemon cannot be started.
   """
   @spec start_link(keyword) :: Supervisor.on_start() | {:error, ConnectionError.t()}
   def start_link(options \\ []), do: Outrigger.Supervisor.start_link(Options.new!(options))
 
-  @doc "Stops a server: says bye to the daemon and, if need be, kills it."
+  @doc "Stops a server. The daemon ends by itself, or is killed."
   @spec stop(server) :: :ok
   def stop(server) do
     Supervisor.stop(server)
@@ -144,8 +161,8 @@ defmodule Outrigger do
   @doc """
   A tensor from a number or a nested list.
 
-  The type is `:s32` for integers and `:f32` as soon as there is a float, as in Nx, unless
-  `:type` says otherwise.
+  The type is `:type`. Its default is that of Nx: `:s32` for integers, and `:f32` if there is a
+  float.
 
       iex> Outrigger.tensor(MyApp.Compute, [[1, 2.5], [:nan, 4]]) |> Outrigger.to_list!()
       [[1.0, 2.5], [:nan, 4.0]]
@@ -192,8 +209,8 @@ defmodule Outrigger do
   end
 
   @doc """
-  A tensor of the numbers of a range, made by the daemon. Type `:s32` unless `:type` says otherwise;
-  as in `tensor/3`, integers that it cannot hold wrap around.
+  A tensor of the numbers of a range. The daemon computes it. The default of `:type` is `:s32`.
+  Integers that the type cannot hold wrap around, as in `tensor/3`.
 
       iex> Outrigger.from_range(MyApp.Compute, 10..0//-5) |> Outrigger.to_list!()
       [10, 5, 0]
@@ -223,255 +240,181 @@ defmodule Outrigger do
   @spec iota(server, Dtype.shape(), keyword) :: Tensor.t()
   def iota(server, shape, options \\ []), do: Op.iota(server, shape, options)
 
-  @doc "A tensor from a `.npy` file, which the daemon reads itself."
+  ## Files
+
+  @doc "A tensor from a `.npy` file. See `Outrigger.Files.load_npy/2`."
   @spec load_npy(server, Path.t()) :: Tensor.t()
-  def load_npy(server, path), do: Files.load(server, path)
+  defdelegate load_npy(server, path), to: Files
 
   @doc """
-  A tensor from a member of an `.npz` file (its name without `.npy`); the member may be left out
-  if there is only one.
+  A tensor from a member of a `.npz` file; the only one by default. See
+  `Outrigger.Files.load_npz/3`.
   """
-  @spec load_npz(server, Path.t(), String.t() | nil) :: Tensor.t()
-  def load_npz(server, path, member \\ nil) do
-    Files.load(server, path, if(member, do: [{"member", to_string(member)}], else: []))
-  end
+  @spec load_npz(server, Path.t(), String.t() | atom) :: Tensor.t()
+  defdelegate load_npz(server, path, member \\ nil), to: Files
 
   @doc """
-  A tensor of a file's bytes: elements in C order, little-endian, as `from_binary/4` takes them, from
-  byte `:offset` (0) on.
-
-  The daemon maps the file: a page is read when it is used. What is written in place goes to copies of the
-  pages, never to the file. While the tensor lives, nobody should write to the file; if it is cut short,
-  every use of the tensor is an error that says so.
-
-      points = Outrigger.load_raw(MyApp.Compute, "points.f32", :f32, {1_000_000, 3})
+  A tensor of the bytes of a file, which the daemon maps: from byte `:offset` (0) on. See
+  `Outrigger.Files.load_raw/5`.
   """
   @spec load_raw(server, Path.t(), Dtype.accepted(), Dtype.shape(), offset: non_neg_integer) ::
           Tensor.t()
-  def load_raw(server, path, type, shape, options \\ []) do
-    only!(options, [:offset])
-    Files.load_raw(server, path, type, shape, options)
-  end
+  defdelegate load_raw(server, path, type, shape, options \\ []), to: Files
 
   @doc """
-  A tensor `{lines, columns}` from a file of numbers, which the daemon reads with all its threads.
-
-    * `:type` - `:f32` unless said otherwise; complex ones are not possible
-    * `:separator` - one character, `","`
-    * `:header` - whether the first line has names; `false`
-
-  Lines with nothing but spaces are left out; a separator is something, also if it is a space or a tab. Fields
-  may have spaces or double quotes around them; a name in quotes may have separators and line breaks in it. A
-  field that is empty, or says `NA`, is NaN in floats and an error in integers; one has at most 4,096 bytes. Errors
-  (`:bad_file`) name the line and the column.
-
-      {:ok, table} = Outrigger.load_csv(MyApp.Compute, "table.csv", header: true) |> Outrigger.await()
+  A tensor `{lines, columns}` from a CSV file. The options are `:type`, `:separator` and
+  `:header`. See `Outrigger.Files.load_csv/3`.
   """
   @spec load_csv(server, Path.t(),
           type: Dtype.accepted(),
           separator: String.t(),
           header: boolean
         ) :: Tensor.t()
-  def load_csv(server, path, options \\ []) do
-    only!(options, [:type, :separator, :header])
-    Files.load_csv(server, path, options)
-  end
+  defdelegate load_csv(server, path, options \\ []), to: Files
 
-  @doc """
-  Writes a tensor to a `.npy` file; the daemon does. The file appears whole or not at all, also if the
-  daemon is killed meanwhile. One that is there already is replaced, unless it is read-only (`:bad_file`).
-  """
+  @doc "Writes a tensor to a `.npy` file, whole or not at all. See `Outrigger.Files.save_npy/3`."
   @spec save_npy(Tensor.t(), Path.t(), keyword) :: :ok | error
-  def save_npy(%Tensor{} = tensor, path, options \\ []) do
-    fields = [{"handle", tensor.handle}, {"path", Files.expand(path)}]
-    with {:ok, _} <- request(tensor, "save", fields, options), do: Tensor.take_write_error(tensor)
-  end
+  defdelegate save_npy(tensor, path, options \\ []), to: Files
 
   @doc "As `save_npy/3`, but raises."
   @spec save_npy!(Tensor.t(), Path.t(), keyword) :: :ok
-  def save_npy!(tensor, path, options \\ []), do: ok!(save_npy(tensor, path, options))
+  defdelegate save_npy!(tensor, path, options \\ []), to: Files
 
   @doc """
-  Writes tensors to a `.npz` file, each under its name (a string or atom); the daemon does. With
-  `compress: true` they are deflated.
-
-      iex> path = Path.join(System.tmp_dir!(), "outrigger_doc.npz")
-      iex> {x, y} = {Outrigger.tensor(MyApp.Compute, [1, 2]), Outrigger.tensor(MyApp.Compute, 0.5)}
-      iex> :ok = Outrigger.save_npz(%{x: x, y: y}, path)
-      iex> Outrigger.load_npz(MyApp.Compute, path, :x) |> Outrigger.to_list!()
-      [1, 2]
+  Writes tensors with names to a `.npz` file, deflated with `compress: true`. See
+  `Outrigger.Files.save_npz/3`.
   """
-  @spec save_npz(%{(String.t() | atom) => Tensor.t()} | keyword(Tensor.t()), Path.t(), keyword) ::
-          :ok | error
-  def save_npz(tensors, path, options \\ []) do
-    {compress, options} = Keyword.pop(options, :compress, false)
-
-    with {:ok, tensor, fields} <- Files.npz(tensors, path, compress),
-         {:ok, _} <- request(tensor, "save_npz", fields, options) do
-      Enum.find_value(tensors, :ok, fn {_name, tensor} ->
-        with :ok <- Tensor.take_write_error(tensor), do: nil
-      end)
-    end
-  end
+  @spec save_npz(Files.named(), Path.t(), keyword) :: :ok | error
+  defdelegate save_npz(tensors, path, options \\ []), to: Files
 
   @doc "As `save_npz/3`, but raises."
-  @spec save_npz!(%{(String.t() | atom) => Tensor.t()} | keyword(Tensor.t()), Path.t(), keyword) ::
-          :ok
-  def save_npz!(tensors, path, options \\ []), do: ok!(save_npz(tensors, path, options))
+  @spec save_npz!(Files.named(), Path.t(), keyword) :: :ok
+  defdelegate save_npz!(tensors, path, options \\ []), to: Files
 
   ## Reading tensors
 
-  @doc """
-  The elements as a nested list; a scalar gives the number.
-
-  Floats that Elixir cannot hold are `:nan`, `:infinity` and `:neg_infinity`. A complex number is
-  `{re, im}`.
-  """
+  @doc "The elements as a nested list. A scalar is a number. See `Outrigger.Read.to_list/2`."
   @spec to_list(Tensor.t(), keyword) :: {:ok, Data.nested()} | error
-  def to_list(%Tensor{} = tensor, options \\ []) do
-    with {:ok, list, _type, shape} <- download_list(tensor, :all, options) do
-      {:ok, Data.nest(list, shape)}
-    end
-  end
+  defdelegate to_list(tensor, options \\ []), to: Read
 
   @doc "As `to_list/2`, but raises."
   @spec to_list!(Tensor.t(), keyword) :: Data.nested()
-  def to_list!(tensor, options \\ []), do: ok!(to_list(tensor, options))
+  defdelegate to_list!(tensor, options \\ []), to: Read
 
-  @doc """
-  The elements as a flat list, in C order.
-
-      iex> Outrigger.tensor(MyApp.Compute, [[1], [2]]) |> Outrigger.to_flat_list()
-      {:ok, [1, 2]}
-  """
+  @doc "The elements as a flat list, in C order. See `Outrigger.Read.to_flat_list/2`."
   @spec to_flat_list(Tensor.t(), keyword) :: {:ok, [Data.number_like()]} | error
-  def to_flat_list(%Tensor{} = tensor, options \\ []) do
-    with {:ok, list, _type, _shape} <- download_list(tensor, :all, options) do
-      {:ok, list}
-    end
-  end
+  defdelegate to_flat_list(tensor, options \\ []), to: Read
 
   @doc "As `to_flat_list/2`, but raises."
   @spec to_flat_list!(Tensor.t(), keyword) :: [Data.number_like()]
-  def to_flat_list!(tensor, options \\ []), do: ok!(to_flat_list(tensor, options))
+  defdelegate to_flat_list!(tensor, options \\ []), to: Read
 
   @doc """
-  The elements' bytes: C order, little-endian; integers below 8 bits are
-  packed. With `:limit`, only of the first so many elements. While it is put together, twice the
-  bytes are held: see `to_iodata/2` for large tensors.
-
-      iex> Outrigger.tensor(MyApp.Compute, [1, 2], type: :u8) |> Outrigger.to_binary()
-      {:ok, <<1, 2>>}
-      iex> Outrigger.iota(MyApp.Compute, {1000}, type: :u8) |> Outrigger.to_binary(limit: 2)
-      {:ok, <<0, 1>>}
+  The bytes of the elements, or of the first `:limit`: C order, little-endian. See
+  `Outrigger.Read.to_binary/2`.
   """
   @spec to_binary(Tensor.t(), keyword) :: {:ok, binary} | error
-  def to_binary(%Tensor{} = tensor, options \\ []) do
-    {limit, options} = Keyword.pop(options, :limit, :all)
-    if limit != :all, do: positive!(:limit, limit)
-
-    with {:ok, data, _type, _shape} <- download(tensor, limit, options), do: {:ok, data}
-  end
+  defdelegate to_binary(tensor, options \\ []), to: Read
 
   @doc "As `to_binary/2`, but raises."
   @spec to_binary!(Tensor.t(), keyword) :: binary
-  def to_binary!(tensor, options \\ []), do: ok!(to_binary(tensor, options))
+  defdelegate to_binary!(tensor, options \\ []), to: Read
 
-  @doc """
-  As `to_binary/2`, but the bytes stay in the pieces in which they came: iodata, to be written to a file
-  or a socket. It takes half the memory: joining a large tensor's pieces needs room for both.
-
-      iex> {:ok, data} = Outrigger.tensor(MyApp.Compute, [1, 2], type: :u8) |> Outrigger.to_iodata()
-      iex> IO.iodata_to_binary(data)
-      <<1, 2>>
-  """
+  @doc "As `to_binary/2`, but as iodata, in half the memory. See `Outrigger.Read.to_iodata/2`."
   @spec to_iodata(Tensor.t(), keyword) :: {:ok, iodata} | error
-  def to_iodata(%Tensor{} = tensor, options \\ []) do
-    with {:ok, chunks, _type, _shape} <-
-           Transfer.download_chunks(tensor, :all, deadline(tensor.server, options)) do
-      {:ok, chunks}
-    end
-  end
+  defdelegate to_iodata(tensor, options \\ []), to: Read
 
   @doc "As `to_iodata/2`, but raises."
   @spec to_iodata!(Tensor.t(), keyword) :: iodata
-  def to_iodata!(tensor, options \\ []), do: ok!(to_iodata(tensor, options))
+  defdelegate to_iodata!(tensor, options \\ []), to: Read
 
-  @doc """
-  The number of a tensor with one element.
-
-      iex> Outrigger.tensor(MyApp.Compute, 1.5) |> Outrigger.to_number()
-      {:ok, 1.5}
-  """
+  @doc "The number of a tensor with one element. See `Outrigger.Read.to_number/2`."
   @spec to_number(Tensor.t(), keyword) :: {:ok, Data.number_like()} | error
-  def to_number(%Tensor{} = tensor, options \\ []) do
-    with {:ok, list, type, shape} <- download_list(tensor, 2, options) do
-      case list do
-        [number] ->
-          {:ok, number}
-
-        _ ->
-          raise ArgumentError, "#{type}#{Tensor.dims(shape)} has not one element: use to_list/2"
-      end
-    end
-  end
+  defdelegate to_number(tensor, options \\ []), to: Read
 
   @doc "As `to_number/2`, but raises."
   @spec to_number!(Tensor.t(), keyword) :: Data.number_like()
-  def to_number!(tensor, options \\ []), do: ok!(to_number(tensor, options))
+  defdelegate to_number!(tensor, options \\ []), to: Read
 
   @doc """
-  The first elements, in C order. Only these are sent.
-
-      iex> Outrigger.iota(MyApp.Compute, {1000, 1000}) |> Outrigger.peek(3)
-      {:ok, [0, 1, 2]}
+  The first `count` elements, in C order. The daemon sends no others. See `Outrigger.Read.peek/3`.
   """
   @spec peek(Tensor.t(), pos_integer, keyword) :: {:ok, [Data.number_like()]} | error
-  def peek(%Tensor{} = tensor, count, options \\ []) do
-    positive!(:count, count)
-
-    with {:ok, list, _type, _shape} <- download_list(tensor, count, options) do
-      {:ok, list}
-    end
-  end
+  defdelegate peek(tensor, count, options \\ []), to: Read
 
   @doc "As `peek/3`, but raises."
   @spec peek!(Tensor.t(), pos_integer, keyword) :: [Data.number_like()]
-  def peek!(tensor, count, options \\ []), do: ok!(peek(tensor, count, options))
+  defdelegate peek!(tensor, count, options \\ []), to: Read
 
-  @doc """
-  The shape; waits only if the tensor's op has not been answered yet.
-
-      iex> Outrigger.iota(MyApp.Compute, {2, 3}) |> Outrigger.shape()
-      {:ok, {2, 3}}
-  """
+  @doc "The shape, a tuple. See `Outrigger.Read.shape/2`."
   @spec shape(Tensor.t(), keyword) :: {:ok, Dtype.shape()} | error
-  def shape(%Tensor{} = tensor, options \\ []) do
-    with {:ok, {_type, shape}} <- meta(tensor, options), do: {:ok, shape}
-  end
+  defdelegate shape(tensor, options \\ []), to: Read
 
   @doc "As `shape/2`, but raises."
   @spec shape!(Tensor.t(), keyword) :: Dtype.shape()
-  def shape!(tensor, options \\ []), do: ok!(shape(tensor, options))
+  defdelegate shape!(tensor, options \\ []), to: Read
 
-  @doc """
-  The type; waits only if the tensor's op has not been answered yet.
-
-      iex> Outrigger.iota(MyApp.Compute, {2, 3}) |> Outrigger.type!()
-      :s32
-  """
+  @doc "The type, one of `t:Outrigger.Dtype.t/0`. See `Outrigger.Read.type/2`."
   @spec type(Tensor.t(), keyword) :: {:ok, Dtype.t()} | error
-  def type(%Tensor{} = tensor, options \\ []) do
-    with {:ok, {type, _shape}} <- meta(tensor, options), do: {:ok, type}
-  end
+  defdelegate type(tensor, options \\ []), to: Read
 
   @doc "As `type/2`, but raises."
   @spec type!(Tensor.t(), keyword) :: Dtype.t()
-  def type!(tensor, options \\ []), do: ok!(type(tensor, options))
+  defdelegate type!(tensor, options \\ []), to: Read
+
+  ## Programs
+
+  @doc "Traces a function of ops into a program. See `Outrigger.Program.trace/1`."
+  @spec program(fun) :: Program.t()
+  defdelegate program(fun), to: Program, as: :trace
 
   @doc """
-  Waits until tensors exist: what made them has run. (Writes in place make none: `sync/2` waits for
-  them.) Takes one or a container of them and gives it back.
+  Runs a program once, and returns the tensors of its results at once. The options are `:deadline`,
+  `:atomic` and `:donated`. See `Outrigger.Program.run/4`.
+  """
+  @spec run(server, Program.t(), [Tensor.t()], keyword) :: results
+  defdelegate run(server, program, args, options \\ []), to: Program
+
+  @doc """
+  Sends a program to a server, which keeps it for `call/3`. See `Outrigger.Program.prepare/3`.
+  """
+  @spec prepare(server, Program.t(), keyword) :: {:ok, Prepared.t()} | error
+  defdelegate prepare(server, program, options \\ []), to: Program
+
+  @doc "As `prepare/3`, but raises."
+  @spec prepare!(server, Program.t(), keyword) :: Prepared.t()
+  defdelegate prepare!(server, program, options \\ []), to: Program
+
+  @doc """
+  Calls a prepared program, and returns the tensors of its results at once. The options are those of
+  `run/4`. See `Outrigger.Program.call/3`.
+  """
+  @spec call(Prepared.t(), [Tensor.t()], keyword) :: results
+  defdelegate call(prepared, args, options \\ []), to: Program
+
+  @doc """
+  Calls a prepared program and waits until it has run, in one round trip. See
+  `Outrigger.Program.call_and_wait/3`.
+  """
+  @spec call_and_wait(Prepared.t(), [Tensor.t()], keyword) :: {:ok, results} | error
+  defdelegate call_and_wait(prepared, args, options \\ []), to: Program
+
+  @doc "As `call_and_wait/3`, but raises."
+  @spec call_and_wait!(Prepared.t(), [Tensor.t()], keyword) :: results
+  defdelegate call_and_wait!(prepared, args, options \\ []), to: Program
+
+  @doc """
+  Calls a prepared program, waits until it has run, and returns the time of each step. See
+  `Outrigger.Program.profile/3`.
+  """
+  @spec profile(Prepared.t(), [Tensor.t()], keyword) :: {:ok, results, [map]} | error
+  defdelegate profile(prepared, args, options \\ []), to: Program
+
+  ## Waiting
+
+  @doc """
+  Waits until tensors exist, that is, until the ops that make them have run. Takes a tensor or a
+  container of tensors, and returns it. Writes in place make no tensor: `sync/2` waits for them.
 
       iex> {:ok, t} = Outrigger.await(Outrigger.iota(MyApp.Compute, {3}))
       iex> inspect(t)
@@ -480,7 +423,7 @@ defmodule Outrigger do
   @spec await(results | map, keyword) :: {:ok, results | map} | error
   def await(tensors, options \\ []) do
     Enum.find_value(tensors!(tensors), {:ok, tensors}, fn tensor ->
-      with {:ok, _meta} <- meta(tensor, options), do: nil
+      with {:ok, _meta} <- Tensor.await(tensor, deadline(tensor.server, options)), do: nil
     end)
   end
 
@@ -488,164 +431,9 @@ defmodule Outrigger do
   @spec await!(results | map, keyword) :: results | map
   def await!(tensors, options \\ []), do: ok!(await(tensors, options))
 
-  ## Programs
-
   @doc """
-  Traces a function into a program. Its parameters stand for the tensors that the program will be
-  run with; it returns a value, or a tuple or list of them.
-
-      iex> alias Outrigger.Op
-      iex> program = Outrigger.program(fn x, y -> x |> Op.multiply(y) |> Op.add(1.0) |> Op.tanh() end)
-      #Outrigger.Program<arity 2, 3 instructions>
-      iex> x = Outrigger.tensor(MyApp.Compute, [0.0])
-      iex> Outrigger.run(MyApp.Compute, program, [x, x]) |> Outrigger.to_list!()
-      [0.7615941762924194]
-
-  Ops become instructions in the order of their calls, so writes in place keep theirs. A value
-  that was written in place into an argument, and an argument itself, are returned as that
-  argument's tensor.
-
-  The function runs once, now. Elixir's own `if`, `case` and comparisons would decide now, too, and
-  know nothing of the values: use `Outrigger.Op.cond/3`, `Outrigger.Op.select/3` and
-  `Outrigger.Op.greater/2`; and `Outrigger.Op.add/2` for `+`.
-  """
-  @spec program(fun) :: Program.t()
-  def program(fun) when is_function(fun) do
-    {:arity, arity} = Function.info(fun, :arity)
-    Trace.program(arity, fun)
-  end
-
-  @doc """
-  Runs a program once. Returns its results' tensors at once.
-
-  ## Options
-
-    * `:deadline` - milliseconds; then the program is stopped, and its results fail
-    * `:atomic` - true: if an instruction fails, the writes in place before it are undone
-    * `:donated` - tensors among the arguments that nobody needs afterwards. They are released, and the
-      program may work in their memory. One that is refused, or fails with `:atomic`, releases nothing
-  """
-  @spec run(server, Program.t(), [Tensor.t()], keyword) :: results
-  def run(server, program, args, options \\ [])
-
-  def run(server, %Program{} = program, args, options) do
-    Program.run(Server.fetch!(server), program, List.wrap(args), options)
-  end
-
-  def run(_server, %Prepared{} = prepared, _args, _options) do
-    raise ArgumentError, "#{inspect(prepared)} is called by Outrigger.call/3"
-  end
-
-  @doc """
-  Sends a program to be kept, for `call/3`. Waits until the daemon has checked its form.
-
-      iex> {:ok, inc} = Outrigger.prepare(MyApp.Compute, Outrigger.program(&Outrigger.Op.add(&1, 1)))
-      iex> t = Outrigger.tensor(MyApp.Compute, 1)
-      iex> inc |> Outrigger.call([t]) |> Outrigger.to_number!()
-      2
-  """
-  @spec prepare(server, Program.t(), keyword) :: {:ok, Prepared.t()} | error
-  def prepare(server, %Program{} = program, options \\ []) do
-    with {:ok, server} <- Server.fetch(server),
-         until = Server.until(deadline(server, options)),
-         {:ok, _epoch} <- Server.ready(server, Server.left(until)),
-         :ok <- Tensor.check_all(program.captures, server),
-         :ok <- Server.program_fits(server, byte_size(program.encoded)),
-         prepared = Prepared.new(server, program),
-         message = &{:prepare, Program.kept(server, program, prepared.id), &1},
-         {:ok, _} <- Server.exchange(server, message, Server.left(until)) do
-      {:ok, prepared}
-    end
-  end
-
-  @doc "As `prepare/3`, but raises."
-  @spec prepare!(server, Program.t(), keyword) :: Prepared.t()
-  def prepare!(server, program, options \\ []), do: ok!(prepare(server, program, options))
-
-  @doc """
-  Calls a prepared program. Returns its results' tensors at once; the options are those of
-  `run/4`.
-  """
-  @spec call(Prepared.t(), [Tensor.t()], keyword) :: results
-  def call(prepared, args, options \\ [])
-
-  def call(%Prepared{} = prepared, args, options) do
-    Program.call(prepared, List.wrap(args), options)
-  end
-
-  def call(%Program{} = program, _args, _options) do
-    raise ArgumentError,
-          "#{inspect(program)} is run by Outrigger.run/4; Outrigger.prepare/3 makes it callable"
-  end
-
-  @doc """
-  Calls a prepared program and waits until it has run: one round trip, the shortest there is.
-
-      iex> inc = Outrigger.prepare!(MyApp.Compute, Outrigger.program(&Outrigger.Op.add(&1, 1)))
-      iex> t = Outrigger.tensor(MyApp.Compute, 1)
-      iex> {:ok, two} = Outrigger.call_and_wait(inc, [t])
-      iex> inspect(two)
-      "#Outrigger.Tensor<s32>"
-  """
-  @spec call_and_wait(Prepared.t(), [Tensor.t()], keyword) :: {:ok, results} | error
-  def call_and_wait(%Prepared{} = prepared, args, options \\ []) do
-    Program.call_and_wait(prepared, List.wrap(args), options)
-  end
-
-  @doc "As `call_and_wait/3`, but raises."
-  @spec call_and_wait!(Prepared.t(), [Tensor.t()], keyword) :: results
-  def call_and_wait!(prepared, args, options \\ []),
-    do: ok!(call_and_wait(prepared, args, options))
-
-  @doc """
-  Calls a prepared program, waits until it has run, and tells what its steps took.
-
-  A step is what the daemon carries out at once: one instruction, or several element-wise ones and
-  the reductions of their results in one pass over memory. Each comes as a map, in the program's order, with
-
-    * `:ops` - the names of its instructions
-    * `:index` - the position of its last instruction, as in an error
-    * `:calls` - how often it ran: more than once in a loop
-    * `:ns` - the time of all of them, in nanoseconds
-    * `:bytes` - what they read and wrote, at least
-
-  Measuring costs some 100 ns for each execution of a step. The options are those of `run/4`.
-
-      iex> program = Outrigger.program(fn x -> x |> Outrigger.Op.multiply(2) |> Outrigger.Op.sum() end)
-      iex> prepared = Outrigger.prepare!(MyApp.Compute, program)
-      iex> {:ok, sum, steps} = Outrigger.profile(prepared, [Outrigger.iota(MyApp.Compute, {1000})])
-      iex> Outrigger.to_number!(sum)
-      999000
-      iex> Enum.map(steps, & &1.ops)
-      [["multiply", "sum"]]
-  """
-  @spec profile(Prepared.t(), [Tensor.t()], keyword) :: {:ok, results, [map]} | error
-  def profile(%Prepared{} = prepared, args, options \\ []) do
-    Program.profile(prepared, List.wrap(args), options)
-  end
-
-  @doc """
-  Cancels what computes a tensor, if it is still waiting or running; it then fails with
-  `:cancelled`. Returns whether there was something to cancel.
-  """
-  @spec cancel(Tensor.t()) :: boolean
-  def cancel(%Tensor{} = tensor) do
-    with :ok <- Tensor.check(tensor),
-         {:ok, found} <-
-           Server.exchange(
-             tensor.server,
-             &{:cancel_handle, tensor.handle, &1},
-             tensor.server.timeout
-           ) do
-      found
-    else
-      {:error, _} -> false
-    end
-  end
-
-  @doc """
-  Waits until all that this process has sent has been carried out. Gives the first failure since
-  the last `sync/2`, if there was one.
+  Waits until the daemon has carried out all requests of this process. Returns the first failure
+  since the last `sync/2`, if there was one.
 
       iex> alias Outrigger.{InPlace, Op}
       iex> t = Outrigger.tensor(MyApp.Compute, [1, 2])
@@ -658,7 +446,7 @@ defmodule Outrigger do
   """
   @spec sync(server, keyword) :: :ok | error
   def sync(server, options \\ []) do
-    # Ping overtakes; this one waits its turn.
+    # A release keeps its place in the order of requests. A ping overtakes.
     with {:ok, server} <- Server.fetch(server),
          {:ok, _} <- request(server, "release", [{"handles", []}], [want: :sync] ++ options),
          do: :ok
@@ -668,11 +456,26 @@ defmodule Outrigger do
   @spec sync!(server, keyword) :: :ok
   def sync!(server, options \\ []), do: ok!(sync(server, options))
 
+  @doc """
+  Cancels the op or program that computes a tensor, if it waits or runs. The tensor then fails with
+  `:cancelled`. Returns whether there was something to cancel.
+  """
+  @spec cancel(Tensor.t()) :: boolean
+  def cancel(%Tensor{server: server, handle: handle} = tensor) do
+    with :ok <- Tensor.check(tensor),
+         {:ok, found} <-
+           Server.exchange(server, &{:cancel_handle, handle, &1}, server.timeout) do
+      found
+    else
+      {:error, _} -> false
+    end
+  end
+
   ## Lifetime
 
   @doc """
-  Frees tensors now: one, or a container of them. Using one afterwards is a `:bad_handle`. What this
-  process asks for next has their memory.
+  Frees tensors now: one tensor, or a container of tensors. The next requests of this process can
+  use their memory. A later use of such a tensor is a `:bad_handle`.
 
       iex> t = Outrigger.iota(MyApp.Compute, {3})
       iex> Outrigger.release(t)
@@ -693,14 +496,14 @@ defmodule Outrigger do
   defp live?(tensor) do
     case Tensor.check(tensor) do
       :ok -> true
-      {:error, %ConnectionError{reason: :stale_epoch}} -> false
+      {:error, %ConnectionError{reason: reason}} when reason in [:stale_epoch, :closed] -> false
       {:error, error} -> raise error
     end
   end
 
   @doc """
-  Frees, at the end of a function, all tensors that this process made in it, on any server, except
-  those in what it returns.
+  Runs a function, and then frees all tensors that this process made in it, on any server. Tensors
+  that the function returns are not freed.
 
       iex> alias Outrigger.Op
       iex> t = Outrigger.scope(MyApp.Compute, fn ->
@@ -716,8 +519,9 @@ defmodule Outrigger do
   end
 
   @doc """
-  Frees what nobody holds now, and does not wait for the next poll. The calling process collects
-  its garbage first; other holders' tensors go with their own next collection.
+  Frees now the tensors that no process holds, before the next poll. The calling process collects
+  its garbage first. A tensor that another process has dropped is freed after the next garbage
+  collection of that process.
   """
   @spec collect(server) :: :ok
   def collect(server) do
@@ -725,141 +529,24 @@ defmodule Outrigger do
     Connection.poll_leases(Server.fetch!(server), [])
   end
 
-  ## Questions
+  ## Status
 
   @doc """
-  Asks the daemon for a sign of life; the answer comes also while it computes.
-
-      iex> Outrigger.ping(MyApp.Compute)
-      :ok
+  Asks the daemon for a sign of life. The daemon answers also while it computes. See
+  `Outrigger.Status.ping/2`.
   """
   @spec ping(server, keyword) :: :ok | error
-  def ping(server, options \\ []) do
-    with {:ok, server} <- Server.fetch(server),
-         {:ok, _} <- request(server, "ping", [], options),
-         do: :ok
-  end
+  defdelegate ping(server, options \\ []), to: Status
 
-  @doc """
-  Tells about a server (memory in bytes, live tensors, the daemon's pid, version, limits, …) or a
-  tensor (type, shape, bytes, and how its memory is shared).
-
-      iex> {:ok, info} = Outrigger.info(Outrigger.iota(MyApp.Compute, {3}))
-      iex> info
-      %{type: :s32, shape: {3}, bytes: 12, contiguous: true, shared: false}
-      iex> {:ok, info} = Outrigger.info(MyApp.Compute)
-      iex> info.memory.used >= 12 and is_integer(info.os_pid)
-      true
-  """
+  @doc "Describes a server or a tensor, as a map. See `Outrigger.Status.info/2`."
   @spec info(server | Tensor.t(), keyword) :: {:ok, map} | error
-  def info(subject, options \\ [])
-
-  def info(%Tensor{} = tensor, options) do
-    with {:ok, reply} <- request(tensor, "info", [{"handle", tensor.handle}], options) do
-      {:ok, type} = Dtype.parse(reply["dtype"])
-      shape = List.to_tuple(reply["shape"])
-      rest = Map.take(reply, ~w(bytes contiguous shared))
-      {:ok, Map.merge(%{type: type, shape: shape}, atom_keys(rest))}
-    else
-      # The first cause, as it was told, rather than that there was one.
-      {:error, error} ->
-        with {:error, cause} <- Tensor.lookup(tensor),
-             do: {:error, cause},
-             else: (_ -> {:error, error})
-    end
-  end
-
-  def info(server, options) do
-    with {:ok, server} <- Server.fetch(server),
-         {:ok, reply} <- request(server, "info", [], options),
-         {:ok, hello} <- Server.exchange(server, &{:hello, &1}, server.timeout) do
-      {:ok, hello |> Map.merge(reply) |> Map.drop(["id", "status"]) |> atom_keys()}
-    end
-  end
+  defdelegate info(subject, options \\ []), to: Status
 
   @doc "As `info/2`, but raises."
   @spec info!(server | Tensor.t(), keyword) :: map
-  def info!(subject, options \\ []), do: ok!(info(subject, options))
+  defdelegate info!(subject, options \\ []), to: Status
 
-  @doc "Waits until a daemon is running, for instance after one has died."
+  @doc "Waits until a daemon is running. See `Outrigger.Status.await_ready/2`."
   @spec await_ready(server, keyword) :: :ok | {:error, ConnectionError.t()}
-  def await_ready(server, options \\ []) do
-    with {:ok, server} <- Server.fetch(server),
-         limit = deadline(server, options, server.start_timeout),
-         {:ok, _epoch} <- Server.await_ready(server, limit),
-         do: :ok
-  end
-
-  ## Helpers
-
-  defp meta(tensor, options), do: Tensor.await(tensor, deadline(tensor.server, options))
-
-  defp download(tensor, count, options) do
-    Transfer.download(tensor, count, deadline(tensor.server, options))
-  end
-
-  defp download_list(tensor, count, options) do
-    Transfer.download_list(tensor, count, deadline(tensor.server, options))
-  end
-
-  defp deadline(server, options, default \\ nil) do
-    only!(options, [:deadline])
-    Server.deadline!(options[:deadline] || default || server.timeout)
-  end
-
-  defp request(%Tensor{} = tensor, kind, fields, options) do
-    with :ok <- Tensor.check(tensor) do
-      request(tensor.server, kind, fields, [epoch: tensor.epoch] ++ options)
-    end
-  end
-
-  defp request(%Server{} = server, kind, fields, options) do
-    only!(options, [:deadline, :epoch, :want])
-    Server.request(server, kind, fields, options)
-  rescue
-    error in ConnectionError -> {:error, error}
-  end
-
-  # The keys are those of the protocol.
-  defp atom_keys(%{} = map),
-    do: Map.new(map, fn {key, value} -> {String.to_atom(key), atom_keys(value)} end)
-
-  defp atom_keys(other), do: other
-
-  defp tensors!(container) do
-    Tensor.reduce(container, [], fn
-      %Tensor{} = tensor, acc ->
-        [tensor | acc]
-
-      other, _acc ->
-        raise ArgumentError,
-              "expected tensors, or a container of them, got: #{inspect(other)}"
-    end)
-    |> Enum.reverse()
-  end
-
-  defp positive!(_name, n) when is_integer(n) and n > 0, do: :ok
-
-  defp positive!(name, other) do
-    raise ArgumentError, "#{name} must be a positive number of elements, got: #{inspect(other)}"
-  end
-
-  defp only!(options, allowed) do
-    unless Keyword.keyword?(options) do
-      raise ArgumentError, "expected options, a keyword list, got: #{inspect(options)}"
-    end
-
-    case Keyword.keys(options) -- allowed do
-      [] ->
-        :ok
-
-      [unknown | _] ->
-        allowed = Enum.map_join(allowed -- [:epoch, :want], ", ", &inspect/1)
-        raise ArgumentError, "unknown option #{inspect(unknown)}; there is #{allowed}"
-    end
-  end
-
-  defp ok!(:ok), do: :ok
-  defp ok!({:ok, value}), do: value
-  defp ok!({:error, error}), do: raise(error)
+  defdelegate await_ready(server, options \\ []), to: Status
 end

@@ -5,7 +5,7 @@ defmodule Rain.Crash do
 
   @steps 400
 
-  @doc "Raises unless all goes as it should."
+  @doc "Raises if a check of this stage fails."
   def run(server, step, metres) do
     expected = rained(server, step, metres)
     Screen.checked("#{@steps} steps; their result is kept in the BEAM for later")

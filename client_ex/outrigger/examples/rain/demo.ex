@@ -84,7 +84,7 @@ defmodule Rain.Demo do
     state
   end
 
-  # What fell is still there, or has left the map.
+  # All fallen water is still on the map, or has left it.
   defp balance(terrain, state) do
     fallen = @steps * @metres * terrain.cells
     left = state.water |> Op.sum() |> Outrigger.to_number!()

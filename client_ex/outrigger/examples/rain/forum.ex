@@ -37,7 +37,7 @@ defmodule Rain.Forum do
   defp pack([index | rest], n), do: [(index <<< @shift) + n | pack(rest, n + 1)]
   defp pack([], _), do: []
 
-  # Of two updates of one place, the later counts.
+  # If a place has two updates, the later one counts.
   defp merge([one, two | rest], at, destination, source) when one >>> @shift == two >>> @shift do
     merge([two | rest], at, destination, source)
   end

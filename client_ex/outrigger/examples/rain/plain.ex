@@ -10,7 +10,7 @@ defmodule Rain.Plain do
   Processes share the work by rows and tell each other the row at their border.
   """
 
-  # What is not on the map: lower than everything.
+  # A place outside the map is lower than every place on it.
   @sea -1.0e4
 
   @none [0 | 0.0]

@@ -1,5 +1,5 @@
 defmodule Rain.Screen do
-  @moduledoc "What the demo prints: headings, a progress bar, tables. Plain text if it is piped."
+  @moduledoc "Prints headings, a progress bar and tables. Prints plain text into a pipe."
 
   @width 78
 

@@ -26,7 +26,7 @@ defmodule Rain.Step do
       InPlace.subtract(water, flow)
       InPlace.indexed_add(water, target, flow)
 
-      # What has reached the sea is counted and taken away.
+      # Water that has reached the sea is counted and removed.
       InPlace.add(drained, Op.slice(water, [cells], [1]))
       InPlace.put_slice(water, [cells], Op.constant(0.0, :f64, {1}))
       []

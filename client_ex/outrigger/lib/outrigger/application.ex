@@ -1,8 +1,8 @@
 defmodule Outrigger.Application do
   @moduledoc false
-  # Stops, when the VM stops, the servers that stand in no application's supervision tree. The VM
-  # would kill their processes; then the port of a daemon that does not read is closed but waits
-  # until its bytes are read, and the VM with it.
+  # At the end of the VM, stops the servers that are in no application's supervision tree. Otherwise
+  # the VM kills their processes. Then the port of a daemon that does not read waits until its bytes
+  # are read, and the VM waits for the port.
 
   use Application
 

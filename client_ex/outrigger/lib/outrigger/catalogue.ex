@@ -2,9 +2,9 @@ defmodule Outrigger.Catalogue do
   @moduledoc """
   The ops, as the daemon describes them.
 
-  `protocol/ops.json` is what `outriggerd --describe-ops` prints. `Outrigger.Op` and
-  `Outrigger.InPlace` are generated from it when this library is compiled; nothing here knows what
-  an op means.
+  `outriggerd --describe-ops` prints the file `protocol/ops.json`. The compilation of this library
+  generates `Outrigger.Op` and `Outrigger.InPlace` from that file. No Elixir code repeats the
+  meaning of an op.
   """
 
   alias Outrigger.{Data, Dtype, JSON, Signature, Trace}
@@ -22,7 +22,7 @@ defmodule Outrigger.Catalogue do
   @catalogue JSON.decode!(File.read!(@path))
   @ops Map.new(@catalogue["ops"], &{&1["name"], &1})
 
-  @doc "The catalogue's hash; the daemon tells its own in `Outrigger.info/1`."
+  @doc "The hash of the catalogue. `Outrigger.info/2` has the hash of the daemon's catalogue."
   @spec hash() :: String.t()
   def hash, do: unquote(@catalogue["catalogue"])
 
@@ -118,7 +118,7 @@ defmodule Outrigger.Catalogue do
 
   ## At compile time
 
-  # Fills a module with a function for each op (or each op with a form in place).
+  # Generates a function for each op, or for each op that can write in place.
   defmacro generate(options) do
     in_place? = Keyword.fetch!(options, :in_place)
     except = Keyword.get(options, :except, [])
@@ -134,7 +134,7 @@ defmodule Outrigger.Catalogue do
     [import_kernel(ops) | Enum.map(ops, &define(&1, in_place?))]
   end
 
-  # Functions named like Kernel's take their place.
+  # A generated function replaces the function of the same name in Kernel.
   defp import_kernel(ops) do
     names = MapSet.new(ops, &String.to_atom(&1["name"]))
     kernel = Kernel.__info__(:functions) ++ Kernel.__info__(:macros)
@@ -212,7 +212,7 @@ defmodule Outrigger.Catalogue do
     end
   end
 
-  # Without operands: a server comes first, unless a program is being built.
+  # An op without operands. Its first argument is a server, except while a program is traced.
   defp define_creation(op, name, signature, vars, doc) do
     wire = op["name"]
     positional = for {attr, arg} <- signature.positional, do: {attr, Macro.var(arg, __MODULE__)}
@@ -222,7 +222,7 @@ defmodule Outrigger.Catalogue do
 
     if signature.options? do
       defaults = signature.defaults
-      # With options, or with a server first.
+      # The same arity has either options, or a server as its first argument.
       either =
         Enum.zip_with([quote(do: Outrigger.server()) | types], types ++ [quote(do: keyword)], fn
           with_server, with_options -> quote(do: unquote(with_server) | unquote(with_options))
@@ -239,7 +239,7 @@ defmodule Outrigger.Catalogue do
           )
         end
 
-        @doc unquote(doc <> "\n\nOutside of a program a server comes first, options or not.")
+        @doc unquote(doc <> "\n\nOutside a program, the first argument is a server.")
         @spec unquote(name)(unquote_splicing(either)) :: operand
         def unquote(name)(server, unquote_splicing(vars))
             when Outrigger.Server.is_ref(server) do

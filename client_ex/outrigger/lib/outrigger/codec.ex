@@ -20,7 +20,7 @@ defmodule Outrigger.Codec do
 
   @depth_max 64
 
-  @typedoc "What `encode/1` accepts."
+  @typedoc "A term that `encode/1` accepts."
   @type value ::
           nil
           | boolean
@@ -77,7 +77,7 @@ defmodule Outrigger.Codec do
   def bin(size), do: <<0xC6, size::32>>
 
   @doc false
-  # One binary: an array of integers.
+  # An array of integers, as one binary.
   def integers([]), do: <<0x90>>
   def integers([n]), do: <<0x91, encode_integer(n)::binary>>
   def integers([m, n]), do: <<0x92, encode_integer(m)::binary, encode_integer(n)::binary>>
@@ -92,7 +92,7 @@ defmodule Outrigger.Codec do
 
   defp encode_pairs([]), do: []
 
-  # Improper lists are good iodata, and the shortest.
+  # An improper list is the shortest iodata.
   @dialyzer {:no_improper_lists, encode_string: 1}
   defp encode_string(text) do
     case byte_size(text) do
@@ -129,7 +129,7 @@ defmodule Outrigger.Codec do
   Decodes the first value of a binary.
 
   Returns `{:ok, value, rest}`; `:more` if the value is not complete yet; or `{:error, reason}`
-  with a text. Nothing is allocated from a declared count before its bytes are there.
+  with a text. A declared count allocates nothing before its bytes are there.
 
       iex> Outrigger.Codec.decode(<<0x92, 1, 0xA1, "a", "rest">>)
       {:ok, [1, "a"], "rest"}
@@ -147,7 +147,7 @@ defmodule Outrigger.Codec do
   end
 
   @doc false
-  # As decode/1, for a binary that must be one whole value.
+  # As decode/1, but the binary must be exactly one value.
   def decode_whole(binary) do
     case decode(binary) do
       {:ok, value, <<>>} -> {:ok, value}

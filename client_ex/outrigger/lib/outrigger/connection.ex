@@ -1,7 +1,8 @@
 defmodule Outrigger.Connection do
   @moduledoc false
-  # Owns the port: starts the daemon, shakes hands, forwards, and starts another daemon when one
-  # dies. It never waits for the daemon, and does as little as possible per message.
+  # Owns the port: starts the daemon, shakes hands, forwards requests, and starts another daemon
+  # after the death of one. The connection never waits for the daemon, and does little work for a
+  # message.
 
   use GenServer
 
@@ -21,16 +22,16 @@ defmodule Outrigger.Connection do
   import Outrigger.Request, only: [request: 1]
   require Logger
 
-  # Messages taken from the mailbox before the port is written to.
+  # The number of messages that are taken from the mailbox before a write to the port.
   @batch 128
   @backoff_max_ms 5_000
   @backoff_ready_max_ms 100
-  # A daemon that lived this long did not die of being started.
+  # If a daemon has lived this long, its start is not the cause of its death.
   @settled_ms 1_000
-  # After so much was created, dropped tensors are looked for: their memory is warm, new memory is
-  # not.
+  # After this many created bytes, a poll looks for dropped tensors. Their memory is in the caches
+  # of the processor, new memory is not.
   @poll_bytes_max 64 * 1024 * 1024
-  # Until the handshake tells, no frame may be longer than this.
+  # The longest frame before the handshake, which tells the daemon's limit.
   @handshake_frame_max 65_536
 
   defstruct [
@@ -52,8 +53,8 @@ defmodule Outrigger.Connection do
     traffic: nil
   ]
 
-  # Thousands of pending requests make a heap that the VM collects on another scheduler: rather
-  # seldom, then. The heap is 3 MB, and the binaries that it may keep alive meanwhile are 4 MB.
+  # Thousands of pending requests make a large heap, which the VM collects on another scheduler. A
+  # large minimum makes collections rare. The heap is 3 MB, and it may keep 4 MB of binaries alive.
   @heap [min_heap_size: 400_000, min_bin_vheap_size: 500_000, message_queue_data: :off_heap]
 
   def start_link({options, shared}) do
@@ -89,7 +90,7 @@ defmodule Outrigger.Connection do
       name: options.name
     }
 
-    # A connection that was killed leaves them behind.
+    # A connection that was killed leaves its numbers behind.
     Counters.reset(shared.counters)
     :ets.delete_all_objects(shared.direct)
     :ets.delete_all_objects(shared.meta)
@@ -106,7 +107,7 @@ defmodule Outrigger.Connection do
     end
   end
 
-  # The first start is the caller's business: what is wrong with it, start_link/1 returns.
+  # start_link/1 returns an error of the first start to its caller.
   defp first_handshake(%{status: :ready} = state), do: {:ok, state}
   defp first_handshake(%{status: {:failed, error}}), do: {:error, error}
 
@@ -120,7 +121,7 @@ defmodule Outrigger.Connection do
 
   ## Messages
 
-  # What GenServer itself takes: the end of the supervisor and system messages.
+  # GenServer itself takes the end of the supervisor, and system messages.
   defguardp is_theirs(message)
             when is_tuple(message) and
                    (elem(message, 0) in [:system, :"$gen_call", :"$gen_cast"] or
@@ -129,8 +130,8 @@ defmodule Outrigger.Connection do
   @impl true
   def handle_info(message, state), do: {:noreply, message |> event(state) |> batch(@batch)}
 
-  # What has come by now, in its order, so that several requests leave in one write, and no message
-  # is looked at twice, however many there are.
+  # Takes the messages that have come, in order. Several requests then leave in one write, and a
+  # long mailbox is read once.
   defp batch(state, 0), do: write(state)
 
   defp batch(state, left) do
@@ -141,7 +142,7 @@ defmodule Outrigger.Connection do
     end
   end
 
-  # An update copies the whole state: not for nothing.
+  # An update copies the whole state, so a state without change is not updated.
   defp write(%{traffic: %{out_bytes: 0} = traffic} = state) do
     Traffic.publish(traffic)
     state
@@ -149,8 +150,8 @@ defmodule Outrigger.Connection do
 
   defp write(%{traffic: traffic} = state), do: %{state | traffic: Traffic.flush(traffic)}
 
-  # Tells callers how far what they have handed on has been taken and written. What a caller has
-  # sent it may count late; if that is not seen here, the reply to it brings us here again.
+  # Tells callers which of their requests are taken and written. A caller may count a request
+  # late. If this function misses that count, the reply to the request calls it again.
   defp settle(%{traffic: %{counters: counters}} = state, left) do
     if Counters.settled?(counters) do
       state
@@ -233,12 +234,12 @@ defmodule Outrigger.Connection do
   defp traffic(:retry, t), do: Traffic.retry(t)
   defp traffic({:prepare, program, ref}, t), do: Traffic.prepare(t, program, ref)
   defp traffic({:cancel_handle, handle, ref}, t), do: Withdrawal.cancel_handle(t, handle, ref)
-  # A daemon that closed its end without exiting, messages of older ports, and the like.
+  # For instance messages of older ports, or of a daemon that closed its pipe without an exit.
   defp traffic(_other, t), do: t
 
   ## Frames
 
-  # A frame that is still short stays in pieces: joining them each time would be quadratic.
+  # An incomplete frame stays in pieces: a join at each message would take quadratic time.
   @dialyzer {:no_improper_lists, receive_data: 2}
   defp receive_data(%{buffered: 0} = state, data), do: parse(state, data)
 
@@ -295,7 +296,7 @@ defmodule Outrigger.Connection do
 
   defp ready_replies([], traffic), do: traffic
 
-  ## The daemon's life
+  ## Start and end of the daemon
 
   defp open(state) do
     with {:ok, path} <- Daemon.executable(state.options) do
@@ -316,7 +317,7 @@ defmodule Outrigger.Connection do
     end
   rescue
     error in [ErlangError, ArgumentError] ->
-      detail = "it cannot be started: #{cause(error)}"
+      detail = "the executable cannot be started: #{cause(error)}"
       {:error, %ConnectionError{reason: :daemon_not_found, detail: detail}}
   end
 
@@ -378,7 +379,7 @@ defmodule Outrigger.Connection do
     abort(state, %ConnectionError{reason: :handshake, detail: detail})
   end
 
-  # Each op still works or is refused by name; but somebody has mixed versions.
+  # Each op still works, or is refused by its name. But the versions differ.
   defp check_catalogue(hello, 1) do
     if hello["catalogue"] != Catalogue.hash() do
       Logger.warning(
@@ -390,7 +391,7 @@ defmodule Outrigger.Connection do
 
   defp check_catalogue(_hello, _starts), do: :ok
 
-  # The daemon misbehaves: end it, as if it had died.
+  # Ends a daemon that breaks the protocol, as if it had died.
   defp abort(state, error) do
     Daemon.close(state.port)
     Watcher.kill(state.watcher, state.os_pid)
@@ -435,8 +436,8 @@ defmodule Outrigger.Connection do
     schedule_start(state)
   end
 
-  # At once, then ever later: up to a tenth of a second if daemons come up and die, up to five
-  # seconds if they do not even come up.
+  # The first restart is at once, and each next one later. The longest delay is a tenth of a
+  # second if daemons start and die, and five seconds if they do not start.
   defp schedule_start(state) do
     lived = System.monotonic_time(:millisecond) - state.started_at
     backoff = if lived > @settled_ms, do: 0, else: state.backoff

@@ -1,30 +1,32 @@
 defmodule Outrigger.Daemon do
   @moduledoc false
-  # The OS process: where its executable is, how it is started, how it is ended.
+  # The OS process of the daemon: its executable, its start and its end.
 
-  alias Outrigger.{ConnectionError, Files, Protocol, Telemetry}
+  alias Outrigger.{ConnectionError, FileName, Protocol, Telemetry}
   require Logger
 
   @bye_ms 200
-  # When the port takes data again, and when it takes no more.
+  # The queued bytes below which the port takes data again, and above which it takes no more.
   @busy_bytes {1024 * 1024, 4 * 1024 * 1024}
 
-  @doc "The executable: option, OUTRIGGERD, application environment, priv."
+  @doc """
+  The path of the executable, from the option, OUTRIGGERD, the application environment, or priv.
+  """
   def executable(%{daemon: path}) do
     path =
       path || from_environment() || Application.get_env(:outrigger, :daemon) ||
-        Files.from_vm(Application.app_dir(:outrigger, "priv/outriggerd/bin/outriggerd"))
+        FileName.from_vm(Application.app_dir(:outrigger, "priv/outriggerd/bin/outriggerd"))
 
     cond do
       File.regular?(path) ->
-        {:ok, Files.expand(path)}
+        {:ok, FileName.expand(path)}
 
       found = System.find_executable(path) ->
-        {:ok, Files.from_vm(found)}
+        {:ok, FileName.from_vm(found)}
 
       true ->
         detail =
-          "#{path} does not exist. Run `mix compile` with CMake at hand, set the environment " <>
+          "#{path} does not exist. Install CMake and run `mix compile`, set the environment " <>
             "variable OUTRIGGERD, or give the option :daemon"
 
         {:error, %ConnectionError{reason: :daemon_not_found, detail: detail}}
@@ -32,25 +34,25 @@ defmodule Outrigger.Daemon do
   end
 
   defp from_environment do
-    with path when is_binary(path) <- System.get_env("OUTRIGGERD"), do: Files.from_vm(path)
+    with path when is_binary(path) <- System.get_env("OUTRIGGERD"), do: FileName.from_vm(path)
   end
 
-  @doc "Starts it. The port is the caller's."
+  @doc "Starts the daemon. The calling process owns the port."
   def open(path, options) do
     Port.open({:spawn_executable, path}, [
       :binary,
       :exit_status,
       :use_stdio,
       :hide,
-      # By default a port is busy from 8 KiB on: much less than one chunk.
+      # The default limit of a busy port is 8 KiB, which is much less than one chunk.
       busy_limits_port: @busy_bytes,
       args: args(options),
-      env: for({key, value} <- options.env, do: {Files.to_vm(key), env_value(value)})
+      env: for({key, value} <- options.env, do: {FileName.to_vm(key), env_value(value)})
     ])
   end
 
   defp env_value(nil), do: false
-  defp env_value(value), do: Files.to_vm(value)
+  defp env_value(value), do: FileName.to_vm(value)
 
   defp args(options) do
     List.flatten([
@@ -65,11 +67,11 @@ defmodule Outrigger.Daemon do
     ])
   end
 
-  @doc "Identifies a process, so that a reused pid is not taken for it. nil if it is gone."
+  @doc "Identifies an OS process beyond its pid, which the system may reuse. nil if it has ended."
   def identity(os_pid) do
     case File.read("/proc/#{os_pid}/stat") do
       {:ok, stat} ->
-        # The command's name may hold spaces and brackets: count from its end.
+        # The name of the command may have spaces and brackets, so the fields count from its end.
         [state | fields] = stat |> String.split(") ") |> List.last() |> String.split(" ")
         if state not in ["Z", "X"], do: {os_pid, Enum.at(fields, 18)}
 
@@ -85,7 +87,7 @@ defmodule Outrigger.Daemon do
     end
   end
 
-  @doc "Sends a signal, if the process is still the same one."
+  @doc "Sends a signal, if the pid still belongs to the same process."
   def signal({os_pid, _} = identity, name) do
     if alive?(identity), do: :os.cmd(~c"kill -#{name} #{os_pid} 2>/dev/null")
     :ok
@@ -93,7 +95,7 @@ defmodule Outrigger.Daemon do
 
   def alive?({os_pid, _} = identity), do: identity(os_pid) == identity
 
-  @doc "SIGTERM, then SIGKILL, each only if it is needed. Takes half a second at most."
+  @doc "Sends SIGTERM, then SIGKILL if the process has not ended. Takes half a second at most."
   def kill(identity) do
     unless gone_within?(identity, 50) do
       signal(identity, "TERM")
@@ -121,7 +123,7 @@ defmodule Outrigger.Daemon do
     end
   end
 
-  @doc "Ends it the friendly way, and at least closes its pipes."
+  @doc "Asks the daemon to end, and closes its pipes."
   def say_goodbye(port, request_id) do
     Port.command(port, Protocol.request(request_id, "bye"), [:nosuspend])
 
@@ -134,13 +136,13 @@ defmodule Outrigger.Daemon do
     ArgumentError -> :ok
   end
 
-  @doc "Closes its pipes at once. Port.close/1 would leave them open while bytes are queued."
+  @doc "Closes the pipes at once. Port.close/1 leaves them open while bytes are queued."
   def close(port) do
     Process.unlink(port)
     Process.exit(port, :kill)
   end
 
-  @doc "Calls the user's callback, in a process of its own."
+  @doc "Calls the user's callback in a new process."
   def on_restart(options, server) do
     name = options.name || hd(server.key)
 

@@ -1,17 +1,17 @@
 defmodule Outrigger.Data do
   @moduledoc """
-  Elements between Elixir terms and bytes. Pure.
+  Converts elements between Elixir terms and bytes. Pure.
 
-  Bytes are in C order (last axis fastest), each element little-endian. Integers below 8 bits are
-  packed as in a bitstring, the first element in a byte's highest bits; the last byte is filled up
-  with zeros. A complex number is the tuple `{re, im}` in Elixir (a `Complex` struct is taken, too)
-  and its two parts in bytes.
+  Bytes are in C order (the last axis is the fastest), and each element is little-endian. Integers
+  below 8 bits are packed as in a bitstring: the first element is in the highest bits of a byte, and
+  zeros fill the last byte. A complex number is the tuple `{re, im}` in Elixir, and its two parts in
+  bytes. A `Complex` struct is accepted, too.
   """
 
   alias Outrigger.{Dtype, Elements}
   import Bitwise
 
-  # More elements than any list has.
+  # Larger than the length of any list.
   @no_limit 1 <<< 59
 
   @typedoc "An element; floats that Elixir cannot hold are atoms."
@@ -20,9 +20,9 @@ defmodule Outrigger.Data do
   @type nested :: number_like | [nested]
 
   @doc """
-  Type and shape of a number or nested list, as Nx infers them: `:s32` for integers, `:f32` as
-  soon as there is a float, `:c64` as soon as there is a complex number. Raises `ArgumentError` if
-  the lists are ragged.
+  The type and the shape of a number or a nested list, as in Nx: `:c64` if there is a complex
+  number, `:f32` if there is a float, otherwise `:s32`. Raises `ArgumentError` if the lists are
+  ragged.
 
       iex> Outrigger.Data.infer([[1, 2, 3], [4, 5, 6.5]])
       {:f32, {2, 3}}
@@ -66,7 +66,7 @@ defmodule Outrigger.Data do
   defp dims(_number), do: []
 
   defp check_shape(list, [_]) when is_list(list) do
-    if lists?(list), do: ragged("a list stands where numbers stand")
+    if lists?(list), do: ragged("a list has both numbers and lists")
   end
 
   defp check_shape(list, [_, inner | _] = dims) when is_list(list) do
@@ -130,8 +130,8 @@ defmodule Outrigger.Data do
     end
   end
 
-  # Packing eight elements at a time is much faster than a comprehension. If it fails, somebody
-  # must be told of which element.
+  # Packing eight elements at a time is much faster than a comprehension. If it fails, the slow way
+  # finds the bad element.
   def encode_some(list, type, count) do
     pack(list, <<>>, type, count)
   rescue
@@ -240,7 +240,7 @@ defmodule Outrigger.Data do
   end
 
   @doc """
-  The first `count` elements: what packed integers' last byte was filled up with is left out.
+  The first `count` elements, without the padding in the last byte of packed integers.
 
       iex> Outrigger.Data.decode(<<0x12, 0x30>>, :u4) |> Outrigger.Data.without_padding(:u4, 3)
       [1, 2, 3]
@@ -250,9 +250,9 @@ defmodule Outrigger.Data do
     do: if(Dtype.bits(type) < 8, do: Enum.take(list, count), else: list)
 
   @doc false
-  # A heap that grows to hundreds of megabytes is copied again and again on its way, which takes
-  # most of the time, and so do collections for the sake of the binaries that pass through. Both
-  # shrink back as any other heap, with the process's next collections.
+  # A heap that grows to hundreds of megabytes is copied many times, which takes most of the time.
+  # The binaries that pass through cause collections, too. So this function makes room for both
+  # first. The next collections of the process shrink the heap again.
   @many 100_000
   def with_room(count, _type, fun) when count < @many, do: fun.()
 
@@ -276,14 +276,15 @@ defmodule Outrigger.Data do
     end
   end
 
-  # Only a full collection makes the room at once; but it copies what lives, which may be more.
+  # Only a full collection makes the room at once. But it copies the live terms, which may be more.
   defp collect(words) do
     {:total_heap_size, present} = Process.info(self(), :total_heap_size)
     kind = if present < words, do: :major, else: :minor
     :erlang.garbage_collect(self(), type: kind)
   end
 
-  # Eight elements at a time, from the last to the first: needs neither stack nor reversal.
+  # Eight elements at a time, from the last to the first, without recursion on the stack or
+  # reversal.
   for type <- Dtype.all(), Dtype.plain?(type) do
     bytes = div(Dtype.bits(type), 8)
     bits = quote(do: little - size(unquote(8 * bytes)))
@@ -322,7 +323,7 @@ defmodule Outrigger.Data do
 
   defp unpack(_binary, _at, _type, acc), do: acc
 
-  # What is shorter than an element is left out, as by a comprehension.
+  # Bytes that are shorter than an element are dropped, as by a comprehension.
   defp unpack_few(_short, _type), do: []
 
   defp non_finite(bits, 32), do: non_finite(bits &&& 0x7FFFFF, bits >>> 31, :of)
@@ -332,7 +333,7 @@ defmodule Outrigger.Data do
   defp non_finite(_, _, :of), do: :nan
 
   @doc """
-  A number as the protocol has it, or `:error`: complex ones are maps.
+  A number in the form of the protocol, or `:error`. A complex number is a map.
 
       iex> Outrigger.Data.literal({0, 1.5})
       {:ok, %{"re" => 0, "im" => 1.5}}
@@ -356,7 +357,7 @@ defmodule Outrigger.Data do
   def literal(_other), do: :error
 
   @doc """
-  Nests a flat list by a shape; the scalar shape gives the element.
+  Nests a flat list by a shape. With the scalar shape, returns the element.
 
       iex> Outrigger.Data.nest([1, 2, 3, 4], {2, 2})
       [[1, 2], [3, 4]]

@@ -1,6 +1,6 @@
 defmodule Outrigger.Dtype do
   @moduledoc """
-  Element types, in Nx's naming:
+  Element types, with the names of Nx:
 
   | | |
   |---|---|
@@ -9,7 +9,7 @@ defmodule Outrigger.Dtype do
   | floats | `:f8` (E5M2), `:f8_e4m3fn`, `:f16`, `:bf16`, `:f32`, `:f64` |
   | complex numbers | `:c64`, `:c128` |
 
-  Wherever a type is asked for, Nx's `{:f, 32}` form is taken, too.
+  Each function that takes a type also takes Nx's form `{:f, 32}`.
   """
 
   @bits [
@@ -71,7 +71,7 @@ defmodule Outrigger.Dtype do
   def all, do: @types
 
   @doc """
-  The type that is meant; raises `ArgumentError` if there is none.
+  The type as an atom. Raises `ArgumentError` if there is no such type.
 
       iex> Outrigger.Dtype.normalize!({:f, 32})
       :f32
@@ -101,7 +101,7 @@ defmodule Outrigger.Dtype do
   def parse(_name), do: :error
 
   @doc """
-  Bits of one element in a binary.
+  The bits of an element in a binary.
 
       iex> Outrigger.Dtype.bits(:u4)
       4
@@ -110,7 +110,7 @@ defmodule Outrigger.Dtype do
   for {type, bits} <- @bits, do: def(bits(unquote(type)), do: unquote(bits))
 
   @doc """
-  Bytes of one element, of types that have whole ones.
+  The bytes of an element, for types of whole bytes.
 
       iex> Outrigger.Dtype.bytes(:f64)
       8
@@ -121,7 +121,7 @@ defmodule Outrigger.Dtype do
       do: def(bytes(unquote(type)), do: unquote(div(bits, 8)))
 
   @doc """
-  Elements of a shape.
+  The number of elements of a shape.
 
       iex> Outrigger.Dtype.count({2, 3})
       6
@@ -133,7 +133,7 @@ defmodule Outrigger.Dtype do
   def count(shape), do: Tuple.product(shape)
 
   @doc """
-  Bytes of `count` elements, packed as they are in a binary.
+  The bytes of `count` elements, packed as in a binary.
 
       iex> Outrigger.Dtype.bytes_of(:u2, 5)
       2
@@ -151,7 +151,7 @@ defmodule Outrigger.Dtype do
   def complex?(type), do: type in [:c64, :c128]
 
   @doc false
-  # Types whose elements Elixir's binaries have a form for.
+  # Whether Elixir's binaries have a form for the elements of the type.
   def plain?(type), do: type in [:u8, :u16, :u32, :u64, :s8, :s16, :s32, :s64, :f32, :f64]
 
   @doc false

@@ -1,8 +1,7 @@
 defmodule Outrigger.Elements do
   @moduledoc false
-  # Elements that Elixir's binaries have no form for, or none that rounds as the daemon does:
-  # integers below 8 bits, floats below 32, complex numbers. Beside Outrigger.Data, which has the
-  # others.
+  # Elements without a form in Elixir's binaries, or without one that rounds as the daemon does:
+  # integers below 8 bits, floats below 32 bits, complex numbers. Outrigger.Data has all others.
 
   alias Outrigger.{Data, Dtype}
   import Bitwise
@@ -50,7 +49,7 @@ defmodule Outrigger.Elements do
   end
 
   defp parts({re, im}, _type), do: [re, im]
-  # As Nx writes them; the library need not be there.
+  # The struct of Nx. The library `complex` need not be installed.
   defp parts(%{__struct__: Complex, re: re, im: im}, _type), do: [re, im]
   defp parts(x, _type) when is_number(x), do: [x, 0]
   defp parts(x, _type) when x in [:nan, :infinity, :neg_infinity], do: [x, 0]
@@ -59,8 +58,8 @@ defmodule Outrigger.Elements do
   defp part_type(:c64), do: :f32
   defp part_type(:c128), do: :f64
 
-  # To nearest, ties to even. x is significand * 2 ** exponent; the result counts in units of the
-  # last bit that the type has there.
+  # Rounds to nearest, ties to even. x is significand * 2 ** exponent. The result is in units of the
+  # last bit of the type at that magnitude.
   defp round_to(x, type, mantissa, bias, largest) when is_number(x) do
     <<sign::1, exponent::11, fraction::52>> = <<x::float-64>>
     significand = if exponent == 0, do: fraction, else: fraction ||| 1 <<< 52
@@ -72,7 +71,7 @@ defmodule Outrigger.Elements do
     if magnitude >= largest and type != :f8_e4m3fn, do: no_element(x, type)
     sign <<< (Dtype.bits(type) - 1) ||| min(magnitude, largest)
   rescue
-    # An integer beyond all floats.
+    # The integer is larger than the largest float.
     error in ArgumentError ->
       if is_integer(x), do: no_element(x, type), else: reraise(error, __STACKTRACE__)
   end
@@ -91,7 +90,7 @@ defmodule Outrigger.Elements do
     raise ArgumentError, "#{inspect(x, limit: 5)} is no #{type}"
   end
 
-  @doc "The elements of a binary; those of its last byte's padding, too."
+  @doc "The elements of a binary, with those of the padding in its last byte."
   for {type, {mantissa, bias, largest, _nan}} <- @small_floats, type in [:f8, :f8_e4m3fn] do
     table =
       for bits <- 0..255 do

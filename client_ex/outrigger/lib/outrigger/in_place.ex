@@ -1,11 +1,11 @@
 defmodule Outrigger.InPlace do
   @moduledoc """
-  Ops that write into one of their operands. Names and meaning are those of `Outrigger.Op`; only
-  where the result goes differs.
+  Ops that write their result into one of their operands. Names and meanings are those of
+  `Outrigger.Op`.
 
-  Each function returns the tensor that it has written, the same handle as was given (the doc
-  says which operand that is), so calls can be piped. Whoever holds that tensor sees the change.
-  Results that were made from it *before*, by functional ops, do not change: they are values.
+  Each function returns the handle of the written operand, so that calls can be piped. The doc of
+  the function names that operand. Every holder of that tensor sees the change. Results that
+  functional ops made from the tensor *before* do not change.
 
       iex> alias Outrigger.{InPlace, Op}
       iex> t = Outrigger.tensor(MyApp.Compute, [1, 2, 3])
@@ -14,14 +14,15 @@ defmodule Outrigger.InPlace do
       iex> {Outrigger.to_list!(t), Outrigger.to_list!(before)}
       {[22, 24, 26], [3, 2, 1]}
 
-  The written operand must have the result's type and shape: adding 0.5 to an integer tensor in
-  place is refused, because its result is a float. As there is no new tensor that could carry an
-  error, what goes wrong is told by the next function that reads the tensor into Elixir or a file
-  (`Outrigger.to_list/2`, `Outrigger.save_npy/3`, …; once), and by `Outrigger.sync/2`. Ops that use
-  the tensor meanwhile use it as it was.
+  The written operand must have the result's type and shape. For example, an integer tensor plus 0.5
+  is refused in place, because the result is a float.
 
-  `slice`, `reshape`, `squeeze`, `transpose` and `reverse` give *mutable views* here: tensors of
-  their own that share memory with the operand.
+  A failed op in place has no new tensor that could fail. The next function that reads the operand
+  into Elixir or into a file returns the error, once (`Outrigger.to_list/2`, `Outrigger.save_npy/3`,
+  …). `Outrigger.sync/2` returns the error, too. The operand keeps its contents, and ops may use it.
+
+  `slice`, `reshape`, `squeeze`, `transpose` and `reverse` return *mutable views*: new tensors that
+  share memory with the operand.
 
       iex> alias Outrigger.InPlace
       iex> grid = Outrigger.tensor(MyApp.Compute, [[1, 2], [3, 4]])

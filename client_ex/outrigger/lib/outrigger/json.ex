@@ -1,6 +1,6 @@
 defmodule Outrigger.JSON do
   @moduledoc false
-  # Reads the op catalogue at compile time. OTP 25 has no JSON of its own.
+  # Reads the op catalogue at compile time, because OTP 25 has no JSON module.
 
   def decode!(text) do
     {value, rest} = value(skip(text))

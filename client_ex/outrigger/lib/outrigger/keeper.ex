@@ -1,23 +1,23 @@
 defmodule Outrigger.Keeper do
   @moduledoc false
   # Holds one reference to each of up to 256 tokens. The VM counts the references to a binary of
-  # more than 64 bytes, and `Process.info(self(), :binary)` tells the address, the size and the
-  # count of each that this process refers to: a count of 1 at a token's address means that only the
-  # keeper still holds it. Any other binary may be in this process, too; nobody else's has that
-  # address as long as the token is held.
+  # more than 64 bytes. `Process.info(self(), :binary)` lists the binaries of this process, each
+  # with its address, its size and its count. A count of 1 at a token's address means that only
+  # the keeper holds the token. The process may have other binaries. No other binary has the
+  # address of a token while the keeper holds the token.
   #
-  # The addresses are found once, when tokens come: their sizes differ, and they are new in the
-  # list.
+  # The keeper finds the address of a token when the token comes, by its size, among the binaries
+  # that are new in the list.
 
   import Bitwise
 
   @size_min 65
   @batch 256
   @block 8
-  # Attempts of the self test, whose processes may be late on a busy machine.
+  # The self test has several attempts, because its processes may be late on a busy machine.
   @attempts 5
 
-  @doc "Handles are drawn in blocks of this many; a keeper has a batch of them."
+  @doc "The number of handles in a block. Callers draw blocks, and a keeper has a batch of blocks."
   def block, do: @block
   def batch_size, do: @batch
   def batch(handle), do: handle >>> 8
@@ -44,19 +44,19 @@ defmodule Outrigger.Keeper do
 
     case find(blocks, known) do
       {:ok, held} -> {held, blocks}
-      # Code that was loaded meanwhile has left a binary of a token's size.
+      # Newly loaded code has left a binary with the size of a token.
       :unclear -> collected(first) |> make()
     end
   end
 
-  # The table goes before us when the server stops.
+  # When the server stops, the table ends before this process.
   defp offer(table, blocks) do
     :ets.insert(table, blocks)
   rescue
     ArgumentError -> exit(:normal)
   end
 
-  # address => {handle, token}, of tokens that came after the binaries that are known.
+  # address => {handle, token}, for the tokens whose addresses are not among the `known` binaries.
   defp find(blocks, known) do
     sizes =
       for {first, tokens} <- blocks,
@@ -85,8 +85,8 @@ defmodule Outrigger.Keeper do
         send(state.leases, {:released, self(), released, map_size(held)})
         if map_size(held) > 0, do: loop(%{state | held: held})
 
-      # A caller outran us and made the tokens itself: its tokens are the ones that count. They lie
-      # in the table, so that they are not in this process before we look for them.
+      # A caller that found no tokens made its own, which replace those of the keeper. They are in
+      # the table, so that this process does not hold them before it looks for their addresses.
       {:late, first} ->
         loop(%{state | held: take_late(held, late([first]), table)})
 
@@ -103,7 +103,7 @@ defmodule Outrigger.Keeper do
         Process.demonitor(state.merging, [:flush])
         merged(%{state | held: held |> Map.drop(addresses) |> collected(), merging: nil})
 
-      # It had nothing left to hold, and has ended.
+      # The other keeper held no token, and has ended.
       {:DOWN, ref, _, _, _} when ref == state.merging ->
         loop(%{state | merging: nil})
 
@@ -117,7 +117,7 @@ defmodule Outrigger.Keeper do
     if map_size(held) > 0, do: loop(state)
   end
 
-  # All that have come by now: a list of the binaries is made for each take.
+  # Takes all late blocks from the mailbox at once, because each take lists the binaries.
   defp late(firsts) do
     receive do
       {:late, first} -> late([first | firsts])
@@ -135,7 +135,7 @@ defmodule Outrigger.Keeper do
       {:ok, found} ->
         Enum.each(firsts, &:ets.delete(table, &1))
         Enum.each(firsts, &:ets.delete(table, {:late, &1}))
-        # They take the place of those that were made here.
+        # The caller's tokens replace those of this keeper.
         held = Map.reject(held, fn {_, {handle, _}} -> first_of(handle) in firsts end)
         Map.merge(held, found)
 
@@ -156,7 +156,7 @@ defmodule Outrigger.Keeper do
     term
   end
 
-  @doc "Does this VM count as the scheme needs it?"
+  @doc "Whether this VM counts references to binaries as a keeper expects."
   def self_test(attempts \\ @attempts, attempt \\ &attempt/0)
   def self_test(0, _attempt), do: false
   def self_test(attempts, attempt), do: attempt.() or self_test(attempts - 1, attempt)

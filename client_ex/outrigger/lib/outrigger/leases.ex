@@ -1,7 +1,7 @@
 defmodule Outrigger.Leases do
   @moduledoc false
-  # Releases the handles that nobody holds any more. Tokens are made ahead, a batch at a time, so
-  # that taking one costs the caller an :ets.take/2 and no message.
+  # Releases the handles that no process holds any more. Keepers make tokens in advance, in batches.
+  # A caller then takes a token by an :ets.take/2, without a message.
 
   use GenServer
   alias Outrigger.Keeper
@@ -9,30 +9,32 @@ defmodule Outrigger.Leases do
 
   @ahead 8
   @sparse 64
-  # Polls happen when much was created; this one is for what is dropped while all is quiet.
+  # Callers that create many tensors cause polls. This poll finds tensors that are dropped when no
+  # caller creates any.
   @poll_interval_ms 5_000
   @batches_per_poll_min 16
-  # Of the callers' time, routine collections take a twentieth at most.
+  # Routine garbage collections take at most a twentieth of the callers' time.
   @rest_factor 20
-  # After the death of a caller: so late, and of our time a fifth at most.
+  # The delay of a poll after the death of a caller. These polls take at most a fifth of the time of
+  # this process.
   @soon_ms 5
   @soon_rest_factor 4
 
   def start_link(table), do: GenServer.start_link(__MODULE__, table)
 
   @doc """
-  Looks for dropped tokens; with processes, makes them collect their garbage first. As a `:routine`,
-  they do so only if it takes little of their time.
+  Looks for dropped tokens. The processes `pids` collect their garbage first. With `:routine`, they
+  do so only if it takes little of their time.
   """
   def poll(leases, pids \\ [], why \\ :need), do: send(leases, {:poll, pids, why, nil})
 
   @doc """
-  Looks for dropped tokens in some milliseconds, once for all that ask for it meanwhile: for
-  instance when a process is gone.
+  Looks for dropped tokens in some milliseconds, for instance after the death of a process. One poll
+  serves all requests until then.
   """
   def poll_soon(leases), do: send(leases, :poll_soon)
 
-  @doc "The same as `poll/3`, and returns when the releases have been handed to the connection."
+  @doc "As `poll/3`, but returns when the connection has the releases."
   def poll_and_wait(leases, pids) do
     ref = make_ref()
     monitor = Process.monitor(leases)
@@ -50,7 +52,7 @@ defmodule Outrigger.Leases do
 
   @impl true
   def init(table) do
-    # Those of keepers that are gone: nobody would watch them.
+    # Tokens of a keeper that has ended have no watcher.
     :ets.select_delete(table, [{{:"$1", :_}, [{:is_integer, :"$1"}], [true]}])
     :ets.match_delete(table, {{:late, :_}, :_})
     works? = Keeper.self_test()
@@ -79,7 +81,7 @@ defmodule Outrigger.Leases do
        collecting: MapSet.new(),
        # keepers that have not answered this poll
        polling: MapSet.new(),
-       # who waits for the end of this poll, and of the next one, which begins then
+       # callers that wait for the end of this poll, and of the next poll, which begins then
        waiting: [],
        next_waiting: nil,
        soon: nil,
@@ -128,7 +130,7 @@ defmodule Outrigger.Leases do
   def handle_info({:poll, pids, why, waiting}, state) do
     now = System.monotonic_time()
     pids = if why == :routine and now < state.rest_until, do: [], else: pids
-    # Not synchronously: a process may be busy in a NIF.
+    # The collection is asynchronous, because a process may be busy in a NIF.
     requests = for pid <- pids, node(pid) == node(), do: collect_garbage(pid)
     state = %{state | collect_began: now}
 
@@ -151,7 +153,7 @@ defmodule Outrigger.Leases do
     {:noreply, state |> holds(keeper, count) |> answered(keeper)}
   end
 
-  # After a merge. One that holds nothing has ended.
+  # The answer after a merge. A keeper that holds no token has ended.
   def handle_info({:holds, keeper, count}, state) do
     state = holds(state, keeper, count)
     {:noreply, if(count == 0, do: answered(state, keeper), else: state)}
@@ -204,7 +206,7 @@ defmodule Outrigger.Leases do
     end
   end
 
-  # One at a time: what asks for one while it runs gets the next one.
+  # One poll runs at a time. A request that comes during a poll gets the next poll.
   defp start_poll(state, waiting \\ []) do
     if MapSet.size(state.polling) == 0,
       do: poll_now(state, waiting),
@@ -217,7 +219,7 @@ defmodule Outrigger.Leases do
   end
 
   defp poll_now(state, waiting) do
-    # A late token that passed through here must not be counted as held.
+    # This process must not hold a late token that passed through it.
     :erlang.garbage_collect()
     keepers = Map.keys(state.keepers)
     Enum.each(keepers, &send(&1, :poll))
@@ -245,8 +247,8 @@ defmodule Outrigger.Leases do
     if next, do: poll_now(state, next), else: state
   end
 
-  # Two keepers with few tokens become one, so that a few long-lived tensors among many
-  # short-lived ones do not cost a process each.
+  # Merges two keepers with few tokens. A few long-lived tensors among many short-lived ones then do
+  # not need a process each.
   defp merge_sparse(%{works?: true, next: next} = state) when next != nil do
     batches = Map.filter(state.batches, fn {_, keeper} -> is_map_key(state.keepers, keeper) end)
     recent = for {batch, keeper} <- batches, batch >= next - 3 * @ahead, do: keeper

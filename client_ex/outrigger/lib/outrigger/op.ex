@@ -1,17 +1,19 @@
 defmodule Outrigger.Op do
   @moduledoc """
-  Functional ops: each gives a new tensor and changes none. Names and meaning are Nx's.
+  Functional ops: each returns a new tensor and changes none. Names and meanings are those of Nx.
 
-  The same functions work
+  The functions take
 
-    * on tensors, at once: the op is sent and its result's tensor returned without waiting. What
-      goes wrong with it is told when the result is read, and by `Outrigger.sync/2`;
-    * on values, inside of `Outrigger.program/1`: the op becomes an instruction. A tensor that is
-      used there becomes a hidden argument of the program.
+    * tensors: the function sends the op, and returns its result without a wait. A read of the
+      result returns the error of a failed op, and so does `Outrigger.sync/2`
+    * values, inside `Outrigger.program/1`: the op becomes an instruction. A tensor that is used
+      there becomes a hidden argument of the program
 
-  Operands may be numbers, `:nan`, `:infinity` and `:neg_infinity`, and complex numbers as `{re, im}`;
-  beside a tensor they take its type as in Nx. The functions without operands (`iota`, `eye`, `constant`, `from_binary`) take a
-  server first when they are used outside of a program.
+  Operands may also be numbers, `:nan`, `:infinity` and `:neg_infinity`, and complex numbers as
+  `{re, im}`. Beside a tensor, a number has the tensor's type, as in Nx.
+
+  Outside a program, the first argument of a function without operands (`iota`, `eye`, `constant`,
+  `from_binary`) is a server.
 
       iex> t = Outrigger.tensor(MyApp.Compute, [1.0, 4.0, 9.0])
       iex> t |> Outrigger.Op.sqrt() |> Outrigger.Op.add(1) |> Outrigger.to_list!()
@@ -24,26 +26,26 @@ defmodule Outrigger.Op do
   require Outrigger.Catalogue
   require Outrigger.Server
 
-  @typedoc "A tensor, a value of the program being built, or a number."
+  @typedoc "A tensor, a value of the program that is being traced, or a number."
   @type operand :: Outrigger.Tensor.t() | Outrigger.Value.t() | Outrigger.Data.number_like()
 
-  @typedoc "One value, or a tuple or list of them."
+  @typedoc "One value, or a tuple or a list of values."
   @type container :: operand | tuple | [operand]
 
   Outrigger.Catalogue.generate(in_place: false)
 
   @doc """
-  Repeats `body` while `condition` gives a scalar that is not zero.
+  Repeats `body` while `condition` returns a scalar that is not zero.
 
-  Both functions take what `init` is, a value or a tuple of them, as one argument; `body` gives
-  the next, with the same types and shapes. Loop values that nobody else sees are written in place.
+  Both functions have one argument, of the form of `init`: a value, or a tuple of values. `body`
+  returns the next values, with the same types and shapes. The daemon writes loop values in place
+  where this cannot be observed.
 
       iex> alias Outrigger.Op
       iex> program = Outrigger.program(fn n ->
-      ...>   {_, factorial} =
-      ...>     Op.while({n, Op.constant(1, :s64, {})}, fn {i, _} -> Op.greater(i, 1) end, fn {i, f} ->
-      ...>       {Op.subtract(i, 1), Op.multiply(f, i)}
-      ...>     end)
+      ...>   condition = fn {i, _} -> Op.greater(i, 1) end
+      ...>   body = fn {i, f} -> {Op.subtract(i, 1), Op.multiply(f, i)} end
+      ...>   {_, factorial} = Op.while({n, Op.constant(1, :s64, {})}, condition, body)
       ...>   factorial
       ...> end)
       iex> n = Outrigger.tensor(MyApp.Compute, 5, type: :s64)
@@ -60,7 +62,7 @@ defmodule Outrigger.Op do
       given = length(Trace.values(returned))
 
       if given != count do
-        raise ArgumentError, "while: the body gives #{given} values for #{count} initial ones"
+        raise ArgumentError, "while: the body returns #{given} values for #{count} initial values"
       end
 
       Trace.like(init, Trace.emit_regions("while", values, [test, next], count))
@@ -69,7 +71,8 @@ defmodule Outrigger.Op do
 
   @doc """
   Carries out one of two functions: `on_true` if the scalar `predicate` is not zero, otherwise
-  `on_false`. Both take nothing, may use values from outside, and give the same types and shapes.
+  `on_false`. Both functions have no argument, and may use values from outside. Both return the same
+  types and shapes.
 
       iex> alias Outrigger.Op
       iex> halve = Outrigger.program(fn x ->
@@ -88,7 +91,7 @@ defmodule Outrigger.Op do
       count = length(Trace.values(returned))
 
       if length(Trace.values(other)) != count do
-        raise ArgumentError, "cond: the functions give different numbers of values"
+        raise ArgumentError, "cond: the functions return different numbers of values"
       end
 
       Trace.like(returned, Trace.emit_regions("cond", [predicate], [first, second], count))
@@ -96,11 +99,14 @@ defmodule Outrigger.Op do
   end
 
   @doc """
-  Folds the elements over axes with a function of an element and the accumulator, from `acc` on.
+  Folds the elements over axes with a function of an element and the accumulator. The accumulator
+  starts as `acc`.
 
-  The function gets scalars and gives the next accumulator; it may use values from outside. If it is
-  made of elementwise ops it runs on many results at once. Options: `:axes`, `:keep_axes`, `:type`
-  (of the result; by default that where the tensor and `acc` meet).
+  The function takes scalars, returns the next accumulator, and may use values from outside. A
+  function of elementwise ops runs on many results at once.
+
+  Options: `:axes`, `:keep_axes`, and `:type`, the type of the result (by default the common type of
+  the tensor and `acc`).
 
       iex> alias Outrigger.Op
       iex> t = Outrigger.tensor(MyApp.Compute, [[1, 2], [3, 4]])
@@ -113,7 +119,7 @@ defmodule Outrigger.Op do
     do: fold("reduce", [tensor, acc], options, 2, fn [x, acc] -> fun.(x, acc) end)
 
   @doc """
-  Folds the elements of each window, as `reduce/4` does. The padding holds `acc`.
+  Folds the elements of each window, as `reduce/4` does. The padding has the value `acc`.
 
   Options: `:strides`, `:padding_low`, `:padding_high`, `:window_dilations`.
 
@@ -129,7 +135,7 @@ defmodule Outrigger.Op do
   end
 
   @doc """
-  Applies a function of a scalar to each element. Options: `:type`, of the result.
+  Applies a function of a scalar to each element. Options: `:type`, the type of the result.
 
       iex> alias Outrigger.Op
       iex> t = Outrigger.tensor(MyApp.Compute, [1, 2, 3])
@@ -151,18 +157,20 @@ defmodule Outrigger.Op do
   end
 
   @doc """
-  Calls a prepared program inside of another: its instructions then are part of that program, and
-  fuse with what is around them. Gives what `Outrigger.call/3` gives; what it writes in place of its
-  parameters is written in the operands.
+  Calls a prepared program inside another program. Its instructions become part of the other
+  program, and fuse with the instructions around them. Returns the results in the same container
+  as `Outrigger.call/3`. A write in place into a parameter writes into the operand.
 
       iex> alias Outrigger.Op
       iex> square = Outrigger.prepare!(MyApp.Compute, Outrigger.program(&Op.multiply(&1, &1)))
-      iex> norm = Outrigger.program(fn x, y -> Op.sqrt(Op.add(Op.call(square, [x]), Op.call(square, [y]))) end)
+      iex> norm = Outrigger.program(fn x, y ->
+      ...>   Op.sqrt(Op.add(Op.call(square, [x]), Op.call(square, [y])))
+      ...> end)
       iex> {x, y} = {Outrigger.tensor(MyApp.Compute, 3.0), Outrigger.tensor(MyApp.Compute, 4.0)}
       iex> Outrigger.run(MyApp.Compute, norm, [x, y]) |> Outrigger.to_number!()
       5.0
 
-  Outside of a program it is `Outrigger.call/3`.
+  Outside a program, this function is `Outrigger.call/3`.
   """
   @spec call(Outrigger.Prepared.t(), [operand]) :: container | nil
   def call(%Outrigger.Prepared{} = prepared, operands) do
@@ -171,14 +179,14 @@ defmodule Outrigger.Op do
       else: Outrigger.call(prepared, operands)
   end
 
-  # Outside of a program: a program of its own, with the tensors captured.
+  # Outside a program, the op becomes a program, which captures the tensors.
   defp eagerly_or(operands, emit) do
     if Trace.active?() do
       emit.()
     else
       case Enum.find(Trace.values(operands), &is_struct(&1, Outrigger.Tensor)) do
         %{server: server} -> Outrigger.run(server, Trace.program(0, emit), [])
-        nil -> raise ArgumentError, "outside of a program, a tensor is needed to start with"
+        nil -> raise ArgumentError, "outside a program, one of the operands must be a tensor"
       end
     end
   end

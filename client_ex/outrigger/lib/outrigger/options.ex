@@ -1,6 +1,6 @@
 defmodule Outrigger.Options do
   @moduledoc false
-  # Checks the options of Outrigger.start_link/1; raises ArgumentError with what would be right.
+  # Checks the options of Outrigger.start_link/1. Raises ArgumentError with the expected value.
 
   @defaults [
     name: nil,

@@ -1,11 +1,11 @@
 defmodule Outrigger.Orphans do
   @moduledoc false
-  # Programs that are on their way although their caller is dead: they go on as long as somebody
-  # else holds what they make. Pure.
+  # Programs that are under way although their caller is dead. A program goes on while another
+  # process holds one of its results. Pure.
 
-  # `handles`: handle that is still held => id of its request. `left`: id => number of these.
-  # `loose`: ids of the requests of whose results nothing is held. `rest_until`: when useless/2 may
-  # be asked again, a monotonic time; `asked?`: it will be then.
+  # `handles`: handle that a process holds => id of its request. `left`: id => number of held
+  # handles. `loose`: ids of the requests without a held result. `rest_until`: the monotonic time
+  # of the next useless/2. `asked?`: whether that call is scheduled.
   defstruct handles: %{}, left: %{}, loose: MapSet.new(), rest_until: nil, asked?: false
 
   @type t :: %__MODULE__{
@@ -16,7 +16,7 @@ defmodule Outrigger.Orphans do
           asked?: boolean
         }
 
-  @doc "The caller of a request with results is gone."
+  @doc "Adds a request with results whose caller has died."
   @spec add(t, pos_integer, [pos_integer, ...]) :: t
   def add(orphans, id, handles) do
     %{
@@ -26,7 +26,7 @@ defmodule Outrigger.Orphans do
     }
   end
 
-  @doc "The request has ended."
+  @doc "Removes a request that has ended."
   @spec drop(t, pos_integer, [pos_integer]) :: t
   def drop(orphans, id, handles) do
     %{
@@ -37,7 +37,7 @@ defmodule Outrigger.Orphans do
     }
   end
 
-  @doc "Nobody holds these handles."
+  @doc "Notes that no process holds these handles."
   @spec release(t, [pos_integer]) :: t
   def release(orphans, handles), do: Enum.reduce(handles, orphans, &release_one/2)
 
@@ -51,9 +51,10 @@ defmodule Outrigger.Orphans do
   defp release_one(_handle, orphans), do: orphans
 
   @doc """
-  Which of the loose requests nothing depends on that goes on: neither a living process's request
-  nor an orphan whose results somebody holds. `requests` are `{id, args, results}` of all that are
-  on their way. A request uses only what older ones make: newest first, one pass tells.
+  The loose requests whose results no other request needs. The request of a living process needs its
+  arguments. So does an orphan with a held result. `requests` are the `{id, args, results}` of all
+  requests under way. A request uses only results of older requests, so one pass from the newest to
+  the oldest is enough.
   """
   @spec useless(t, [{pos_integer, [pos_integer], [pos_integer]}]) :: [pos_integer]
   def useless(orphans, requests) do

@@ -1,14 +1,14 @@
 defmodule Outrigger.Outcome do
   @moduledoc false
-  # What becomes of a reply or a failure: who is told, and what is remembered of the tensors.
-  # `t` is an Outrigger.Traffic.
+  # The outcome of a request, a reply or a failure: answers the callers, and notes the state of the
+  # tensors. `t` is an Outrigger.Traffic.
 
   alias Outrigger.{ConnectionError, Dtype, Error, Leases, Server, Telemetry, Traffic, Waits}
   import Outrigger.Request, only: [results: 1, results: 2]
   require Waits
 
-  # The caller waits for the results, too. What it is told directly it need not be told again, by
-  # sync/2 or the next read.
+  # The caller waits for the results. It gets an error directly, and not again by sync/2 or the next
+  # read.
   def tell(t, results(ref: ref) = want, pid, reply) when ref != nil do
     t =
       case reply do
@@ -28,7 +28,7 @@ defmodule Outrigger.Outcome do
 
   def tell(t, results(handles: handles, written: written), pid, {:error, error}) do
     Telemetry.execute([:request, :error], %{count: 1}, %{server: t.name, error: error})
-    # The errors of a process go with it.
+    # The errors of a dead process are not kept.
     errors = if is_map_key(t.callers, pid), do: Map.put_new(t.errors, pid, error), else: t.errors
     t = Enum.reduce(written, t, &write_failed(&2, &1, error))
     t = Enum.reduce(handles, %{t | errors: errors}, &settled(&2, &1, {:error, error}))
@@ -43,7 +43,7 @@ defmodule Outrigger.Outcome do
     Enum.reduce(handles, t, &settled(&2, &1, {:error, %ConnectionError{reason: :protocol}}))
   end
 
-  # All that came before the release has been answered: nothing is added any more.
+  # All requests before the release have answers, so nothing more is noted for these handles.
   def tell(t, {:released, handles}, _pid, _reply), do: Enum.reduce(handles, t, &forget_known/2)
 
   def tell(t, {:cancelled, id}, _pid, {:ok, %{"found" => false}}),
@@ -65,7 +65,7 @@ defmodule Outrigger.Outcome do
 
     case reply do
       {:ok, _} ->
-        # Many others may have taken its place meanwhile.
+        # Other programs may have evicted this one before its reply came.
         if is_map_key(t.programs, program_id),
           do: Server.offer_port(t.meta, t.epoch, t.port, program_id)
 
@@ -78,7 +78,8 @@ defmodule Outrigger.Outcome do
 
   def tell(t, _drop, _pid, _reply), do: t
 
-  # What was to be written is no result that could fail: its next read tells, unless it is released.
+  # The operand of a failed write in place stays valid. Its next read returns the error, unless it
+  # is released.
   defp write_failed(t, handle, error) do
     if :ets.member(t.meta, handle) do
       :ets.insert_new(t.meta, {{:write, handle}, error})
@@ -113,13 +114,13 @@ defmodule Outrigger.Outcome do
   def settled_reply({:error, error}), do: {:error, error}
   def settled_reply(meta), do: {:ok, meta}
 
-  # Near the limit the owners collect their garbage first: what they dropped may be in old heaps.
+  # Near the limit the callers collect their garbage first: their old heaps may hold dropped
+  # tensors.
   defp poll(%{limits: %{memory: limit}} = t, _pid) when limit > 0 and t.live_bytes > limit * 0.7,
     do: collect(t)
 
-  # Whoever makes many large tensors makes little else: its heap hardly grows, the VM sees no reason
-  # to collect, and each tensor would get memory that nobody has touched yet, at several times the
-  # cost.
+  # A caller that makes large tensors makes few other terms. Its heap hardly grows, so the VM does
+  # not collect. Without this poll each tensor gets new memory, which costs several times more.
   defp poll(t, pid) do
     if t.leases, do: Leases.poll(t.leases, List.wrap(pid), :routine)
     %{t | created_bytes: 0}
@@ -130,7 +131,7 @@ defmodule Outrigger.Outcome do
     %{t | created_bytes: 0}
   end
 
-  @doc "Forgets what is known of a released handle: `{:ok, t}`, or `:unknown` if that is nothing."
+  @doc "Forgets a released handle: `{:ok, t}`, or `:unknown` if the handle has no entry."
   def forget(handle, t) do
     if t.write_errors?, do: :ets.delete(t.meta, {:write, handle})
 
@@ -150,13 +151,13 @@ defmodule Outrigger.Outcome do
     with {:ok, t} <- forget(handle, t), do: t, else: (:unknown -> t)
   end
 
-  @doc "Answers all that wait for a key."
+  @doc "Answers all references that wait for a key."
   def answer_all(t, key, reply) do
     {refs, waits} = Waits.take(t.waits, key)
     for ref <- refs, do: answer(ref, reply)
     %{t | waits: waits}
   end
 
-  # `ref` is an alias: an answer to somebody who no longer waits goes nowhere.
+  # `ref` is an alias, so the VM drops an answer to a caller that no longer waits.
   def answer(ref, reply), do: send(ref, {ref, reply})
 end

@@ -1,29 +1,31 @@
 defmodule Outrigger.Program do
   @moduledoc """
-  A program: ops on parameters, as data. Made by `Outrigger.program/1`; run with
-  `Outrigger.run/4`, or prepared once with `Outrigger.prepare/2` and called many times.
+  Programs: ops on parameters, as data. `Outrigger` has the same functions.
 
-  A program belongs to no server and can be kept in a module attribute, sent and compared, unless
-  the traced function used tensors from outside (`captures`) or called prepared programs
-  (`callees`): these are then part of it.
+  `Outrigger.program/1` makes a program. `Outrigger.run/4` runs it once. `Outrigger.prepare/3` sends
+  it to a server, which keeps it for many `Outrigger.call/3`.
 
-  It may have some 200,000 ops and operands: 16 MiB in msgpack, and 64 MiB as the daemon's data.
-  Loops, conditions and folds lie at most 128 deep inside each other. One call names some 100,000
-  tensors, arguments and results together. What is larger is refused, with `:limit_exceeded` or an
+  A program belongs to no server. It can be kept in a module attribute, sent and compared. There is
+  one exception: if the traced function used tensors from outside (`captures`) or called prepared
+  programs (`callees`), these are part of the program.
+
+  A program may have some 200,000 ops and operands: 16 MiB in msgpack, and 64 MiB as the daemon's
+  data. Loops, conditions and folds nest at most 128 deep. One call may name some 100,000 tensors,
+  which are its arguments and its results. A larger program is refused with `:limit_exceeded` or an
   `ArgumentError`, before any of it runs.
   """
 
-  alias Outrigger.{Codec, ConnectionError, Prepared, Protocol, Request, Server, Tensor, Value}
-  require Request
+  alias Outrigger.{Codec, Execution, Prepared, Protocol, Server, Tensor, Trace}
+  import Outrigger.Ask, only: [deadline: 2, ok!: 1]
 
   defstruct [:arity, :encoded, :head, :outputs, :template] ++
               [params: [], body: [], captures: [], callees: [], writes: []]
 
-  # A longer program does not travel in the frame that runs it, beside the handles: it is prepared,
-  # in parts if need be, called and forgotten.
+  # The frame that runs a program holds it, up to this size. A longer program is prepared (in parts,
+  # if it needs several frames), called, and forgotten.
   @inline_bytes_max 65_536
 
-  # In place, these give a mutable view, which is another tensor.
+  # In place, these ops return a mutable view, which is another tensor.
   @views ~w(slice reshape squeeze transpose reverse)
 
   @type t :: %__MODULE__{
@@ -39,6 +41,154 @@ defmodule Outrigger.Program do
           writes: [non_neg_integer]
         }
 
+  @doc """
+  Traces a function into a program. `Outrigger.program/1` is the same function.
+
+  The parameters of the function stand for the tensors with which the program will be run. The
+  function returns a value, or a tuple or a list of values.
+
+      iex> alias Outrigger.Op
+      iex> program = Outrigger.program(&(&1 |> Op.multiply(&2) |> Op.add(1.0) |> Op.tanh()))
+      #Outrigger.Program<arity 2, 3 instructions>
+      iex> x = Outrigger.tensor(MyApp.Compute, [0.0])
+      iex> Outrigger.run(MyApp.Compute, program, [x, x]) |> Outrigger.to_list!()
+      [0.7615941762924194]
+
+  Ops become instructions in the order of their calls, so writes in place keep their order. If the
+  function returns a parameter, or a value that was written in place into a parameter, the program
+  returns the tensor of that argument.
+
+  The function runs once, during the trace. Elixir's own `if`, `case` and comparisons see no element
+  of a tensor. Use `Outrigger.Op.cond/3`, `Outrigger.Op.select/3` and `Outrigger.Op.greater/2`
+  instead, and `Outrigger.Op.add/2` for `+`.
+  """
+  @spec trace(fun) :: t
+  def trace(fun) when is_function(fun) do
+    {:arity, arity} = Function.info(fun, :arity)
+    Trace.program(arity, fun)
+  end
+
+  @doc """
+  Runs a program once. Returns the tensors of its results at once.
+
+  ## Options
+
+    * `:deadline` - in milliseconds. After that time the daemon stops the program, and its results
+      fail
+    * `:atomic` - true: if an instruction fails, the daemon undoes the writes in place before it
+    * `:donated` - a list of arguments that the caller does not need afterwards. The call releases
+      them, and the program may write its results into their memory. A call that is refused, or that
+      fails with `:atomic`, releases none of them
+  """
+  @spec run(Outrigger.server(), t, [Tensor.t()], keyword) :: Outrigger.results()
+  def run(server, program, args, options \\ [])
+
+  def run(server, %__MODULE__{} = program, args, options) do
+    Execution.run(Server.fetch!(server), program, List.wrap(args), options)
+  end
+
+  def run(_server, %Prepared{} = prepared, _args, _options) do
+    raise ArgumentError, "#{inspect(prepared)} is called by Outrigger.call/3"
+  end
+
+  @doc """
+  Sends a program to a server, which keeps it for `call/3`. Waits until the daemon has checked the
+  form of the program. Takes the option `:deadline`.
+
+      iex> inc = Outrigger.program(&Outrigger.Op.add(&1, 1))
+      iex> {:ok, inc} = Outrigger.prepare(MyApp.Compute, inc)
+      iex> t = Outrigger.tensor(MyApp.Compute, 1)
+      iex> inc |> Outrigger.call([t]) |> Outrigger.to_number!()
+      2
+  """
+  @spec prepare(Outrigger.server(), t, keyword) :: {:ok, Prepared.t()} | Outrigger.error()
+  def prepare(server, %__MODULE__{} = program, options \\ []) do
+    with {:ok, server} <- Server.fetch(server),
+         until = Server.until(deadline(server, options)),
+         {:ok, _epoch} <- Server.ready(server, Server.left(until)),
+         :ok <- Tensor.check_all(program.captures, server),
+         :ok <- Server.program_fits(server, byte_size(program.encoded)),
+         prepared = Prepared.new(server, program),
+         message = &{:prepare, kept(server, program, prepared.id), &1},
+         {:ok, _} <- Server.exchange(server, message, Server.left(until)) do
+      {:ok, prepared}
+    end
+  end
+
+  @doc "As `prepare/3`, but raises."
+  @spec prepare!(Outrigger.server(), t, keyword) :: Prepared.t()
+  def prepare!(server, program, options \\ []), do: ok!(prepare(server, program, options))
+
+  @doc """
+  Calls a prepared program. Returns the tensors of its results at once. The options are those of
+  `run/4`.
+  """
+  @spec call(Prepared.t(), [Tensor.t()], keyword) :: Outrigger.results()
+  def call(prepared, args, options \\ [])
+
+  def call(%Prepared{} = prepared, args, options) do
+    Execution.call(prepared, List.wrap(args), options)
+  end
+
+  def call(%__MODULE__{} = program, _args, _options) do
+    raise ArgumentError,
+          "#{inspect(program)} is run by Outrigger.run/4; Outrigger.prepare/3 makes it callable"
+  end
+
+  @doc """
+  Calls a prepared program and waits until it has run. The function needs one round trip, which is
+  the shortest way to a result. The options are those of `run/4`.
+
+      iex> inc = Outrigger.prepare!(MyApp.Compute, Outrigger.program(&Outrigger.Op.add(&1, 1)))
+      iex> t = Outrigger.tensor(MyApp.Compute, 1)
+      iex> {:ok, two} = Outrigger.call_and_wait(inc, [t])
+      iex> inspect(two)
+      "#Outrigger.Tensor<s32>"
+  """
+  @spec call_and_wait(Prepared.t(), [Tensor.t()], keyword) ::
+          {:ok, Outrigger.results()} | Outrigger.error()
+  def call_and_wait(%Prepared{} = prepared, args, options \\ []) do
+    Execution.call_and_wait(prepared, List.wrap(args), options)
+  end
+
+  @doc "As `call_and_wait/3`, but raises."
+  @spec call_and_wait!(Prepared.t(), [Tensor.t()], keyword) :: Outrigger.results()
+  def call_and_wait!(prepared, args, options \\ []),
+    do: ok!(call_and_wait(prepared, args, options))
+
+  @doc """
+  Calls a prepared program, waits until it has run, and returns the time of each step.
+
+  A step is one instruction, or several element-wise instructions and the reductions of their
+  results, which the daemon carries out in one pass over memory. The steps are maps, in the order of
+  the program, with
+
+    * `:ops` - the names of its instructions
+    * `:index` - the position of its last instruction, as in an error
+    * `:calls` - the number of times that the step ran: more than one in a loop
+    * `:ns` - the time of all calls of the step, in nanoseconds
+    * `:bytes` - a lower bound of the bytes that the step read and wrote
+
+  The measurement costs some 100 ns for each execution of a step. The options are those of `run/4`.
+
+      iex> program = Outrigger.program(&(&1 |> Outrigger.Op.multiply(2) |> Outrigger.Op.sum()))
+      iex> prepared = Outrigger.prepare!(MyApp.Compute, program)
+      iex> {:ok, sum, steps} = Outrigger.profile(prepared, [Outrigger.iota(MyApp.Compute, {1000})])
+      iex> Outrigger.to_number!(sum)
+      999000
+      iex> Enum.map(steps, & &1.ops)
+      [["multiply", "sum"]]
+  """
+  @spec profile(Prepared.t(), [Tensor.t()], keyword) ::
+          {:ok, Outrigger.results(), [map]} | Outrigger.error()
+  def profile(%Prepared{} = prepared, args, options \\ []) do
+    Execution.profile(prepared, List.wrap(args), options)
+  end
+
+  @doc false
+  # Another tensor with the same elements, which no later write in place changes.
+  defdelegate snapshot(tensor), to: Execution
+
   @doc false
   def build(params, body, outputs, template, captures, callees \\ []) do
     encoded = IO.iodata_to_binary(encode_region(%{params: params, body: body, outputs: outputs}))
@@ -46,7 +196,7 @@ defmodule Outrigger.Program do
     %__MODULE__{
       arity: length(params) - length(captures),
       encoded: encoded,
-      # of the frames that run it unprepared
+      # The first bytes of the frames that run the program without preparation.
       head:
         if(byte_size(encoded) <= @inline_bytes_max,
           do: Protocol.head("run", {"program", {:raw, encoded}})
@@ -64,21 +214,21 @@ defmodule Outrigger.Program do
   @doc false
   def view?(op), do: op in @views
 
-  # As the daemon's: its planner follows regions inside each other by recursion.
+  # The daemon has the same limit, because its planner visits nested regions by recursion.
   @regions_max 128
 
   @doc false
   def check_depth!(depth) when depth > @regions_max do
     raise ArgumentError,
           "loops, conditions and folds nest deeper than #{@regions_max}. In a chain of " <>
-            "conditions each lies inside of the one before: group them. A condition of 10 " <>
-            "branches, each of them a condition of 10, nests 20 deep instead of 100"
+            "conditions, each condition lies inside the one before it: group them. A condition " <>
+            "of 10 branches, each of them a condition of 10, nests 20 deep instead of 100"
   end
 
   def check_depth!(_depth), do: :ok
 
-  # Which parameters are written in place, by their positions: themselves, through a mutable view, or
-  # by a program that is called.
+  # The positions of the parameters that are written in place: directly, through a mutable view, or
+  # by a called program.
   defp writes(params, body, callees) do
     roots = params |> Enum.with_index() |> Map.new()
     callees = Map.new(callees, &{&1.id, &1.program})
@@ -111,10 +261,11 @@ defmodule Outrigger.Program do
     end
   end
 
+  @doc false
   # The elements of a list at these positions.
-  defp at(_list, []), do: []
+  def at(_list, []), do: []
 
-  defp at(list, positions) do
+  def at(list, positions) do
     elements = List.to_tuple(list)
     for at <- positions, do: elem(elements, at)
   end
@@ -178,25 +329,8 @@ defmodule Outrigger.Program do
   defp encode_operand(id), do: Codec.encode(id)
 
   @doc false
-  # Sends the program; the results' tensors come back at once.
-  def run(server, %{head: nil} = program, args, options) do
-    %{id: id, head: head} = Prepared.new(server, program)
-    send_call(server, program, args, options, head, {:once, kept(server, program, id)})
-  end
-
-  def run(server, program, args, options) do
-    send_call(server, program, args, options, program.head, kept(server, program, 0))
-  end
-
-  @doc false
-  def call(prepared, args, options) do
-    %{server: server, id: id, head: head, program: program} = prepared
-    send_call(server, program, args, options, head, kept(server, program, id))
-  end
-
-  @doc false
-  # What the daemon must keep to carry it out: `{id, encoded, what it calls}`, the id 0 for a program
-  # that is not prepared itself; nil for nothing.
+  # The programs that the daemon must keep for a call: `{id, encoded, callees}`, or nil for none.
+  # The id is 0 if the program itself is not prepared.
   def kept(_server, %{callees: []}, 0), do: nil
   def kept(_server, %{callees: [], encoded: encoded}, id), do: {id, encoded, []}
 
@@ -205,8 +339,8 @@ defmodule Outrigger.Program do
     kept
   end
 
-  # What was named before is kept by then, with all that it calls: programs that share what they
-  # call do not multiply it.
+  # A callee that was named before is kept by then, with its own callees. Programs that share
+  # callees do not multiply them.
   defp kept(server, %{callees: callees, encoded: encoded}, id, named) do
     {callees, named} =
       Enum.map_reduce(callees, named, fn %{server: other} = callee, named ->
@@ -223,209 +357,11 @@ defmodule Outrigger.Program do
     {{id, encoded, callees}, named}
   end
 
-  @doc false
-  def call_and_wait(prepared, args, options) do
-    with {:ok, results, _reply} <- exchange(prepared, args, options), do: {:ok, results}
-  end
-
-  @doc false
-  def profile(prepared, args, options) do
-    with {:ok, results, reply} <- exchange(prepared, args, [{:profile, true} | options]) do
-      steps =
-        for step <- reply["profile"] do
-          %{"index" => index, "ops" => ops, "calls" => calls, "ns" => ns, "bytes" => bytes} = step
-          %{index: index, ops: ops, calls: calls, ns: ns, bytes: bytes}
-        end
-
-      {:ok, results, steps}
-    end
-  end
-
-  defp exchange(prepared, args, options) do
-    %{server: server, id: program_id, head: head, program: program} = prepared
-    {id, epoch, frame, want, deadline, results} = frame(server, program, args, options, head)
-    want = &Request.results(want, ref: &1)
-    prepared = kept(server, program, program_id)
-    # The connection watches the deadline of the program itself.
-    timeout =
-      cond do
-        deadline -> deadline + 100
-        options[:deadline] == :infinity -> :infinity
-        true -> server.timeout
-      end
-
-    reply = Server.call(server, epoch, id, frame, want, prepared, deadline, timeout)
-    with {:ok, map} <- reply, do: {:ok, results, map}
-  rescue
-    error in ConnectionError -> {:error, error}
-  end
-
-  defp send_call(server, program, args, options, head, prepared) do
-    {id, epoch, frame, want, deadline, results} = frame(server, program, args, options, head)
-    Server.send_frame(server, epoch, id, frame, byte_size(frame), want, prepared, deadline)
-    results
-  end
-
-  defp frame(server, program, args, options, head) do
-    args = check_args(server, program, args)
-    {deadline, fields} = options(options, server)
-    {epoch, deadline, fields} = epoch_within(server, deadline, fields)
-    results = new(program.outputs, server, epoch)
-    handles = handles(results)
-    arg_handles = handles(args)
-    id = Server.request_id(server)
-    frame = Protocol.execute(id, head, arg_handles, handles, fields)
-    written = at(arg_handles, program.writes)
-    donated = handles(options[:donated] || [])
-
-    want =
-      Request.results(handles: handles, args: arg_handles, written: written, donated: donated)
-
-    {id, epoch, frame, want, deadline, fill(program.template, args, results)}
-  end
-
-  defp epoch_within(server, nil, fields), do: {Server.epoch!(server), nil, fields}
-
-  # Waiting for a daemon takes of the program's time.
-  defp epoch_within(server, deadline, fields) do
-    until = Server.until(deadline)
-    epoch = Server.epoch!(server, deadline)
-    left = Server.left(until)
-    {epoch, left, List.keyreplace(fields, "deadline_ms", 0, {"deadline_ms", left})}
-  end
-
-  defp new([_ | rest], server, epoch), do: [Tensor.new(server, epoch) | new(rest, server, epoch)]
-  defp new([], _server, _epoch), do: []
-
-  defp handles([tensor | rest]), do: [tensor.handle | handles(rest)]
-  defp handles([]), do: []
-
-  defp options([], _server), do: {nil, []}
-
-  defp options(options, server) do
-    Enum.reduce(options, {nil, []}, fn
-      {:deadline, deadline}, {_, fields} ->
-        case Server.deadline!(deadline) do
-          :infinity -> {nil, fields}
-          ms -> {ms, [{"deadline_ms", ms} | fields]}
-        end
-
-      {:atomic, atomic}, {deadline, fields} when is_boolean(atomic) ->
-        {deadline, [{"atomic", atomic} | fields]}
-
-      {:donated, tensors}, {deadline, fields} when is_list(tensors) ->
-        check_each(server, tensors)
-        {deadline, [{"donated", handles(tensors)} | fields]}
-
-      {:profile, true}, {deadline, fields} ->
-        {deadline, [{"profile", true} | fields]}
-
-      option, _ ->
-        raise ArgumentError,
-              "unknown or bad option #{inspect(option)}; there are " <>
-                ":deadline (milliseconds), :atomic (boolean) and :donated (tensors)"
-    end)
-  end
-
-  defp check_args(server, program, args) do
-    count = length(args)
-
-    if count != program.arity do
-      raise ArgumentError, "the program takes #{program.arity} arguments, got #{count}"
-    end
-
-    args = if program.captures == [], do: args, else: args ++ program.captures
-    check_each(server, args)
-    args
-  end
-
-  defp check_each(server, [arg | rest]) do
-    check_arg(server, arg)
-    check_each(server, rest)
-  end
-
-  defp check_each(_server, []), do: :ok
-
-  defp check_arg(server, %Tensor{} = tensor) do
-    with {:error, error} <- Tensor.check(tensor, server), do: raise(error)
-  end
-
-  defp check_arg(_server, %Value{}) do
-    raise ArgumentError, "inside of a program, a prepared one is called by Op.call/2"
-  end
-
-  defp check_arg(_server, other) do
-    raise ArgumentError,
-          "arguments are tensors, got: #{inspect(other)}; make one with Outrigger.tensor/3"
-  end
-
-  @doc false
-  # The results, and arguments that are given back, in the container of the template.
-  def fill(nil, _args, _results), do: nil
-  def fill({:result, 0}, _args, [result | _]), do: result
-
-  def fill(template, args, results),
-    do: filled(template, List.to_tuple(args), List.to_tuple(results))
-
-  defp filled({:result, index}, _args, results), do: elem(results, index)
-  defp filled({:param, index}, args, _results), do: elem(args, index)
-
-  defp filled({:list, entries}, args, results),
-    do: Enum.map(entries, &filled(&1, args, results))
-
-  defp filled({:tuple, entries}, args, results),
-    do: List.to_tuple(filled({:list, entries}, args, results))
-
-  @doc false
-  # Another tensor with the same elements, which no later write in place changes.
-  def snapshot(tensor) do
-    run(tensor.server, build([0], [], [0], {:result, 0}, []), [tensor], [])
-  end
-
   defimpl Inspect do
     def inspect(program, _options) do
       captured = if program.captures != [], do: ", #{length(program.captures)} captured"
       ops = length(program.body)
       "#Outrigger.Program<arity #{program.arity}#{captured}, #{ops} instructions>"
-    end
-  end
-end
-
-defmodule Outrigger.Prepared do
-  @moduledoc """
-  A program that a server keeps; see `Outrigger.prepare/2` and `Outrigger.call/3`.
-
-  It survives the daemon: after a restart, and when the daemon keeps too many others, the next
-  call prepares it again by itself.
-  """
-
-  # `head` is what is the same in each frame that calls it.
-  @enforce_keys [:server, :id, :head, :program]
-  defstruct [:server, :id, :head, :program]
-
-  @type t :: %__MODULE__{
-          server: Outrigger.Server.t(),
-          id: pos_integer,
-          head: binary,
-          program: Outrigger.Program.t()
-        }
-
-  alias Outrigger.{Protocol, Server}
-
-  @doc false
-  # Raises for a program that no daemon would take.
-  def new(server, program) do
-    with {:error, error} <- Server.program_fits(server, byte_size(program.encoded)),
-         do: raise(error)
-
-    id = Server.program_id(server)
-    head = Protocol.head("call", {"program_id", id})
-    %__MODULE__{server: server, id: id, head: head, program: program}
-  end
-
-  defimpl Inspect do
-    def inspect(prepared, _options) do
-      "#Outrigger.Prepared<##{prepared.id}, arity #{prepared.program.arity}>"
     end
   end
 end

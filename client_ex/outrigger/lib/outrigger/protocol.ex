@@ -2,9 +2,9 @@ defmodule Outrigger.Protocol do
   @moduledoc """
   Requests as frames, and frames as replies. Pure; `protocol/PROTOCOL.md` is the reference.
 
-  Frames are framed here and not by the port's `{:packet, 4}`: then several requests leave in one
-  system call, several replies arrive in one message, and a stray byte from the daemon cannot make
-  the VM allocate what a false header declares.
+  This module frames, and not the port's `{:packet, 4}`. So several requests leave in one system
+  call, and several replies arrive in one message. A stray byte from the daemon cannot make the VM
+  allocate the size in a false header.
   """
 
   alias Outrigger.{Codec, Error}
@@ -23,7 +23,7 @@ defmodule Outrigger.Protocol do
   def version, do: @version
 
   @doc """
-  A request as a frame, its length in front.
+  A request as a frame, with its length first.
 
       iex> IO.iodata_to_binary(Outrigger.Protocol.request(7, "ping"))
       <<0, 0, 0, 13, 0x82, 0xA2, "id", 7, 0xA2, "do", 0xA4, "ping">>
@@ -42,8 +42,8 @@ defmodule Outrigger.Protocol do
   end
 
   @doc """
-  The frame of a `run` or `call`, whose beginning `head/2` has made. It is what `request/3` gives,
-  for less: each eager op is one.
+  The frame of a `run` or `call` from its `head/2`. It has the bytes that `request/3` returns, in
+  less time: each eager op needs such a frame.
 
       iex> alias Outrigger.Protocol
       iex> frame = Protocol.execute(7, Protocol.head("call", {"program_id", 5}), [1, 2], [300])
@@ -73,7 +73,7 @@ defmodule Outrigger.Protocol do
     IO.iodata_to_binary([<<IO.iodata_length(payload)::32>> | payload])
   end
 
-  @doc "What is the same in each frame that runs one program."
+  @doc "The bytes that all frames of one program have in common."
   @spec head(String.t(), {String.t(), Codec.value() | {:raw, iodata}}) :: binary
   def head(kind, what) do
     IO.iodata_to_binary([<<0xA2, "do">>, Codec.encode(kind) | fields([what])])
@@ -91,7 +91,7 @@ defmodule Outrigger.Protocol do
   end
 
   @doc """
-  Takes the complete frames off a buffer.
+  Splits the complete frames from the rest of a buffer.
 
   Returns `{:ok, payloads, rest}`, or `{:error, text}` if a header declares more than `limit`
   bytes.
@@ -116,7 +116,7 @@ defmodule Outrigger.Protocol do
   defp frames(rest, _limit, acc), do: {:ok, :lists.reverse(acc), rest}
 
   @doc """
-  Reads a reply: `{:ok, id, reply}`, or `{:error, text}` if it is none.
+  Reads a reply: `{:ok, id, reply}`, or `{:error, text}` if the bytes are no reply.
 
       iex> alias Outrigger.{Codec, Protocol}
       iex> Protocol.reply(IO.iodata_to_binary(Codec.encode(%{id: 3, status: "ok", found: true})))
@@ -130,8 +130,8 @@ defmodule Outrigger.Protocol do
     end
   end
 
-  # Most replies tell of one new tensor or of none. This reads the form that the daemon gives them;
-  # whatever looks different is left to the decoder, with the same outcome.
+  # Most replies have one new tensor or none. This function reads the form that the daemon writes.
+  # The decoder reads all other forms, with the same outcome.
   defp fast(<<0x83, 0xA2, "id", rest::binary>>) do
     case natural(rest) do
       {id, <<0xA6, "status", 0xA2, "ok", 0xA7, "results", results::binary>>} ->
@@ -202,7 +202,7 @@ defmodule Outrigger.Protocol do
 
   defp none(other), do: {:error, "not a reply: #{inspect(other, limit: 5, printable_limit: 64)}"}
 
-  # The connection reads them for everybody: what is none must not end it.
+  # A reply with other results must not end the connection, which all callers share.
   defp results?(results), do: list_of?(results, &result?/1)
 
   defp result?(%{"handle" => handle, "dtype" => dtype, "shape" => shape})

@@ -1,15 +1,15 @@
 defmodule Outrigger.Request do
   @moduledoc false
-  # The records that a request consists of, from its caller to the end of its life. They are tuples:
-  # each is made and matched for each op.
+  # The records of a request, from its caller to its end. They are records and not structs, because
+  # each op makes and matches them.
 
   require Record
 
-  @typedoc "A reference (an alias of its owner) that an answer is sent to."
+  @typedoc "The reference to which an answer is sent: an alias of the process that waits."
   @type ref :: reference
 
-  # What a caller hands to the connection. `program` is that of Program.kept/3, `deadline` is in
-  # milliseconds or nil.
+  # A caller hands this record to the connection. `program` is that of Program.kept/3. `deadline` is
+  # in milliseconds or nil.
   Record.defrecord(:request, [:epoch, :id, :frame, :size, :want, :pid, :program, :deadline])
 
   @type request ::
@@ -24,7 +24,7 @@ defmodule Outrigger.Request do
             deadline: non_neg_integer | nil
           )
 
-  # A request that was counted. `timer` is that of its deadline.
+  # A request that the connection has counted. `timer` is the timer of its deadline.
   Record.defrecord(:entry, [:want, :size, :pid, :timer])
 
   @type entry ::
@@ -36,7 +36,8 @@ defmodule Outrigger.Request do
           )
 
   # The request makes tensors under `handles`. It uses the handles `args`, writes in place into
-  # those in `written`, and releases those in `donated`. With `ref`, its caller waits for the reply.
+  # the handles `written`, and releases the handles `donated`. With `ref`, its caller waits for
+  # the reply.
   Record.defrecord(:results, handles: [], args: [], written: [], donated: [], ref: nil)
 
   @type results ::
@@ -49,15 +50,15 @@ defmodule Outrigger.Request do
           )
 
   @typedoc """
-  What becomes of a reply.
+  The use of a reply.
 
-    * `{:reply, ref}` - its caller gets it
-    * `{:sync, ref}` - its caller gets it, or the first error of what it has sent
+    * `{:reply, ref}` - the caller gets the reply
+    * `{:sync, ref}` - the caller gets the reply, or the first error of its requests
     * `{:prepare, program_id, ref}` - the daemon keeps a program, or does not
     * `{:released, handles}` - the daemon has released handles
-    * `{:cancelled, id}` - the daemon tells whether it has that request
-    * `:drop` - nobody needs the reply
-    * `:unsure` - nobody needs the reply, and the daemon may never have got the request
+    * `{:cancelled, id}` - the daemon says whether it has that request
+    * `:drop` - no caller needs the reply
+    * `:unsure` - no caller needs the reply, and the daemon may not have the request
   """
   @type want ::
           results
@@ -69,12 +70,12 @@ defmodule Outrigger.Request do
           | :drop
           | :unsure
 
-  @doc "Does a caller wait for the reply itself?"
+  @doc "Whether the caller waits for the reply."
   def waits?(results(ref: ref)), do: ref != nil
   def waits?({kind, _ref}) when kind in [:reply, :sync], do: true
   def waits?(_want), do: false
 
-  @doc "The reference that the reply goes to, or nil."
+  @doc "The reference to which the reply is sent, or nil."
   def ref(results(ref: ref)), do: ref
   def ref({kind, ref}) when kind in [:reply, :sync], do: ref
   def ref({:prepare, _id, ref}), do: ref

@@ -1,6 +1,7 @@
 defmodule Outrigger.Scope do
   @moduledoc false
-  # The tensors that a process makes while a function runs, so that they can be freed at its end.
+  # Notes the tensors that a process makes while a function runs, and frees them at the function's
+  # end.
 
   alias Outrigger.{Server, Tensor}
 
@@ -14,7 +15,7 @@ defmodule Outrigger.Scope do
     end
   end
 
-  @doc "Runs a function whose tensors belong to no scope: somebody keeps them for longer."
+  @doc "Runs a function whose tensors belong to no scope, because they live longer."
   def outside(fun) do
     case Process.delete(@key) do
       nil ->
@@ -42,7 +43,7 @@ defmodule Outrigger.Scope do
         end)
 
       free(dropped)
-      # What leaves this scope is the outer one's business.
+      # A returned tensor belongs to the outer scope.
       if outer, do: Process.put(@key, kept ++ outer), else: Process.delete(@key)
       result
     catch

@@ -1,7 +1,7 @@
 defmodule Outrigger.Server do
   @moduledoc false
-  # What a caller needs to talk to a connection without asking it: numbers are drawn from shared
-  # counters, frames are encoded in the caller, and only finished bytes are sent on.
+  # The part of a server that runs in its callers. A caller draws numbers from shared counters,
+  # encodes its frames, and sends finished bytes to the connection.
 
   alias Outrigger.{ConnectionError, Counters, Error, Keeper, Protocol, Request}
   require Request
@@ -26,11 +26,11 @@ defmodule Outrigger.Server do
   @type t :: %__MODULE__{}
   @type ref :: t | atom | pid | {:global, term} | {:via, module, term}
 
-  # No daemon's frame limit is below this.
+  # The frame limit of a daemon is never below this.
   @large_bytes 65_536
-  # Of one request that releases.
+  # The number of handles in one request that releases.
   @released_handles_max 8192
-  # What the VM's timers take, and some room for what is added: 49 days.
+  # Slightly below the limit of the VM's timers: 49 days.
   @deadline_max_ms 0xFFFF_0000
 
   defguard is_ref(term)
@@ -39,7 +39,7 @@ defmodule Outrigger.Server do
                   (is_tuple(term) and tuple_size(term) in 2..3 and
                      (elem(term, 0) == :via or elem(term, 0) == :global))
 
-  @doc "Makes a server known by its name and pid."
+  @doc "Registers a server under its name and pid."
   def put(%__MODULE__{key: keys, counters: counters} = server) do
     for key <- keys do
       with %__MODULE__{counters: other} = old when other != counters <- lookup(key),
@@ -51,7 +51,7 @@ defmodule Outrigger.Server do
     :ok
   end
 
-  # One of the same name that has just ended: its end must not take our entry away.
+  # The end of an earlier server of the same name must not erase the new entry.
   defp await_end(%{ender: ender}) do
     ref = Process.monitor(ender)
 
@@ -61,8 +61,8 @@ defmodule Outrigger.Server do
   end
 
   @doc """
-  Starts the process that marks a server as gone when its supervisor is, however that ended: each
-  call then tells so.
+  Starts the process that marks a server as closed after any end of its supervisor. Each later call
+  returns `:closed`.
   """
   @spec end_with(pid, [ref], Counters.t()) :: pid
   def end_with(supervisor, keys, counters) do
@@ -91,7 +91,7 @@ defmodule Outrigger.Server do
     end
   end
 
-  @doc "The server of a name or pid. Raises ArgumentError for what cannot be one."
+  @doc "The server of a name or pid. Raises ArgumentError for any other term."
   @spec fetch(t | ref) :: {:ok, t} | {:error, ConnectionError.t()}
   def fetch(%__MODULE__{counters: counters} = server) do
     if Counters.closed?(counters), do: {:error, closed(nil)}, else: {:ok, server}
@@ -104,7 +104,7 @@ defmodule Outrigger.Server do
     end
   end
 
-  @doc "How error texts call it: its name, or its pid."
+  @doc "The name or the pid of a server, for error texts."
   def label(%__MODULE__{key: keys}), do: keys |> List.last() |> inspect()
 
   defp not_running(ref) when is_ref(ref) do
@@ -123,8 +123,8 @@ defmodule Outrigger.Server do
   def in_flight(%{counters: counters}), do: Counters.in_flight(counters)
 
   @doc """
-  The current epoch; waits for a daemon if there is none, for `timeout` milliseconds at most and not
-  longer than a start may take. Raises ConnectionError.
+  The current epoch. If there is no daemon, waits for one: at most `timeout` milliseconds, and at
+  most the `:start_timeout`. Raises ConnectionError.
   """
   def epoch!(server, timeout \\ :infinity) do
     case ready(server, timeout) do
@@ -133,14 +133,14 @@ defmodule Outrigger.Server do
     end
   end
 
-  # Atoms come after numbers: :infinity is the larger one.
+  # In the order of terms, the atom :infinity is larger than each number.
   def ready(%{start_timeout: start_timeout} = server, timeout \\ :infinity) do
     if timeout < start_timeout,
       do: await_ready(server, timeout, :deadline),
       else: await_ready(server, start_timeout)
   end
 
-  @doc "The same, and waits as long as it is told to. `reason` is that of the error."
+  @doc "As `ready/2`, but waits for the whole `timeout`. The error has `reason`."
   def await_ready(server, timeout, reason \\ :not_connected) do
     with none when none <= 0 <- epoch(server),
          {:error, %ConnectionError{reason: :deadline}} <- wait_for(server, :ready, timeout) do
@@ -152,12 +152,12 @@ defmodule Outrigger.Server do
   end
 
   @doc """
-  A new handle and its token. A process draws them in blocks, and keeps the rest of its block in
-  its dictionary: an ETS operation each would cost more than all else.
+  A new handle and its token. A process draws handles in blocks, and keeps the rest of its block in
+  its dictionary. An ETS operation for each handle would be the largest cost of an op.
   """
   def handle(%{tokens: nil} = server), do: {Counters.draw_handles(server.counters, 1), nil}
 
-  # What is left of a block is worth nothing without the keepers that watch it.
+  # A block is valid only for the leases whose keepers watch it.
   def handle(%{tokens: table, leases: leases} = server) do
     case Process.get({__MODULE__, table}) do
       {^leases, handle, [token | tokens]} ->
@@ -179,7 +179,7 @@ defmodule Outrigger.Server do
       [block] ->
         block
 
-      # Faster than the keepers: they get what we make.
+      # The keepers have made no tokens yet: they get those of this caller.
       [] ->
         tokens = Keeper.tokens(first)
         send(leases, {:late, first, tokens})
@@ -189,18 +189,18 @@ defmodule Outrigger.Server do
     ArgumentError -> reraise table_error(server), __STACKTRACE__
   end
 
-  @doc "What an ArgumentError of one of a server's tables means: they go with the server."
+  @doc "The error for an ArgumentError of a server's table, which ends with the server."
   def table_error(server) do
     if :ets.info(server.meta) == :undefined, do: closed(nil), else: %ArgumentError{}
   end
 
   @doc """
-  Hands over a finished frame. `want` says what becomes of the reply (see Request). A caller that
-  does not wait for the reply is held back while too much is on its way.
+  Sends a finished frame. `want` is the use of the reply (see Request). This function waits while
+  too many requests are under way.
 
-  While many requests are on their way, frames go through the connection, which writes several at
-  once. When nothing is, the caller writes to the port itself and saves the wait for another
-  process: unless something handed on has not been written yet, which must not be overtaken.
+  While other requests are under way, the frame goes through the connection, which writes several at
+  once. Otherwise the caller writes to the port, and saves the wait for another process. It does so
+  only if all earlier requests are written, because a frame must not overtake them.
   """
   def send_frame(server, epoch, id, frame, size, want, program \\ nil, deadline \\ nil) do
     sent = deliver(server, epoch, id, frame, size, want, program, deadline)
@@ -235,9 +235,9 @@ defmodule Outrigger.Server do
     end
   end
 
-  # The entry stands in the table before the turn is taken and the port is looked up: the connection
-  # then sees the call when it withdraws the port, and finds it when this process dies. Whoever
-  # takes the entry is in charge.
+  # The entry is in the table before the caller takes the turn and looks up the port. So the
+  # connection sees the call when it withdraws the port, and when this process dies. The process
+  # that takes the entry out of the table answers the request.
   defp sent_directly?(%{counters: counters} = server, epoch, id, frame, size, want, program) do
     program_id = program && elem(program, 0)
     :ets.insert(server.direct, {id, want, size, self(), program_id})
@@ -260,7 +260,7 @@ defmodule Outrigger.Server do
     ArgumentError -> reraise table_error(server), __STACKTRACE__
   end
 
-  # The daemon died meanwhile. Whoever takes the entry tells of it.
+  # The daemon died during the write. The process that takes the entry answers the request.
   defp direct_too_late(server, id) do
     case :ets.take(server.direct, id) do
       [{_, want, _, _, _}] ->
@@ -279,16 +279,16 @@ defmodule Outrigger.Server do
     Counters.issue(server.counters, size)
   end
 
-  @doc "Releases handles before anything happens that this process asks for from now on."
+  @doc "Releases handles before the later requests of this process."
   def release(server, epoch, handles) do
     for some <- release_batches(handles), do: hand_on(server, {:hand_back, epoch, some}, 0)
     :ok
   end
 
-  @doc "Handles in lists that a request each can release."
+  @doc "Splits handles into lists, each for one request."
   def release_batches(handles), do: Enum.chunk_every(handles, @released_handles_max)
 
-  # The first request of a process goes through the connection, which then knows of its death.
+  # The first request of a process goes through the connection, which then monitors the process.
   defp known_to_connection?(%{direct: direct, connection: connection}) do
     known? = Process.get({__MODULE__, direct}) == connection
     unless known?, do: Process.put({__MODULE__, direct}, connection)
@@ -296,15 +296,15 @@ defmodule Outrigger.Server do
   end
 
   @doc """
-  The connection's side: callers may write frames to the port; those that call a program only while
-  the daemon has it.
+  For the connection: lets callers write frames to the port. With `program_id`, these are the
+  calls of a program that the daemon keeps.
   """
   def offer_port(meta, epoch, port, program_id \\ nil),
     do: :ets.insert(meta, {{:port, program_id}, epoch, port})
 
   def withdraw_port(meta, program_id), do: :ets.delete(meta, {:port, program_id})
 
-  # A port that is gone takes nothing; the connection then fails the request with all others.
+  # A closed port takes no frame. The connection then fails the request, as all others.
   defp command(port, frame) do
     Port.command(port, frame, [:nosuspend])
   rescue
@@ -315,14 +315,14 @@ defmodule Outrigger.Server do
     with {:error, error} <- fits(server, size), do: raise(error)
   end
 
-  @doc "Is a request short enough for a frame? The daemon would hang up."
+  @doc "An error if a request is too long for a frame: the daemon would close the connection."
   def fits(server, size) do
     limit = Counters.frame_max(server.counters)
 
     if limit > 0 and size - 4 > limit do
       message =
         "a request of #{size} bytes, but a frame has #{limit} bytes at most; " <>
-          "give it fewer tensors at once, for instance joined by Outrigger.Op.concatenate"
+          "give the request fewer tensors, for instance joined by Outrigger.Op.concatenate"
 
       {:error, %Error{code: :limit_exceeded, message: message}}
     else
@@ -330,7 +330,7 @@ defmodule Outrigger.Server do
     end
   end
 
-  @doc "Is a program, of so many bytes in msgpack, short enough for the daemon?"
+  @doc "An error if a program of `size` bytes in msgpack is too long for the daemon."
   def program_fits(_server, size) when size <= @large_bytes, do: :ok
 
   def program_fits(server, size) do
@@ -338,7 +338,7 @@ defmodule Outrigger.Server do
       [{_, limit}] when size > limit ->
         message =
           "a program of #{size} bytes in msgpack, at most #{limit} are allowed; split it into " <>
-            "several, or write what repeats as a loop (Outrigger.Op.while)"
+            "several programs, or write repeated ops as a loop (Outrigger.Op.while)"
 
         {:error, %Error{code: :limit_exceeded, message: message}}
 
@@ -347,18 +347,18 @@ defmodule Outrigger.Server do
     end
   end
 
-  # Where no server is left, the next step tells.
+  # If the server has ended, the next step returns the error.
   defp program_max(server) do
     :ets.lookup(server.meta, :program_bytes_max)
   rescue
     ArgumentError -> []
   end
 
-  @doc "The connection's side: what program_fits/2 goes by."
+  @doc "For the connection: sets the limit of `program_fits/2`."
   def put_program_max(meta, bytes), do: :ets.insert(meta, {:program_bytes_max, bytes})
 
-  # The request has been handed on: it belongs to the connection, whatever becomes of this process,
-  # which waits here until there is room for more. If nothing moves, the request is taken back.
+  # Waits until there is room for more requests. The connection has the request, also after the
+  # death of this process. If no room comes in time, the connection takes the request back.
   defp hold_back(server, id, size, deadline) do
     if Counters.full?(server.counters, size, server.queue_max, server.queue_bytes_max) do
       case wait_for(server, :room, min(deadline || :infinity, server.timeout)) do
@@ -378,7 +378,7 @@ defmodule Outrigger.Server do
     end
   end
 
-  @doc "A deadline as timers take it; raises ArgumentError."
+  @doc "Checks a deadline, and limits it to the range of timers. Raises ArgumentError."
   def deadline!(:infinity), do: :infinity
   def deadline!(ms) when is_integer(ms) and ms >= 0, do: min(ms, @deadline_max_ms)
 
@@ -387,11 +387,11 @@ defmodule Outrigger.Server do
           ":deadline must be a number of milliseconds or :infinity, got: #{inspect(other)}"
   end
 
-  @doc "What is left of a deadline: give `until/1`."
+  @doc "The milliseconds until the moment that `until/1` returned."
   def left(:infinity), do: :infinity
   def left(until), do: max(until - System.monotonic_time(:millisecond), 0)
 
-  @doc "The moment when a time of so many milliseconds is over."
+  @doc "The moment after `ms` milliseconds."
   def until(:infinity), do: :infinity
   def until(ms), do: System.monotonic_time(:millisecond) + ms
 
@@ -409,10 +409,10 @@ defmodule Outrigger.Server do
   end
 
   @doc """
-  Sends a frame and waits for its reply. `want` is given the reference that the reply comes with.
+  Sends a frame and waits for its reply. `want` is a function of the reference of the reply.
 
-  The reference is made here and not by `monitor/1`: then the VM knows that no older message can
-  be the reply, and a long mailbox costs nothing.
+  This function makes the reference itself. So the VM knows that no older message can be the reply,
+  and a long mailbox costs no time.
   """
   def call(server, epoch, id, frame, want, program, deadline, timeout) do
     ref = :erlang.monitor(:process, server.connection, alias: :reply_demonitor)
@@ -427,8 +427,8 @@ defmodule Outrigger.Server do
   end
 
   @doc """
-  Sends a frame whose reply `await/4` fetches. The caller is not held back: it waits for a reply
-  before it asks for more.
+  Sends a frame whose reply `await/4` takes. This function does not wait for room: the caller awaits
+  a reply before it sends more.
   """
   def async(server, epoch, id, frame, size, want) do
     ref = :erlang.monitor(:process, server.connection, alias: :reply_demonitor)
@@ -457,7 +457,7 @@ defmodule Outrigger.Server do
     end
   end
 
-  @doc "Asks the connection itself, which always answers; `message` is given the reference."
+  @doc "Asks the connection, which always answers. `message` is a function of the reference."
   def exchange(server, message, timeout) do
     ref = :erlang.monitor(:process, server.connection, alias: :reply_demonitor)
     send(server.connection, message.(ref))
@@ -470,7 +470,7 @@ defmodule Outrigger.Server do
     end
   end
 
-  @doc "Waits for what an Outrigger.Waits key stands for: a handle's tensor, a daemon, room."
+  @doc "Waits for a key of Outrigger.Waits: a handle's tensor, a daemon, or room."
   def wait_for(server, key, timeout), do: exchange(server, &{:wait, key, &1, self()}, timeout)
 
   @doc false

@@ -1,6 +1,6 @@
 defmodule Outrigger.Servers do
   @moduledoc false
-  # Knows the supervisors of all servers of this VM, and stops those that are left when it ends.
+  # Knows the supervisors of all servers of this VM, and stops the remaining ones at the VM's end.
 
   use GenServer, shutdown: 10_000
 
@@ -9,8 +9,8 @@ defmodule Outrigger.Servers do
   def start_link(_options), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
 
   @doc """
-  The application runs, also where nobody has started it: a script, for instance. Raises if it
-  cannot be started.
+  Starts the application if it does not run, for instance in a script. Raises if it cannot be
+  started.
   """
   @spec ensure_started() :: :ok
   def ensure_started do
@@ -23,7 +23,7 @@ defmodule Outrigger.Servers do
     :ok
   end
 
-  @doc "This process is the supervisor of a server."
+  @doc "Registers the calling process as the supervisor of a server."
   @spec add() :: :ok
   def add, do: GenServer.call(__MODULE__, {:add, self()})
 
@@ -31,8 +31,8 @@ defmodule Outrigger.Servers do
   def init(_options) do
     Process.flag(:trap_exit, true)
 
-    # A script's end halts the VM, and stops no application before. Other hooks may still need their
-    # servers: this one comes after all of them.
+    # The end of a script halts the VM without a stop of its applications. This hook runs after all
+    # other hooks, because these may need their servers.
     System.at_exit(fn _status -> System.at_exit(fn _status -> stop_all() end) end)
     {:ok, MapSet.new()}
   end
@@ -59,7 +59,7 @@ defmodule Outrigger.Servers do
   def terminate(_reason, supervisors) do
     stopping =
       for supervisor <- supervisors do
-        # With that reason, who is linked to a server and waits for the end of the VM goes on.
+        # The reason :normal does not end a process that is linked to the server.
         spawn_monitor(fn -> Supervisor.stop(supervisor, :normal, @stop_ms) end)
       end
 

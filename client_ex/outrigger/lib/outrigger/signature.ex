@@ -1,7 +1,8 @@
 defmodule Outrigger.Signature do
   @moduledoc false
-  # How an op's operands and attributes become a function's arguments, at compile time. The rule:
-  # operands in order, then attributes as keywords. The table holds what Nx has positional.
+  # Derives the arguments of a function from an op's operands and attributes, at compile time. The
+  # operands come first, in order. The attributes are keywords. The table has the attributes that
+  # are positional in Nx.
 
   defstruct [:args, :operands, positional: [], options?: false, defaults: []]
 
@@ -33,7 +34,7 @@ defmodule Outrigger.Signature do
     "binary" => "binary"
   }
 
-  # As in Nx: indices and identities are s32 unless said otherwise.
+  # As in Nx, indices and identities are s32 by default.
   @defaults %{"iota" => [type: :s32], "eye" => [type: :s32]}
 
   def of(%{"name" => "slice"} = op) do
@@ -116,8 +117,8 @@ defmodule Outrigger.Signature do
   defp atom(attr), do: String.to_atom(attr["name"])
 
   defp in_place_doc(%{"name" => name}) when name in ~w(slice reshape squeeze transpose reverse) do
-    "In place: a *mutable view*, a tensor of its own whose writes in place show in the operand, " <>
-      "and the other way round."
+    "In place: returns a *mutable view*, a new tensor that shares memory with the operand. A " <>
+      "write in place into one of the two changes both."
   end
 
   defp in_place_doc(op) do

@@ -1,7 +1,7 @@
 defmodule Outrigger.Supervisor do
   @moduledoc false
-  # Watcher and leases first: they outlive the connection, and what it leaves behind is theirs to
-  # clear away. The tables and counters belong to this process, so that numbers are never reused.
+  # The watcher and the leases start first. So they live longer than the connection, and clear away
+  # what it leaves. The tables and counters belong to this process, so that no number is reused.
 
   use Supervisor
   alias Outrigger.{Connection, Counters, Leases, Server, Servers, Telemetry, Watcher}

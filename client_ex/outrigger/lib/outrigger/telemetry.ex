@@ -11,8 +11,10 @@ defmodule Outrigger.Telemetry do
   | `[:outrigger, :restart, :failed]` | `count` | `server`, `error`: the `:on_restart` callback failed, or `outriggerd` could not be started |
 
   `server` is the name given to `Outrigger.start_link/1`, or nil. Handlers run in the connection
-  process, those of a failed callback in the callback's: keep them short. `[:request, :error]` tells of
-  requests that make or write tensors: who reads, saves or asks has the error as the answer.
+  process, and must be short. The handlers of a failed callback run in the process of the callback.
+
+  `[:outrigger, :request, :error]` is the event of requests that make or write tensors. All other
+  requests return their error to the caller, without an event.
   """
 
   @compile {:no_warn_undefined, :telemetry}

@@ -2,25 +2,25 @@ defmodule Outrigger.Tensor do
   @moduledoc """
   A handle of a tensor that lives in a daemon.
 
-  It is small and may be sent to other processes. As long as any process of this node holds it,
-  the tensor stays; when nobody does, the daemon's memory is released within seconds (the holders'
-  garbage collection and a poll must come first; see `Outrigger.release/1` and `Outrigger.scope/2`
-  for certainty). Its fields are private.
+  The handle is small, and may be sent to other processes. The tensor lives while a process of this
+  node holds the handle. Afterwards the daemon's memory is freed within seconds, after a garbage
+  collection of the former holders and a poll. `Outrigger.release/1` and `Outrigger.scope/2` free it
+  at once. The fields of the handle are private.
 
-  A tensor of another node, or one that was written down by `:erlang.term_to_binary/1`, holds nothing:
-  store and send what `Outrigger.to_binary/2` gives instead.
+  The copy of a handle on another node, or in the bytes of `:erlang.term_to_binary/1`, does not hold
+  the tensor. Store and send the bytes of `Outrigger.to_binary/2` instead.
 
-  A process that only sends, and makes and drops tensors faster than that, meets the memory limit:
-  read a result now and then, or put what belongs together into a `scope/2` or a program.
+  A process that makes and drops tensors faster than polls free them reaches the memory limit. Such
+  a process must read a result now and then, or use `Outrigger.scope/2` or a program.
 
-  Inspecting shows type and shape and never asks the daemon:
+  `inspect/1` shows the type and the shape, and never asks the daemon:
 
       #Outrigger.Tensor<f32[344][403]>
-      #Outrigger.Tensor<pending>       its op has not been answered yet (or it has been released)
-      #Outrigger.Tensor<failed: …>     its op failed
-      #Outrigger.Tensor<stale>         its daemon is gone
+      #Outrigger.Tensor<pending>       the op has no answer yet, or the tensor is released
+      #Outrigger.Tensor<failed: …>     the op failed
+      #Outrigger.Tensor<stale>         the daemon is gone
 
-  With `inspect(tensor, custom_options: [values: 5])` the first values are read, too.
+  `inspect(tensor, custom_options: [values: 5])` also reads the first values.
   """
 
   alias Outrigger.{ConnectionError, Dtype, Scope, Server}
@@ -28,7 +28,7 @@ defmodule Outrigger.Tensor do
   @enforce_keys [:server, :handle, :epoch]
   defstruct [:server, :handle, :epoch, :token]
 
-  @typedoc "Its fields are private."
+  @typedoc "The fields of a tensor are private."
   @type t :: %__MODULE__{
           server: Server.t(),
           handle: pos_integer,
@@ -44,7 +44,7 @@ defmodule Outrigger.Tensor do
   end
 
   @doc false
-  # What is known without asking: {:ok, {type, shape}}, {:error, error} or :pending.
+  # The state without a request: {:ok, {type, shape}}, {:error, error} or :pending.
   def lookup(%__MODULE__{} = tensor) do
     with :ok <- check(tensor) do
       case :ets.lookup(tensor.server.meta, tensor.handle) do
@@ -58,8 +58,7 @@ defmodule Outrigger.Tensor do
   end
 
   @doc false
-  # What tells it from all others: each server counts its handles for itself, and through all the
-  # daemons that it starts.
+  # A key that no other tensor has. Each server has its own handles, which go on after a restart.
   def key(%__MODULE__{server: %{counters: counters}, handle: handle}), do: {counters, handle}
 
   @doc false
@@ -70,19 +69,19 @@ defmodule Outrigger.Tensor do
       _ -> {:error, %ConnectionError{reason: :stale_epoch}}
     end
   rescue
-    # The counters are of another VM.
+    # The counters belong to another VM.
     ArgumentError -> {:error, foreign("it was made in another VM, whose tensors stay there")}
   end
 
   @doc false
-  # Whether it lives in this server's daemon.
+  # Checks that the tensor lives in this server's daemon.
   def check(%__MODULE__{server: %{connection: connection}} = tensor, %{connection: connection}),
     do: check(tensor)
 
-  # The connection of one of the two was replaced.
+  # The server has replaced its connection since the tensor or the server struct was made.
   def check(%__MODULE__{server: %{counters: counters}} = tensor, %{counters: counters}) do
     with :ok <- check(tensor) do
-      {:error, %ConnectionError{reason: :closed, detail: "it has been started again since"}}
+      {:error, %ConnectionError{reason: :closed, detail: "the server has been started again"}}
     end
   end
 
@@ -108,7 +107,7 @@ defmodule Outrigger.Tensor do
   end
 
   @doc false
-  # An op in place that failed has no result that could tell: the next reader is told, once.
+  # A failed op in place has no result with the error. The next read returns the error, once.
   def take_write_error(tensor) do
     case :ets.take(tensor.server.meta, {:write, tensor.handle}) do
       [{_, error}] -> {:error, error}
@@ -124,7 +123,7 @@ defmodule Outrigger.Tensor do
     case lookup(tensor) do
       :pending ->
         case Server.wait_for(tensor.server, tensor.handle, timeout) do
-          # A release that overtook the wait, or a new epoch.
+          # A release came before the wait, or a new epoch began.
           {:error, %Outrigger.Error{code: :bad_handle} = error} ->
             with :ok <- check(tensor), do: {:error, error}
 
@@ -138,7 +137,7 @@ defmodule Outrigger.Tensor do
   end
 
   @doc false
-  # Folds the leaves of a container, however deep: tensors and whatever else is in it.
+  # Folds the leaves of a container of any depth: tensors and other terms.
   def reduce(%__MODULE__{} = tensor, acc, fun), do: fun.(tensor, acc)
   def reduce([head | tail], acc, fun), do: reduce(tail, reduce(head, acc, fun), fun)
   def reduce([], acc, _fun), do: acc

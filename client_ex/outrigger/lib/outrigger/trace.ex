@@ -1,13 +1,13 @@
 defmodule Outrigger.Value do
   @moduledoc """
-  A value inside of a program that is being built: what the functions of `Outrigger.Op` and
-  `Outrigger.InPlace` take and give while `Outrigger.program/1` traces a function.
+  A value of a program that is being traced. While `Outrigger.program/1` traces a function, the
+  functions of `Outrigger.Op` and `Outrigger.InPlace` take and return values.
   """
 
   @enforce_keys [:id, :trace]
   defstruct [:id, :trace, :param]
 
-  @typedoc "Its fields are private."
+  @typedoc "The fields of a value are private."
   @type t :: %__MODULE__{
           id: non_neg_integer,
           trace: reference,
@@ -21,22 +21,22 @@ end
 
 defmodule Outrigger.Trace do
   @moduledoc false
-  # The builder that programs are traced with, in the process dictionary, and the one door through
-  # which each op goes: into the builder if there is one, otherwise to the daemon at once.
+  # Traces programs. The builder is in the process dictionary. If there is a builder, an op goes
+  # into it. Otherwise an op goes to the daemon at once.
 
-  alias Outrigger.{Data, Program, Server, Tensor, Value}
+  alias Outrigger.{Data, Execution, Program, Server, Tensor, Value}
   require Server
 
   @key {__MODULE__, :builder}
 
-  # `captured` finds a tensor's id among `captures`; `callees` are by server and id.
+  # `captured` has the id of each tensor in `captures`. The keys of `callees` are server and id.
   defstruct [:ref, next: 0, depth: 0, body: [], captures: [], captured: %{}, callees: %{}]
 
   def active?, do: Process.get(@key) != nil
 
   @doc """
-  One op. `options` are the attributes as `{name, wire value}`; with `in_place`, the position of
-  the operand that is written.
+  Emits or sends an op. `attrs` are `{name, wire value}`. `in_place` is the position of the operand
+  that is written, or nil.
   """
   def op(name, operands, attrs, in_place \\ nil) do
     if active?(),
@@ -44,22 +44,22 @@ defmodule Outrigger.Trace do
       else: eager(name, operands, attrs, in_place)
   end
 
-  @doc "An op with several results: a tuple of them."
+  @doc "As `op/4`, for an op with several results. Returns a tuple."
   def op_many(name, operands, attrs, results) do
     if active?(),
       do: List.to_tuple(emit_many(name, operands, attrs, results)),
       else: eager_many(name, operands, attrs, results)
   end
 
-  @doc "An op without operands, on a server."
+  @doc "Sends an op without operands to a server."
   def create(server, name, attrs) do
     if active?() do
       raise ArgumentError,
-            "inside of a program, Op.#{name} takes no server: leave the first argument out"
+            "inside a program, Op.#{name} takes no server: leave the first argument out"
     end
 
     program = instruction_program(name, [], 0, attrs, nil, [0])
-    Program.run(Server.fetch!(server), program, [], [])
+    Execution.run(Server.fetch!(server), program, [], [])
   end
 
   ## Eagerly
@@ -75,12 +75,12 @@ defmodule Outrigger.Trace do
 
       in_place && not Program.view?(name) ->
         program = remembered(name, ins, count, attrs, in_place, [])
-        Program.run(hd(args).server, program, args, [])
+        Execution.run(hd(args).server, program, args, [])
         written
 
       true ->
         program = remembered(name, ins, count, attrs, in_place, [count])
-        Program.run(hd(args).server, program, args, [])
+        Execution.run(hd(args).server, program, args, [])
     end
   end
 
@@ -91,20 +91,21 @@ defmodule Outrigger.Trace do
     instruction = %{op: name, in: ins, out: outs, attrs: attrs, regions: [], in_place: nil}
     template = {:tuple, for(i <- 0..(results - 1), do: {:result, i})}
     program = Program.build(Enum.to_list(0..(count - 1)), [instruction], outs, template, [])
-    Program.run(hd(args).server, program, args, [])
+    Execution.run(hd(args).server, program, args, [])
   end
 
   defp no_tensor(name, []) do
     raise ArgumentError,
-          "outside of a program, a server comes first: Op.#{name}(MyApp.Compute, …)"
+          "outside a program, the first argument is a server: Op.#{name}(MyApp.Compute, …)"
   end
 
   defp no_tensor(name, operands) do
     raise ArgumentError, "Op.#{name} needs a tensor among its operands: #{inspect(operands)}"
   end
 
-  # Operands of one instruction, the tensors among them and their number. The same tensor twice is
-  # one parameter; its server is part of what it is, for two servers give the same handles.
+  # The operands of an instruction, the tensors among them, and the number of tensors. The same
+  # tensor twice is one parameter. Tensors of two servers may have the same handle, but are
+  # different.
   defp number_operands(name, operands), do: number_operands(name, operands, [], [], %{})
 
   defp number_operands(name, [%Tensor{} = tensor | rest], ins, args, ids) do
@@ -127,10 +128,10 @@ defmodule Outrigger.Trace do
   defp number_operands(_name, [], ins, args, ids),
     do: {:lists.reverse(ins), :lists.reverse(args), map_size(ids)}
 
-  # A longer program would be kept for as long as the process lives.
+  # A process keeps remembered programs for its whole life, so they must be short.
   @remembered_operands_max 64
 
-  # Loops do the same op again and again: each process keeps the last program of each op.
+  # Loops repeat ops, so each process keeps the last program of each op.
   defp remembered(name, ins, count, attrs, in_place, outputs)
        when count > @remembered_operands_max,
        do: instruction_program(name, ins, count, attrs, in_place, outputs)
@@ -172,8 +173,8 @@ defmodule Outrigger.Trace do
 
   defp literal(name, %Value{}) do
     raise ArgumentError,
-          "Op.#{name} got a value of a program that is not being built here; " <>
-            "values only live inside of the function given to Outrigger.program/1"
+          "Op.#{name} got a value of a program that is not being traced here; " <>
+            "use a value only inside the function given to Outrigger.program/1"
   end
 
   defp literal(name, other) do
@@ -204,7 +205,7 @@ defmodule Outrigger.Trace do
     %Value{id: out, trace: builder().ref, param: param}
   end
 
-  # The parameter that a value is the same tensor as, if any.
+  # The parameter whose tensor a value is, or nil.
   defp param_of(%Value{param: param}, _id), do: param
   defp param_of(%Tensor{}, id), do: id
 
@@ -215,7 +216,7 @@ defmodule Outrigger.Trace do
     for out <- outs, do: %Value{id: out, trace: builder().ref}
   end
 
-  @doc "An op with regions, or a call. Gives as many values as there are `outs`."
+  @doc "Emits an op with regions, or a call. Returns `count` values."
   def emit_regions(name, operands, regions, count, attrs \\ []) do
     ins = Enum.map(operands, &operand(name, &1))
     outs = fresh(count)
@@ -223,7 +224,7 @@ defmodule Outrigger.Trace do
     for out <- outs, do: %Value{id: out, trace: builder().ref}
   end
 
-  @doc "The call of a prepared program: what it gives, in the container that it gives it in."
+  @doc "Emits the call of a prepared program. Returns its results in its container."
   def call(%{program: program} = prepared, operands) do
     count = length(operands)
 
@@ -235,13 +236,14 @@ defmodule Outrigger.Trace do
     attrs = [{"program_id", prepared.id}]
     results = emit_regions("call", operands, [], length(program.outputs), attrs)
     builder = builder()
-    # Two servers give the same ids. A program that calls both is refused when it is run.
+
+    # Programs of two servers may have the same id. The run of a program that calls both is refused.
     key = {prepared.server, prepared.id}
     put(%{builder | callees: Map.put(builder.callees, key, prepared)})
-    Program.fill(program.template, operands, results)
+    Execution.fill(program.template, operands, results)
   end
 
-  @doc "Traces a function of `count` parameters into a region: `{region, what it returned}`."
+  @doc "Traces a function of `count` parameters into a region: `{region, returned}`."
   def region(count, fun) do
     outer = builder()
     Program.check_depth!(outer.depth + 1)
@@ -254,12 +256,12 @@ defmodule Outrigger.Trace do
     {%{params: params, body: :lists.reverse(inner.body), outputs: outputs}, returned}
   end
 
-  @doc "The values of a single value, tuple or list of them."
+  @doc "The values of a container: one value, a tuple or a list."
   def values(tuple) when is_tuple(tuple), do: Tuple.to_list(tuple)
   def values(list) when is_list(list), do: list
   def values(single), do: [single]
 
-  @doc "Values in the container of another."
+  @doc "Values in a container of the same form as the first argument."
   def like(tuple, values) when is_tuple(tuple), do: List.to_tuple(values)
   def like(list, values) when is_list(list), do: values
   def like(_single, [value]), do: value
@@ -269,18 +271,18 @@ defmodule Outrigger.Trace do
 
   defp output_id(number) when is_number(number) do
     raise ArgumentError,
-          "a traced function gave the number #{number}; give a value, " <>
+          "a traced function returned the number #{number}; return a value, " <>
             "such as Op.constant(#{number}, :f32, {})"
   end
 
   defp output_id(other) do
     raise ArgumentError,
-          "a traced function gives a value, or a tuple or list of them, got: #{inspect(other)}"
+          "a traced function returns a value, or a tuple or list of values, got: #{inspect(other)}"
   end
 
   @doc "Traces a whole program."
   def program(arity, fun) do
-    if active?(), do: raise(ArgumentError, "programs do not nest")
+    if active?(), do: raise(ArgumentError, "programs do not nest; Op.call/2 calls a program")
     put(%__MODULE__{ref: make_ref()})
 
     try do
@@ -300,8 +302,8 @@ defmodule Outrigger.Trace do
     end
   end
 
-  # What is a parameter, or was written in place into one, is given back as the argument itself.
-  # Anything else that is given twice is one result.
+  # A returned parameter, or a value that was written in place into a parameter, becomes the
+  # argument itself. Any other value that is returned twice is one result.
   defp outputs(returned) do
     {entries, {outputs, _indices}} =
       returned
@@ -332,7 +334,7 @@ defmodule Outrigger.Trace do
   defp wrap(entries, returned) when is_list(returned), do: {:list, entries}
   defp wrap(entry, _single), do: entry
 
-  # Parameters are named by their place among the arguments.
+  # The template names parameters by their place among the arguments.
   defp relocate({container, entries}, places) when container in [:tuple, :list] do
     {container, Enum.map(entries, &relocate(&1, places))}
   end

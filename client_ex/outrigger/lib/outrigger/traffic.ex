@@ -1,33 +1,34 @@
 defmodule Outrigger.Traffic do
   @moduledoc false
-  # The requests of one connection between their callers and the port: what waits, what was sent,
-  # what the windows allow, who is told of the outcome. Used by the connection process only.
+  # The requests of one connection, between their callers and the port: requests that wait, requests
+  # that were sent, and the daemon's windows. Only the connection process uses this module.
   #
-  # Invariant: each request that is counted is in `pending` (it has been written, or is in `out`) or
-  # in `waiting` (for the daemon's windows), until finish/4 or Withdrawal takes it out and tells its
-  # owner, exactly once. What callers wrote to the port themselves is in the table `direct` instead.
-  # `bytes` and `waiting_bytes` are the sums of their sizes. check!/1 is this invariant, for tests.
+  # Invariant: each counted request is in `pending` (it has been written, or is in `out`) or in
+  # `waiting` (for the daemon's windows). finish/4 or Withdrawal takes it out and answers its owner,
+  # exactly once. A request that its caller wrote to the port is in the table `direct` instead.
+  # `bytes` and `waiting_bytes` are the sums of the sizes. check!/1 checks this invariant, in tests.
   #
-  # Outrigger.Outcome tells the owners; Outrigger.Withdrawal is about requests that nobody wants
+  # Outrigger.Outcome answers the owners. Outrigger.Withdrawal ends requests that no process wants
   # any more.
 
   alias Outrigger.{ConnectionError, Counters, Orphans, Outcome, Protocol, Request, Server, Waits}
   import Outrigger.Request, only: [entry: 1, request: 1, results: 1]
   require Waits
 
-  # One port command runs on our scheduler: keep it short.
+  # A port command runs on the scheduler of this process, so it must be short.
   @flush_bytes 128 * 1024
   @retry_ms 2
-  # The bytes of a long program become a tensor under this handle; callers' begin at 256.
+  # The bytes of a long program become a tensor under this handle. The callers' handles begin at
+  # 256.
   @program_handle 1
-  # A local deadline leaves the daemon this much to answer by itself.
+  # The daemon has this much more time to answer before the local deadline ends a request.
   @deadline_grace_ms 20
 
-  # Items of a caller that are kept before those that have ended are looked for.
+  # A caller may have this many items before the ended ones are removed.
   @items_min 32
 
-  # At most 32 keys with __struct__: larger maps are trees, and each update costs several times
-  # more.
+  # The struct has at most 32 keys with __struct__. Larger maps are trees, whose updates cost
+  # several times more.
   defstruct [
     :counters,
     :meta,
@@ -48,7 +49,7 @@ defmodule Outrigger.Traffic do
     # id => entry
     pending: %{},
     bytes: 0,
-    # ids in their order, also of requests that have been taken out of `waiting` since
+    # ids in order; some of their requests may have left `waiting`
     queue: :queue.new(),
     # id => {frame, entry, program}
     waiting: %{},
@@ -56,14 +57,14 @@ defmodule Outrigger.Traffic do
     out: [],
     out_bytes: 0,
     blocked?: false,
-    # id of a program that the daemon keeps => when it was used last
+    # id of a program that the daemon keeps => the tick of its last use
     programs: %{},
     tick: 0,
     waits: %Waits{},
-    # pid => {number, limit, items}: ids and references that it has sent, also some that have ended
+    # pid => {number, limit, items}: ids and references that the caller has sent. Some have ended
     callers: %{},
-    # the caller of the last request, and its items: they are put into `callers` when it is another
-    # one
+    # the caller of the last request, and its items. They enter `callers` at the first request of
+    # another caller
     last: {nil, {0, 0, []}},
     # pid of a caller => the first error since its last sync/2
     errors: %{},
@@ -105,7 +106,7 @@ defmodule Outrigger.Traffic do
       else: enqueue(t, id, frame, entry, program)
   end
 
-  @doc "A caller wanted to write to the port itself, but it is busy."
+  @doc "Takes a request whose caller could not write to the port, because the port is busy."
   def unsent(t, {:unsent, epoch, _, _}) when epoch != t.epoch, do: t
 
   def unsent(t, {:unsent, _, id, frame}) do
@@ -113,7 +114,7 @@ defmodule Outrigger.Traffic do
     %{t | out: [t.out | frame], out_bytes: t.out_bytes + IO.iodata_length(frame)}
   end
 
-  @doc "Remembers what a process has asked for, and from the first time on watches it."
+  @doc "Notes an item of a process. At its first item, monitors the process."
   def note(%{last: {pid, {count, limit, items}}} = t, pid, item) when count < limit,
     do: %{t | last: {pid, {count + 1, limit, [item | items]}}}
 
@@ -142,7 +143,7 @@ defmodule Outrigger.Traffic do
       is_map_key(t.pending, item) or is_map_key(t.waiting, item) or
         Waits.is_waiting(t.waits, item)
 
-  @doc "What a process that is gone has asked for and not been given; it is forgotten."
+  @doc "Forgets a process that has ended, and returns its items."
   def forget_caller(%{last: {pid, {_, _, items}}} = t, pid),
     do: {items, %{t | last: {nil, {0, 0, []}}, callers: Map.delete(t.callers, pid)}}
 
@@ -159,7 +160,7 @@ defmodule Outrigger.Traffic do
   end
 
   defp enqueue(t, id, frame, entry(size: size) = entry, program) do
-    # Nothing that waits: the ids are of requests that have been taken out.
+    # If no request waits, all ids in the queue are those of withdrawn requests.
     queue = if map_size(t.waiting) == 0, do: :queue.new(), else: t.queue
 
     %{
@@ -170,7 +171,7 @@ defmodule Outrigger.Traffic do
     }
   end
 
-  @doc "Takes a request out of those that wait: `{entry, t}`, or nil."
+  @doc "Removes a waiting request: `{entry, t}`, or nil."
   def unqueue(t, id) do
     case Map.pop(t.waiting, id) do
       {nil, _} ->
@@ -181,7 +182,7 @@ defmodule Outrigger.Traffic do
     end
   end
 
-  # Each update copies all of `t`: one will do.
+  # Each update copies the whole struct, so this is one update.
   defp forward(t, id, frame, entry(size: size) = entry, nil) do
     %{pending: pending, bytes: bytes, out: out, out_bytes: out_bytes} = t
     out_bytes = out_bytes + size
@@ -197,18 +198,18 @@ defmodule Outrigger.Traffic do
     if out_bytes >= @flush_bytes, do: write(t), else: t
   end
 
-  # Its program is for this call only.
+  # The daemon keeps this program for one call only.
   defp forward(t, id, frame, entry, {:once, {program_id, _, _} = program}) do
     t = forward(t, id, frame, entry, program)
     t = %{t | programs: Map.delete(t.programs, program_id)}
     own(t, "forget", [{"program_id", program_id}], :drop)
   end
 
-  # A call of a prepared program. The client decides what the daemon keeps, and so always knows.
+  # A call of a prepared program. The client decides which programs the daemon keeps.
   defp forward(t, id, frame, entry, program),
     do: t |> keep(program) |> forward(id, frame, entry, nil)
 
-  # A program that is run at once is not kept, what it calls is.
+  # The daemon keeps the callees of a program that runs at once, but not the program.
   defp keep(t, {0, _encoded, callees}), do: keep_all(t, callees)
 
   defp keep(t, {program_id, _encoded, _callees} = program) do
@@ -218,7 +219,7 @@ defmodule Outrigger.Traffic do
 
   defp keep_all(t, programs), do: Enum.reduce(programs, t, &keep(&2, &1))
 
-  # The same as last time: no change.
+  # The program of the last call needs no update.
   defp used(%{programs: programs, tick: tick} = t, program_id)
        when :erlang.map_get(program_id, programs) == tick,
        do: t
@@ -228,13 +229,13 @@ defmodule Outrigger.Traffic do
     %{t | tick: tick, programs: Map.put(t.programs, program_id, tick)}
   end
 
-  @doc "Prepares a program of Program.kept/3 for a caller that waits for the verdict."
+  @doc "Prepares a program of Program.kept/3 for a caller that waits for the reply."
   def prepare(%{epoch: 0} = t, _program, ref) do
     Outcome.answer(ref, {:error, %ConnectionError{reason: :not_connected}})
     t
   end
 
-  # What it calls must be there before it.
+  # The daemon must have the callees before the program.
   def prepare(t, {program_id, encoded, callees}, ref) do
     t = keep_all(t, callees)
     t = if map_size(t.programs) >= t.limits.programs_max, do: evict(t), else: t
@@ -248,7 +249,7 @@ defmodule Outrigger.Traffic do
     used(t, program_id)
   end
 
-  # Nothing is waited for: what is wrong with a part, the daemon says of the program.
+  # No part needs a reply: the reply to the last request reports an error in any part.
   defp prepare_in_parts(t, program_id, encoded, want) do
     size = byte_size(encoded)
     part = t.limits.part_bytes
@@ -265,8 +266,9 @@ defmodule Outrigger.Traffic do
     |> own("release", [{"handles", [@program_handle]}], :drop)
   end
 
-  # A call that its caller has written, or is about to write, counts as a use: the daemon must not
-  # forget the program before. Once the port is withdrawn, there will be no further ones.
+  # A direct call counts as a use of its program, if its caller has written it or will write it:
+  # the daemon must not forget the program before. After the port is withdrawn, no new direct call
+  # comes.
   defp evict(t, busy \\ 0) do
     {oldest, _} = Enum.min_by(t.programs, fn {_, tick} -> tick end)
     Server.withdraw_port(t.meta, oldest)
@@ -283,13 +285,13 @@ defmodule Outrigger.Traffic do
   defp called_directly?(t, program_id),
     do: :ets.select_count(t.direct, [{{:_, :_, :_, :_, program_id}, [], [true]}]) > 0
 
-  @doc "A request of the connection itself, which overtakes those that wait for the window."
+  @doc "Sends a request of the connection, which overtakes the waiting requests."
   def own(t, kind, fields, want) do
     {id, frame, entry} = own_request(t, kind, fields, want)
     forward(t, id, frame, entry, nil)
   end
 
-  @doc "One that must not overtake: a handle is released after the request that makes it."
+  @doc "As `own/4`, but in turn: the release of a handle follows the request that makes the handle."
   def in_turn(t, kind, fields, want) do
     {id, frame, entry} = own_request(t, kind, fields, want)
 
@@ -304,7 +306,7 @@ defmodule Outrigger.Traffic do
     {id, frame, entry(want: want, size: byte_size(frame), pid: self())}
   end
 
-  @doc "Writes what has gathered, and tells callers what is on its way."
+  @doc "Writes the gathered frames, and publishes the numbers of requests under way."
   def flush(t), do: t |> write() |> publish()
 
   defp write(%{out_bytes: 0} = t), do: t
@@ -313,16 +315,16 @@ defmodule Outrigger.Traffic do
     if Port.command(t.port, t.out, [:nosuspend]) do
       %{t | out: [], out_bytes: 0, blocked?: false}
     else
-      # The child does not read. What waits here is bounded by the daemon's windows.
+      # The daemon does not read. Its windows bound the bytes in `out`.
       unless t.blocked?, do: Process.send_after(self(), :retry, @retry_ms)
       %{t | blocked?: true}
     end
   rescue
-    # The port is gone; its exit status is on its way.
+    # The port is closed, and its exit status follows.
     ArgumentError -> %{t | out: [], out_bytes: 0}
   end
 
-  @doc "The port was busy: tries again."
+  @doc "Writes again to a port that was busy."
   def retry(%{blocked?: true} = t) do
     t = write(%{t | blocked?: false})
     if t.blocked?, do: t, else: pump(t)
@@ -351,19 +353,19 @@ defmodule Outrigger.Traffic do
     end
   end
 
-  @doc "Tells callers what is on its way."
+  @doc "Publishes the numbers of requests and bytes under way to the callers."
   def publish(t) do
     requests = map_size(t.pending) + map_size(t.waiting)
     Counters.on_their_way(t.counters, requests, t.bytes + t.waiting_bytes)
     t
   end
 
-  @doc "Has all that callers handed on been written, so far as it has been taken?"
+  @doc "Whether all requests that the connection has taken are written."
   def all_written?(t), do: map_size(t.waiting) == 0 and t.out_bytes == 0
 
   @doc """
-  The mailbox was found empty after `issued` had been read: what was issued until then has been
-  taken, and written. A turn that its caller could not end, since it was killed, ends here.
+  The mailbox was empty after the connection had read `issued`. So all requests that were issued
+  until then have been taken and written. The turn of a caller that was killed ends here.
   """
   def settled(t, {issued, bytes}) do
     Counters.taken(t.counters, issued, bytes)
@@ -384,7 +386,7 @@ defmodule Outrigger.Traffic do
 
   ## From the daemon
 
-  @doc "A terminal reply."
+  @doc "Takes a terminal reply."
   def reply(t, id, reply) do
     case t.pending do
       %{^id => entry} -> t |> finish(id, entry, reply) |> pump()
@@ -392,7 +394,7 @@ defmodule Outrigger.Traffic do
     end
   end
 
-  # The caller wrote this one itself; or nobody asked.
+  # A request that its caller wrote, or a reply without a request.
   defp reply_direct(t, id, reply) do
     case :ets.take(t.direct, id) do
       [{_, want, _size, pid, program_id}] ->
@@ -405,21 +407,21 @@ defmodule Outrigger.Traffic do
     end
   end
 
-  # Who is told may ask for more at once: what is on its way is told before.
+  # The numbers are published before the owner gets its answer, because it may send more at once.
   defp finish(t, id, entry(want: want, size: size, pid: pid, timer: timer), reply) do
     if timer, do: Process.cancel_timer(timer)
     t = publish(%{t | pending: Map.delete(t.pending, id), bytes: t.bytes - size})
     t |> ended(id, want) |> Outcome.tell(want, pid, reply) |> admit()
   end
 
-  @doc "A request has ended, or its results are not wanted any more."
+  @doc "Notes that a request has ended, or that no process wants its results."
   def ended(%{orphans: orphans} = t, id, results(handles: handles))
       when is_map_key(orphans.left, id),
       do: %{t | orphans: Orphans.drop(orphans, id, handles)}
 
   def ended(t, _id, _want), do: t
 
-  @doc "A request that the daemon has never got."
+  @doc "Ends a request that the daemon never got."
   def never_arrived(t, id) do
     case t.pending do
       %{^id => entry(want: :unsure) = entry} -> t |> finish(id, entry, {:ok, %{}}) |> pump()
@@ -427,7 +429,7 @@ defmodule Outrigger.Traffic do
     end
   end
 
-  @doc "Lets callers go on that wait until less is on its way, if that is so."
+  @doc "Lets callers that wait for room go on, if there is room."
   def admit(t) when not Waits.is_awaited(t.waits, :room), do: t
 
   def admit(%{limits: %{room: {requests_max, bytes_max}}} = t) do
@@ -438,18 +440,18 @@ defmodule Outrigger.Traffic do
       else: t
   end
 
-  # What callers have written themselves: `{id, entry}`. A few at most.
+  # The requests that callers have written: `{id, entry}`. They are few.
   def direct(t) do
     for {id, want, size, pid, _} <- :ets.tab2list(t.direct),
         do: {id, entry(want: want, size: size, pid: pid)}
   end
 
-  @doc "What one of them has written itself, or was about to."
+  @doc "The ids of the requests that a caller has written, or was about to write."
   def direct(t, pid), do: :ets.select(t.direct, [{{:"$1", :_, :_, pid, :_}, [], [:"$1"]}])
 
   @doc """
-  From now on it is like one that we have sent. `:wrote` if its caller told that it has been
-  written, `:unsure` if not, `:gone` if it is not there.
+  Takes over a request that its caller wrote, as one that the connection sent. Returns `:wrote` if
+  the caller said that it is written, `:unsure` if not, and `:gone` if there is no such request.
   """
   def adopt(t, id) do
     case :ets.take(t.direct, id) do
@@ -465,7 +467,7 @@ defmodule Outrigger.Traffic do
 
   ## The end of an epoch
 
-  @doc "The daemon is gone: each request that waits is answered, once."
+  @doc "Answers each request, once, after the end of the daemon."
   def fail_all(t, error) do
     t = for({id, _} <- direct(t), do: id) |> Enum.reduce(t, &elem(adopt(&2, &1), 1))
     entries = Map.values(t.pending) ++ for({_, {_, entry, _}} <- t.waiting, do: entry)
@@ -507,7 +509,7 @@ defmodule Outrigger.Traffic do
     })
   end
 
-  @doc "The invariant; raises if it does not hold. For tests, in the connection's process."
+  @doc "Raises if the invariant does not hold. Tests call it in the connection's process."
   def check!(t) do
     sizes = for {_, entry(size: size)} <- t.pending, do: size
     true = Enum.sum(sizes) == t.bytes

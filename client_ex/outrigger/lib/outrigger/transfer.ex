@@ -1,7 +1,7 @@
 defmodule Outrigger.Transfer do
   @moduledoc false
-  # Large data in chunks, a few on their way at a time: other processes' requests go between them,
-  # and neither the port nor the connection ever holds more than the window.
+  # Moves large data in chunks. Few chunks are under way at a time. So requests of other processes
+  # go between chunks, and the port and the connection never hold more than the window.
 
   alias Outrigger.{Codec, ConnectionError, Data, Dtype, Protocol, Request, Server, Tensor}
   require Request
@@ -9,8 +9,8 @@ defmodule Outrigger.Transfer do
   @chunks_in_flight 8
 
   @doc """
-  Sends the bytes of a new tensor: a binary, or a flat list, which is encoded while the daemon
-  takes in what has been sent.
+  Sends the elements of a new tensor: a binary, or a flat list. This function encodes the list while
+  the daemon receives the earlier chunks.
   """
   def upload(server, data, type, shape) do
     epoch = Server.epoch!(server)
@@ -28,7 +28,7 @@ defmodule Outrigger.Transfer do
     tensor
   end
 
-  # All but the last chunk are waited for, in a window; the last one settles the tensor.
+  # Waits for all chunks but the last one, in a window. The last chunk settles the tensor.
   defp upload_chunks(server, tensor, constant, {data, type, size}) do
     chunk = chunk(server)
     last = div(size - 1, chunk) * chunk
@@ -50,7 +50,7 @@ defmodule Outrigger.Transfer do
         end
       end)
 
-    # What is wrong with one chunk, the daemon says of the last one as well.
+    # The reply to the last chunk reports an error in any chunk.
     want = Request.results(handles: [tensor.handle])
     {bytes, _} = take_or_abandon(data, type, size - last, tensor, window)
     send_chunk(server, tensor.epoch, constant, bytes, last, want)
@@ -65,10 +65,10 @@ defmodule Outrigger.Transfer do
   defp take(list, type, size) when is_list(list),
     do: Data.encode_some(list, type, div(8 * size, Dtype.bits(type)))
 
-  # The daemon has refused a chunk: what stands in the last one does not matter.
+  # After the daemon has refused a chunk, the bytes of the last chunk do not matter.
   defp take(:failed, _type, _size), do: {<<>>, :failed}
 
-  # An element that is no number comes to light while the daemon has the elements before it.
+  # If an element is no number, the daemon already has the elements before it.
   defp take_or_abandon(data, type, size, tensor, window) do
     take(data, type, size)
   rescue
@@ -84,7 +84,7 @@ defmodule Outrigger.Transfer do
     flush_replies(asked)
   end
 
-  # Replies that came between; later ones find their alias closed.
+  # Removes replies from the mailbox. The alias of a later reply is closed.
   defp flush_replies(window) do
     for {_id, ref} <- window do
       receive do
@@ -105,7 +105,7 @@ defmodule Outrigger.Transfer do
     Server.send_frame(server, epoch, id, frame, size, want)
   end
 
-  # The head becomes one binary, the data stays a reference.
+  # The head becomes one binary. The data stays a reference.
   defp chunk_frame(server, constant, bytes, offset) do
     id = Server.request_id(server)
     bin = [Codec.bin(byte_size(bytes)), bytes]
@@ -120,18 +120,18 @@ defmodule Outrigger.Transfer do
          do: {:ok, joined(chunks), type, shape}
   end
 
-  @doc "The same as a list of binaries, as they came."
+  @doc "As `download/3`, but a list of the binaries that arrived."
   def download_chunks(tensor, count, timeout) do
     download(tensor, count, timeout, fn bytes, until, _type, _count ->
       read(tensor, bytes, until, [], &[&1 | &2])
     end)
   end
 
-  # Not a part of the buffer that it arrived in.
+  # A copy, so that the result does not keep its receive buffer alive.
   defp joined([chunk]), do: :binary.copy(chunk)
   defp joined(chunks), do: IO.iodata_to_binary(chunks)
 
-  @doc "The elements as a flat list; they are decoded while the next ones are on their way."
+  @doc "The elements as a flat list. Decodes each chunk while the next chunks are under way."
   def download_list(tensor, count, timeout) do
     read = fn bytes, until, type, count ->
       Data.with_room(count, type, fn ->
@@ -154,7 +154,7 @@ defmodule Outrigger.Transfer do
     end
   end
 
-  # The chunks come from the last to the first, so that lists are built without being reversed.
+  # The chunks come from the last to the first, so that no list must be reversed.
   defp read(_tensor, 0, _until, acc, fun), do: {:ok, fun.(<<>>, acc)}
 
   defp read(%{server: server} = tensor, bytes, until, acc, fun)
@@ -163,8 +163,8 @@ defmodule Outrigger.Transfer do
          do: {:ok, fun.(data, acc)}
   end
 
-  # A snapshot costs nothing unless somebody writes in place meanwhile; then all chunks still are
-  # of one moment.
+  # All chunks come from one snapshot. It costs a copy only if an op writes in place during the
+  # read.
   defp read(%{server: server} = tensor, bytes, until, acc, fun) do
     snapshot = Outrigger.Program.snapshot(tensor)
     chunk = chunk(server)
@@ -183,7 +183,7 @@ defmodule Outrigger.Transfer do
     result
   end
 
-  # Whole elements, and a multiple of eight of them.
+  # A multiple of eight whole elements.
   defp chunk(server), do: server.chunk_bytes - rem(server.chunk_bytes, 64)
 
   defp read_all(server, tensor, window, later, until, acc, fun) do

@@ -1,7 +1,7 @@
 defmodule Outrigger.Waits do
   @moduledoc false
-  # References (aliases of callers) that wait for something that has a key: a handle, `:ready` for a
-  # daemon, or `:room` for requests. Pure.
+  # The references (aliases of callers) that wait for a key: a handle, `:ready` for a daemon, or
+  # `:room` for requests. Pure.
 
   defstruct refs: %{}, keys: %{}
 
@@ -17,7 +17,7 @@ defmodule Outrigger.Waits do
     %__MODULE__{refs: refs, keys: Map.put(waits.keys, ref, key)}
   end
 
-  @doc "One that waits no longer."
+  @doc "Removes a reference."
   @spec drop(t, reference) :: t
   def drop(waits, ref) do
     case Map.pop(waits.keys, ref) do
@@ -36,7 +36,7 @@ defmodule Outrigger.Waits do
     end
   end
 
-  @doc "All that wait for a key: they wait no longer."
+  @doc "Removes and returns the references that wait for a key."
   @spec take(t, key) :: {[reference], t}
   def take(waits, key) do
     case Map.pop(waits.refs, key) do
@@ -48,7 +48,7 @@ defmodule Outrigger.Waits do
     end
   end
 
-  @doc "The handles that somebody waits for."
+  @doc "The handles for which references wait."
   @spec handles(t) :: [pos_integer]
   def handles(waits), do: for({key, _} <- waits.refs, is_integer(key), do: key)
 

@@ -1,7 +1,7 @@
 defmodule Outrigger.Watcher do
   @moduledoc false
-  # Sees to it that no daemon outlives its connection. A port's own end is not enough: with bytes
-  # queued its pipe stays open, and a stopped daemon reads no EOF.
+  # Ends the daemon after its connection. The end of the port is not enough: its pipe stays open
+  # while bytes are queued, and a stopped daemon reads no EOF.
 
   use GenServer
   alias Outrigger.Daemon

@@ -1,16 +1,16 @@
 defmodule Outrigger.Withdrawal do
   @moduledoc false
-  # Requests and tensors that are no longer wanted: deadlines, cancels, callers that are gone,
-  # handles that nobody holds. `t` is an Outrigger.Traffic.
+  # Ends requests and tensors that no process wants any more, after deadlines, cancels, the death of
+  # callers, and the release of handles. `t` is an Outrigger.Traffic.
 
   alias Outrigger.{ConnectionError, Error, Leases, Orphans, Outcome, Request, Server}
   alias Outrigger.{Telemetry, Traffic, Waits}
   import Outrigger.Request, only: [entry: 1, entry: 2, results: 1]
 
-  # Between two passes over all that is on its way: so many times what one took.
+  # The rest between two passes over all requests, in multiples of the time of one pass.
   @rest_factor 9
 
-  @doc "Answers when what the key stands for is there: the tensor of a handle, room, a daemon."
+  @doc "Answers when the key is there: the tensor of a handle, room for requests, or a daemon."
   def wait(t, key, ref, pid) when key in [:room, :ready],
     do: t |> add_wait(key, ref, pid) |> Traffic.publish() |> Traffic.admit()
 
@@ -36,7 +36,7 @@ defmodule Outrigger.Withdrawal do
     %{t | waits: Waits.add(t.waits, key, ref)}
   end
 
-  @doc "Its owner does not wait any more."
+  @doc "Removes a reference whose owner does not wait any more."
   def wait_no_more(t, ref), do: %{t | waits: Waits.drop(t.waits, ref)}
 
   defp coming?(t, handle), do: find(t, &creates?(&1, handle)) != nil
@@ -44,7 +44,7 @@ defmodule Outrigger.Withdrawal do
   defp creates?(entry(want: results(handles: handles)), handle), do: handle in handles
   defp creates?(_, _), do: false
 
-  # {id, :sent | :waiting} of the first request that fits.
+  # {id, :sent | :waiting} of the first request for which `fun` is true.
   defp find(t, fun) do
     sent = fn {_, entry} -> fun.(entry) end
     waiting = fn {_, {_, entry, _}} -> fun.(entry) end
@@ -71,23 +71,23 @@ defmodule Outrigger.Withdrawal do
 
   defp error(code, message), do: %Error{code: code, message: message}
 
-  @doc "The caller no longer waits: nobody needs the reply."
+  @doc "Ends a request whose caller no longer waits for the reply."
   def give_up(t, id), do: withdraw(t, id, %ConnectionError{reason: :deadline})
 
-  @doc "The time of a request is over, whether the daemon answers or not."
+  @doc "Ends a request at its deadline, whether the daemon answers or not."
   def deadline(t, id) do
     detail = "the daemon has not answered at the request's deadline"
     withdraw(t, id, %ConnectionError{reason: :deadline, detail: detail})
   end
 
-  @doc "The caller wants its request not to be sent: answers whether it was not."
+  @doc "Takes back a request that was not sent. Answers whether that was possible."
   def take_back(t, id, ref) do
     waits? = is_map_key(t.waiting, id)
     Outcome.answer(ref, {:ok, waits?})
     if waits?, do: withdraw(t, id, %ConnectionError{reason: :queue_full}), else: t
   end
 
-  # Wherever the request is. It ends with the error.
+  # Ends a request with the error, whether it was sent or waits.
   defp withdraw(t, id, error) do
     case Traffic.unqueue(t, id) do
       {entry(want: want, pid: pid, timer: timer), t} ->
@@ -100,7 +100,7 @@ defmodule Outrigger.Withdrawal do
     end
   end
 
-  # Its place in the windows stays taken until the daemon answers.
+  # The request keeps its place in the windows until the daemon answers.
   defp abandon(t, id, error, want_now) do
     entry(want: want, pid: pid, timer: timer) = entry = Map.fetch!(t.pending, id)
     if timer, do: Process.cancel_timer(timer)
@@ -111,22 +111,23 @@ defmodule Outrigger.Withdrawal do
 
   defp cancel(t, id), do: Traffic.own(t, "cancel", [{"request", id}], {:cancelled, id})
 
-  @doc "A process that asked for something is gone."
+  @doc "Ends the requests of a process that has ended."
   def caller_down(t, pid) do
     {items, t} = Traffic.forget_caller(t, pid)
     t = %{t | errors: Map.delete(t.errors, pid)}
-    error = error(:cancelled, "the process that asked for it is gone")
+    error = error(:cancelled, "the process that sent the request is gone")
     {written, t} = Enum.reduce(Traffic.direct(t, pid), {[], t}, &adopt(&1, &2, error))
     orphans = t.orphans
     t = Enum.reduce(written ++ items, t, &disown(&2, &1, error))
 
-    # Its programs go on only if another process holds what they make: the leases will tell.
+    # The leases find out whether another process holds results of its programs. Only then the
+    # programs go on.
     if t.leases && t.orphans != orphans, do: Leases.poll_soon(t.leases)
     t
   end
 
-  # What it was killed over may have been written or not, and nobody knows of the results. The
-  # daemon tells whether it has the request: what it does not have will never be answered.
+  # The request during which the caller was killed may be written or not, and no process knows its
+  # results. The daemon says whether it has the request. If not, no reply will come.
   defp adopt(id, {written, t}, error) do
     case Traffic.adopt(t, id) do
       {:wrote, t} -> {[id | written], t}
@@ -151,18 +152,18 @@ defmodule Outrigger.Withdrawal do
   defp disown(t, id, want, error),
     do: if(Request.waits?(want), do: withdraw(t, id, error), else: t)
 
-  @doc "Handles that nobody holds."
+  @doc "Releases handles that no process holds."
   def release(%{epoch: 0} = t, _handles), do: t
   def release(t, []), do: t
 
   def release(t, handles),
     do: handles |> Server.release_batches() |> Enum.reduce(t, &release_some(&2, &1))
 
-  @doc "Handles that a caller has given back; nothing that it asks for now may overtake."
+  @doc "Releases handles that a caller has given back, before the later requests of that caller."
   def hand_back(t, epoch, _handles) when epoch != t.epoch, do: t
   def hand_back(t, _epoch, handles), do: release_some(t, handles)
 
-  # The metadata of what has not been made yet comes with a reply before that of the release.
+  # If a tensor is not made yet, its metadata comes before the reply to the release.
   defp release_some(t, handles) do
     Telemetry.execute([:lease, :released], %{count: length(handles)}, %{server: t.name})
     {unknown, t} = Enum.reduce(handles, {[], t}, &forget/2)
@@ -181,8 +182,8 @@ defmodule Outrigger.Withdrawal do
   end
 
   @doc """
-  Cancels the programs whose caller is dead and whose results nobody holds or needs: in one pass for
-  all the releases and deaths that have come, and in a tenth of the time at most.
+  Cancels the programs whose caller is dead and whose results no process holds or needs. One pass
+  serves all releases and deaths until then. The passes take at most a tenth of the time.
   """
   def cancel_orphans(%{orphans: %{left: left}} = t) when map_size(left) == 0, do: t
 
@@ -212,11 +213,11 @@ defmodule Outrigger.Withdrawal do
     direct = for {id, entry(want: want)} <- Traffic.direct(t), do: {id, want}
     wants = sent ++ waiting ++ direct
 
-    # Some were released while their caller lived.
+    # The caller may have released some handles before its death.
     released = for {_, {:released, handles}} <- wants, handle <- handles, do: handle
     orphans = Orphans.release(t.orphans, released)
     requests = for {id, results(args: args, handles: made)} <- wants, do: {id, args, made}
-    error = error(:cancelled, "nobody holds its results")
+    error = error(:cancelled, "no process holds the results of the program")
 
     orphans
     |> Orphans.useless(requests)

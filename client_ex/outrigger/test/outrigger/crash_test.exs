@@ -17,7 +17,8 @@ defmodule Outrigger.CrashTest do
       end)
 
     IO.puts(
-      "\n#{@moments} kills (seed #{seed}): last error after #{worst_error} ms, new daemon after #{worst_ready} ms at worst"
+      "\n#{@moments} kills (seed #{seed}): last error after #{worst_error} ms, " <>
+        "new daemon after #{worst_ready} ms at worst"
     )
 
     assert worst_error <= 1000
@@ -184,7 +185,7 @@ defmodule Outrigger.CrashTest do
     {ms, true} = timed(fn -> inspect(Op.add(tensor, 1)) == "#Outrigger.Tensor<pending>" end)
     assert ms <= 100
 
-    # It thaws, and all is as if nothing had been.
+    # The daemon goes on, and so does all else.
     kill(os_pid, "CONT")
     assert Outrigger.to_list(tensor) == {:ok, [1.0]}
     kill(os_pid, "STOP")
@@ -212,7 +213,7 @@ defmodule Outrigger.CrashTest do
     assert Outrigger.tensor(server, 3) |> Outrigger.to_number!() == 3
   end
 
-  test "a caller that dies cancels what only it waits for" do
+  test "the death of a caller cancels the requests for which no other process waits" do
     server = start_server()
     prepared = Outrigger.prepare!(server, endless())
 
@@ -239,7 +240,7 @@ defmodule Outrigger.CrashTest do
     assert eventually(fn -> Outrigger.info!(server).running == nil end, 2000)
   end
 
-  test "what a dead caller left to others is finished, with all it depends on" do
+  test "results of a dead caller that others hold are finished, with all their operands" do
     server = start_server()
     parent = self()
 
@@ -260,7 +261,7 @@ defmodule Outrigger.CrashTest do
     monitor = Process.monitor(caller)
     assert_receive {:last, last}
     assert_receive {:DOWN, ^monitor, _, _, _}
-    # What the caller alone held is released now.
+    # The tensors that only the caller held are released now.
     :ok = Outrigger.collect(server)
     assert Outrigger.to_number(last) == {:ok, 400_001.0}
   end

@@ -22,7 +22,7 @@ defmodule Outrigger.DataTest do
     end
   end
 
-  test "groups of eight elements and what is left of them" do
+  test "groups of eight elements and the remaining elements" do
     for type <- Dtype.all(), Dtype.plain?(type), count <- 0..19 do
       values = for i <- 1..count//1, do: if(Dtype.float?(type), do: i / 4, else: i)
       one_by_one = for x <- values, do: Data.encode(x, type)
@@ -113,7 +113,7 @@ defmodule Outrigger.DataTest do
              {:nan, 0.0}
            ]
 
-    # What Nx has, if it is there.
+    # The struct of Nx, if the library is there.
     assert Data.encode([%{__struct__: Complex, re: 1, im: 2}], :c64) ==
              Data.encode([{1, 2}], :c64)
 

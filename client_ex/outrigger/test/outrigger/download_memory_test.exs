@@ -1,12 +1,12 @@
 defmodule Outrigger.DownloadMemoryTest do
-  @moduledoc "What a large download holds in the VM."
-  # Other tests' binaries would be counted, too.
+  @moduledoc "The memory of a large download in the VM."
+  # The binaries of other tests would count, too.
   use Outrigger.DaemonCase, async: false
 
   @mib 1024 * 1024
   @size 192 * @mib
 
-  # The most that all binaries of the VM took beyond what they take now, while a function runs.
+  # The peak of the VM's binaries while a function runs, minus their size before.
   defp peak(fun) do
     :erlang.garbage_collect()
     base = :erlang.memory(:binary)

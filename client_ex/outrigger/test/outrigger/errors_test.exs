@@ -48,7 +48,7 @@ defmodule Outrigger.ErrorsTest do
     assert Outrigger.sync(@server) == :ok
   end
 
-  test "only what was to be written is told of, also beside results, and in whatever way it is read" do
+  test "a read reports a failed write in place, but no other failure, in each way to read" do
     add = Outrigger.program(fn x, y -> {InPlace.add(x, y), Op.sum(y)} end)
 
     view =
@@ -73,7 +73,7 @@ defmodule Outrigger.ErrorsTest do
       assert Outrigger.to_list(y) == {:ok, [0.5, 1.0, 1.5]}
     end
 
-    # Who waits for the answer has it.
+    # The caller that waits for the answer gets the error.
     [x, y] = [Outrigger.tensor(@server, [1, 2]), Outrigger.tensor(@server, [0.5, 1.0, 1.5])]
     assert {:error, %Error{op: "add"}} = Outrigger.call_and_wait(inner, [x, y])
     assert Outrigger.to_list(x) == {:ok, [1, 2]}
@@ -170,7 +170,7 @@ defmodule Outrigger.ErrorsTest do
     assert Outrigger.ping(server) == :ok
   end
 
-  test "what is refused before anything is sent", %{a: a} do
+  test "errors before anything is sent", %{a: a} do
     assert_raise ArgumentError, ~r/ragged/, fn -> Outrigger.tensor(@server, [[1], [1, 2]]) end
     assert_raise ArgumentError, ~r/a nested list/, fn -> Outrigger.tensor(@server, "x") end
 
@@ -209,9 +209,9 @@ defmodule Outrigger.ErrorsTest do
           {~r/limit must be a positive number/, fn -> Outrigger.to_binary(a, limit: -1) end},
           {~r/is called by Outrigger.call/, fn -> Outrigger.run(@server, prepared, [a]) end},
           {~r/is run by Outrigger.run/, fn -> Outrigger.call(program, [a]) end},
-          {~r/a server comes first: Op.iota/, fn -> Op.iota({3}) end},
-          {~r/gave the number 1; give a value/, fn -> Outrigger.program(fn -> 1 end) end},
-          {~r/gives a value, or a tuple or list of them, got: nil/,
+          {~r/the first argument is a server: Op.iota/, fn -> Op.iota({3}) end},
+          {~r/returned the number 1; return a value/, fn -> Outrigger.program(fn -> 1 end) end},
+          {~r/returns a value, or a tuple or list of values, got: nil/,
            fn -> Outrigger.program(fn -> nil end) end},
           {~r/expected tensors, or a container of them, got: :foo/,
            fn -> Outrigger.release(:foo) end},
@@ -247,7 +247,7 @@ defmodule Outrigger.ErrorsTest do
     assert x |> Op.gather(Op.reshape(picks, {2, 1})) |> Outrigger.to_list!() == [3.0, 1.0]
   end
 
-  test "a tensor that was written down and dropped says what became of it" do
+  test "the error of a tensor from its external form names the causes" do
     server = start_server()
 
     written =
@@ -273,7 +273,7 @@ defmodule Outrigger.ErrorsTest do
           fn -> Outrigger.save_npy(tensor, "/tmp/outrigger_written.npy") end
         ] do
       assert {:error, %Error{code: :bad_handle, message: text}} = read.()
-      assert text =~ "term_to_binary/1" and text =~ "store what Outrigger.to_binary/2 gives"
+      assert text =~ "term_to_binary/1" and text =~ "store the bytes of Outrigger.to_binary/2"
     end
   end
 end

@@ -47,7 +47,7 @@ defmodule Outrigger.GoneTest do
     :exit, _ -> []
   end
 
-  # With what each argument of a public function may be; what is not here is a number or text.
+  # The calls of the public functions, by the kind of their outcome.
   defp calls(server, %{tensor: t, prepared: prepared, empty: empty}) do
     program = Outrigger.program(&Op.add(&1, 1))
     file = Path.join(System.tmp_dir!(), "outrigger_gone.npy")
@@ -110,7 +110,7 @@ defmodule Outrigger.GoneTest do
     ]
   end
 
-  # Functions of one operand, by the catalogue: each of them goes the same way as those above.
+  # The functions of one operand, by the catalogue.
   defp unary, do: for({name, 1} <- Op.__info__(:functions), do: name)
 
   defp outcome(fun) do
@@ -162,7 +162,7 @@ defmodule Outrigger.GoneTest do
 
     case result do
       {:raised, %ConnectionError{reason: :closed}} -> :ok
-      # It takes something else than a tensor.
+      # The function takes another argument than a tensor.
       {:raised, %struct{}} when struct in [ArgumentError, FunctionClauseError] -> :ok
       other -> flunk("#{function}: #{inspect(other)}")
     end
@@ -204,7 +204,7 @@ defmodule Outrigger.GoneTest do
     end
   end
 
-  test "callers that are at work when it ends are told so" do
+  test "callers get an error when their server ends during their calls" do
     {supervisor, given} = start()
 
     tasks =

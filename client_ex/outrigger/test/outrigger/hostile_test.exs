@@ -7,37 +7,37 @@ defmodule Outrigger.HostileTest do
     Outrigger.start_link([daemon: fake(), args: ["--mode", mode]] ++ options)
   end
 
-  test "one that does not exist" do
+  test "a daemon that does not exist" do
     Process.flag(:trap_exit, true)
     assert {:error, error} = Outrigger.start_link(daemon: "/nowhere/outriggerd")
     assert %ConnectionError{reason: :daemon_not_found} = error
     assert Exception.message(error) =~ "/nowhere/outriggerd does not exist"
   end
 
-  test "one that is no program" do
+  test "a daemon that is no program" do
     Process.flag(:trap_exit, true)
     assert {:error, %ConnectionError{reason: reason}} = Outrigger.start_link(daemon: __ENV__.file)
     assert reason in [:daemon_not_found, :handshake]
   end
 
-  test "one that exits at once" do
+  test "a daemon that exits at once" do
     assert {:error, %ConnectionError{reason: :handshake} = error} = start("exits")
     assert Exception.message(error) =~ "exited with status 7 before it answered"
   end
 
-  test "one that says nothing" do
+  test "a daemon that sends nothing" do
     {ms, result} = timed(fn -> start("silent", start_timeout: 300) end)
     assert {:error, %ConnectionError{reason: :handshake} = error} = result
     assert Exception.message(error) =~ "no answer to hello within 300 ms"
     assert ms < 2000
   end
 
-  test "one of another protocol" do
+  test "a daemon of another protocol" do
     assert {:error, %ConnectionError{reason: :handshake} = error} = start("old")
     assert Exception.message(error) =~ "not a hello of protocol 1"
   end
 
-  test "one that dies: each call gets one error, then there is another daemon" do
+  test "a daemon that dies: each call gets one error, then another daemon starts" do
     server = start_fake("dies")
     first = Outrigger.info!(server).starts
     parent = self()
@@ -66,16 +66,16 @@ defmodule Outrigger.HostileTest do
     answer
   end
 
-  # A stray printf in the daemon: no phantom frame is waited for, nothing is allocated.
+  # A stray printf in the daemon: the connection neither waits for a frame nor allocates one.
   for mode <- ["garbage", "huge"] do
-    test "one whose output is not the protocol (#{mode})" do
+    test "a daemon whose output is not the protocol (#{mode})" do
       memory = :erlang.memory(:total)
 
       case start(unquote(mode)) do
         {:ok, pid} ->
           result = Outrigger.ping(pid, deadline: 1000)
           assert {:error, %ConnectionError{reason: reason}} = result
-          # A request that was on its way when the connection gave up hears of the end as such.
+          # A request that was under way when the connection gave up gets the daemon's end.
           assert reason in [:protocol, :not_connected, :deadline] or
                    match?({:daemon_exited, _}, reason)
 
@@ -90,11 +90,11 @@ defmodule Outrigger.HostileTest do
     end
   end
 
-  test "one whose limits are none" do
+  test "a daemon whose limits are not numbers" do
     assert {:error, %ConnectionError{reason: :handshake}} = start("limitless")
   end
 
-  test "one whose results are none ends, and the connection goes on with another" do
+  test "a daemon whose results are not results ends, and another daemon follows" do
     for kind <- 0..5 do
       server = start_fake("malformed#{kind}", start_timeout: 60_000)
       connection = Outrigger.Server.fetch!(server).connection
@@ -112,7 +112,7 @@ defmodule Outrigger.HostileTest do
     end
   end
 
-  test "one that stops reading: senders are held back, others go on, the end is prompt" do
+  test "a daemon that stops reading: senders wait, others go on, the end is prompt" do
     server = start_fake("deaf", queue_max: 50, queue_bytes_max: 1_000_000, timeout: 400)
     data = :binary.copy(<<0>>, 200_000)
 
@@ -135,7 +135,7 @@ defmodule Outrigger.HostileTest do
     assert ms < 2000
   end
 
-  test "one that never answers: deadlines hold, and late answers go nowhere" do
+  test "a daemon that never answers: deadlines hold, and late answers are dropped" do
     server = start_fake("mute")
 
     for deadline <- [0, 1, 50, 150] do
@@ -158,7 +158,7 @@ defmodule Outrigger.HostileTest do
     assert {:messages, []} = Process.info(self(), :messages)
   end
 
-  test "one that answers what nobody asked" do
+  test "a daemon that sends replies without a request" do
     server = start_fake("floods")
     for _ <- 1..20, do: assert(Outrigger.ping(server) == :ok)
     assert Outrigger.tensor(server, 2.5) |> Outrigger.to_number!() == 2.5
@@ -166,7 +166,7 @@ defmodule Outrigger.HostileTest do
     assert {:message_queue_len, 0} = Process.info(connection, :message_queue_len)
   end
 
-  test "one that ignores SIGTERM and the end of its input is killed" do
+  test "a daemon that ignores SIGTERM and the end of its input is killed" do
     server = start_fake("stubborn")
     os_pid = Outrigger.Server.exchange(Outrigger.Server.fetch!(server), &{:hello, &1}, 1000)
     {:ok, %{"os_pid" => os_pid}} = os_pid
@@ -193,7 +193,7 @@ defmodule Outrigger.HostileTest do
     error in ConnectionError -> {:error, error}
   end
 
-  test "programs beyond what the daemon keeps are prepared again" do
+  test "programs that the daemon no longer keeps are prepared again" do
     server = start_fake("obedient")
     tensor = Outrigger.tensor(server, 1.0)
     # The fake says that it keeps 8.

@@ -13,7 +13,7 @@ defmodule Outrigger.KeeperTest do
     leases = self()
 
     spawn_link(fn ->
-      # As code that is loaded, or whatever else ran here, may leave them.
+      # Loaded code or other work may leave such binaries.
       Process.put(:strays, strays())
       Keeper.run(1, table, leases)
     end)
@@ -45,7 +45,7 @@ defmodule Outrigger.KeeperTest do
   defp blocks, do: Enum.to_list(@first..@last//Keeper.block())
   defp handles(block), do: Enum.to_list(block..(block + Keeper.block() - 1))
 
-  test "binaries of all sizes lie about: only what is dropped is released", %{table: table} do
+  test "among binaries of all sizes, only dropped tokens are released", %{table: table} do
     keeper = start_keeper(table)
     assert ask(keeper) == {[], 256}
 
@@ -106,14 +106,14 @@ defmodule Outrigger.KeeperTest do
     scatter(into)
     assert ask(into) == {[], 512}
     [block | _] = blocks()
-    # The same sizes, the same handles even: another address.
+    # The same sizes and the same handles, but other addresses.
     drop(table, [block])
     assert ask(into) == {handles(block), 512 - Keeper.block()}
     drop(other_table, [block])
     assert ask(into) == {handles(block), 512 - 2 * Keeper.block()}
   end
 
-  test "one that adopts from a keeper that has ended goes on", %{table: table} do
+  test "a keeper that adopts from a keeper that has ended goes on", %{table: table} do
     keeper = start_keeper(table)
     gone = spawn(fn -> :ok end)
     send(keeper, {:merge_into, gone})
@@ -122,7 +122,7 @@ defmodule Outrigger.KeeperTest do
     assert {_, 0} = ask(keeper)
   end
 
-  test "this VM counts references as it should" do
+  test "this VM counts references as a keeper expects" do
     assert Keeper.self_test()
   end
 

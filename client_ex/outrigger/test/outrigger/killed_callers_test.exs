@@ -77,7 +77,7 @@ defmodule Outrigger.KilledCallersTest do
             fn -> true = Counters.take_turn(struct.counters, id) end,
             fn ->
               [{_, _, port}] = :ets.lookup(struct.meta, {:port, nil})
-              # Not answered before this process is gone.
+              # The daemon does not answer before the end of this process.
               kill(os_pid(server), "STOP")
               Port.command(port, frame)
             end,
@@ -126,7 +126,7 @@ defmodule Outrigger.KilledCallersTest do
     kill(daemon, "CONT")
     Outrigger.collect(server)
     assert_nothing_left(server)
-    # More than half of what may wait: nobody stands in the way of others.
+    # More than half of the requests that may wait, so that no caller blocks others.
     1..50
     |> Task.async_stream(fn _ -> for _ <- 1..20, do: Op.add(tensor, 1) end, timeout: 60_000)
     |> Enum.each(fn {:ok, _} -> :ok end)
@@ -176,7 +176,7 @@ defmodule Outrigger.KilledCallersTest do
     steps
   end
 
-  # What the deaths of so many callers with eight requests each cost the server.
+  # The server's work for the deaths of this many callers with eight requests each.
   defp cost_of_deaths(callers) do
     server = start_server()
     connection = child(server, Outrigger.Connection)
@@ -216,7 +216,7 @@ defmodule Outrigger.KilledCallersTest do
     assert many / few < 7, "4 times the callers cost #{many / few} times as much"
   end
 
-  test "what processes that only send leave is released within one poll" do
+  test "tensors of dead processes that only sent are released within one poll" do
     server = start_server()
 
     for _ <- 1..3 do

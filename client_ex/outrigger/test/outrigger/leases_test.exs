@@ -6,13 +6,13 @@ defmodule Outrigger.LeasesTest do
     %{server: start_server()}
   end
 
-  # Info overtakes; what was sent before has to be done first.
+  # An info request overtakes, so the earlier requests must end first.
   defp live(server) do
     Outrigger.sync(server)
     Outrigger.info!(server).tensors
   end
 
-  # Nobody but the test's process holds anything: after a collection, what it holds is what lives.
+  # Only the test's process holds tensors. After a collection, exactly these tensors live.
   defp assert_live(server, count) do
     assert eventually(fn ->
              Outrigger.collect(server)
@@ -21,7 +21,7 @@ defmodule Outrigger.LeasesTest do
            "#{live(server)} tensors live, expected #{count}"
   end
 
-  test "this VM counts references as it should" do
+  test "this VM counts references as the leases expect" do
     assert Keeper.self_test()
   end
 
@@ -61,7 +61,7 @@ defmodule Outrigger.LeasesTest do
     for t <- [a, b, c], do: assert({:error, %Error{code: :bad_handle}} = Outrigger.to_list(t))
   end
 
-  test "what is released, or leaves a scope, makes room for what comes next" do
+  test "a release, or the end of a scope, makes room for the next tensors" do
     server = start_server(memory_limit: "64MiB")
 
     for _ <- 1..50 do
@@ -126,7 +126,7 @@ defmodule Outrigger.LeasesTest do
     assert Outrigger.to_number!(tensor) == 7
   end
 
-  test "what a dead process made goes with it", %{server: server} do
+  test "the tensors of a dead process are freed", %{server: server} do
     {pid, monitor} =
       spawn_monitor(fn ->
         tensors = for _ <- 1..500, do: Outrigger.tensor(server, 1)
@@ -164,7 +164,7 @@ defmodule Outrigger.LeasesTest do
     assert code in [:bad_handle, :failed_operand]
   end
 
-  test "a scope frees what is made inside, but for what it returns", %{server: server} do
+  test "a scope frees the tensors made inside, except the returned ones", %{server: server} do
     outside = Outrigger.tensor(server, 1)
 
     kept =

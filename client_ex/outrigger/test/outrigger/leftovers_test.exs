@@ -1,13 +1,15 @@
 defmodule Outrigger.LeftoversTest do
-  @moduledoc "What is remembered of tensors and processes goes with them."
+  @moduledoc "The entries of tensors and processes end with them."
   use Outrigger.DaemonCase, async: true
   alias Outrigger.{Server, Traffic}
 
   defp traffic(server), do: :sys.get_state(Server.fetch!(server).connection).traffic
 
-  # What is known of tensors: not the entries of ports.
+  # The entries of tensors, without those of ports and of the daemon's limit.
   defp known(server) do
-    Enum.reject(:ets.tab2list(Server.fetch!(server).meta), &match?({{:port, _}, _, _}, &1))
+    for entry <- :ets.tab2list(Server.fetch!(server).meta),
+        not match?({{:port, _}, _, _}, entry) and not match?({:program_bytes_max, _}, entry),
+        do: entry
   end
 
   defp assert_nothing_known(server) do

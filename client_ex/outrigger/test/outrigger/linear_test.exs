@@ -1,6 +1,6 @@
 defmodule Outrigger.LinearTest do
-  # What a program costs in the client grows with its operands and instructions, and no faster: four
-  # times as many take at most eight times as many reductions. Quadratic work takes sixteen times.
+  # The client's work for a program is linear in its operands and instructions: four times as many
+  # take at most eight times as many reductions. Quadratic work takes sixteen times as many.
   use Outrigger.DaemonCase, async: true
 
   alias Outrigger.{Files, Prepared, Program, Scope, Server, Tensor}
@@ -15,13 +15,14 @@ defmodule Outrigger.LinearTest do
     %{server: server}
   end
 
-  # Handles of tensors that nobody makes: only the client's side counts here.
+  # Handles without tensors, because only the client's work counts here.
   defp tensors(server, count) do
     epoch = Server.epoch!(server)
     for handle <- 1..count, do: %Tensor{server: server, epoch: epoch, handle: handle}
   end
 
-  # Of the function that `prepare` gives, in a process of its own: the test's heap does not count.
+  # The reductions of the function that `prepare` returns. It runs in a new process, so that the
+  # test's heap does not count.
   defp reductions(prepare) do
     Task.await(
       Task.async(fn ->
@@ -166,7 +167,7 @@ defmodule Outrigger.LinearTest do
   end
 
   # With what each of them calls written out, the last of these programs holds 2^levels others.
-  test "programs that share what they call" do
+  test "programs that share callees" do
     server = Server.fetch!(start_server(log: :none))
 
     last = fn levels ->

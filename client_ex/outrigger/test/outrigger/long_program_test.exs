@@ -91,7 +91,7 @@ defmodule Outrigger.LongProgramTest do
     goes_on(context)
   end
 
-  test "it calls prepared programs, of any length", %{server: server} = context do
+  test "a long program calls prepared programs of any length", %{server: server} = context do
     inner = Outrigger.prepare!(server, increments(10_000))
 
     outer =
@@ -125,7 +125,7 @@ defmodule Outrigger.LongProgramTest do
 
     assert_raise ArgumentError, ~r/nest deeper than 128.*group them/, fn -> conds(129) end
 
-    # What it calls counts, too: nobody but the daemon adds it up.
+    # The callees count, too. Only the daemon adds them up.
     deep = Outrigger.prepare!(server, conds(100))
 
     outer =
@@ -139,7 +139,7 @@ defmodule Outrigger.LongProgramTest do
     goes_on(context)
   end
 
-  test "what is too long is refused before it is sent, and the text says what to do", context do
+  test "a program that is too long is refused before it is sent, with advice", context do
     %{server: server} = context
     data = :binary.copy(<<0>>, 17 * 1024 * 1024)
 
@@ -163,7 +163,7 @@ defmodule Outrigger.LongProgramTest do
     goes_on(context)
   end
 
-  test "memory for it is within the daemon's limit" do
+  test "memory for a long program is within the daemon's limit" do
     server = start_server(memory_limit: "16MiB")
     x = Outrigger.tensor(server, 5)
     program = increments(@many)

@@ -75,6 +75,6 @@ defmodule Outrigger.NamesTest do
     assert {:error, %ConnectionError{reason: :daemon_not_found} = error} =
              Outrigger.start_link(daemon: daemon)
 
-    assert Exception.message(error) =~ "it cannot be started: permission denied"
+    assert Exception.message(error) =~ "the executable cannot be started: permission denied"
   end
 end

@@ -57,7 +57,7 @@ defmodule Outrigger.NoDaemonTest do
     assert {:error, %ConnectionError{reason: :not_connected}} =
              Outrigger.await_ready(server, deadline: 50)
 
-    # Nobody is remembered who waits no longer.
+    # The server forgets callers that no longer wait.
     connection = Outrigger.Server.fetch!(server).connection
     assert :sys.get_state(connection).traffic.waits == %Outrigger.Waits{}
   end

@@ -76,7 +76,7 @@ defmodule Outrigger.ProtocolTest do
     end
   end
 
-  test "the quick way to read a reply gives what the decoder gives" do
+  test "the quick way to read a reply has the outcome of the decoder" do
     for handle <- [1, 200, 70_000, 5_000_000_000], shape <- [[], [3], [2, 300, 70_000]] do
       results = [[{"handle", handle}, {"dtype", "f32"}, {"shape", shape}]]
       quick = reply_bytes([{"id", 9}, {"status", "ok"}, {"results", results}])
@@ -90,7 +90,7 @@ defmodule Outrigger.ProtocolTest do
     end
   end
 
-  test "a reply whose parts are of other types is none, or an error that can be read" do
+  test "a reply with parts of other types is no reply, or an error that can be read" do
     good = %{"handle" => 1, "dtype" => "f32", "shape" => [2]}
 
     for results <- [7, nil, %{}, [7], [%{}]] ++ for({k, _} <- good, do: [Map.put(good, k, nil)]) do

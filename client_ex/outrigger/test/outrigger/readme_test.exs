@@ -6,7 +6,7 @@ defmodule Outrigger.ReadmeTest do
   @root Path.expand("../../../..", __DIR__)
   @example Path.expand("../../examples/first_steps.exs", __DIR__)
 
-  test "the first program of the README runs and prints what stands there" do
+  test "the first program of the README runs and prints the text in the README" do
     readme = File.read!(Path.join(@root, "README.md"))
     assert block(readme, "first_steps.exs", "elixir") == File.read!(@example)
 

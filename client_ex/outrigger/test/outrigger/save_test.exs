@@ -1,5 +1,5 @@
 defmodule Outrigger.SaveTest do
-  # What a daemon that is killed during a save leaves in the folder.
+  # The files that a daemon leaves in the folder when it is killed during a save.
   use Outrigger.DaemonCase, async: true
 
   @bytes 200_000_000
@@ -11,7 +11,7 @@ defmodule Outrigger.SaveTest do
     %{folder: folder}
   end
 
-  # What the daemon has open in the folder. What the system calls `…/#123 (deleted)` has no name.
+  # The files in the folder that the daemon has open. A file `…/#123 (deleted)` has no name.
   defp open_files(os_pid, folder) do
     for entry <- File.ls!("/proc/#{os_pid}/fd"),
         {:ok, path} <- [File.read_link("/proc/#{os_pid}/fd/#{entry}")],
@@ -27,7 +27,7 @@ defmodule Outrigger.SaveTest do
   end
 
   for function <- [:save_npy, :save_npz] do
-    test "#{function}: nothing, or what the next daemon removes", %{folder: folder} do
+    test "#{function}: no file, or a file that the next daemon removes", %{folder: folder} do
       server = start_server(log: :none)
       path = Path.join(folder, "x")
       File.write!(path, "old")
@@ -64,7 +64,7 @@ defmodule Outrigger.SaveTest do
     end
   end
 
-  test "a file that nobody may write is not replaced", %{folder: folder} do
+  test "a read-only file is not replaced", %{folder: folder} do
     server = start_server(log: :none)
     path = Path.join(folder, "x.npy")
     tensor = Outrigger.tensor(server, [1, 2])

@@ -2,7 +2,7 @@ defmodule Outrigger.TelemetryTest do
   # Not async: the fake module is seen by every server that starts meanwhile.
   use Outrigger.DaemonCase, async: false
 
-  # What :telemetry is to us: execute/3, called in the process where the event happens.
+  # A replacement of :telemetry: execute/3, called in the process where the event happens.
   defmodule Fake do
     def load(test) do
       :persistent_term.put(__MODULE__, test)

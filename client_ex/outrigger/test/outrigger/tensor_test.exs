@@ -174,7 +174,7 @@ defmodule Outrigger.TensorTest do
     assert Enum.max(times) < 3000
   end
 
-  test "a large read is of one moment, though others write" do
+  test "a large read has the elements of one moment, while others write" do
     n = 2_000_000
     tensor = Outrigger.from_binary(@server, :binary.copy(<<0>>, n), :u8, {n})
     Outrigger.await!(tensor)
@@ -399,7 +399,7 @@ defmodule Outrigger.TensorTest do
       assert {:error, %Outrigger.Error{code: :bad_handle}} = Outrigger.to_list(a)
       assert Outrigger.to_list(b) == {:ok, [0, 1, 2]}
       assert_raise ArgumentError, ~r/:donated/, fn -> call.([b, b], donated: b) end
-      # What is refused takes nothing.
+      # A refused request takes no memory.
       refused = call.([b, Outrigger.iota(@server, {2})], donated: [b])
       assert {:error, %Outrigger.Error{code: :bad_shape}} = Outrigger.to_list(refused)
       assert Outrigger.to_list(b) == {:ok, [0, 1, 2]}

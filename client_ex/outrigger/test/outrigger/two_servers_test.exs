@@ -13,8 +13,9 @@ defmodule Outrigger.TwoServersTest do
     %{s: s, t: t, x: x, y: y}
   end
 
+  # A function that waits returns the error. Any other function raises the error.
   defp assert_foreign(what, fun) do
-    fun.()
+    with {:error, error} <- fun.(), do: raise(error)
     flunk("#{what} took tensors of two servers")
   rescue
     error in ConnectionError ->
@@ -28,7 +29,7 @@ defmodule Outrigger.TwoServersTest do
     assert {:error, %ConnectionError{reason: :foreign_tensor}} = result
   end
 
-  # What the attributes of an op are here does not matter: operands are looked at first.
+  # The attributes of an op do not matter here, because the operands are checked first.
   @samples %{
     "int" => 1,
     "ints" => [1],
@@ -127,7 +128,7 @@ defmodule Outrigger.TwoServersTest do
         do: assert_foreign(name, call)
   end
 
-  test "programs, their arguments, what they capture, and what is donated", context do
+  test "programs, their arguments, their captures, and donated tensors", context do
     %{s: s, t: t, x: x, y: y} = context
     program = Outrigger.program(&Op.add/2)
     prepared = Outrigger.prepare!(s, program)
@@ -193,7 +194,7 @@ defmodule Outrigger.TwoServersTest do
     assert Outrigger.info!(s).tensors == 0 and Outrigger.info!(t).tensors == 1
   end
 
-  test "a scope keeps what it returns, and nothing of another server" do
+  test "a scope keeps its returned tensors, and no tensor of another server" do
     {s, t} = {start_server(), start_server()}
 
     kept =

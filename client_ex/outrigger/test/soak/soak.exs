@@ -63,7 +63,7 @@ defmodule Outrigger.Soak do
 
   defp round(state, scenario) do
     server = Enum.random(state.servers)
-    # A scenario's process takes all that it holds with it.
+    # The end of the process frees all that the scenario holds.
     {pid, monitor} = spawn_monitor(fn -> apply(__MODULE__, scenario, [server, state]) end)
 
     receive do
@@ -83,7 +83,7 @@ defmodule Outrigger.Soak do
 
   defp fail(text), do: raise("soak: " <> text)
 
-  ## What can happen
+  ## Scenarios
 
   def scenarios do
     [
@@ -98,7 +98,7 @@ defmodule Outrigger.Soak do
       [:atomic_fails, :deadlines, :files, :saving_dies, :node_dies, :uploads_die]
   end
 
-  @doc "Values are right, whatever happened before."
+  @doc "Values are right after any other scenario."
   def computes(server, _state) do
     list = for _ <- 1..200, do: :rand.uniform(1000)
     x = Outrigger.tensor(server, list, type: :s64)
@@ -108,7 +108,7 @@ defmodule Outrigger.Soak do
     true = Outrigger.to_number!(Op.sum(Op.multiply(x, 3))) == 3 * Enum.sum(expected)
   end
 
-  @doc "Processes die at any point of what they ask for."
+  @doc "Processes die at any point of their requests."
   def callers_die(server, _state) do
     pids = for _ <- 1..100, do: spawn(fn -> endless_work(server) end)
     Process.sleep(:rand.uniform(20))
@@ -233,7 +233,7 @@ defmodule Outrigger.Soak do
     bad = Outrigger.tensor(server, [9], type: :s64)
     result = Outrigger.run(server, program, [x, bad], atomic: true)
     {:error, %Error{code: :bad_index}} = Outrigger.await(result)
-    # The next read of what was to be written tells of the failure, once.
+    # The next read of the operand returns the error, once.
     {:error, %Error{code: :bad_index}} = Outrigger.to_list(x)
     true = Outrigger.to_list!(x) == [1, 2, 3]
   end
@@ -256,7 +256,7 @@ defmodule Outrigger.Soak do
     end
   end
 
-  @doc "Files are written and read again; nothing lies beside them."
+  @doc "Files are written and read again, and no other file is left."
   def files(server, %{folder: folder}) do
     path = Path.join(folder, "x.npy")
     x = Outrigger.iota(server, {1000}, type: :f32)
@@ -265,7 +265,7 @@ defmodule Outrigger.Soak do
     File.rm!(path)
   end
 
-  @doc "The daemon is killed while it saves: no half file, and nothing of it stays."
+  @doc "The daemon is killed while it saves: no half file, and no temporary file, is left."
   def saving_dies(server, %{folder: folder}) do
     path = Path.join(folder, "large.npy")
     x = Outrigger.iota(server, {10_000_000}, type: :f32)
@@ -290,7 +290,7 @@ defmodule Outrigger.Soak do
     Outrigger.sync!(server)
   end
 
-  # Of a node that has no copy of this module.
+  # The script of a node that has no copy of this module.
   @serve """
   parent = self()
 
@@ -320,10 +320,10 @@ defmodule Outrigger.Soak do
     eventually(fn -> not Process.alive?(peer) end)
   end
 
-  ## What must not be left
+  ## Leaks
 
   defp check(state, before, when?) do
-    # What is on its way may take a moment; what leaks stays.
+    # Requests under way may take a moment to end. A leak stays.
     ok? = eventually(fn -> breaches(before, settled(state)) == [] end, 15_000)
     unless ok?, do: fail("#{when?}: " <> Enum.join(breaches(before, settled(state)), "; "))
   end

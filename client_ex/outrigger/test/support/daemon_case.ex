@@ -1,6 +1,6 @@
 defmodule Outrigger.DaemonCase do
   @moduledoc false
-  # What tests need to start servers, real and fake, and to look at what they leave behind.
+  # Starts real and fake servers for tests, and checks that they leave nothing behind.
 
   use ExUnit.CaseTemplate
 
@@ -21,7 +21,7 @@ defmodule Outrigger.DaemonCase do
     options[:name]
   end
 
-  @doc "Starts one whose daemon behaves as the mode says (see fake_daemon.py)."
+  @doc "Starts a server whose daemon behaves as the mode says (see fake_daemon.py)."
   def start_fake(mode, options \\ []) do
     start_server([daemon: @fake, args: ["--mode", mode]] ++ options)
   end
@@ -36,8 +36,8 @@ defmodule Outrigger.DaemonCase do
   end
 
   @doc """
-  Nothing of what was asked is left: no counts, no entries, nobody that waits. Requests in the state
-  are checked against the invariant, too.
+  Asserts that no count, no entry and no waiting caller is left. Also checks the invariant of the
+  requests in the state.
   """
   def assert_nothing_left(server) do
     struct = Outrigger.Server.fetch!(server)
@@ -95,14 +95,14 @@ defmodule Outrigger.DaemonCase do
     end
   end
 
-  # So many of the machine's own delays may be in an answer: it goes through several processes.
+  # An answer goes through several processes, and may have this many delays of the machine.
   @lags 10
 
   @doc """
-  The milliseconds and the result of a function. The delay of the machine itself does not count: a
-  witness asks a process that only echoes, again and again, and ten times its slowest answer is
-  taken off. On an idle machine that is a few milliseconds. On a machine where every process waits
-  for a processor, it tells an answer in time from a hang.
+  The milliseconds and the result of a function. The delay of the machine does not count: a witness
+  asks an echo process again and again, and ten times its slowest answer is subtracted. On an idle
+  machine that is a few milliseconds. On a machine where every process waits for a processor, it
+  tells an answer in time from a hang.
   """
   def timed(fun) do
     parent = self()

@@ -5,48 +5,55 @@ defmodule Outrigger.Nx do
       Nx.global_default_backend(Outrigger.Nx.Backend)
       Nx.Defn.global_default_options(compiler: Outrigger.Nx)
 
-  The first line makes tensors live in the daemon (see `Outrigger.Nx.Backend`), the second one makes
-  a whole `defn` one program there: element-wise operations run as one pass over memory, loops run
-  in the daemon and update their tensors in place, and a call is one message.
+  With the first line, tensors live in the daemon (see `Outrigger.Nx.Backend`). With the second
+  line, a whole `defn` becomes one program there. Element-wise operations run as one pass over
+  memory. Loops run in the daemon, and update their tensors in place. A call is one message.
 
   ## Options
 
-    * `:server` - the Outrigger server. Default: where the arguments are, or the backend's default
-    * `:servers` - for `Nx.Serving` with `partitions: true`: one partition for each
+    * `:server` - the Outrigger server. Default: the server of the arguments, or the backend's
+      default
+    * `:servers` - for `Nx.Serving` with `partitions: true`: one server for each partition
     * `:max_concurrency` - the number of partitions if there are no `:servers` (1)
     * `:hooks` - as in `Nx.Defn.Evaluator`
 
-  Other options are somebody else's and are ignored; one that looks like one of these, misspelt, is
-  warned of.
+  The compiler ignores all other options, because they belong to other libraries. It warns about an
+  option that is nearly the name of one of its own.
 
-  ## What is kept
+  ## The cache
 
-  What is compiled for a function and the types and shapes of its arguments is kept for all
-  processes, up to `config :outrigger_nx, cache_entries_max: 2048, cache_bytes_max: 67_108_864`. A
-  function that has captured much (more than 64 KiB, or terms of more than 2,000 parts) is known by
-  where its captures are in memory: to the process that called it, and to no other.
+  The compiled program of a function, for the types and shapes of its arguments, is kept for all
+  processes. The limits are `config :outrigger_nx, cache_entries_max: 2048, cache_bytes_max:
+  67_108_864`. If a function has large captures (more than 64 KiB, or terms of more than 2,000
+  parts), the cache knows it by the addresses of the captures, and only in the process that called
+  it.
 
-  When a module is compiled again, so is what went through it. The modules are those that the
-  function's code names, and what these name in turn; Nx, Elixir and OTP are left out, and after 32
-  the search ends. Where that misses one (a module that is only known when it is called),
-  `clear_cache/0` forgets everything. What `Nx.Defn.compile/3` gave stays as it is.
+  If a module is compiled again, the next call compiles the functions that depend on it again. A
+  function depends on the modules that its code names, and on the modules that these name in turn,
+  up to 32. Nx, Elixir and OTP do not count. The cache does not see a module whose name is known
+  only at the call: then use `clear_cache/0`. The result of `Nx.Defn.compile/3` never changes.
 
-  A tensor that a function has captured is uploaded once by each process that calls the function. It
-  is released with the process; before that, those first that were not used for longest, if all of a
-  process are more than `config :outrigger_nx, captured_bytes_max: 268_435_456` bytes or half of
-  the daemon's memory limit; if it was not used for a minute and another one is captured; and when
-  the daemon is short of memory. Then it is uploaded again by the next call that needs it.
+  Each process that calls a function uploads the tensors that the function has captured, once. A
+  captured tensor is released
+
+    * at the end of the process
+    * if the captured tensors of the process exceed `config :outrigger_nx, captured_bytes_max:
+      268_435_456` bytes, or half of the daemon's memory limit: the least recently used ones first
+    * if it was not used for a minute, and the process captures another tensor
+    * if the daemon is short of memory
+
+  The next call that needs a released tensor uploads it again.
 
   ## Donation
 
-  An argument that is marked by `Nx.donatable/1` is released by the call: its memory is free once the program
-  has run, not when the VM collects the tensor. Who reads it afterwards is told so.
+  A call releases an argument that is marked by `Nx.donatable/1`. Its memory is free when the
+  program has run, before the VM collects the tensor. A later read raises an error that says so.
 
   ## Functions of Elixir within a defn
 
-  A `hook` (`io_call`) with a function and `Nx.runtime_call/4` call back into the VM, which a program
-  in a daemon cannot. A defn that contains one is carried out operation by operation instead, with
-  the same backend and the same results; hooks that nobody listens to cost nothing.
+  A `hook` (`io_call`) with a function and `Nx.runtime_call/4` call back into the VM, which a
+  program in a daemon cannot do. A defn with such a callback runs operation by operation, with the
+  same backend and the same results. A hook without a function costs nothing.
   """
 
   @behaviour Nx.Defn.Compiler
@@ -54,25 +61,27 @@ defmodule Outrigger.Nx do
   alias Outrigger.Nx.{Backend, Compiler}
 
   @doc """
-  Forgets what was compiled for functions and operations, in all processes; each gives back the
-  tensors that its functions have captured with its next call of a function.
+  Forgets the compiled programs of functions and operations, in all processes. Each process releases
+  the tensors that its functions have captured, at its next call of a function.
 
       iex> Outrigger.Nx.clear_cache()
       :ok
 
-  There is need of it only after a module was compiled again that the code of a function does not
-  name (see "What is kept").
+  This is needed only after the new compilation of a module that the code of a function does not
+  name (see "The cache").
   """
   @spec clear_cache() :: :ok
   defdelegate clear_cache, to: Outrigger.Nx.Cache, as: :clear
 
   @doc """
-  Runs a function as a defn and prints what its steps took in the daemon. Gives its result.
+  Runs a function as a defn and prints the time of each of its steps in the daemon. Returns the
+  result of the function.
 
-  A step is what the daemon carries out at once: one operation, or several element-wise ones fused to
-  one pass over memory. For each there is its time, its share of the whole, how often it ran (in a loop, more
-  than once), the bytes that it had to read and write and how many of them it moved per second. A pass
-  near the memory's speed can only be made faster by moving less; one far below it is busy computing.
+  A step is one operation, or several element-wise operations that are fused to one pass over
+  memory. The table has its time, its share of the whole, its number of calls (more than one in a
+  loop), the bytes that it had to read and write, and the bytes per second. A pass near the speed
+  of the memory gets faster only if it moves fewer bytes. In a pass far below that speed, the
+  computation takes the time.
 
       iex> sum = Outrigger.Nx.profile(&Nx.sum(Nx.exp(&1)), [Nx.iota({1_000_000}, type: :f32)])
 
@@ -83,9 +92,9 @@ defmodule Outrigger.Nx do
       160.1 µs    28 %       1     4.00 MB      25.0  sum
       570.4 µs             the whole program
 
-  The function runs twice, and the second time counts: what is compiled and touched for the first time is
-  there by then. Arguments are never donated. The options are those of the compiler, and `:device`, where to
-  print (`:stdio`).
+  The function runs twice, and the second time counts: its program is compiled and its memory
+  touched by then. Arguments are never donated. The options are those of the compiler, and
+  `:device`, which gets the table (`:stdio`).
   """
   @spec profile(fun, [term], keyword) :: term
   defdelegate profile(fun, args, options \\ []), to: Outrigger.Nx.Profile, as: :run

@@ -1,5 +1,5 @@
-# Doctests print. Where only the last digits differ from Nx.BinaryBackend's, `doctest` leaves the
-# function out, and `last_digits` runs its examples instead.
+# Doctests compare printed text. If only the last digits of a function differ from those of
+# Nx.BinaryBackend, `last_digits` runs its examples instead of `doctest`.
 defmodule Outrigger.Nx.DoctestTest do
   use ExUnit.Case, async: true
   import Outrigger.Nx.LastDigits
@@ -18,8 +18,8 @@ defmodule Outrigger.Nx.LinAlgDoctestTest do
   use ExUnit.Case, async: true
   import Outrigger.Nx.LastDigits
 
-  # The daemon's results are nearer to what is true: Nx's own come from f32 step by step. In triangular_solve's,
-  # the sign of a zero differs between BLAS's kernels for different processors.
+  # The daemon's results are more exact, because Nx rounds each step to f32. In the results of
+  # triangular_solve, the sign of a zero depends on BLAS's kernels for the processor.
   @last_digits [cholesky: 1, determinant: 1, least_squares: 3, lu: 1, matrix_power: 2, qr: 2] ++
                  [solve: 2, svd: 2, triangular_solve: 3]
 
@@ -37,7 +37,7 @@ defmodule Outrigger.Nx.RandomDoctestTest do
   use ExUnit.Case, async: true
   import Outrigger.Nx.LastDigits
 
-  # Of the inverse error function, and of Cholesky's.
+  # The last digits of the inverse error function, and of Cholesky's decomposition.
   @last_digits [normal: 4, multivariate_normal: 4]
 
   doctest Nx.Random, except: @last_digits

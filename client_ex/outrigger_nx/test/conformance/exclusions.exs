@@ -1,7 +1,8 @@
-# Tests of Nx that are not run, by reason. CONFORMANCE.md has the figures. A test is named as ExUnit does, or,
-# where other suites have one of that name, by its file and what stands behind `test`.
+# Tests of Nx that are not run, by reason. CONFORMANCE.md has the figures. The name of a test is
+# that of ExUnit. If other suites have a test of that name, it is the file and the text behind
+# `test`.
 [
-  {"Nx.BinaryBackend raises at once; here the error comes, as Outrigger.Error, where the result is read",
+  {"Nx.BinaryBackend raises at once; here a read of the result raises Outrigger.Error",
    [
      "gather raises when out of bounds",
      "indexed_add raises when out of bounds",
@@ -13,7 +14,7 @@
      "bitshift raises for negative numbers on the right",
      "binary operations remainder"
    ]},
-  {"a complex function at an infinity, where Nx.BinaryBackend's formula gives NaN or π/4: here it has the limit, as in C",
+  {"a complex function at an infinity: Nx.BinaryBackend has NaN or π/4, the daemon the limit, as C",
    for name <- ~w(tanh acos asin atan acosh asinh atanh pow window_product) do
      {"nx/non_finite_test.exs", name}
    end},
@@ -32,7 +33,8 @@
      "sort computes gradient along axis",
      "gather computes gradient",
      "cholesky computes grad for composed {2,2}-tensor",
-     "vectorization supports combination of vectorized and non-vectorized tensors over composed function",
+     "vectorization supports combination of vectorized and non-vectorized tensors " <>
+       "over composed function",
      "types normal",
      "types multivariate_normal",
      {"nx/lin_alg_test.exs", "computes eigenvalues and eigenvectors for a Hermitian matrix case"}
@@ -78,7 +80,7 @@
    ]},
   {"EXLA clamps an index that is out of bounds; Nx leaves it open, and here it is an error",
    ["gather 1d result"]},
-  {"EXLA's own order of calls into the VM, and what it hands them: here both are Nx.Defn.Evaluator's",
+  {"EXLA's own order and arguments of calls into the VM: here they are Nx.Defn.Evaluator's",
    [
      "io_calls executes independent io_calls in program order",
      "cond if with container result"

@@ -9,8 +9,7 @@ defmodule Outrigger.Nx.BackendTest do
     name
   end
 
-  # Callbacks that are no op: they move values, or look at them. (`triangular_solve` and the folds are
-  # both.)
+  # Callbacks that are no op: they move or read values. (`triangular_solve` and the folds are both.)
   @no_op [:init, :from_binary, :to_binary, :inspect, :to_batched, :backend_copy, :block] ++
            [:backend_transfer, :backend_deallocate, :to_pointer, :from_pointer]
 
@@ -71,13 +70,13 @@ defmodule Outrigger.Nx.BackendTest do
     assert Nx.to_binary(Nx.tensor(1.0e300)) == <<0x7F800000::32-native>>
   end
 
-  test "what failed says so where it is read" do
+  test "a read of a failed operation raises its error" do
     t = Nx.gather(Nx.tensor([1, 2, 3]), Nx.tensor([[5]]))
     error = assert_raise Outrigger.Error, fn -> Nx.to_binary(t) end
     assert error.code == :bad_index
     assert Exception.message(error) =~ "gather"
     assert inspect(t) =~ "bad_index"
-    # What came of it fails with the first cause.
+    # A tensor that is computed from it fails with the first cause.
     assert_raise Outrigger.Error, ~r/gather/, fn -> Nx.to_binary(Nx.add(t, 1)) end
   end
 
@@ -132,7 +131,7 @@ defmodule Outrigger.Nx.BackendTest do
 
     error = assert_raise Outrigger.ConnectionError, fn -> Nx.to_binary(t) end
     assert error.reason == :stale_epoch
-    assert inspect(t) =~ "make it again"
+    assert inspect(t) =~ "make the tensor again"
     assert_raise Outrigger.ConnectionError, fn -> Nx.add(t, 1) end
     assert Nx.to_flat_list(Nx.add(Nx.iota({3}, backend: options), 1)) == [1, 2, 3]
   end

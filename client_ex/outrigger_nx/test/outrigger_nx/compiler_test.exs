@@ -126,7 +126,7 @@ defmodule Outrigger.Nx.CompilerTest do
     {_, sum} = fun.(b, b)
     assert list(sum) == [0, 2, 4]
     assert list(b) == [0, 1, 2]
-    # What is known in the VM, or elsewhere, has nothing to release.
+    # A number in the VM, or a tensor of another backend, has nothing to release.
     {_, sum} =
       fun.(Nx.donatable(Nx.tensor(1)), Nx.donatable(Nx.iota({2}, backend: Nx.BinaryBackend)))
 
@@ -147,7 +147,7 @@ defmodule Outrigger.Nx.CompilerTest do
     assert used.() < 1_000_000
   end
 
-  test "hooks that nobody listens to cost nothing; others are called" do
+  test "hooks without a function cost nothing; others are called" do
     assert Nx.to_number(hooked(1)) == 4
     me = self()
     hooks = %{after_add: &send(me, {:hooked, Nx.to_number(&1)})}
@@ -159,7 +159,7 @@ defmodule Outrigger.Nx.CompilerTest do
     assert list(Nx.Defn.jit(&calls_back/1).(Nx.tensor([1, 2]))) == [2, 4]
   end
 
-  test "what was compiled is used again, and the cache is bounded" do
+  test "a compiled program is used again, and the cache has limits" do
     me = self()
 
     fun = fn x ->
@@ -195,8 +195,8 @@ defmodule Outrigger.Nx.CompilerTest do
     small = time.(10_000)
     large = time.(10_000_000)
 
-    # A copy of the argument, 40 MB, is all that the large one may cost more: 5,000 of them take half
-    # a minute.
+    # The large loop may cost one copy of its argument (40 MB) more. 5,000 copies take half a
+    # minute.
     assert large < small + 3_000_000, "10⁴: #{small} µs, 10⁷: #{large} µs"
   end
 

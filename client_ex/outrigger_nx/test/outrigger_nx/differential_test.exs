@@ -1,8 +1,8 @@
 defmodule Outrigger.Nx.DifferentialTest do
   use ExUnit.Case, async: true
-  # Random expressions in all dtypes. The eager backend and the compiler agree in each bit; with
-  # Nx.BinaryBackend they agree exactly in integers, and in floats within ulps of the largest value on
-  # the way.
+  # Random expressions in all dtypes. The eager backend and the compiler agree in each bit. With
+  # Nx.BinaryBackend they agree exactly in integers, and in floats within ulps of the largest
+  # intermediate value.
 
   @types for {kind, sizes} <- [
                u: [2, 4, 8, 16, 32, 64],
@@ -30,7 +30,7 @@ defmodule Outrigger.Nx.DifferentialTest do
   @ulps 64
   @coarse_ulps 4
 
-  # Steps at which a rounding error would become a jump: only of what is exact so far.
+  # Steps at which a rounding error would become a jump. Their operands must be exact.
   @jumps [:sign, :floor, :argmax, :logical_not, :equal, :less, :logical_and, :select]
 
   @any_unary [:negate, :as_type, :transpose, :reverse, :new_axis, :sum]
@@ -47,7 +47,7 @@ defmodule Outrigger.Nx.DifferentialTest do
     seed = String.to_integer(env("OUTRIGGER_SEED") || "#{:rand.uniform(1_000_000)}")
     :rand.seed(:exsss, seed)
     compared = Enum.count(1..@expressions, &compare(seed, &1))
-    # What Nx.BinaryBackend itself cannot hold, it refuses.
+    # Nx.BinaryBackend refuses values that it cannot hold.
     assert compared > 0.8 * @expressions, "OUTRIGGER_SEED=#{seed}: only #{compared} compared"
   end
 
@@ -181,8 +181,8 @@ defmodule Outrigger.Nx.DifferentialTest do
     end
   end
 
-  # An integer beyond the floats that it meets is infinite there, and one of u64 beyond s64 wraps around,
-  # here as in XLA; Nx.BinaryBackend computes with the integer.
+  # If the common type with a float cannot hold an integer, the integer is infinite, and a u64
+  # beyond s64 wraps around, here as in XLA. Nx.BinaryBackend computes with the integer.
   defp held(%Nx.Tensor{data: %Nx.BinaryBackend{}, type: {kind, _}} = x, type)
        when kind in [:u, :s] do
     cast = Nx.as_type(x, type)
@@ -205,7 +205,7 @@ defmodule Outrigger.Nx.DifferentialTest do
   defp unary(:as_type, x, type) do
     cond do
       match?({:c, _}, x.type) and not match?({:c, _}, type) -> Nx.negate(x)
-      # What is out of range is the subject of other tests.
+      # Other tests have values out of range.
       elem(type, 0) in [:u, :s] and elem(x.type, 0) not in [:u, :s] -> Nx.negate(x)
       true -> Nx.as_type(x, type)
     end

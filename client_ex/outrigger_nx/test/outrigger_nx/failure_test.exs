@@ -68,7 +68,7 @@ defmodule Outrigger.Nx.FailureTest do
     end
   end
 
-  test "what came of it names the first cause" do
+  test "a tensor that is computed from a failed one names the first cause" do
     lost = Lookup.row(Nx.tensor([1, 2]), Nx.tensor([7]))
     {error, message} = refused(fn -> Nx.to_binary(Nx.add(lost, 1)) end)
     assert error.code == :failed_operand
@@ -114,7 +114,7 @@ defmodule Outrigger.Nx.FailureTest do
         ] do
       error = assert_raise Outrigger.ConnectionError, stale
       assert error.reason == :stale_epoch
-      assert Exception.message(error) =~ "make it again"
+      assert Exception.message(error) =~ "make the tensor again"
     end
   end
 end

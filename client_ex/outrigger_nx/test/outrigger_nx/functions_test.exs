@@ -1,10 +1,11 @@
 defmodule Outrigger.Nx.FunctionsTest do
-  # What is kept for functions, and when it is forgotten. Not async: clears what all processes have.
+  # The compiled programs of functions, and the end of their entries. Not async, because the tests
+  # clear the cache of all processes.
   use ExUnit.Case
   import Outrigger.Nx.Wait
   alias Outrigger.Nx.{Backend, Cache, Captured}
 
-  # Of all processes: tests have several.
+  # Clears the cache of all processes, because tests have several.
   setup do
     before = Nx.Defn.global_default_options(compiler: Outrigger.Nx)
     on_exit(fn -> Nx.Defn.global_default_options(before) end)
@@ -30,7 +31,8 @@ defmodule Outrigger.Nx.FunctionsTest do
     defmodule Outrigger.Nx.FunctionsTest.Caller do
       import Nx.Defn
       defn run(x), do: Outrigger.Nx.FunctionsTest.Helper.scale(x) + #{addend}
-      defn with_options(x, opts \\\\ []), do: Outrigger.Nx.FunctionsTest.Helper.scale(x) + opts[:add]
+      defn with_options(x, opts \\\\ []),
+        do: Outrigger.Nx.FunctionsTest.Helper.scale(x) + opts[:add]
       def fun, do: fn x -> Outrigger.Nx.FunctionsTest.Helper.plain(x) end
     end
     """)
@@ -71,7 +73,7 @@ defmodule Outrigger.Nx.FunctionsTest do
       write = fn name, body ->
         path = Path.join(dir, "#{name}.ex")
         File.write!(path, "defmodule Outrigger.Nx.FunctionsTest.#{name} do #{body} end")
-        # What is there already would be warned of.
+        # The compiler warns about a module that exists already.
         module = Module.concat(__MODULE__, name)
         :code.purge(module)
         :code.delete(module)
@@ -186,7 +188,7 @@ defmodule Outrigger.Nx.FunctionsTest do
       %{server: name}
     end
 
-    # What was asked for before has been done by then, well or not.
+    # The earlier requests have ended by then, with or without an error.
     defp used(server) do
       Outrigger.sync(server)
       Outrigger.info!(server).memory.used

@@ -2,8 +2,8 @@ defmodule Outrigger.Nx.GuidesTest do
   use ExUnit.Case, async: false
   import ExUnit.CaptureIO
 
-  # The Elixir cells of the guides, in order, each seeing what those before it have bound. A cell that
-  # ends with a comparison must be true.
+  # Runs the Elixir cells of the guides in order, with the variables of the earlier cells. A cell
+  # that ends with a comparison must be true.
 
   setup do
     options = Nx.Defn.default_options()

@@ -68,7 +68,7 @@ defmodule Outrigger.Nx.ModuleTest do
       assert Enum.uniq(modules) == [Nx.BinaryBackend]
     end
 
-    test "whatever needs it says so", %{peer: peer} do
+    test "a function that needs the application raises", %{peer: peer} do
       for expression <- [
             "Nx.tensor([1, 2])",
             "Nx.iota({3})",

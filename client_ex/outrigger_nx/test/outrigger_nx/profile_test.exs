@@ -41,7 +41,7 @@ defmodule Outrigger.Nx.ProfileTest do
     assert Nx.to_flat_list(x) == [0, 1, 2, 3, 4, 5]
   end
 
-  test "what calls back into the VM has no program" do
+  test "a function that calls back into the VM has no program" do
     fun = fn x -> Nx.runtime_call(x, x, fn x, _ -> x end) end
 
     assert_raise ArgumentError, ~r/no program to profile/, fn ->

@@ -2,8 +2,8 @@ defmodule Outrigger.Nx.ServingNodesTest do
   use ExUnit.Case, async: false
   alias Outrigger.Nx.ServingNode
 
-  # Two nodes with a serving and a daemon each; clients on this node ask whichever comes. A daemon dies,
-  # then a node: what was on its way there fails, everything else goes on, and no answer is wrong.
+  # Two nodes have a serving and a daemon each. Clients on this node ask any of them. A daemon dies,
+  # then a node. Requests that were under way there fail, all else goes on, and no answer is wrong.
 
   @clients 4
 
@@ -113,7 +113,7 @@ defmodule Outrigger.Nx.ServingNodesTest do
     for client <- clients, do: Task.await(client, 60_000)
     results = :ets.tab2list(counters)
     assert [] == for({_, {:wrong, _} = wrong, _} <- results, do: wrong)
-    # What failed was on its way to one of the dead, or asked for it before that was known.
+    # A failed request was under way to a dead node, or was sent before its death was known.
     failed = for {_, {:failed, reason}, at} <- results, do: {reason, at}
     assert length(failed) > 0
     assert [] == for({reason, at} <- failed, at > gone + 10_000, do: reason)

@@ -6,15 +6,15 @@ defmodule Outrigger.Nx.Conformance do
   @nx System.get_env("NX_PATH")
   @defaults "setup do: Outrigger.Nx.Conformance.exla_defaults()"
 
-  @doc "Where Nx's checkout is, or nil."
+  @doc "The path of Nx's checkout, or nil."
   def nx, do: @nx && Path.expand(@nx)
 
-  @doc "Loads what Nx's own tests use."
+  @doc "Loads the support files of Nx's own tests."
   def load_support do
     for file <- ~w(helpers nx_case container backends distributed_servings) do
       path = Path.join(nx(), "test/support/#{file}.ex")
 
-      # What is close is known where the tensors are.
+      # The comparison of close values runs on the backend of the tensors.
       source =
         path
         |> File.read!()
@@ -59,7 +59,7 @@ defmodule Outrigger.Nx.Conformance do
     end)
   end
 
-  @doc "What EXLA's test_helper sets for all tests."
+  @doc "Sets the defaults of EXLA's test_helper."
   def exla_defaults do
     Nx.default_backend(Nx.BinaryBackend)
     Nx.Defn.default_options(compiler: Outrigger.Nx)
@@ -95,7 +95,7 @@ defmodule Outrigger.Nx.Conformance do
     :ok
   end
 
-  @doc "What is excluded, in the form that ExUnit takes; conformance/exclusions.exs tells why."
+  @doc "The exclusions in ExUnit's form. conformance/exclusions.exs has the reasons."
   def excluded do
     [
       :excluded_here

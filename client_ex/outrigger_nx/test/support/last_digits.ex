@@ -1,8 +1,8 @@
 defmodule Outrigger.Nx.LastDigits do
   @moduledoc false
-  # Runs a module's doctests and compares what they print up to the last digits: every character must
-  # be the same but those of a float, which may be off by `ulps` of the largest in its tensor. For the
-  # functions that `doctest` itself leaves out.
+  # Runs a module's doctests and compares the printed text up to the last digits of floats. Every
+  # other character must be the same. A float may differ by `ulps` of the largest float in its
+  # tensor. For the functions that `doctest` itself leaves out.
 
   @epsilon %{
     "bf16" => 2 ** -7,

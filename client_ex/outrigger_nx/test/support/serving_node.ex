@@ -1,7 +1,7 @@
 defmodule Outrigger.Nx.ServingNode do
   @moduledoc false
-  # What a node of serving_nodes_test.exs runs: a serving over a daemon of its own. Functions that
-  # other nodes call, or that travel to them, live in a module that all nodes have.
+  # Runs a serving over a daemon on a node of serving_nodes_test.exs. Functions that other nodes
+  # call, or that are sent to them, must be in a module that all nodes have.
 
   @serving __MODULE__.Serving
 

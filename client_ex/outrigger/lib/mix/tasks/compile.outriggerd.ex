@@ -2,10 +2,10 @@ defmodule Mix.Tasks.Compile.Outriggerd do
   @shortdoc "Builds the daemon with CMake into priv/"
 
   @moduledoc """
-  Builds `outriggerd` with CMake (preset `release`) and installs it in `priv/outriggerd`. Its
-  sources are in `native/` of the package, or around this folder in a checkout.
+  Builds `outriggerd` with CMake (preset `release`) and installs it in `priv/outriggerd`. The
+  sources are in `native/` of the package, or above this folder in a checkout.
 
-  Does nothing if a daemon is configured: by the environment variable `OUTRIGGERD`, or by
+  Does nothing if a daemon is named by the environment variable `OUTRIGGERD` or by
   `config :outrigger, daemon: "/path/to/outriggerd"`.
 
   The environment variable `OUTRIGGER_CMAKE_ARGS` holds further arguments for CMake, for instance
@@ -60,7 +60,7 @@ defmodule Mix.Tasks.Compile.Outriggerd do
            :ok <- cmake(["--build", build], source),
            :ok <- cmake(["--install", build, "--prefix", target()], source) do
         File.touch!(stamp)
-        # Mix has linked priv/ into _build before this compiler made it.
+        # Mix links priv/ into _build before this compiler runs.
         Mix.Project.build_structure()
         :ok
       end
@@ -70,7 +70,7 @@ defmodule Mix.Tasks.Compile.Outriggerd do
   defp cmake(args, directory) do
     case System.cmd("cmake", args, cd: directory, into: IO.stream(), stderr_to_stdout: true) do
       {_, 0} -> :ok
-      {_, status} -> error("`cmake #{Enum.join(args, " ")}` gave status #{status}")
+      {_, status} -> error("`cmake #{Enum.join(args, " ")}` ended with status #{status}")
     end
   end
 

@@ -4,49 +4,54 @@ defmodule Outrigger.Nx.Backend do
 
       Nx.global_default_backend(Outrigger.Nx.Backend)
 
-  An operation is sent to the daemon at once and its result is a handle: nothing waits until a value
-  is read (`Nx.to_binary/1`, `Nx.to_number/1`, `inspect/1`, …). What went wrong with an operation is
-  raised there, as `Outrigger.Error`; it names Nx's function, and the defn that called it. (Two wait, to raise
-  Nx's own errors: `Nx.LinAlg.triangular_solve/3`, for a singular matrix, and `Nx.atan2/2` of complex numbers, if one has
-  an imaginary part.) The daemon's memory is released when
-  no process holds the tensor any more, or by `Nx.backend_deallocate/1`.
+  An operation is sent to the daemon at once, and returns a handle. Only a read of a value waits
+  (`Nx.to_binary/1`, `Nx.to_number/1`, `inspect/1`, …). That read raises the error of a failed
+  operation, an `Outrigger.Error`. The error names the function of Nx, and the defn that called it.
+
+  Two functions wait, in order to raise Nx's own errors: `Nx.LinAlg.triangular_solve/3`, for a
+  singular matrix, and `Nx.atan2/2` of complex numbers, if one has an imaginary part.
+
+  The memory of a tensor is freed when no process holds the tensor any more, or by
+  `Nx.backend_deallocate/1`.
 
   ## Options
 
-    * `:server` - the Outrigger server, by name or pid. Default: the one of `config :outrigger_nx,
-      server: name`, or one that is started with the first tensor, with the options of `config
-      :outrigger_nx, server: [memory_limit: "2GiB", threads: 2]`. Operations run where their
-      operands are. Tensors of different servers do not mix; `Nx.backend_copy/2` moves them
+    * `:server` - the Outrigger server, by name or pid. The default is the server of `config
+      :outrigger_nx, server: name`. Without that name, a server starts with the first tensor, with
+      the options of `config :outrigger_nx, server: [memory_limit: "2GiB", threads: 2]`. An
+      operation runs on the server of its operands. An operation cannot use tensors of two
+      servers: `Nx.backend_copy/2` moves them
 
-    * `:mutable` - when true, operations write into their first operand (below)
+    * `:mutable` - if true, operations write into their first operand (see below)
 
   ## Tensors in the code of modules
 
-  What the body of a module makes while it is compiled, such as `@weights Nx.tensor([0.25, 0.75])`, becomes
-  part of the module's code. A handle cannot: no daemon outlives the compiler. So such tensors are
-  made by `Nx.BinaryBackend`, whatever the default backend says, and defns that the body calls are carried out
-  there. They can be used as any other: an operation with a tensor of a daemon takes place in the daemon.
+  A tensor that the body of a module makes, such as `@weights Nx.tensor([0.25, 0.75])`, becomes
+  part of the module's code. A handle cannot, because the daemon ends with the compiler. So such
+  tensors belong to `Nx.BinaryBackend`, also with another default backend, and defns that the body
+  calls run there. An operation of such a tensor with a tensor of a daemon runs in the daemon.
 
   ## Mutable tensors
 
-  Nx's tensors are values. For a loop outside of `defn` over a large tensor, that means a copy in
-  each turn. A tensor made with `mutable: true` is the receiver of what is done to it:
+  Nx's tensors are values. So a loop outside `defn` over a large tensor copies the tensor in each
+  turn. A tensor made with `mutable: true` receives the results of its operations:
 
-      t = Nx.broadcast(0, {10_000_000}) |> Nx.backend_transfer({Outrigger.Nx.Backend, mutable: true})
+      mutable = {Outrigger.Nx.Backend, mutable: true}
+      t = Nx.broadcast(0, {10_000_000}) |> Nx.backend_transfer(mutable)
       t = Nx.put_slice(t, [5], Nx.tensor([1, 2, 3]))
 
   `Nx.put_slice/3`, `Nx.indexed_put/4`, `Nx.indexed_add/4`, `Nx.sort/2` and the element-wise
   operations then write into the memory of their first operand, if the result has its type and
-  shape, and return the same tensor. The call above costs three elements, not ten million.
+  shape. They return the same tensor. The call above writes three elements, not ten million.
 
-  The trap: all other references to it see the change. After
+  All other references to a mutable tensor see the change. After
 
       a = Nx.tensor([1, 2, 3], backend: {Outrigger.Nx.Backend, mutable: true})
       b = Nx.add(a, 10)
 
-  `a` and `b` are both `[11, 12, 13]`. What was made from `a` *before*, for instance by
-  `Nx.reverse/1`, keeps its values. Inside of `defn` none of this is needed: there, the daemon finds
-  out by itself what it may overwrite.
+  `a` and `b` are both `[11, 12, 13]`. A tensor that was made from `a` *before*, for instance by
+  `Nx.reverse/1`, keeps its values. A `defn` does not need mutable tensors: there, the daemon writes
+  in place where this cannot be observed.
   """
 
   @behaviour Nx.Backend
@@ -55,14 +60,14 @@ defmodule Outrigger.Nx.Backend do
   alias Outrigger.Nx.{Cache, Captured, Compiler, DefaultServer, Eager, Failure, Lowering, Types}
   alias Outrigger.{Scope, Server}
 
-  # Scalars that this process has sent lately.
+  # The scalars that this process has recently sent.
   @scalars {__MODULE__, :scalars}
   @scalars_max 64
 
   @enforce_keys [:ref]
   defstruct [:ref, :constant, :server, :origin, mutable: false]
 
-  @typedoc "A handle, or a scalar that no daemon has been told yet. Private."
+  @typedoc "A handle, or a scalar that was not sent to a daemon yet. Private."
   @opaque t :: %__MODULE__{
             ref: Outrigger.Tensor.t() | nil,
             constant: nil | {:number, term},
@@ -82,7 +87,7 @@ defmodule Outrigger.Nx.Backend do
   def new(ref, options), do: %__MODULE__{ref: ref, mutable: options[:mutable] || false}
 
   @doc false
-  # Where a tensor's elements are: a handle, a known number, or another backend's memory.
+  # The place of a tensor's elements: a handle, a known number, or the memory of another backend.
   def source(%T{data: %__MODULE__{ref: nil, constant: constant}}), do: constant
   def source(%T{data: %__MODULE__{ref: ref}}), do: ref
   def source(%T{data: %Nx.BinaryBackend{}, shape: {}} = t), do: {:number, Nx.to_number(t)}
@@ -93,7 +98,7 @@ defmodule Outrigger.Nx.Backend do
   def place(%Outrigger.Tensor{} = ref, _server), do: ref
   def place({:upload, t}, server), do: upload(t, Nx.to_binary(t), server)
 
-  # Loops pass the same few numbers again and again.
+  # Loops repeat the same few numbers.
   def place({:number, number, type}, server) do
     bytes = Types.bytes(number, type)
 
@@ -101,14 +106,14 @@ defmodule Outrigger.Nx.Backend do
   end
 
   @doc false
-  # The handle of a scalar of these bytes, which `scalars/3` will keep.
+  # The handle of a scalar with these bytes, which `scalars/3` keeps.
   def scalar(bytes, type, server) do
     Scope.outside(fn -> Outrigger.from_binary(server, bytes, Types.atom(type), {}) end)
   end
 
   @doc false
-  # What a process has made lately of scalars on a server. It is forgotten when a daemon was short of
-  # memory: an upload may have failed.
+  # The recent scalars of a process on a server. The process forgets them when a daemon was short of
+  # memory, because an upload may have failed.
   def scalars(key, server, fun) do
     key = {key, server.counters, Server.epoch!(server)}
     pressed = Cache.pressed()
@@ -125,7 +130,7 @@ defmodule Outrigger.Nx.Backend do
 
       _ ->
         value = fun.()
-        # `fun` may have put others there.
+        # `fun` may have put other scalars into the dictionary.
         known = with {^pressed, known} <- Process.get(@scalars), do: known, else: (_ -> %{})
         known = if map_size(known) >= @scalars_max, do: %{}, else: known
         Process.put(@scalars, {pressed, Map.put(known, key, value)})
@@ -138,7 +143,7 @@ defmodule Outrigger.Nx.Backend do
   end
 
   @doc false
-  # An operation runs where its first operand in a daemon is.
+  # An operation runs on the server of its first operand that is in a daemon.
   def server(args, options) do
     case of_server(args) do
       nil -> DefaultServer.fetch!(options[:server])
@@ -159,8 +164,8 @@ defmodule Outrigger.Nx.Backend do
   ## Creation
 
   @doc false
-  # Does the body of a module run, as the compiler reads it? What it makes is kept in the module's
-  # code: in an attribute, for instance.
+  # Whether the compiler runs the body of a module. The module's code keeps the tensors of the body,
+  # for instance in an attribute.
   def module_body?, do: Process.get(:elixir_compiler_modules, []) != []
 
   @impl true
@@ -198,7 +203,7 @@ defmodule Outrigger.Nx.Backend do
     end
   end
 
-  # What is written in place needs memory.
+  # A tensor that is written in place needs memory.
   defp materialize(%T{data: %{constant: {:number, number}}} = t, options) do
     if options[:mutable] do
       server = DefaultServer.fetch!(options[:server])
@@ -232,19 +237,19 @@ defmodule Outrigger.Nx.Backend do
   end
 
   defp ok!({:error, error}, data) do
-    # What can be made again makes room for the next try, and is made anew.
+    # Tensors that can be uploaded again are released, to make room for the next try.
     if refused?(error), do: Captured.relieve()
     raise Failure.explain(error, data.origin)
   end
 
-  # The daemon had no room at that moment.
+  # Whether the daemon had no room.
   defp refused?(%Outrigger.Error{code: code}) when code in [:out_of_memory, :limit_exceeded],
     do: true
 
   defp refused?(%Outrigger.Error{cause: cause}), do: refused?(cause)
   defp refused?(_error), do: false
 
-  # Nx has worked out type and size without the daemon, and is not always right.
+  # Nx infers type and size without the daemon, and is not always right.
   defp check!(%T{type: type} = t, ref) do
     axes = Keyword.values(t.vectorized_axes)
     size = Nx.size(t) * Tuple.product(List.to_tuple(axes))
@@ -256,10 +261,10 @@ defmodule Outrigger.Nx.Backend do
 
       is = "#{Outrigger.type!(ref)}#{Outrigger.Tensor.dims(Outrigger.shape!(ref))}"
 
-      raise "Nx takes the tensor for #{taken}, but it is #{is} in the daemon. Nx.Defn.Evaluator " <>
-              "does so with expressions that Nx itself gives a wrong type, such as the gradient of " <>
-              "a loop in f64: use `compiler: Outrigger.Nx`. If there is none, please report it as " <>
-              "a bug of outrigger_nx"
+      raise "Nx takes the tensor for #{taken}, but it is #{is} in the daemon. " <>
+              "Nx.Defn.Evaluator does so with expressions that Nx itself gives a wrong type, " <>
+              "such as the gradient of a loop in f64: use `compiler: Outrigger.Nx`. Without " <>
+              "such an expression, this is a bug of outrigger_nx: please report it"
     end
   end
 
@@ -292,7 +297,7 @@ defmodule Outrigger.Nx.Backend do
   @impl true
   def backend_copy(t, Nx.Tensor, options), do: backend_copy(t, Nx.BinaryBackend, options)
 
-  # On its own server, a copy costs nothing until one of the two is written in place.
+  # On the same server, a copy costs nothing until an operation writes in place into one of the two.
   def backend_copy(%T{data: %{ref: ref}} = t, __MODULE__, options) do
     server = DefaultServer.fetch!(options[:server])
 
@@ -334,7 +339,7 @@ defmodule Outrigger.Nx.Backend do
     case Outrigger.await(ref) do
       {:ok, _} ->
         Outrigger.release(ref)
-        # The release has been seen when this is answered.
+        # The connection has seen the release when it answers this request.
         Outrigger.await_ready(ref.server)
         :ok
 
@@ -347,8 +352,8 @@ defmodule Outrigger.Nx.Backend do
   def to_pointer(_t, _opts) do
     no_pointers(
       "to_pointer/2",
-      "tensors live in the memory of another process, the daemon, which moves and frees them as it " <>
-        "runs programs. Nx.to_binary/1 gives a copy of the elements"
+      "tensors live in the memory of another process, the daemon, which moves and frees them " <>
+        "while it runs programs. Nx.to_binary/1 returns a copy of the elements"
     )
   end
 
@@ -356,8 +361,8 @@ defmodule Outrigger.Nx.Backend do
   def from_pointer(_pointer, _type, _shape, _backend_options, _opts) do
     no_pointers(
       "from_pointer/5",
-      "tensors live in the memory of another process, the daemon, which maps nothing that others can " <>
-        "cut short while it is read. Nx.from_binary/3 takes a copy of the elements"
+      "tensors live in the memory of another process, the daemon, which maps no memory that " <>
+        "others can cut short during a read. Nx.from_binary/3 takes a copy of the elements"
     )
   end
 
@@ -365,7 +370,7 @@ defmodule Outrigger.Nx.Backend do
     raise ArgumentError, "Nx.#{function} is not supported by Outrigger.Nx.Backend: #{why}"
   end
 
-  ## Errors that Nx has at once
+  ## Errors that Nx raises at once
 
   @impl true
   def triangular_solve(out, a, b, opts) do
@@ -375,7 +380,7 @@ defmodule Outrigger.Nx.Backend do
       {:error, %Outrigger.Error{code: :bad_value}} ->
         raise ArgumentError, "can't solve for singular matrix"
 
-      # Any other error is raised where the value is read.
+      # A read of the value raises any other error.
       _ ->
         solution
     end
@@ -404,8 +409,8 @@ defmodule Outrigger.Nx.Backend do
     fold(:window_reduce, out, [t, acc], [window, opts, fun])
   end
 
-  # A function is traced into a region. Those that Nx.Defn.Evaluator makes take values only: they are
-  # called for each element, here.
+  # A function is traced into a region. The functions of Nx.Defn.Evaluator take values only: this
+  # module calls them for each element.
   defp fold(op, out, tensors, rest) do
     case Function.info(List.last(rest), :module) do
       {:module, Nx.Defn.Evaluator} ->

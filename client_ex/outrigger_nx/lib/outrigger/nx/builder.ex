@@ -1,9 +1,9 @@
 defmodule Outrigger.Nx.Value do
   @moduledoc false
-  # A value of a program under construction. A scalar that is known has a `constant` instead of an
-  # id, until an instruction needs it. If another call of the program may have another number there,
-  # `varies` is the number's position among those of the call, and the types that it was cast from,
-  # newest first.
+  # A value of a program under construction. A known scalar has a `constant` instead of an id,
+  # until an instruction needs it. If the number differs between calls of the program, `varies` is
+  # its position among the numbers of the call, and the types from which it was cast, the newest
+  # first.
 
   @enforce_keys [:type, :shape]
   defstruct [:id, :type, :shape, :constant, :varies]
@@ -19,19 +19,19 @@ end
 
 defmodule Outrigger.Nx.Builder do
   @moduledoc false
-  # A program under construction. Purely functional: each step gives `{value, builder}`.
+  # A program under construction. Purely functional: each step returns `{value, builder}`.
 
   alias Outrigger.Nx.{Types, Value}
   alias Outrigger.Program
 
-  # `params` are what the caller has to pass: `{id, source}` by key.
+  # The keys of `params` have `{id, source}`: the caller passes the source as an argument.
   defstruct next: 0, depth: 0, body: [], params: %{}, constants: %{}
 
   @type t :: %__MODULE__{}
 
   @doc """
-  The parameter of a key, which is made if there is none yet. It can be asked for in a region, too.
-  `source` says what the caller has to pass.
+  The parameter of a key, which is new if the key has none. A region may use the parameter, too.
+  `source` describes the argument that the caller passes.
   """
   def parameter(%__MODULE__{} = b, key, source, type, shape) do
     case b.params do
@@ -45,27 +45,27 @@ defmodule Outrigger.Nx.Builder do
     end
   end
 
-  @doc "The parameters as `{id, source}`, in the order in which they were asked for."
+  @doc "The parameters as `{id, source}`, in the order of their creation."
   def params(%__MODULE__{params: params}),
     do: params |> Map.values() |> Enum.sort_by(&elem(&1, 0))
 
-  @doc "The finished program of these parameters, as `{id, source}`, whose results come as a list."
+  @doc "The finished program of these parameters, `{id, source}`. Its results are a list."
   def program(%__MODULE__{} = b, params, outputs) do
     template = {:list, Enum.map(Enum.with_index(outputs), fn {_, at} -> {:result, at} end)}
     ids = for {id, _source} <- params, do: id
     program = Program.build(ids, Enum.reverse(b.body), outputs, template, [])
-    # What is kept for long is only what a call needs.
+    # The cache keeps only the parts that a call needs.
     %{program | body: [], params: []}
   end
 
-  @doc "A scalar that is known."
+  @doc "A known scalar."
   def constant(number, type), do: %Value{type: type, shape: {}, constant: {:number, number}}
 
-  @doc "A scalar that is another one in each call: a number of this position among those of a call."
+  @doc "A scalar that differs between calls: the number at position `at` among those of a call."
   def varying(number, type, at), do: %{constant(number, type) | varies: {at, []}}
 
   @doc """
-  Adds an instruction with one result of this type and shape. Operands are values, or numbers: those
+  Adds an instruction with one result of this type and shape. Operands are values, or numbers, which
   are sent as literals.
 
   Options: `:attrs`, `:regions`, `:in_place`.
@@ -75,7 +75,7 @@ defmodule Outrigger.Nx.Builder do
     {value, b}
   end
 
-  @doc "Adds an instruction with as many results as there are `{type, shape}`s."
+  @doc "Adds an instruction with a result for each `{type, shape}`."
   def emit_many(%__MODULE__{} = b, op, operands, results, options \\ []) do
     {ins, b} = Enum.map_reduce(operands, b, &operand/2)
     {ids, b} = fresh(b, length(results))
@@ -100,7 +100,7 @@ defmodule Outrigger.Nx.Builder do
   defp operand(%Value{} = value, b), do: id(value, b)
   defp operand(number, b), do: {{:number, number}, b}
 
-  @doc "The id of a value; a constant gets its instruction now, or its parameter if it varies."
+  @doc "The id of a value. A constant gets an instruction now, or a parameter if it varies."
   def id(%Value{id: nil, varies: {at, casts}, type: type}, b) do
     source = {:number, at, Enum.reverse(casts), type}
     {value, b} = parameter(b, source, source, type, {})
@@ -136,7 +136,7 @@ defmodule Outrigger.Nx.Builder do
   @doc "The value in another type."
   def cast(b, %Value{type: type} = value, type), do: {value, b}
 
-  # A float as an integer has to be truncated, which is the daemon's business.
+  # The daemon truncates a float that becomes an integer.
   def cast(b, %Value{constant: {:number, number}} = value, {kind, _} = type)
       when is_integer(number) or (is_float(number) and kind in [:f, :bf, :c, :f8_e4m3fn]) do
     varies = with {at, casts} <- value.varies, do: {at, [value.type | casts]}
@@ -153,8 +153,9 @@ defmodule Outrigger.Nx.Builder do
   def small_floats, do: @small_floats
 
   @doc """
-  Operands of an op that computes in `type`: cast, but as they are where that is a float below 32
-  bits, in which the daemon lets them meet. It takes each to f32 at once; a cast would round it first.
+  Casts the operands of an op that computes in `type`. If `type` is a float below 32 bits, the
+  operands stay as they are: the daemon converts each of them to f32 directly, and a cast would
+  round it first.
   """
   def meet(b, values, type) when type in @small_floats do
     if merged(values) == type do
@@ -170,7 +171,7 @@ defmodule Outrigger.Nx.Builder do
 
   defp merged(values), do: values |> Enum.map(& &1.type) |> Enum.reduce(&Nx.Type.merge(&2, &1))
 
-  # A number beside tensors that meet in the type does not change it.
+  # A number does not change the common type of the tensors beside it.
   defp meet_one(b, %Value{id: nil, constant: {:number, number}} = value, type, true)
        when is_number(number) do
     case Types.hold(number, value.type) do
@@ -183,9 +184,9 @@ defmodule Outrigger.Nx.Builder do
   defp meet_one(b, value, type, _literals), do: cast(b, value, type)
 
   @doc """
-  A region of parameters with these `{type, shape}`s: `fun` gets the builder and their values, and
-  gives `{outputs, builder}`. Gives `{region, builder}`. Values from outside are visible inside, not
-  the other way round.
+  A region of parameters with these `{type, shape}`s. `fun` takes the builder and the values of the
+  parameters, and returns `{outputs, builder}`. This function returns `{region, builder}`. A region
+  sees values from outside. Values of a region are not visible outside.
   """
   def region(%__MODULE__{} = b, params, fun) do
     Program.check_depth!(b.depth + 1)

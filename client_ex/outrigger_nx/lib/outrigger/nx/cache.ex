@@ -1,8 +1,8 @@
 defmodule Outrigger.Nx.Cache do
   @moduledoc false
-  # What was built for a key: programs of eager ops and compiled expressions. A table for all
-  # processes, bounded in entries and in bytes, from which what has not been asked for longest goes
-  # first; and before it what each process has used lately, which costs no copy.
+  # A cache of programs of eager ops and of compiled expressions. A table for all processes has
+  # limits of entries and of bytes, and drops its least recently used entry first. Each process
+  # also keeps its recently used values, which need no copy from the table.
 
   use GenServer
 
@@ -10,14 +10,14 @@ defmodule Outrigger.Nx.Cache do
   @near_max 256
   @evicted_share 8
 
-  # Counters: how often everything was cleared, how often memory was short, bytes in the table.
+  # Counters: the number of clears, the number of times that memory was short, bytes in the table.
   @cleared 1
   @pressed 2
   @bytes 3
 
   def start_link(_), do: GenServer.start_link(__MODULE__, :ok, name: __MODULE__)
 
-  @doc "The value of the key; `fun` makes it if there is none."
+  @doc "The value of the key. `fun` makes a missing value."
   def fetch(key, fun) do
     near = near()
 
@@ -58,7 +58,7 @@ defmodule Outrigger.Nx.Cache do
     end
   end
 
-  @doc "Puts a value into the table of all processes, and gives it."
+  @doc "Puts a value into the table of all processes, and returns the value."
   def put(key, value) do
     bytes = :erlang.external_size(key) + :erlang.external_size(value)
     if :ets.insert_new(@table, {key, value, now(), bytes}), do: count(bytes)
@@ -72,22 +72,22 @@ defmodule Outrigger.Nx.Cache do
     :ok
   end
 
-  @doc "Forgets everything, in all processes: each does so with its next call."
+  @doc "Forgets all values, in all processes. Each process does so at its next call."
   def clear do
     :atomics.add(counters(), @cleared, 1)
     GenServer.call(@table, :clear)
   end
 
-  @doc "How often everything was forgotten."
+  @doc "The number of clears."
   def cleared, do: :atomics.get(counters(), @cleared)
 
-  @doc "How often a daemon's memory was short."
+  @doc "The number of times that a daemon's memory was short."
   def pressed, do: :atomics.get(counters(), @pressed)
 
-  @doc "A daemon's memory is short: all processes give back what can be made again."
+  @doc "Notes that a daemon's memory is short: all processes release tensors that can be remade."
   def press, do: :atomics.add(counters(), @pressed, 1)
 
-  @doc "Entries and bytes of the table, and the most that there may be."
+  @doc "The entries and bytes of the table, and their limits."
   def stats do
     %{size: entries(), max: entries_max(), bytes: bytes(), bytes_max: bytes_max()}
   end
@@ -108,7 +108,7 @@ defmodule Outrigger.Nx.Cache do
   def init(:ok) do
     options = [:set, :public, :named_table, read_concurrency: true, write_concurrency: true]
     :ets.new(@table, options)
-    # A table that is new is empty; what processes know themselves was made for the one before.
+    # A new table is empty. The values in processes belong to the earlier table.
     counters = :persistent_term.get(@table, nil) || :atomics.new(3, signed: true)
     :persistent_term.put(@table, counters)
     :atomics.add(counters, @cleared, 1)
@@ -127,7 +127,7 @@ defmodule Outrigger.Nx.Cache do
     {entries, bytes} = {entries(), bytes()}
 
     if entries > entries_max() or bytes > bytes_max() do
-      # With some room for what comes next.
+      # With some room for the next entries.
       {entries_max, bytes_max} = {room(entries_max()), room(bytes_max())}
 
       @table

@@ -1,17 +1,18 @@
 defmodule Outrigger.Nx.Captured do
   @moduledoc false
-  # Tensors that an expression captured, in the daemons: they belong to the process that calls it,
-  # which uploads them once for each server and passes them to each call. Those that were not used
-  # for longest are released when all together are too many bytes, when the daemon is short of
-  # memory, and all with the process. Who needs them again uploads them again.
+  # The captured tensors of expressions, in the daemons. They belong to the process that calls the
+  # expression. That process uploads them once for each server, and passes them to each call. The
+  # least recently used ones are released when all have too many bytes, and when the daemon is
+  # short of memory. All are released at the end of the process. The next call uploads released
+  # tensors again.
 
   alias Outrigger.Nx.{Backend, Cache}
   alias Outrigger.{Scope, Server, Tensor}
 
   @items __MODULE__
-  # A process may use one by this of a daemon's memory.
+  # A process may use the daemon's memory divided by this.
   @share 2
-  # Smaller ones are uploaded without a look at the daemon's memory.
+  # Smaller tensors are uploaded without a check of the daemon's memory.
   @weighed_bytes 65_536
   @idle_ms 60_000
   @noted_ms 1_000
@@ -20,12 +21,12 @@ defmodule Outrigger.Nx.Captured do
   def bytes(%{captured: tensors}), do: Enum.sum(Enum.map(tensors, &Nx.byte_size/1))
   def bytes(_callbacks), do: 0
 
-  @doc "What a process keeps in daemons at most, and what it remembers of captured tensors."
+  @doc "The limit of the bytes of captured tensors of a process, in daemons."
   def bytes_max, do: Application.get_env(:outrigger_nx, :captured_bytes_max, 256 * 1024 * 1024)
 
   @doc "The handles of the tensors that an expression captured, on a server."
   def tensors(%{captured: []}, _server) do
-    # A process that captured something else gives it back when it is asked to.
+    # A process with other captured tensors releases them if memory is short.
     if Process.get(@items), do: items()
     []
   end
@@ -39,7 +40,7 @@ defmodule Outrigger.Nx.Captured do
         upload(compiled, key, server, others)
 
       :failed ->
-        # The memory that was missing may be there now.
+        # The missing memory may be free now.
         free([item])
         upload(compiled, key, server, others)
 
@@ -51,7 +52,7 @@ defmodule Outrigger.Nx.Captured do
     end
   end
 
-  # Whether its uploads have failed is asked until they are known not to have.
+  # Asks for the state of the uploads until all have succeeded.
   defp settle(nil), do: :none
   defp settle(%{settled?: true} = item), do: item
 
@@ -79,12 +80,12 @@ defmodule Outrigger.Nx.Captured do
     tensors
   end
 
-  # What may stay beside so many bytes.
+  # The items that may stay beside this many bytes.
   defp make_room(items, bytes, server) do
     {limit, used} = memory(server, bytes)
     most = if limit > 0, do: min(bytes_max(), div(limit, @share)), else: bytes_max()
     {keep, old, _} = Enum.reduce(items, {[], [], most - bytes}, &fit/2)
-    # Of this process or of others, something has to go.
+    # Tensors of this process or of others must be released.
     short? = limit > 0 and used - sum(old) + bytes > limit
     {keep, old} = if short?, do: {[], items}, else: {Enum.reverse(keep), old}
     free(old)
@@ -104,12 +105,12 @@ defmodule Outrigger.Nx.Captured do
   defp memory(server, _bytes) do
     case Outrigger.info(server) do
       {:ok, %{memory: %{limit: limit, used: used}}} -> {limit, used}
-      # The upload will tell.
+      # The upload will return the error.
       {:error, _} -> {0, 0}
     end
   end
 
-  @doc "Releases what these expressions captured."
+  @doc "Releases the captured tensors of these expressions."
   def release(compiled) do
     refs = for %{ref: ref} <- compiled, do: ref
     {old, others} = Enum.split_with(items(), &(elem(&1.key, 0) in refs))
@@ -117,7 +118,7 @@ defmodule Outrigger.Nx.Captured do
     put(others)
   end
 
-  @doc "Releases what has not been used for long; gives the expressions that captured it."
+  @doc "Releases the tensors that were not used for long. Returns their expressions."
   def idle do
     now = now()
     {old, others} = Enum.split_with(items(), &(now - &1.used_at > @idle_ms))
@@ -126,7 +127,7 @@ defmodule Outrigger.Nx.Captured do
     for %{key: {ref, _, _}} <- old, do: ref
   end
 
-  @doc "A daemon is short of memory: this process releases all, the others do with their next call."
+  @doc "Releases all captured tensors: of this process now, of the others at their next call."
   def relieve do
     Cache.press()
     items()

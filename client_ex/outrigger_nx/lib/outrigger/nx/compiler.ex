@@ -1,7 +1,7 @@
 defmodule Outrigger.Nx.Compiler do
   @moduledoc false
-  # Defns as prepared programs. What was compiled for a function and its arguments' templates is
-  # kept; a call is one frame.
+  # Defns as prepared programs. The program for a function and the templates of its arguments is
+  # kept. A call is one frame.
 
   alias Nx.Defn.{Composite, Evaluator}
   alias Nx.Tensor, as: T
@@ -9,15 +9,15 @@ defmodule Outrigger.Nx.Compiler do
   alias Outrigger.Nx.{Backend, Cache, Captured, DefaultServer, Expression, Failure, Functions}
   alias Outrigger.Nx.Options
 
-  # `donated` are the positions of arguments that no one reads after the call; `captured` are the
-  # expression's own tensors, which a call passes, too.
+  # `donated` are the positions of arguments that are not read after the call. `captured` are the
+  # tensors of the expression, which each call passes, too.
   @enforce_keys [:ref, :program, :sources, :captured, :outputs, :donated, :origin]
   defstruct [:ref, :program, :sources, :captured, :outputs, :donated, :origin]
 
-  @doc "A function of the arguments' lists, which gives the lists of results."
+  @doc "A function that takes the lists of arguments and returns the lists of results."
   def compile(key, vars, fun, options) do
     if Backend.module_body?() do
-      # What comes of it is kept in the module's code.
+      # The module's code keeps the result.
       evaluate(key, vars, fun, options, fn _arguments -> Nx.BinaryBackend end)
     else
       case compiled(key, vars, fun, options) do
@@ -52,7 +52,7 @@ defmodule Outrigger.Nx.Compiler do
 
   defp hooks(options), do: options[:hooks] || %{}
 
-  # What is the same in each result.
+  # The parts of a result that are the same in each call.
   defp output(expr, origin) do
     %{Nx.to_template(expr) | donatable?: false, data: %Backend{ref: nil, origin: origin}}
   end
@@ -75,13 +75,13 @@ defmodule Outrigger.Nx.Compiler do
     prepared = prepared(compiled, server)
     captured = Captured.tensors(compiled, server)
     args = place(sources, server, captured)
-    # The connection may be another one since.
+    # The server may have a new connection.
     prepared = %{prepared | server: server}
     results = run(prepared, args, donated(compiled, params, args), compiled, options[:profile])
     fill(compiled.outputs, results)
   end
 
-  # A program belongs to all functions that it is the same for.
+  # Functions with the same program share it.
   defp prepared(%{ref: ref, program: program}, server) do
     Cache.fetch({ref, server.counters}, fn ->
       Cache.fetch({:program, server.counters, program.encoded}, fn ->
@@ -90,7 +90,7 @@ defmodule Outrigger.Nx.Compiler do
     end)
   end
 
-  # Numbers, other backends' tensors, and what the program does not use, stay.
+  # Numbers, tensors of other backends, and arguments that the program does not use are not donated.
   defp donated(%{donated: []}, _params, _args), do: []
 
   defp donated(%{donated: indices}, params, args) do
@@ -104,7 +104,7 @@ defmodule Outrigger.Nx.Compiler do
 
   defp run(prepared, args, donated, _compiled, nil), do: Program.call(prepared, args, donated)
 
-  # Whoever profiles is told of the steps.
+  # `tell` gets the steps of a profile.
   defp run(prepared, args, _donated, compiled, tell) do
     case Outrigger.profile(prepared, args) do
       {:ok, results, steps} ->
@@ -130,7 +130,7 @@ defmodule Outrigger.Nx.Compiler do
     end
   end
 
-  # Where the arguments are; else where the caller makes its tensors.
+  # The server of the arguments, or else the server of the caller's new tensors.
   defp server(sources, params, options) do
     case options[:server] || Enum.find(sources, &is_struct(&1, Outrigger.Tensor)) do
       nil -> server(for(param <- Tuple.to_list(params), do: param.()), options)
@@ -157,7 +157,7 @@ defmodule Outrigger.Nx.Compiler do
 
   defp place([], _server, captured), do: captured
 
-  # The common cases first: nothing to traverse.
+  # The common cases first, without a traversal.
   defp fill(%T{} = out, [ref]), do: %{out | data: %{out.data | ref: ref}}
 
   defp fill(outputs, refs) do
@@ -169,13 +169,13 @@ defmodule Outrigger.Nx.Compiler do
     results
   end
 
-  ## Functions of Elixir on the way
+  ## Functions of Elixir within a defn
 
-  # Operation by operation, on the backend for the arguments.
+  # Evaluates operation by operation, on the backend for the arguments.
   defp evaluate(key, vars, fun, options, backend) do
     if options[:profile] do
       raise ArgumentError,
-            "a defn with hooks or runtime calls is carried out operation by operation: there is no " <>
+            "a defn with hooks or runtime calls runs operation by operation: there is no " <>
               "program to profile"
     end
 
@@ -193,13 +193,13 @@ defmodule Outrigger.Nx.Compiler do
 
   ## For the backend
 
-  @doc "A reduction with a function, as a program of its own."
+  @doc "Runs a reduction with a function as a program."
   def apply_op(op, out, tensors, rest) do
     out = Nx.to_template(out)
     jit(&apply(Nx.Defn.Expr, op, [out | Tuple.to_list(&1)] ++ rest), tensors)
   end
 
-  @doc "A block by its definition, as a program of its own."
+  @doc "Runs a block by its definition as a program."
   def apply_block(struct, args, fun) do
     {tensors, options} = Enum.split_while(args, &is_struct(&1, T))
     jit(&Nx.Defn.Expr.block(struct, Tuple.to_list(&1) ++ options, fun), tensors)

@@ -1,7 +1,7 @@
 defmodule Outrigger.Nx.DefaultServer do
   @moduledoc false
-  # The server of tensors for which none is named. It starts with the first of them, unless
-  # `config :outrigger_nx, server: MyApp.Compute` names one of the application's own.
+  # The server of tensors without the option `:server`. It starts with the first of these tensors,
+  # unless `config :outrigger_nx, server: MyApp.Compute` names a server of the application.
 
   alias Outrigger.Server
 
@@ -31,7 +31,7 @@ defmodule Outrigger.Nx.DefaultServer do
 
     case DynamicSupervisor.start_child(Outrigger.Nx.Servers, child) do
       {:ok, _pid} -> Server.fetch!(@name)
-      # Another process was faster.
+      # Another process has started the server.
       {:error, {:already_started, _pid}} -> Server.fetch!(@name)
       {:error, %{__exception__: true} = error} -> raise error
       {:error, reason} -> raise "the Outrigger server cannot be started: #{inspect(reason)}"

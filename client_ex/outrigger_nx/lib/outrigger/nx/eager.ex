@@ -1,29 +1,31 @@
 defmodule Outrigger.Nx.Eager do
   @moduledoc false
-  # One operation at a time: sent at once, answered whenever. The program of an operation on given
-  # types and shapes is built and prepared once; after that, an op is one short frame. Numbers are passed
-  # as scalars, so that a loop with other ones in each turn has one program.
+  # Sends one operation at a time, without a wait. The program of an operation on given types and
+  # shapes is built and prepared once. Afterwards an operation is one short frame. Numbers are
+  # passed as scalars, so that a loop with other numbers in each turn has one program.
 
   alias Nx.Tensor, as: T
   alias Outrigger.Nx.{Backend, Builder, Cache, Lowering, Types}
   alias Outrigger.Nx.Lowering.Elementwise
   alias Outrigger.{Prepared, Program}
 
-  # With a mutable receiver, these write into it, if the result has its type and shape.
+  # These operations write into a mutable receiver, if the result has its type and shape.
   @in_place Lowering.Elementwise.ops() ++ [:put_slice, :indexed_add, :indexed_put, :sort]
   @in_place MapSet.new(@in_place -- [:as_type, :select])
 
-  # Operands that are compared one by one.
+  # Up to this number, operands are compared one by one.
   @few 8
-  # More numbers than these are part of the program: to send each costs a request.
+  # Above this number, the program contains the numbers, because each scalar needs a request.
   @numbers_max 16
   @small_floats Builder.small_floats()
-  # Their numbers are places.
+  # The numbers of these operations are positions.
   @placing [:slice, :put_slice]
-  # Above, a float of the VM does not hold an integer exactly.
+  # Above this integer, a float of the VM does not hold each integer exactly.
   @exact_max 0x20000000000000
 
-  @doc "Runs one operation whose result is like `out`. `args` are those of the backend's callback."
+  @doc """
+  Runs an operation with the result template `out` and the arguments of the backend's callback.
+  """
   def run(op, out, args, options \\ []) do
     {abstract, call} = abstract(op, args, out.type)
     receiver = receiver(op, out, args)
@@ -42,7 +44,7 @@ defmodule Outrigger.Nx.Eager do
     end
   end
 
-  @doc "Runs a block that the daemon has an op for; `outs` are the templates of its results."
+  @doc "Runs a block for which the daemon has an op. `outs` are the templates of its results."
   def block(struct, outs, args) do
     {abstract, call} = abstract(:block, args, nil)
     key = {struct, for(out <- outs, do: {out.type, out.shape}), abstract}
@@ -72,7 +74,7 @@ defmodule Outrigger.Nx.Eager do
     send_call(prepared, operands, [], server)
   end
 
-  # Many loops have the same numbers in each turn: their scalars are there already.
+  # Many loops have the same numbers in each turn, whose scalars exist already.
   defp execute(key, {operands, _, _, numbers, _}, server, build) do
     operands = :lists.reverse(operands)
 
@@ -89,11 +91,11 @@ defmodule Outrigger.Nx.Eager do
   defp send_call(prepared, operands, scalars, server) do
     args = for {source, _, _} <- operands, do: Backend.place(source, server)
     args = if scalars == [], do: args, else: args ++ scalars
-    # The connection may be another one since.
+    # The server may have a new connection.
     Program.call(%{prepared | server: server}, args, [])
   end
 
-  # The prepared program, and which of the numbers it takes in which type.
+  # The prepared program, and the positions and types of the numbers that it takes.
   defp program(key, operands, numbers, server, build) do
     Cache.fetch({server.counters, key}, fn ->
       {values, builder} =
@@ -114,20 +116,21 @@ defmodule Outrigger.Nx.Eager do
     Backend.scalar(Types.bytes(number, type), type, server)
   end
 
-  ## Arguments without what differs from call to call
+  ## Arguments without the parts that differ between calls
 
-  # `{entries, call}`: what the program depends on, in the form of the arguments, and what is passed
-  # to it, newest first. Tensors become `{:operand, index, type, shape}`, numbers `{:varying, index,
-  # type, kind}`. A call is `{operands, their count, where they are once they are many, numbers, their
-  # count}`.
+  # `{entries, call}`: the entries, in the form of the arguments, determine the program. The call
+  # has the values that are passed to it, the newest first. Tensors become `{:operand, index,
+  # type, shape}`, numbers `{:varying, index, type, kind}`. A call is `{operands, their count, a
+  # map of their positions if they are many, numbers, their count}`.
   defp abstract(op, args, type) do
-    # The daemon takes a literal beside small floats to f32 at once; a scalar has a type, which would
-    # take part in the merge. So these numbers are part of the program.
+    # The daemon converts a literal beside small floats to f32 directly. A scalar has a type, which
+    # would change the common type. So the program contains these numbers.
     numbers = if type in @small_floats and op not in @placing, do: @numbers_max, else: 0
     entries(args, op, {[], 0, nil, [], numbers})
   end
 
-  # Where a slice is differs, how large it is does not; along a whole axis it can only be at 0.
+  # The start of a slice differs between calls, and its size does not. A slice of a whole axis
+  # starts at 0.
   defp entries([%T{} = x, starts | [more | _] = rest], op, {_, 0, _, _, _} = call)
        when op in [:slice, :put_slice] do
     lengths = if op == :slice, do: more, else: Tuple.to_list(more.shape)
@@ -185,8 +188,8 @@ defmodule Outrigger.Nx.Eager do
       else: {{:varying, at, type, kind}, {operands, count, known, [number | numbers], at + 1}}
   end
 
-  # How a number is cast depends on what it is. Before OTP 27, 0.0 and -0.0 match each other: each has
-  # a program of its own.
+  # The cast of a number depends on its kind. Before OTP 27, 0.0 and -0.0 match each other, so
+  # each of them has its own program.
   defp kind(number) when is_float(number) and number != 0, do: :float
   defp kind(number) when is_integer(number) and number in -@exact_max..@exact_max, do: :integer
   defp kind(%Complex{}), do: :complex
@@ -208,7 +211,7 @@ defmodule Outrigger.Nx.Eager do
     end
   end
 
-  # A few are looked through, of many there is a map.
+  # Few operands are searched one by one. Many operands have a map.
   defp position(source, operands, count, nil), do: search(operands, source, count - 1)
 
   defp position(%Outrigger.Tensor{handle: handle, server: server}, _operands, _count, known),

@@ -1,22 +1,21 @@
 defmodule Outrigger.Nx.Expression do
   @moduledoc false
-  # A whole `Nx.Defn.Expr` as one program. Nodes that several others use are lowered once, in the
-  # scope in which they are visible to all of them; what only one branch of a cond needs is part of
-  # that branch.
+  # A whole `Nx.Defn.Expr` as one program. A node that several other nodes use is lowered once, in a
+  # scope that all of them see. A node that only one branch of a cond needs is part of that branch.
 
   alias Nx.Defn.{Composite, Expr, Tree}
   alias Nx.Tensor, as: T
   alias Outrigger.Nx.{Builder, Lowering, Types}
 
-  # A tensor in the expression travels with the program up to this size; a larger one is uploaded
+  # Up to this size, the program contains a tensor of the expression. A larger tensor is uploaded
   # once and passed to each call.
   @inline_bytes_max 256
 
   @doc """
-  The program of a container of expressions: `{program, arguments, captured}`. Its parameters are the
-  arguments of these indices, then the tensors that the expression captured.
+  The program of a container of expressions: `{program, arguments, captured}`. Its parameters are
+  the arguments of these indices, then the captured tensors of the expression.
 
-  Gives `:callbacks` if there is a function of Elixir to call on the way, which no daemon can.
+  Returns `:callbacks` if the expression calls a function of Elixir, because a daemon cannot.
   `hooks` are those of the compiler's options.
   """
   def program(expr, hooks) do
@@ -31,7 +30,7 @@ defmodule Outrigger.Nx.Expression do
     {__MODULE__, :callbacks} -> :callbacks
   end
 
-  # Nx's own expression may be mistyped: of a gradient through a loop in f64, for instance.
+  # Nx may give an expression a wrong type, for instance a gradient through a loop in f64.
   defp declared({output, value}, b) do
     {value, b} = Builder.cast(b, value, output.type)
     Builder.id(value, b)
@@ -39,8 +38,8 @@ defmodule Outrigger.Nx.Expression do
 
   ## Nodes
 
-  # The accumulator is `{cache, builder}`; the cache knows the values of each node in scope, as a
-  # list: nodes with a tuple's type have several.
+  # The accumulator is `{cache, builder}`. The cache has the values of each node in scope, as a
+  # list, because a node with the type of a tuple has several.
   defp one(%T{data: %Expr{}} = t, state, acc) do
     {[value], acc} = node(t, state, acc)
     {value, acc}
@@ -94,7 +93,7 @@ defmodule Outrigger.Nx.Expression do
     {[Enum.fetch!(values, index)], acc}
   end
 
-  # A hook that nobody listens to.
+  # A hook without a function.
   defp lower(
          :io_call,
          [inner, {:named, name, nil}, _template, _],
@@ -138,8 +137,8 @@ defmodule Outrigger.Nx.Expression do
     {results, {cache, b}}
   end
 
-  # A gradient is the transpose of a product. The product of the two the other way round is the same,
-  # element for element, and lies in memory as it will be read.
+  # A gradient is the transpose of a product. The product with exchanged operands has the same
+  # elements, and has them in the order in which they are read.
   defp lower(:transpose, [%T{data: %Expr{op: :dot, id: id}} = dot, axes] = args, t, state, acc) do
     [x, x_axes, x_batch, y, y_axes, y_batch] = dot.data.args
     batch = length(x_batch)
@@ -149,7 +148,7 @@ defmodule Outrigger.Nx.Expression do
     if axes == exchanged(batch, x_free, y_free) and not is_map_key(elem(acc, 0), id) do
       {[x, y], {cache, b}} = many([x, y], state, acc)
       {value, b} = Lowering.lower(b, :dot, t, [y, y_axes, y_batch, x, x_axes, x_batch])
-      # For whoever else uses the product: a view.
+      # Other users of the product get a view.
       {view, b} = Lowering.lower(b, :transpose, dot, [value, exchanged(batch, y_free, x_free)])
       {[value], {Map.put(cache, id, [view]), b}}
     else
@@ -173,7 +172,7 @@ defmodule Outrigger.Nx.Expression do
     {[value], {cache, b}}
   end
 
-  # The function of a reduction: a region that sees nothing from outside.
+  # The function of a reduction: a region without values from outside.
   defp argument(%T{data: %Expr{op: :fun, args: [params, body, _mfa]}}, t, state, {cache, b}) do
     params = for %T{} = param <- params, do: {param.type, param.shape}
     constants = b.constants
@@ -205,7 +204,7 @@ defmodule Outrigger.Nx.Expression do
 
   defp scope(composite), do: Tree.scope_ids(composite)
 
-  # Its body uses its parameters and nothing else, and gives these types.
+  # The body uses only its parameters, and returns these types.
   defp closed_region(b, params, expr, outputs, state, types \\ nil) do
     Builder.region(b, params, fn b, values ->
       state = %{state | params: List.to_tuple(values), scope: scope(expr)}
@@ -219,7 +218,7 @@ defmodule Outrigger.Nx.Expression do
 
   ## Conditions
 
-  # Only the first predicate is computed for sure; the others are part of what comes else.
+  # Only the first predicate is always computed. The others are part of the else branch.
   defp conditional([{pred, body} | rest], last, state, acc) do
     {pred, acc} = one(pred, state, acc)
     {cache, b} = outer(List.to_tuple([body, last | rest]), state, acc)
@@ -250,7 +249,7 @@ defmodule Outrigger.Nx.Expression do
     end)
   end
 
-  # What belongs to this scope and is used in a branch comes before the cond.
+  # Nodes of this scope that a branch uses are lowered before the cond.
   defp outer(exprs, state, acc) do
     {_seen, acc} = exprs |> flat() |> Enum.reduce({%{}, acc}, &outer_node(&1, state, &2))
     acc

@@ -1,33 +1,33 @@
 defmodule Outrigger.Nx.Failure do
   @moduledoc false
-  # Errors of the daemon in Nx's words: which of its functions failed, in which defn, and where that is
-  # written. What makes an expression remembers its origin, a module, function and arity; all the rest is
-  # looked up when there is an error to tell.
+  # Explains errors of the daemon to users of Nx: the failed function of Nx, the defn, and its
+  # line in the source. A compiled expression keeps its origin (module, function and arity). This
+  # module looks up the rest when there is an error.
 
   alias Outrigger.Error
 
   @type origin :: mfa | nil
 
-  @doc "The function that a defn's expression came from, by the compiler's key."
+  @doc "The function of a defn's expression, by the compiler's key."
   def origin(fun) when is_function(fun) do
     info = Function.info(fun)
-    # The backend compiles reductions and blocks by functions of its own.
+    # The functions by which the backend compiles reductions and blocks are not the user's.
     if info[:module] != Outrigger.Nx.Compiler, do: {info[:module], info[:name], info[:arity]}
   end
 
   def origin(_other), do: nil
 
-  @doc "The error as a user of Nx should read it."
+  @doc "The error for a user of Nx."
   def explain(%Error{} = error, origin) do
     where = Enum.filter([function(error.op), origin && describe(origin, error.op)], & &1)
     message = if where == [], do: "", else: Enum.join(where, " in ") <> ": "
-    # Instructions are numbered in a program that nobody has written.
+    # The index of an instruction means nothing to the user, because the compiler made the program.
     %{error | message: message <> error.message, index: nil}
   end
 
   def explain(error, _origin), do: error
 
-  # Ops have the names of Nx's functions.
+  # An op has the name of its function in Nx.
   defp function(nil), do: nil
 
   defp function(op) do
@@ -44,7 +44,7 @@ defmodule Outrigger.Nx.Failure do
     if location, do: "#{shown} (#{location})", else: shown
   end
 
-  # Modules of scripts and notebooks, and stripped ones, have no such information.
+  # Modules of scripts and notebooks, and stripped modules, have no debug information.
   defp location(module, names, arity, op) do
     with {_, beam, _} <- :code.get_object_code(module),
          {:ok, {_, [debug_info: {:debug_info_v1, backend, data}]}} <-
@@ -64,7 +64,7 @@ defmodule Outrigger.Nx.Failure do
     path && Path.relative_to_cwd(List.to_string(path))
   end
 
-  # The line of the call, if there is just one such call, else that of the function's head.
+  # The line of the call, if there is exactly one such call, else the line of the function's head.
   defp line({meta, args, _guards, body}, op) do
     {_, {lines, calls}} =
       Macro.prewalk({args, body}, {[], []}, fn

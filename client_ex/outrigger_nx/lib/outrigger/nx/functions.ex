@@ -1,29 +1,30 @@
 defmodule Outrigger.Nx.Functions do
   @moduledoc false
-  # What was compiled for functions.
+  # The compiled programs of functions.
   #
-  # A function is known by its code and by what it captured. A process knows what was captured by
-  # where it is in memory, so that a call costs the same however large it is; other processes know
-  # it by its contents, if these are small. What was compiled holds as long as the modules that it
-  # was traced through are the same.
+  # The key of a function is its code and its captures. A process compares captures by their
+  # address, so that the cost of a call does not depend on their size. Other processes compare
+  # captures by their contents, if these are small. A compiled program is valid while the modules
+  # of its trace are the same.
 
   alias Outrigger.Nx.{Cache, Captured, Modules}
 
   @near __MODULE__
   @near_max 256
-  # Of one piece of code, with different captures.
+  # The entries of one piece of code with different captures.
   @variants_max 32
 
-  # What other processes may find by its contents.
+  # Up to this size, other processes find a capture by its contents.
   @content_terms_max 2_000
   @content_bytes_max 65_536
 
-  # 0.0 and -0.0 as `content/1` has them. They match each other before OTP 27.
+  # 0.0 and -0.0 in the form of `content/1`. Before OTP 27 they match each other.
   @zeros [<<70, 0::64>>, <<70, 0x80, 0::56>>]
 
   @doc """
-  What was compiled for a function and its inputs: the templates of the arguments, and whatever else
-  matters. `compile` makes it if it is not known, or no longer true.
+  The compiled program of a function and its inputs. The inputs are the templates of the
+  arguments, and all other terms that determine the program. `compile` makes a program that is
+  missing or not valid.
   """
   def fetch(fun, inputs, compile) do
     {code, env} = identity(fun)
@@ -82,13 +83,14 @@ defmodule Outrigger.Nx.Functions do
   defp same?([], []), do: true
   defp same?(_, _), do: false
 
-  # Terms that are large, or share parts, would take too long to compare: a known one is neither.
+  # A comparison of terms that are large, or share parts, takes too long. Such terms have no
+  # content.
   defp equal?(%{content: nil}, _env), do: false
 
   defp equal?(%{env: known, content: content, zeros?: zeros?}, env),
     do: known === env and (not zeros? or content == content(env))
 
-  @doc "The term as bytes; nil if they would be many, or if that would take long to find out."
+  @doc "The term as bytes, or nil if the bytes are many or the search takes long."
   def content(term) do
     if small?([term], @content_terms_max, @content_bytes_max),
       do: :erlang.term_to_binary(plain(term), [:deterministic])
@@ -118,7 +120,7 @@ defmodule Outrigger.Nx.Functions do
     do: small?(rest, terms - 1, bytes - byte_size(bits))
 
   defp small?([tuple | rest], terms, bytes) when is_tuple(tuple) do
-    # A large one is not even taken apart.
+    # A large tuple is not converted to a list.
     tuple_size(tuple) < terms and
       small?([Tuple.to_list(tuple) | rest], terms - 1, bytes)
   end
@@ -164,8 +166,8 @@ defmodule Outrigger.Nx.Functions do
     false
   end
 
-  # Tracing may have compiled other functions. What captured much and has not been called for long
-  # is forgotten, and all if that is not enough.
+  # The trace may have compiled other functions. This function forgets the functions with large
+  # captures that were not called for long, and all functions if that is not enough.
   defp remember(key, env, variants, {content, modules, compiled}) do
     bytes = Captured.bytes(compiled) + if(content, do: 0, else: 8 * :erts_debug.size(env))
     zeros? = content != nil and :binary.match(content, @zeros) != :nomatch

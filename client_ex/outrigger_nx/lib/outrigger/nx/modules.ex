@@ -1,21 +1,21 @@
 defmodule Outrigger.Nx.Modules do
   @moduledoc false
-  # The modules that a function was traced through, as far as their code names them: when one is
-  # compiled again, what was compiled of the function is old.
+  # The modules on which a compiled function depends. After a new compilation of one of them, the
+  # compiled program is not valid.
   #
-  # A module's file tells which others it names, and those are followed in turn; Nx, Elixir and OTP
-  # are left out. A module that was compiled in memory has no file: then it may call any other that
-  # was.
+  # The file of a module has the names of other modules, which are searched in turn. Nx, Elixir
+  # and OTP do not count. A module that was compiled in memory has no file. It may call any other
+  # module that was compiled in memory.
 
   alias Outrigger.Nx.Cache
 
-  # Of files: a call asks each for its version.
+  # The limit of modules with a file, because each call checks their versions.
   @modules_max 32
   @memory_max 256
   @libraries [:elixir, :logger, :ex_unit, :mix, :iex, :eex, :kernel, :stdlib, :compiler, :crypto] ++
                [:ssl, :public_key, :asn1, :inets, :syntax_tools, :parsetools, :runtime_tools] ++
                [:nx, :complex, :telemetry, :outrigger, :outrigger_nx]
-  # Of what a function captured, terms that are searched for functions.
+  # The limit of captured terms that are searched for functions.
   @terms_max 1_000
 
   @type versions :: [{module, binary}]
@@ -26,14 +26,14 @@ defmodule Outrigger.Nx.Modules do
     roots = fun |> functions() |> Enum.reverse() |> Enum.uniq()
     libraries = libraries()
     own = for root <- roots, not library?(root, libraries), do: root
-    # What was typed into a shell is not even a module.
+    # A function from a shell has no module.
     {files, memory?} = follow(own, [], :erl_eval in roots, libraries)
     files = files |> Enum.reverse() |> Enum.take(@modules_max)
     memory = if memory?, do: Enum.take(in_memory(), @memory_max), else: []
     for module <- Enum.uniq(files ++ memory), version = version(module), do: {module, version}
   end
 
-  @doc "Are these still the modules' versions?"
+  @doc "Whether the modules still have these versions."
   @spec current?(versions) :: boolean
   def current?([{module, version} | rest]), do: version(module) == version and current?(rest)
   def current?([]), do: true
@@ -44,7 +44,7 @@ defmodule Outrigger.Nx.Modules do
     UndefinedFunctionError -> nil
   end
 
-  # Breadth first: what is near counts before what is far.
+  # Breadth first, so that near modules come before far modules.
   defp follow([], seen, memory?, _libraries), do: {seen, memory?}
 
   defp follow(_modules, seen, memory?, _libraries) when length(seen) >= @modules_max,
@@ -69,7 +69,7 @@ defmodule Outrigger.Nx.Modules do
     is_list(path) and :filelib.is_regular(path)
   end
 
-  # The loaded modules whose names stand in a module's code.
+  # The loaded modules that a module's code names.
   defp named(module, libraries) do
     atoms =
       Cache.fetch({__MODULE__, module, version(module)}, fn ->
@@ -86,7 +86,7 @@ defmodule Outrigger.Nx.Modules do
 
   defp loaded?(atom), do: :erlang.module_loaded(atom)
 
-  # Not those that hold the code of a script's lines, whose names are given again and again.
+  # Without the modules of a script's lines, whose names are reused.
   defp in_memory do
     for {module, path} <- :code.all_loaded(),
         path in [[], :cover_compiled],
@@ -97,7 +97,7 @@ defmodule Outrigger.Nx.Modules do
   defp library?(module, libraries) do
     case :code.which(module) do
       [_ | _] = path -> Enum.any?(libraries, &List.starts_with?(path, &1))
-      # Preloaded ones are OTP's; others were compiled in memory.
+      # A preloaded module belongs to OTP. Another module without a file was compiled in memory.
       other -> other == :preloaded
     end
   end
@@ -106,7 +106,7 @@ defmodule Outrigger.Nx.Modules do
     for app <- @libraries, path = :code.lib_dir(app), is_list(path), do: path ++ ~c"/"
   end
 
-  # The modules of the function and of those that it captured, and modules that it captured by name.
+  # The modules of a function and of its captured functions, and the modules in its captured terms.
   defp functions(fun), do: functions([fun], @terms_max, [])
 
   defp functions([], _budget, found), do: found

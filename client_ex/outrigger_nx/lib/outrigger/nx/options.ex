@@ -1,20 +1,21 @@
 defmodule Outrigger.Nx.Options do
   @moduledoc false
-  # The compiler's options. Libraries hand all of theirs on, so one that is unknown is somebody
-  # else's; only one that is almost ours is worth a warning.
+  # The compiler's options. Libraries pass on all of their options, so an unknown option is not an
+  # error. The compiler warns only about a name that is nearly one of its own.
 
   require Logger
 
   @ours [:server, :servers, :max_concurrency, :profile, :hooks, :garbage_collect]
-  # `String.jaro_distance/2` of two names that are one name with a mistake in it.
+  # From this `String.jaro_distance/2` on, two names are nearly the same.
   @almost 0.8
 
-  @doc "Warns of options that are ours but for their spelling. Gives the warnings."
+  @doc "Warns about misspelt options. Returns the warnings."
   @spec warn_misspelt(keyword) :: [String.t()]
   def warn_misspelt(options) do
     for {name, _} <- options, name not in @ours, close = nearest(name) do
       warning =
-        "Outrigger.Nx ignores the option #{inspect(name)} of Nx.Defn; did you mean #{inspect(close)}?"
+        "Outrigger.Nx ignores the option #{inspect(name)} of Nx.Defn; " <>
+          "did you mean #{inspect(close)}?"
 
       Logger.warning(warning)
       warning

@@ -15,7 +15,7 @@ defmodule Outrigger.Nx.Profile do
     result
   end
 
-  # What a defn takes as an option.
+  # An argument that a defn takes as an option.
   defp keep(arg) when is_number(arg) or is_list(arg) or is_function(arg), do: arg
   defp keep(arg) when is_tuple(arg) and is_function(elem(arg, 0)), do: arg
 
@@ -35,7 +35,7 @@ defmodule Outrigger.Nx.Profile do
   @doc "The steps as lines of text."
   def table(steps) do
     whole = max(Enum.sum(Enum.map(steps, & &1.ns)), 1)
-    # Views and constants cost nothing worth a line.
+    # Views and constants take too little time for a line.
     shown = Enum.filter(steps, &(&1.bytes > 0 or &1.ns * 100 > whole))
 
     Enum.join(

@@ -1,6 +1,6 @@
 defmodule Outrigger.Nx.Types do
   @moduledoc false
-  # Nx's types and numbers in the protocol's words.
+  # Nx's types and numbers in the form of the protocol.
 
   @types for {kind, sizes} <- [
                u: [2, 4, 8, 16, 32, 64],
@@ -12,28 +12,28 @@ defmodule Outrigger.Nx.Types do
              size <- sizes,
              do: {{kind, size}, "#{kind}#{size}"}
 
-  @doc "The wire's name of an Nx type."
+  @doc "The protocol's name of an Nx type."
   @spec wire(Nx.Type.t()) :: String.t()
   for {type, name} <- [{{:f8_e4m3fn, 8}, "f8_e4m3fn"} | @types] do
     def wire(unquote(type)), do: unquote(name)
   end
 
-  @doc "The type as the core client names it."
+  @doc "The name of the type in `Outrigger.Dtype`."
   for {type, name} <- [{{:f8_e4m3fn, 8}, "f8_e4m3fn"} | @types] do
     def atom(unquote(type)), do: unquote(String.to_atom(name))
   end
 
   @doc """
-  The attributes of a `constant`, or nil where its number cannot be told exactly: then the scalar's
-  bytes have to be sent. Nx rounds to its narrow floats in its own way, and complex numbers are no
-  numbers of the protocol.
+  The attributes of a `constant`, or nil if the protocol does not have the exact number: then the
+  scalar's bytes have to be sent. Nx rounds to narrow floats in another way than the daemon, and a
+  complex number is no number of the protocol.
   """
   def number(n, {kind, size}) when is_integer(n) and kind in [:u, :s], do: wrap(n, kind, size)
   def number(n, {:f, size}) when size >= 32 and is_number(n), do: n
   def number(n, {:f, size}) when size >= 32 and n in [:nan, :infinity, :neg_infinity], do: n
   def number(_n, _type), do: nil
 
-  # Nx's integer constants wrap around as its binaries do.
+  # Nx's integer constants wrap around, as in its binaries.
   defp wrap(n, :u, size) do
     <<n::unsigned-size(size)>> = <<n::size(size)>>
     n
@@ -44,7 +44,7 @@ defmodule Outrigger.Nx.Types do
     n
   end
 
-  @doc "The number as a scalar of the type holds it: wrapped around, or rounded."
+  @doc "The number in a scalar of the type: wrapped around, or rounded."
   def hold(n, {:f, 64}) when is_float(n), do: n
   def hold(n, {:s, 32}) when n in -0x80000000..0x7FFFFFFF, do: n
 
@@ -74,14 +74,14 @@ defmodule Outrigger.Nx.Types do
     |> Nx.BinaryBackend.to_binary(1)
   end
 
-  @doc "A scalar's bytes, as the wire has them."
+  @doc "A scalar's bytes, in the form of the protocol."
   def bytes(number, type), do: number |> bits(type) |> pack()
 
-  @doc "Elements of fewer than 8 bits end within a byte: zeros follow."
+  @doc "Fills the last byte of elements below 8 bits with zeros."
   def pack(bits) when is_binary(bits), do: bits
   def pack(bits), do: <<bits::bitstring, 0::size(8 - rem(bit_size(bits), 8))>>
 
-  @doc "The bits of `count` elements, without what follows them in the last byte."
+  @doc "The bits of `count` elements, without the padding in the last byte."
   def unpack(bytes, {_, size}, count) do
     <<bits::bitstring-size(count * size), _::bitstring>> = bytes
     bits

@@ -1,15 +1,15 @@
 defmodule Outrigger.Nx.Lowering.Blocks do
   @moduledoc false
-  # Nx's blocks that are one op in the daemon. Others, and those whose op this daemon's catalogue
-  # does not have, run by Nx's own definition.
+  # Lowers blocks of Nx that are one op in the daemon. If the catalogue has no op for a block, the
+  # block runs by Nx's own definition.
 
   import Outrigger.Nx.Builder
   alias Nx.Block
 
-  # Which ops there are, and whether they take complex operands.
+  # The names of the ops, and whether they take complex operands.
   @catalogue Map.new(Outrigger.Catalogue.ops(), &{&1["name"], &1["complex"]})
 
-  @doc "Is there an op for the block?"
+  @doc "Whether the daemon has an op for the block."
   def native?(struct, args) do
     op = Atom.to_string(op(struct))
 
@@ -27,7 +27,7 @@ defmodule Outrigger.Nx.Lowering.Blocks do
     outs |> Enum.zip(values) |> Enum.map_reduce(b, fn {out, x}, b -> cast(b, x, out.type) end)
   end
 
-  # What the op gives, where that is not what Nx wants.
+  # The types of the op's results, if Nx has other types.
   defp types(%Block.TopK{}, _outs, type), do: [type, {:s, 32}]
   defp types(%Block.LinAlg.LU{}, _outs, type), do: [type, type, type]
   defp types(%Block.LinAlg.Eigh{}, _outs, type), do: [real(type), type]
@@ -59,7 +59,7 @@ defmodule Outrigger.Nx.Lowering.Blocks do
   defp op(%Block.LinAlg.Determinant{}), do: :determinant
   defp op(_struct), do: nil
 
-  # Operands in the type that the result has; indices and predicates stay what they are.
+  # Casts operands to the type of the result, except indices and predicates.
   defp operands(b, struct, _outs, args)
        when struct.__struct__ in [Block.LogicalNot, Block.AllClose],
        do: {args, b}

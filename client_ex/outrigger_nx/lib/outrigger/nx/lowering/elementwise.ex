@@ -7,7 +7,7 @@ defmodule Outrigger.Nx.Lowering.Elementwise do
 
   @floating Enum.map(Nx.Shared.unary_math_funs(), &elem(&1, 0)) ++ [:conjugate]
   @same [:negate, :sign, :floor, :ceil, :round, :bitwise_not]
-  # These look at the operand in its own type, and have a type of their own.
+  # These operations take the operand in its own type, and their result has another type.
   @own [:abs, :real, :imag, :is_nan, :is_infinity, :count_leading_zeros, :population_count]
   @arithmetic [:add, :subtract, :multiply, :pow, :remainder, :divide, :atan2, :min, :max] ++
                 [:quotient, :bitwise_and, :bitwise_or, :bitwise_xor, :left_shift, :right_shift]
@@ -20,7 +20,7 @@ defmodule Outrigger.Nx.Lowering.Elementwise do
       @same ++ @own ++ @arithmetic ++ @comparison ++ @logical ++ [:select, :clip, :as_type]
   end
 
-  @doc "Is the op lowered otherwise for this number? Then its program is not for others."
+  @doc "Whether the op has another lowering for this number, so that its program needs the number."
   def decisive?(:pow, number), do: number in [1, 1.0, 2, 2.0]
   def decisive?(_op, _number), do: false
 
@@ -40,7 +40,7 @@ defmodule Outrigger.Nx.Lowering.Elementwise do
     emit(b, op, [x], out.type, out.shape, options)
   end
 
-  # A square is a product, rounded once; what a power costs more is twenty times that.
+  # A square is a product, which is rounded once. A power costs twenty times as much.
   def lower(
         b,
         :pow,
@@ -113,7 +113,7 @@ defmodule Outrigger.Nx.Lowering.Elementwise do
     emit(b, :broadcast, [x], x.type, shape, attrs: [shape: Tuple.to_list(shape), axes: axes])
   end
 
-  # A known scalar beside a tensor of its type needs no instruction of its own.
+  # A known scalar beside a tensor of its type needs no instruction.
   defp literals([%Value{id: nil} = x, %Value{id: id} = y], b) when id != nil do
     {x, b} = literal(x, y.type, b)
     {[x, y], b}

@@ -49,7 +49,7 @@ defmodule Outrigger.Nx.Lowering.Indexing do
     cast(b, indices, out.type)
   end
 
-  # A start that is known needs no instruction.
+  # A known start needs no instruction.
   defp starts(starts) do
     Enum.map(starts, fn
       %Value{id: nil, varies: nil, constant: {:number, number}} when is_integer(number) -> number

@@ -1,6 +1,6 @@
 defmodule Outrigger.Nx.Lowering.Reduction do
   @moduledoc false
-  # Reductions over axes. A `reduce` gets its function as a region that is built already.
+  # Reductions over axes. The function of a `reduce` is a finished region.
 
   import Outrigger.Nx.Builder
   alias Outrigger.Nx.Types
@@ -40,7 +40,7 @@ defmodule Outrigger.Nx.Lowering.Reduction do
     emit(b, :reduce, [x, acc], out.type, out.shape, attrs: axes(x, opts), regions: [region])
   end
 
-  @doc "The type that the daemon's indices have before they are cast to the one that is asked for."
+  @doc "The type of the daemon's indices before the cast to the requested type."
   def index_type({:s, size} = type) when size in [32, 64], do: type
   def index_type(_type), do: {:s, 64}
 

@@ -1,6 +1,6 @@
 defmodule Outrigger.Nx.Lowering.Shape do
   @moduledoc false
-  # Creation, and operations that move elements without looking at them.
+  # Creation, and operations that only move elements.
 
   import Outrigger.Nx.Builder
   alias Outrigger.Nx.{Types, Value}
