@@ -142,7 +142,7 @@ Frame encode_ok(std::uint64_t id) {
 
 Frame encode_hello(std::uint64_t id, const HelloReply& reply) {
   Writer writer(512);
-  writer.begin(id, "ok", 10);
+  writer.begin(id, "ok", 11);
   writer.entry("protocol", 1);
   writer.entry("server", reply.server);
   writer.entry("epoch", reply.epoch);
@@ -151,6 +151,7 @@ Frame encode_hello(std::uint64_t id, const HelloReply& reply) {
   writer.entry("threads", static_cast<std::uint64_t>(reply.threads));
   writer.entry("isa", reply.isa);
   writer.entry("memory_limit", reply.memory_limit);
+  writer.entry("kept_limit", reply.kept_limit);
   write_limits(writer, reply.limits);
   writer.text("lanes");
   writer.array(1);

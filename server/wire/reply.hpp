@@ -32,6 +32,7 @@ struct HelloReply {
   int threads = 0;
   std::string_view isa;
   std::uint64_t memory_limit = 0;
+  std::uint64_t kept_limit = 0;
   Limits limits;
 };
 

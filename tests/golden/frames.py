@@ -156,7 +156,7 @@ REPLIES = [
     ("reply_hello", "",
      {"id": 1, "status": "ok", "protocol": 1, "server": "outriggerd 0.1.0", "epoch": 2**64 - 1,
       "catalogue": "0123456789abcdef", "os_pid": 4321, "threads": 8, "isa": "x86-64-v3",
-      "memory_limit": 2**33, "limits": LIMITS, "lanes": ["inline"]}),
+      "memory_limit": 2**33, "kept_limit": 2**28, "limits": LIMITS, "lanes": ["inline"]}),
     ("reply_info", "",
      {"id": 3, "status": "ok", "memory": {"limit": 0, "used": 48, "peak": 64, "pooled": 16,
       "kept": 4096, "kept_limit": 268435456},

@@ -68,6 +68,7 @@ HelloReply hello_reply() {
                    .threads = 8,
                    .isa = "x86-64-v3",
                    .memory_limit = 1ULL << 33,
+                   .kept_limit = 1ULL << 28,
                    .limits = {}};
   hello.limits.depth_max = 16;
   return hello;

@@ -84,6 +84,7 @@ void QueuedSession::hello(std::uint64_t id, const wire::Hello& request) {
   reply.threads = engine_.options().threads;
   reply.isa = ops::isa_level();
   reply.memory_limit = engine_.options().memory_limit;
+  reply.kept_limit = engine_.memory().kept().limit();
   reply.limits = engine_.options().limits;
   send(wire::encode_hello(id, reply));
 }

@@ -347,6 +347,7 @@ defmodule Outrigger.Connection do
           bytes_window: limits["bytes_window"],
           programs_max: max(limits["programs_max"], 1),
           part_bytes: div(limits["frame_bytes_max"], 4),
+          kept: hello["kept_limit"] || :infinity,
           room: {div(options.queue_max, 2), div(options.queue_bytes_max, 2)},
           memory: limit,
           poll_bytes:

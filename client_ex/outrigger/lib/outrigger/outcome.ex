@@ -72,7 +72,7 @@ defmodule Outrigger.Outcome do
         t
 
       {:error, _} ->
-        %{t | programs: Map.delete(t.programs, program_id)}
+        Traffic.drop_program(t, program_id)
     end
   end
 

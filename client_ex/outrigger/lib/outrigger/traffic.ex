@@ -42,6 +42,7 @@ defmodule Outrigger.Traffic do
       bytes_window: 1,
       programs_max: 1,
       part_bytes: 1,
+      kept: 1,
       room: {1, 1},
       memory: 0,
       poll_bytes: 0
@@ -57,8 +58,10 @@ defmodule Outrigger.Traffic do
     out: [],
     out_bytes: 0,
     blocked?: false,
-    # id of a program that the daemon keeps => the tick of its last use
+    # id of a program that the daemon keeps => {tick of its last use, bytes}
     programs: %{},
+    # bytes of all of them
+    kept: 0,
     tick: 0,
     waits: %Waits{},
     # pid => {number, limit, items}: ids and references that the caller has sent. Some have ended
@@ -200,8 +203,7 @@ defmodule Outrigger.Traffic do
 
   # The daemon keeps this program for one call only.
   defp forward(t, id, frame, entry, {:once, {program_id, _, _} = program}) do
-    t = forward(t, id, frame, entry, program)
-    t = %{t | programs: Map.delete(t.programs, program_id)}
+    t = t |> forward(id, frame, entry, program) |> drop_program(program_id)
     own(t, "forget", [{"program_id", program_id}], :drop)
   end
 
@@ -213,20 +215,45 @@ defmodule Outrigger.Traffic do
   defp keep(t, {0, _encoded, callees}), do: keep_all(t, callees)
 
   defp keep(t, {program_id, _encoded, _callees} = program) do
-    t = if is_map_key(t.programs, program_id), do: t, else: prepare(t, program, nil)
-    used(t, program_id)
+    if is_map_key(t.programs, program_id), do: used(t, program_id), else: prepare(t, program, nil)
   end
 
   defp keep_all(t, programs), do: Enum.reduce(programs, t, &keep(&2, &1))
 
   # The program of the last call needs no update.
   defp used(%{programs: programs, tick: tick} = t, program_id)
-       when :erlang.map_get(program_id, programs) == tick,
+       when elem(:erlang.map_get(program_id, programs), 0) == tick,
        do: t
 
   defp used(t, program_id) do
+    {_, bytes} = Map.fetch!(t.programs, program_id)
+    put_program(t, program_id, bytes)
+  end
+
+  defp put_program(t, program_id, bytes) do
     tick = t.tick + 1
-    %{t | tick: tick, programs: Map.put(t.programs, program_id, tick)}
+    %{t | tick: tick, programs: Map.put(t.programs, program_id, {tick, bytes})}
+  end
+
+  @doc "The daemon does not keep the program any more, or has never had it."
+  def drop_program(t, program_id) do
+    case Map.pop(t.programs, program_id) do
+      {nil, _} -> t
+      {{_tick, bytes}, programs} -> %{t | programs: programs, kept: t.kept - bytes}
+    end
+  end
+
+  # The bytes that the daemon may count for a program, at most: an operand of one byte takes 32.
+  defp kept_bytes(encoded), do: 4096 + 32 * byte_size(encoded)
+
+  # The daemon evicts programs by itself when they exceed its budget. The client makes room
+  # before, so it always knows which programs the daemon keeps.
+  defp make_room(%{programs: programs} = t, _bytes) when map_size(programs) == 0, do: t
+
+  defp make_room(t, bytes) do
+    if map_size(t.programs) >= t.limits.programs_max or t.kept + bytes > t.limits.kept,
+      do: t |> evict() |> make_room(bytes),
+      else: t
   end
 
   @doc "Prepares a program of Program.kept/3 for a caller that waits for the reply."
@@ -238,15 +265,14 @@ defmodule Outrigger.Traffic do
   # The daemon must have the callees before the program.
   def prepare(t, {program_id, encoded, callees}, ref) do
     t = keep_all(t, callees)
-    t = if map_size(t.programs) >= t.limits.programs_max, do: evict(t), else: t
+    bytes = kept_bytes(encoded)
+    t = make_room(t, bytes)
+    t = put_program(%{t | kept: t.kept + bytes}, program_id, bytes)
     want = {:prepare, program_id, ref}
 
-    t =
-      if byte_size(encoded) > t.limits.part_bytes,
-        do: prepare_in_parts(t, program_id, encoded, want),
-        else: own(t, "prepare", [{"program_id", program_id}, {"program", {:raw, encoded}}], want)
-
-    used(t, program_id)
+    if byte_size(encoded) > t.limits.part_bytes,
+      do: prepare_in_parts(t, program_id, encoded, want),
+      else: own(t, "prepare", [{"program_id", program_id}, {"program", {:raw, encoded}}], want)
   end
 
   # No part needs a reply: the reply to the last request reports an error in any part.
@@ -270,14 +296,14 @@ defmodule Outrigger.Traffic do
   # the daemon must not forget the program before. After the port is withdrawn, no new direct call
   # comes.
   defp evict(t, busy \\ 0) do
-    {oldest, _} = Enum.min_by(t.programs, fn {_, tick} -> tick end)
+    {oldest, _} = Enum.min_by(t.programs, fn {_, {tick, _bytes}} -> tick end)
     Server.withdraw_port(t.meta, oldest)
 
     if called_directly?(t, oldest) and busy < map_size(t.programs) do
       Server.offer_port(t.meta, t.epoch, t.port, oldest)
       t |> used(oldest) |> evict(busy + 1)
     else
-      t = %{t | programs: Map.delete(t.programs, oldest)}
+      t = drop_program(t, oldest)
       own(t, "forget", [{"program_id", oldest}], :drop)
     end
   end
@@ -501,6 +527,7 @@ defmodule Outrigger.Traffic do
         out_bytes: 0,
         blocked?: false,
         programs: %{},
+        kept: 0,
         orphans: %Orphans{},
         write_errors?: false,
         errors: Map.merge(lost, t.errors),

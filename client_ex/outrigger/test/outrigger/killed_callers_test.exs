@@ -212,8 +212,9 @@ defmodule Outrigger.KilledCallersTest do
   end
 
   test "deaths of callers with requests pending cost in proportion to them" do
-    [few, many] = for callers <- [300, 1200], do: cost_of_deaths(callers)
-    assert many / few < 7, "4 times the callers cost #{many / few} times as much"
+    # In proportion is 8, by the square 64.
+    [few, many] = for callers <- [200, 1600], do: cost_of_deaths(callers)
+    assert many / few < 24, "8 times the callers cost #{many / few} times as much"
   end
 
   test "tensors of dead processes that only sent are released within one poll" do

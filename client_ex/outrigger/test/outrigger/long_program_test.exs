@@ -45,7 +45,7 @@ defmodule Outrigger.LongProgramTest do
   end
 
   test "100,000 tensors as operands", %{server: server} = context do
-    tensors = for i <- 1..@many, do: Outrigger.tensor(server, [i])
+    tensors = for i <- 1..@many, do: Outrigger.tensor(server, [i], type: :s64)
     assert Outrigger.to_number!(Op.sum(Op.concatenate(tensors))) == div(@many * (@many + 1), 2)
     assert Outrigger.to_number!(Op.sum(Op.stack(tensors))) == div(@many * (@many + 1), 2)
     goes_on(context)

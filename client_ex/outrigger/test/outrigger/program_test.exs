@@ -174,6 +174,26 @@ defmodule Outrigger.ProgramTest do
     Op.cond(Op.equal(x, i), fn -> Op.constant(i, :f32, {}) end, fn -> chain(x, rest) end)
   end
 
+  test "programs that exceed the daemon's budget are prepared again when they are called" do
+    server = :"kept_#{System.unique_integer([:positive])}"
+    start_supervised!({Outrigger, name: server, memory_limit: "128MiB", threads: 1})
+    x = Outrigger.tensor(server, 1.0)
+
+    # 16 MiB for programs and plans: a few of these fill them.
+    prepared =
+      for n <- 1..12 do
+        steps = fn x -> Enum.reduce(1..8_000, x, fn _, x -> Op.add(x, n) end) end
+        Outrigger.prepare!(server, Outrigger.program(steps))
+      end
+
+    for _ <- 1..2, {program, n} <- Enum.with_index(prepared, 1) do
+      assert program |> Outrigger.call([x]) |> Outrigger.to_number!() == 1.0 + 8_000 * n
+    end
+
+    assert %{kept: kept, kept_limit: limit} = Outrigger.info!(server).memory
+    assert kept <= limit
+  end
+
   test "conditions nest 128 deep, and a longer chain says what to do" do
     x = Outrigger.tensor(MyApp.Compute, 60.0)
     program = Outrigger.program(&chain(&1, Enum.to_list(1..129)))
