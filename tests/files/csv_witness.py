@@ -1,6 +1,7 @@
 """Writes random files of numbers and what Python's csv module reads in them.
 
-Usage: csv_witness.py SEED FOLDER FILES. File i is FOLDER/i.csv; FOLDER/i.txt has separator (as a number), header (0 or
+Usage: csv_witness.py SEED FOLDER FILES. File i is FOLDER/i.csv.
+FOLDER/i.txt has separator (as a number), header (0 or
 1), rows, columns, then each number, one to a line.
 """
 
@@ -50,7 +51,9 @@ def name(draw, separator):
 
 
 def blank(draw, separator):
-    return "".join(draw.choice([c for c in " \t" if c != separator]) for _ in range(draw.randrange(4)))
+    return "".join(
+        draw.choice([c for c in " \t" if c != separator]) for _ in range(draw.randrange(4))
+    )
 
 
 def write(draw, path):
@@ -65,7 +68,9 @@ def write(draw, path):
             names = ['"a\nb"']
         lines.append(separator.join(names))
         if separator == " ":
-            lines[0] = separator.join('"' + n.strip('"') + '"' if n.count('"') != 2 else n for n in names)
+            lines[0] = separator.join(
+                '"' + n.strip('"') + '"' if n.count('"') != 2 else n for n in names
+            )
     else:
         lines.append(separator.join(field(draw, separator, columns) for _ in range(columns)))
     for _ in range(draw.randrange(1, 8)):

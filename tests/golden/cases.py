@@ -35,8 +35,20 @@ def _finish(case, out, error, ulp, abs_, in_place, prepared=None):
     return case
 
 
-def op_case(name, op, inputs, out=None, attrs=None, error=None, ulp=0, abs=None, in_place=False,
-            regions=None, results=1, prepared=None):
+def op_case(
+    name,
+    op,
+    inputs,
+    out=None,
+    attrs=None,
+    error=None,
+    ulp=0,
+    abs=None,
+    in_place=False,
+    regions=None,
+    results=1,
+    prepared=None,
+):
     """One instruction. `out` is a Tensor or a list of them; `prepared` are programs by id."""
     case = {"name": name, "op": op, "attrs": attrs or {}, "in": [wire_operand(x) for x in inputs]}
     if regions is not None:
@@ -67,8 +79,12 @@ class Region:
         return self.ids[0] - 1
 
     def op(self, name, *operands, results=1, attrs=None, in_place=False, regions=None):
-        instruction = {"op": name, "in": [{"number": wire_number(x.value)}
-                                          if isinstance(x, Number) else x for x in operands]}
+        instruction = {
+            "op": name,
+            "in": [
+                {"number": wire_number(x.value)} if isinstance(x, Number) else x for x in operands
+            ],
+        }
         out = [self._new() for _ in range(results)]
         instruction["out"] = out
         if attrs:

@@ -116,7 +116,8 @@ REQUESTS = [
     ("load_csv_short", "Without optional keys.",
      {"id": 26, "do": "load_csv", "handle": 20, "path": "/data/a.csv", "dtype": "s32"}),
     ("save", "", {"id": 11, "do": "save", "handle": 7, "path": "/data/b.npy"}),
-    ("save_npz", "", {"id": 28, "do": "save_npz", "handles": [7, 8], "names": ["a", "größe"], "path": "/data/b.npz",
+    ("save_npz", "", {"id": 28, "do": "save_npz", "handles": [7, 8], "names": ["a", "größe"],
+     "path": "/data/b.npz",
                       "compress": True}),
     ("run", "Two operands, a literal, one result.",
      {"id": 12, "do": "run", "program": PROGRAM, "args": [7, 8], "results": [12]}),
@@ -280,7 +281,8 @@ BAD = [
 def as_json(value):
     """JSON, where a binary is {"$hex": "…"}."""
     return json.dumps(value, ensure_ascii=True,
-                      default=lambda data: {"$hex": data.hex()} if isinstance(data, bytes) else str(data))
+                      default=lambda data: {"$hex": data.hex()}
+                       if isinstance(data, bytes) else str(data))
 
 
 def write(path, header, frame):
@@ -308,7 +310,8 @@ def main():
     for name, code, about, payload in BAD:
         write(ROOT / "bad" / f"{name}.hex", [f"code: {code}", about], framed(payload))
     write(ROOT / "bad" / "frame_too_long.hex",
-          ["code: bad_frame", "A header that declares 16 MiB; it must be refused before any more comes."],
+          ["code: bad_frame", "A header that declares 16 MiB; it must be refused before "
+            "any more comes."],
           struct.pack(">I", 16 << 20))
 
 

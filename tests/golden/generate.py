@@ -2,8 +2,8 @@
 """Writes protocol/golden/cases/*.msgpack: `./run golden [FAMILY...]`, all families without a name.
 
 Needs Debian's python3-numpy, python3-scipy and python3-msgpack. With `--check` nothing is written:
-stale files are named, and the status is 1. Two machines agree but for the last digits of some floats,
-since libraries take other paths on other processors: the check allows for these.
+stale files are named, and the status is 1. Two machines agree but for the last digits of some
+floats, since libraries take other paths on other processors: the check allows for these.
 """
 
 import argparse
@@ -70,7 +70,9 @@ def main():
     options = parser.parse_args()
     unknown = set(options.families) - set(FAMILIES)
     if unknown:
-        parser.error(f"no such family: {', '.join(sorted(unknown))}; there are {', '.join(FAMILIES)}")
+        parser.error(
+            f"no such family: {', '.join(sorted(unknown))}; there are {', '.join(FAMILIES)}"
+        )
     sys.path.insert(0, str(HERE))
     CASES.mkdir(parents=True, exist_ok=True)
     stale = []

@@ -21,7 +21,9 @@ DTYPES = INTS + FLOATS
 SMALL_INTS = ["u2", "u4", "s2", "s4"]
 SMALL_FLOATS = ["f8", "f8_e4m3fn", "f16", "bf16"]
 COMPLEX = ["c64", "c128"]
-NUMPY = {"c64": "<c8", "c128": "<c16", "u8": "<u1", "u16": "<u2", "u32": "<u4", "u64": "<u8", "s8": "<i1", "s16": "<i2",
+NUMPY = {"c64": "<c8", "c128": "<c16", "u8": "<u1", "u16": "<u2", "u32": "<u4", "u64": "<u8",
+         "s8": "<i1",
+         "s16": "<i2",
          "s32": "<i4", "s64": "<i8", "f32": "<f4", "f64": "<f8"}
 NAN, INF = float("nan"), float("inf")
 

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Writes docs/SUPPORT.md, which op takes which dtype, from the catalogue and the golden cases: what the
+"""Writes docs/SUPPORT.md, which op takes which dtype, from the catalogue and the golden cases:
+what the
 matrix says is what the tests see. With --check it only compares, for ./run lint.
 
     /usr/bin/python3 tests/golden/support.py [--check]
@@ -22,8 +23,8 @@ YES, NO, NONE = "●", "–", "·"
 HEAD = """# Which op takes which dtype
 
 Made by `tests/golden/support.py` from the catalogue (`protocol/ops.json`) and the golden cases
-(`protocol/golden/cases`), which every build runs: do not edit it. The dtype is that of the first tensor
-operand, or the one that an op without operands is asked for.
+(`protocol/golden/cases`), which every build runs: do not edit it. The dtype is that of the first
+tensor operand, or the one that an op without operands is asked for.
 
 | sign | |
 |---|---|
@@ -31,8 +32,9 @@ operand, or the one that an op without operands is asked for.
 | – | refused with `bad_dtype`: the op has no meaning for it |
 | · | no golden case |
 
-*ulp*: how far an element may be from the exact result, in units in the last place of the dtype that is
-computed in (f32 for the floats below 32 bits); 0: rounded correctly. For elementwise ops of real numbers.
+*ulp*: how far an element may be from the exact result, in units in the last place of the dtype that
+is computed in (f32 for the floats below 32 bits); 0: rounded correctly. For elementwise ops of real
+numbers.
 """
 
 
@@ -55,10 +57,12 @@ def collect():
         for case in msgpack.unpackb(path.read_bytes()):
             ops = {case["op"]} if "op" in case else set(instructions(case["program"]))
             if "op" not in case:
-                # Of programs only ops with regions count: other instructions have cases of their own.
+                # Only ops with regions count in programs: other ops have cases of their own.
                 ops &= {"while", "cond", "reduce", "window_reduce", "map"}
             for op in ops:
-                counter = taken if "out" in case else refused if case["error"] == "bad_dtype" else None
+                counter = (
+                    taken if "out" in case else refused if case["error"] == "bad_dtype" else None
+                )
                 if counter is not None:
                     counter[op, dtype_of(case)] += 1
     return taken, refused
@@ -78,8 +82,12 @@ def document():
     dtypes = catalogue["dtypes"]
     lines = [HEAD]
     for family in dict.fromkeys(op["family"] for op in catalogue["ops"]):
-        lines += [f"## {family}", "", "| op | " + " | ".join(dtypes) + " | ulp |",
-                  "|---|" + "---|" * (len(dtypes) + 1)]
+        lines += [
+            f"## {family}",
+            "",
+            "| op | " + " | ".join(dtypes) + " | ulp |",
+            "|---|" + "---|" * (len(dtypes) + 1),
+        ]
         for op in catalogue["ops"]:
             if op["family"] != family:
                 continue

@@ -36,7 +36,7 @@ OPS_RANKS = {
     "elementwise": 4,
     "cast": 5,
     "sort": 5,
-    "index": 5,
+    "index": 6,
     "linalg": 6,
     "reduce": 6,
     "window": 7,

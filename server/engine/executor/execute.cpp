@@ -121,27 +121,8 @@ class Executor {
   }
 
   Result<void> profiled(const Step& step) {
-    return profile_->measure(step, bytes_moved(step), [&] { return this->step(step); });
-  }
-
-  /// Bytes that the step reads and writes if it does no more than it has to. An update touches what
-  /// it is given twice: here and in its target.
-  std::uint64_t bytes_moved(const Step& step) const {
-    if (step.kind == Step::Kind::view || step.kind == Step::Kind::constant ||
-        step.kind == Step::Kind::loop || step.kind == Step::Kind::branch)
-      return 0;
-    const bool update = step.kind == Step::Kind::update;
-    const bool put = step.kind == Step::Kind::put_pass;
-    std::uint64_t bytes = 0;
-    for (std::size_t i = update ? 1 : 0; i < (put ? step.pass->inputs : step.in.size()); ++i) {
-      const Tensor& tensor = frame_[step.in[i]];
-      // A broadcast operand is read again and again, but from the cache.
-      bytes += std::min<std::uint64_t>(byte_count(tensor.type), tensor.storage->buffer->bytes());
-    }
-    if (update) return 2 * bytes;
-    if (put) return bytes + byte_count({type_of(step, 0).dtype, step.pass->space});
-    for (const Slot slot : step.out) bytes += byte_count(plan_.types[slot]);
-    return bytes;
+    return profile_->measure(step, bytes_moved(step, plan_, frame_),
+                             [&] { return this->step(step); });
   }
 
   Result<void> step(const Step& step) {

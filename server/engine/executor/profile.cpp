@@ -7,6 +7,24 @@
 
 namespace outrigger::engine {
 
+std::uint64_t bytes_moved(const Step& step, const Plan& plan, std::span<const Tensor> frame) {
+  if (step.kind == Step::Kind::view || step.kind == Step::Kind::constant ||
+      step.kind == Step::Kind::loop || step.kind == Step::Kind::branch)
+    return 0;
+  const bool update = step.kind == Step::Kind::update;
+  const bool put = step.kind == Step::Kind::put_pass;
+  std::uint64_t bytes = 0;
+  for (std::size_t i = update ? 1 : 0; i < (put ? step.pass->inputs : step.in.size()); ++i) {
+    const Tensor& tensor = frame[step.in[i]];
+    // A broadcast operand is read again and again, but from the cache.
+    bytes += std::min<std::uint64_t>(byte_count(tensor.type), tensor.storage->buffer->bytes());
+  }
+  if (update) return 2 * bytes;
+  if (put) return bytes + byte_count({plan.types[step.out[0]].dtype, step.pass->space});
+  for (const Slot slot : step.out) bytes += byte_count(plan.types[slot]);
+  return bytes;
+}
+
 void Profile::collect(const StepBlock& block, std::vector<wire::StepProfile>& out) const {
   for (const Step& step : block.steps) {
     if (const auto found = costs_.find(&step); found != costs_.end()) {

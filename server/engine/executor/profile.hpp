@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -9,6 +10,10 @@
 #include "wire/reply.hpp"
 
 namespace outrigger::engine {
+
+/// The bytes that the step reads and writes at least. An update touches its operands besides the
+/// target twice: where they are, and in the target. `frame` has the values of the run by slot.
+std::uint64_t bytes_moved(const Step& step, const Plan& plan, std::span<const Tensor> frame);
 
 /// What the steps of one run took: measured only for a run that asks for it.
 class Profile {

@@ -1,21 +1,63 @@
 """Binary arithmetic, bitwise operations and shifts."""
 
 from cases import op_case
-from reference import (DTYPES, FLOATS, INF, INTS, NAN, Random, Tensor, binary, is_float, pairs,
-                       specials)
+from reference import (
+    DTYPES,
+    FLOATS,
+    INF,
+    INTS,
+    NAN,
+    Random,
+    Tensor,
+    binary,
+    is_float,
+    pairs,
+    specials,
+)
 
 ARITHMETIC = ["add", "subtract", "multiply", "divide", "remainder", "pow", "min", "max", "atan2"]
 INTEGER = ["quotient", "bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift"]
 ULP = {"pow": 2, "atan2": 2}
 SOME = {"u8", "u64", "s8", "s32", "s64", "f32", "f64"}
-SHAPES = [((), (3,)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((4, 1, 3), (2, 1)), ((1,), (5,)),
-          ((0,), (1,)), ((2, 0, 3), (1, 3)), ((2, 1, 2, 1, 2), (1, 3, 1, 2, 1)), ((), ()),
-          ((7, 9), (7, 9))]
-LITERALS = [("u8", 1), ("u8", 255), ("u8", 256), ("u8", -1), ("u8", 1.5), ("u16", 70000),
-            ("u32", -3), ("u64", 7), ("s8", 127), ("s8", 128), ("s8", -129), ("s16", 40000),
-            ("s32", 3), ("s32", 2147483648), ("s32", 2.5), ("s64", -9), ("s64", 0.5), ("f32", 3),
-            ("f32", 0.1), ("f32", -1e30), ("f64", 1), ("f64", 0.1), ("f32", NAN), ("f32", INF),
-            ("f64", -INF)]
+SHAPES = [
+    ((), (3,)),
+    ((2, 3), (3,)),
+    ((2, 1), (1, 3)),
+    ((4, 1, 3), (2, 1)),
+    ((1,), (5,)),
+    ((0,), (1,)),
+    ((2, 0, 3), (1, 3)),
+    ((2, 1, 2, 1, 2), (1, 3, 1, 2, 1)),
+    ((), ()),
+    ((7, 9), (7, 9)),
+]
+LITERALS = [
+    ("u8", 1),
+    ("u8", 255),
+    ("u8", 256),
+    ("u8", -1),
+    ("u8", 1.5),
+    ("u16", 70000),
+    ("u32", -3),
+    ("u64", 7),
+    ("s8", 127),
+    ("s8", 128),
+    ("s8", -129),
+    ("s16", 40000),
+    ("s32", 3),
+    ("s32", 2147483648),
+    ("s32", 2.5),
+    ("s64", -9),
+    ("s64", 0.5),
+    ("f32", 3),
+    ("f32", 0.1),
+    ("f32", -1e30),
+    ("f64", 1),
+    ("f64", 0.1),
+    ("f32", NAN),
+    ("f32", INF),
+    ("f64", -INF),
+]
 
 
 def no_mixed_zeros(op, xs, ys):
@@ -38,8 +80,23 @@ def special_pairs(op, dtype):
     if op == "pow" and not is_float(dtype):
         return pairs(values, [0, 1, 2, 3, 5, 31, 64] + ([-1, -2, -3] if dtype[0] == "s" else []))
     if op == "pow":
-        values = [0.0, -0.0, 1.0, -1.0, 2.0, 0.5, -2.0, -0.5, 3.0, 10.25, NAN, INF, -INF, -3.0,
-                  33.0]
+        values = [
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            2.0,
+            0.5,
+            -2.0,
+            -0.5,
+            3.0,
+            10.25,
+            NAN,
+            INF,
+            -INF,
+            -3.0,
+            33.0,
+        ]
     return no_mixed_zeros(op, *pairs(values))
 
 
@@ -71,11 +128,17 @@ def literals(op):
         if op in ("left_shift", "right_shift", "pow"):
             if number in (256, 70000, 40000, 2147483648, -1e30):
                 continue
-        yield op_case(f"{op}/literal/{dtype},{number!r}", op, [x, number], binary(op, x, number),
-                      ulp=ULP.get(op, 0))
+        yield op_case(
+            f"{op}/literal/{dtype},{number!r}",
+            op,
+            [x, number],
+            binary(op, x, number),
+            ulp=ULP.get(op, 0),
+        )
         if op in ("subtract", "divide", "quotient", "remainder"):
-            yield op_case(f"{op}/literal/{number!r},{dtype}", op, [number, x],
-                          binary(op, number, x))
+            yield op_case(
+                f"{op}/literal/{number!r},{dtype}", op, [number, x], binary(op, number, x)
+            )
 
 
 def cases():
@@ -83,8 +146,7 @@ def cases():
         for dtype in INTS if op in INTEGER else DTYPES:
             xs, ys = special_pairs(op, dtype)
             x, y = Tensor(dtype, (len(xs),), xs), Tensor(dtype, (len(ys),), ys)
-            yield op_case(f"{op}/special/{dtype}", op, [x, y], binary(op, x, y),
-                          ulp=ULP.get(op, 0))
+            yield op_case(f"{op}/special/{dtype}", op, [x, y], binary(op, x, y), ulp=ULP.get(op, 0))
         yield from mixed(op)
         yield from literals(op)
     for op in ["add", "subtract", "multiply", "bitwise_xor", "max", "remainder", "quotient"]:
@@ -94,8 +156,12 @@ def cases():
                 x = rnd.small(dtype, a, 1)
                 y = rnd.small(dtype, b, 1)
                 for left, right in [(x, y)] if a == b else [(x, y), (y, x)]:
-                    yield op_case(f"{op}/broadcast/{dtype}/{left.shape}{right.shape}", op,
-                                  [left, right], binary(op, left, right))
+                    yield op_case(
+                        f"{op}/broadcast/{dtype}/{left.shape}{right.shape}",
+                        op,
+                        [left, right],
+                        binary(op, left, right),
+                    )
     for op in ["add", "subtract", "multiply", "divide"]:
         for dtype in FLOATS:
             rnd = Random(f"rounding {op} {dtype}")
@@ -103,5 +169,6 @@ def cases():
             yield op_case(f"{op}/rounding/{dtype}", op, [x, y], binary(op, x, y))
     for op in ["add", "multiply", "pow"]:
         for a, b in [(1, 2), (1, 2.5), (0.5, 4)]:
-            yield op_case(f"{op}/two literals/{a!r},{b!r}", op, [a, b], binary(op, a, b),
-                          ulp=ULP.get(op, 0))
+            yield op_case(
+                f"{op}/two literals/{a!r},{b!r}", op, [a, b], binary(op, a, b), ulp=ULP.get(op, 0)
+            )

@@ -14,13 +14,49 @@ def t(dtype, *shape):
 
 
 F3, F23, F32_, S3, I1 = t("f32", 3), t("f32", 2, 3), t("f32", 3, 2), t("s32", 3), t("s64", 2, 1)
-BINARY = ["add", "subtract", "multiply", "divide", "quotient", "remainder", "pow", "min", "max",
-          "atan2", "equal", "not_equal", "greater", "less", "greater_equal", "less_equal",
-          "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor",
-          "left_shift", "right_shift"]
+BINARY = [
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+    "quotient",
+    "remainder",
+    "pow",
+    "min",
+    "max",
+    "atan2",
+    "equal",
+    "not_equal",
+    "greater",
+    "less",
+    "greater_equal",
+    "less_equal",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "left_shift",
+    "right_shift",
+]
 INTEGER = ["quotient", "bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift"]
-UNARY = ["negate", "abs", "sign", "sqrt", "exp", "log", "sin", "cos", "tanh", "floor", "ceil",
-         "round", "logical_not", "bitwise_not"]
+UNARY = [
+    "negate",
+    "abs",
+    "sign",
+    "sqrt",
+    "exp",
+    "log",
+    "sin",
+    "cos",
+    "tanh",
+    "floor",
+    "ceil",
+    "round",
+    "logical_not",
+    "bitwise_not",
+]
 REDUCTIONS = ["sum", "product", "reduce_max", "reduce_min", "all", "any"]
 
 
@@ -55,7 +91,11 @@ def creation():
     yield "from_binary", "too short", [], {"type": "f32", "shape": [4], "data": data}, "bad_attr"
     yield "from_binary", "too long", [], {"type": "f32", "shape": [2], "data": data}, "bad_attr"
     yield "from_binary", "no data", [], {"type": "f32", "shape": [3]}, "bad_attr"
-    yield "from_binary", "data is no binary", [], {"type": "f32", "shape": [3], "data": 1}, "bad_attr"
+    yield "from_binary", "data is no binary", [], {
+        "type": "f32",
+        "shape": [3],
+        "data": 1,
+    }, "bad_attr"
     yield "from_binary", "operand", [F3], {"type": "f32", "shape": [3], "data": data}, "bad_program"
     made = {"constant": {"value": 1}, "iota": {}, "eye": {}}
     for op, attrs in made.items():
@@ -72,7 +112,11 @@ def creation():
         yield op, "operand", [F3], good, "bad_program"
     yield "constant", "no value", [], {"type": "f32", "shape": [2]}, "bad_attr"
     yield "constant", "value is a list", [], {"value": [1], "type": "f32", "shape": [2]}, "bad_attr"
-    yield "constant", "value is a word", [], {"value": "one", "type": "f32", "shape": [2]}, "bad_attr"
+    yield "constant", "value is a word", [], {
+        "value": "one",
+        "type": "f32",
+        "shape": [2],
+    }, "bad_attr"
     for axis in (2, -3):
         yield "iota", f"axis {axis}", [], {"type": "s32", "shape": [2, 3], "axis": axis}, "bad_axis"
     yield "iota", "axis of a scalar", [], {"type": "s32", "shape": [], "axis": 0}, "bad_axis"
@@ -112,7 +156,10 @@ def shapes():
     yield "slice", "length", [F3, 0], {"lengths": [4]}, "bad_shape"
     yield "slice", "negative length", [F3, 0], {"lengths": [-1]}, "bad_shape"
     yield "slice", "lengths of another rank", [F3, 0], {"lengths": [1, 1]}, "bad_attr"
-    yield "slice", "strides of another rank", [F3, 0], {"lengths": [1], "strides": [1, 1]}, "bad_attr"
+    yield "slice", "strides of another rank", [F3, 0], {
+        "lengths": [1],
+        "strides": [1, 1],
+    }, "bad_attr"
     yield "slice", "stride 0", [F3, 0], {"lengths": [1], "strides": [0]}, "bad_shape"
     yield "slice", "too few starts", [F23, 0], {"lengths": [1, 1]}, "bad_shape"
     yield "slice", "too many starts", [F3, 0, 0], {"lengths": [1]}, "bad_shape"
@@ -158,12 +205,23 @@ def reductions():
     yield "dot", "axis twice", [F23, F32_], {"left_axes": [1, 1], "right_axes": [0, 1]}, "bad_axis"
     yield "dot", "explicit sizes", [F23, F32_], {"left_axes": [0], "right_axes": [0]}, "bad_shape"
     yield "dot", "counts of axes", [F23, F23], {"left_axes": [0, 1], "right_axes": [0]}, "bad_shape"
-    yield "dot", "one batch only", [F23, F23], {"left_axes": [1], "right_axes": [1],
-                                               "left_batch_axes": [0]}, "bad_shape"
+    yield "dot", "one batch only", [F23, F23], {
+        "left_axes": [1],
+        "right_axes": [1],
+        "left_batch_axes": [0],
+    }, "bad_shape"
     yield "dot", "batch and contracted", [F23, F23], {
-        "left_axes": [0], "right_axes": [0], "left_batch_axes": [0], "right_batch_axes": [0]}, "bad_axis"
+        "left_axes": [0],
+        "right_axes": [0],
+        "left_batch_axes": [0],
+        "right_batch_axes": [0],
+    }, "bad_axis"
     yield "dot", "batch sizes", [F23, t("f32", 3, 3)], {
-        "left_axes": [1], "right_axes": [1], "left_batch_axes": [0], "right_batch_axes": [0]}, "bad_shape"
+        "left_axes": [1],
+        "right_axes": [1],
+        "left_batch_axes": [0],
+        "right_batch_axes": [0],
+    }, "bad_shape"
     yield "dot", "one operand", [F23], {}, "bad_program"
 
 
@@ -173,8 +231,12 @@ def index(*rows):
 
 def indexed():
     updates = t("f32", 2)
-    bad = [("too large", index([0], [3])), ("negative", index([-1], [0])),
-           ("minimum", index([0], [-(1 << 63)])), ("maximum", index([(1 << 63) - 1], [0]))]
+    bad = [
+        ("too large", index([0], [3])),
+        ("negative", index([-1], [0])),
+        ("minimum", index([0], [-(1 << 63)])),
+        ("maximum", index([(1 << 63) - 1], [0])),
+    ]
     for name, at in bad:
         yield "gather", f"index {name}", [F3, at], {}, "bad_index"
         yield "take", f"index {name}", [F3, at], {}, "bad_index"
@@ -187,8 +249,11 @@ def indexed():
     yield "gather", "second axis", [F23, index([1, 2], [0, 3])], {}, "bad_index"
     yield "indexed_add", "second axis", [F23, index([1, 2], [0, 3]), updates], {}, "bad_index"
     yield "gather", "last of many", [F3, Tensor("s32", (500, 1), [0] * 499 + [3])], {}, "bad_index"
-    yield "indexed_put", "last of many", [F3, Tensor("s32", (500, 1), [0] * 499 + [3]),
-                                          t("f32", 500)], {}, "bad_index"
+    yield "indexed_put", "last of many", [
+        F3,
+        Tensor("s32", (500, 1), [0] * 499 + [3]),
+        t("f32", 500),
+    ], {}, "bad_index"
     yield "gather", "empty axis", [t("f32", 0), index([0])], {}, "bad_index"
     for op, more in (("gather", []), ("indexed_put", [updates]), ("indexed_add", [updates])):
         yield op, "float index", [F3, t("f32", 2, 1)] + more, {}, "bad_dtype"
@@ -248,15 +313,23 @@ def programs():
     yield "while/no regions", loop(None, None, [one]), [one], "bad_program"
     yield "while/two conditions", loop(lambda r: go(r) * 2, step, [one]), [one], "bad_program"
     yield "while/condition not scalar", loop(go, step, [S3]), [S3], "bad_shape"
-    yield "while/dtype changes", loop(go, lambda r: [r.op("divide", r.params[0], Number(2))],
-                                      [one]), [one], "bad_dtype"
-    yield ("while/shape changes", loop(go, lambda r: [r.op("reshape", r.params[0],
-                                                           attrs={"shape": [1]})], [one]),
-           [one], "bad_shape")
+    yield "while/dtype changes", loop(
+        go, lambda r: [r.op("divide", r.params[0], Number(2))], [one]
+    ), [one], "bad_dtype"
+    yield (
+        "while/shape changes",
+        loop(go, lambda r: [r.op("reshape", r.params[0], attrs={"shape": [1]})], [one]),
+        [one],
+        "bad_shape",
+    )
     yield "while/body gives too many", loop(go, lambda r: step(r) * 2, [one]), [one], "bad_program"
     yield "while/too many results", loop(go, step, [one], 2), [one], "bad_program"
-    yield ("while/unknown op inside", loop(go, lambda r: [r.op("frobnicate", r.params[0])], [one]),
-           [one], "unknown_op")
+    yield (
+        "while/unknown op inside",
+        loop(go, lambda r: [r.op("frobnicate", r.params[0])], [one]),
+        [one],
+        "unknown_op",
+    )
 
     def choose(yes, no, results=1, regions=2):
         top = Region(3)
@@ -275,8 +348,12 @@ def programs():
     yield "cond/predicate not scalar", choose(left, left), [S3, F3, F3], "bad_shape"
     yield "cond/dtypes differ", choose(left, right), [one, F3, S3], "bad_dtype"
     yield "cond/shapes differ", choose(left, right), [one, F3, F23], "bad_shape"
-    yield ("cond/counts differ", choose(left, lambda r, p, x, y: [x, y]), [one, F3, F3],
-           "bad_program")
+    yield (
+        "cond/counts differ",
+        choose(left, lambda r, p, x, y: [x, y]),
+        [one, F3, F3],
+        "bad_program",
+    )
     yield "cond/one region", choose(left, left, 1, 1), [one, F3, F3], "bad_program"
     yield "cond/too many results", choose(left, right, 2), [one, F3, F3], "bad_program"
 
@@ -285,33 +362,63 @@ def programs():
 
     F3_ = [F3]
     yield "unknown value", {"params": [0], "body": [add(0, 7)], "outputs": [2]}, F3_, "bad_program"
-    yield "value before its time", {"params": [0], "body": [add(0, 3), add(0, 0, 3)],
-                                    "outputs": [2]}, F3_, "bad_program"
-    yield "value given twice", {"params": [0], "body": [add(0, 0), add(0, 0)],
-                                "outputs": [2]}, F3_, "bad_program"
-    yield "parameter given again", {"params": [0], "body": [add(0, 0, 0)], "outputs": [0]}, F3_, \
-        "bad_program"
+    yield "value before its time", {
+        "params": [0],
+        "body": [add(0, 3), add(0, 0, 3)],
+        "outputs": [2],
+    }, F3_, "bad_program"
+    yield "value given twice", {
+        "params": [0],
+        "body": [add(0, 0), add(0, 0)],
+        "outputs": [2],
+    }, F3_, "bad_program"
+    yield "parameter given again", {
+        "params": [0],
+        "body": [add(0, 0, 0)],
+        "outputs": [0],
+    }, F3_, "bad_program"
     yield "unknown output", {"params": [0], "body": [], "outputs": [1]}, F3_, "bad_program"
     yield "parameter twice", {"params": [0, 0], "body": [], "outputs": [0]}, [F3, F3], "bad_program"
-    yield "two results of one", {"params": [0], "body": [{"op": "negate", "in": [0],
-                                 "out": [1, 2]}], "outputs": [1]}, F3_, "bad_program"
-    yield "no result", {"params": [0], "body": [{"op": "negate", "in": [0]}], "outputs": [0]}, \
-        F3_, "bad_program"
-    yield "region of an op without", {"params": [0], "body": [add(0, 0, regions=[
-        {"params": [], "body": [], "outputs": []}])], "outputs": [2]}, F3_, "bad_program"
+    yield "two results of one", {
+        "params": [0],
+        "body": [{"op": "negate", "in": [0], "out": [1, 2]}],
+        "outputs": [1],
+    }, F3_, "bad_program"
+    yield "no result", {
+        "params": [0],
+        "body": [{"op": "negate", "in": [0]}],
+        "outputs": [0],
+    }, F3_, "bad_program"
+    yield "region of an op without", {
+        "params": [0],
+        "body": [add(0, 0, regions=[{"params": [], "body": [], "outputs": []}])],
+        "outputs": [2],
+    }, F3_, "bad_program"
     inner = {"params": [], "body": [add(0, 0, 5)], "outputs": [5]}
     yield "value of a region used outside", {
-        "params": [0, 1], "body": [{"op": "cond", "in": [1], "out": [2],
-                                    "regions": [inner, {"params": [], "body": [add(0, 0, 6)],
-                                                        "outputs": [6]}]},
-                                   add(5, 2, 7)], "outputs": [7]}, [F3, one], "bad_program"
+        "params": [0, 1],
+        "body": [
+            {
+                "op": "cond",
+                "in": [1],
+                "out": [2],
+                "regions": [inner, {"params": [], "body": [add(0, 0, 6)], "outputs": [6]}],
+            },
+            add(5, 2, 7),
+        ],
+        "outputs": [7],
+    }, [F3, one], "bad_program"
     yield "too many arguments", {"params": [], "body": [], "outputs": []}, F3_, "bad_program"
     # The second instruction fails: the first, in place, must not have been carried out, for the
     # whole program is checked before it starts.
-    yield "second instruction", {"params": [0], "body": [
-        {"op": "negate", "in": [0], "out": [1], "in_place": True},
-        {"op": "reshape", "in": [1], "out": [2], "attrs": {"shape": [7]}}], "outputs": [2]}, F3_, \
-        "bad_shape"
+    yield "second instruction", {
+        "params": [0],
+        "body": [
+            {"op": "negate", "in": [0], "out": [1], "in_place": True},
+            {"op": "reshape", "in": [1], "out": [2], "attrs": {"shape": [7]}},
+        ],
+        "outputs": [2],
+    }, F3_, "bad_shape"
 
 
 def cases():

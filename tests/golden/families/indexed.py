@@ -5,7 +5,18 @@ import itertools
 import numpy as np
 
 from cases import op_case
-from reference import DTYPES, FLOATS, FORMATS, INTS, Random, Tensor, from_array, merge, size_of, store
+from reference import (
+    DTYPES,
+    FLOATS,
+    FORMATS,
+    INTS,
+    Random,
+    Tensor,
+    from_array,
+    merge,
+    size_of,
+    store,
+)
 
 SOME = ["u8", "s32", "s64", "f32", "f64"]
 
@@ -62,18 +73,33 @@ def indexed(op, t, index, updates, axes=None):
 
 
 def gather_cases():
-    for shape, index, axes in [((5,), (3, 1), None), ((3, 4), (2, 2), None), ((3, 4), (2, 1), None),
-                               ((3, 4), (1,), None), ((3, 4), (2,), None), ((3, 4), (2, 1), [1]),
-                               ((3, 4), (2, 2, 1), [0]), ((3, 4), (2, 2), [0, 1]),
-                               ((2, 3, 4), (5, 2), [0, 2]), ((2, 3, 4), (5, 1), [-1]),
-                               ((2, 3, 4), (2, 2, 3), None), ((3, 4), (0, 2), None),
-                               ((2, 3, 2, 2, 2), (3, 2), [1, 3]), ((40, 3), (30, 1), None)]:
+    for shape, index, axes in [
+        ((5,), (3, 1), None),
+        ((3, 4), (2, 2), None),
+        ((3, 4), (2, 1), None),
+        ((3, 4), (1,), None),
+        ((3, 4), (2,), None),
+        ((3, 4), (2, 1), [1]),
+        ((3, 4), (2, 2, 1), [0]),
+        ((3, 4), (2, 2), [0, 1]),
+        ((2, 3, 4), (5, 2), [0, 2]),
+        ((2, 3, 4), (5, 1), [-1]),
+        ((2, 3, 4), (2, 2, 3), None),
+        ((3, 4), (0, 2), None),
+        ((2, 3, 2, 2, 2), (3, 2), [1, 3]),
+        ((40, 3), (30, 1), None),
+    ]:
         for dtype in SOME:
             rnd = Random(f"gather {shape}{index}{axes}")
             dims = [shape[a] for a in (axes if axes is not None else range(index[-1]))]
             t, i = source(dtype, shape), indices(rnd, "s64", index, dims)
-            yield op_case(f"gather/{dtype}/{shape}{index}{axes}", "gather", [t, i],
-                          gather(t, i, axes), {} if axes is None else {"axes": axes})
+            yield op_case(
+                f"gather/{dtype}/{shape}{index}{axes}",
+                "gather",
+                [t, i],
+                gather(t, i, axes),
+                {} if axes is None else {"axes": axes},
+            )
     for dtype in INTS:
         t, i = source("f32", (4, 3)), Tensor(dtype, (3, 1), [3, 0, 3])
         yield op_case(f"gather/index dtype/{dtype}", "gather", [t, i], gather(t, i))
@@ -86,24 +112,45 @@ def take(t, index, axis=0):
 
 
 def take_cases():
-    for shape, index, axis in [((5,), (3,), None), ((5,), (), None), ((5,), (2, 2), 0),
-                               ((3, 4), (2,), 0), ((3, 4), (2,), 1), ((3, 4), (2, 3), -1),
-                               ((2, 3, 4), (), 1), ((2, 3, 4), (0,), 2), ((2, 1, 3, 2, 2), (4,), 2),
-                               ((3, 4), (2, 1, 2), 0)]:
+    for shape, index, axis in [
+        ((5,), (3,), None),
+        ((5,), (), None),
+        ((5,), (2, 2), 0),
+        ((3, 4), (2,), 0),
+        ((3, 4), (2,), 1),
+        ((3, 4), (2, 3), -1),
+        ((2, 3, 4), (), 1),
+        ((2, 3, 4), (0,), 2),
+        ((2, 1, 3, 2, 2), (4,), 2),
+        ((3, 4), (2, 1, 2), 0),
+    ]:
         for dtype in SOME + ["u16", "s8"]:
             rnd = Random(f"take {shape}{index}{axis}")
             t = source(dtype, shape)
             i = Tensor("s32", index, rnd.ints(0, shape[axis or 0] - 1, size_of(index)))
-            yield op_case(f"take/{dtype}/{shape}{index}{axis}", "take", [t, i],
-                          take(t, i, axis or 0), {} if axis is None else {"axis": axis})
+            yield op_case(
+                f"take/{dtype}/{shape}{index}{axis}",
+                "take",
+                [t, i],
+                take(t, i, axis or 0),
+                {} if axis is None else {"axis": axis},
+            )
     for dtype in INTS:
         t, i = source("s64", (4, 3)), Tensor(dtype, (3,), [3, 0, 3])
         yield op_case(f"take/index dtype/{dtype}", "take", [t, i], take(t, i))
 
 
 def take_along_axis_cases():
-    for shape, axis, count in [((5,), 0, 3), ((3, 4), 0, 5), ((3, 4), 1, 2), ((2, 3, 4), -2, 1),
-                               ((2, 3, 4), 2, 4), ((2, 1, 3, 2), 1, 3), ((3, 4), 1, 0), ((0, 3), 1, 2)]:
+    for shape, axis, count in [
+        ((5,), 0, 3),
+        ((3, 4), 0, 5),
+        ((3, 4), 1, 2),
+        ((2, 3, 4), -2, 1),
+        ((2, 3, 4), 2, 4),
+        ((2, 1, 3, 2), 1, 3),
+        ((3, 4), 1, 0),
+        ((0, 3), 1, 2),
+    ]:
         picked = list(shape)
         picked[axis] = count
         for dtype in SOME + ["u16"]:
@@ -111,24 +158,44 @@ def take_along_axis_cases():
             t = source(dtype, shape)
             i = Tensor("s32", picked, rnd.ints(0, shape[axis] - 1, size_of(picked)))
             out = np.take_along_axis(t.array(), i.array().astype(int), axis)
-            yield op_case(f"take_along_axis/{dtype}/{shape}{axis}{count}", "take_along_axis",
-                          [t, i], from_array(dtype, out), {"axis": axis})
+            yield op_case(
+                f"take_along_axis/{dtype}/{shape}{axis}{count}",
+                "take_along_axis",
+                [t, i],
+                from_array(dtype, out),
+                {"axis": axis},
+            )
     t = source("f32", (3, 4))
-    for name, i, error in [("rank", Tensor("s32", (3,), [0, 1, 2]), "bad_shape"),
-                           ("shape", Tensor("s32", (2, 4), [0] * 8), "bad_shape"),
-                           ("dtype", Tensor("f32", (3, 4), [0] * 12), "bad_dtype"),
-                           ("index", Tensor("s32", (3, 1), [0, 4, 0]), "bad_index"),
-                           ("negative", Tensor("s32", (3, 1), [0, -1, 0]), "bad_index")]:
-        yield op_case(f"take_along_axis/error/{name}", "take_along_axis", [t, i],
-                      attrs={"axis": 1}, error=error)
+    for name, i, error in [
+        ("rank", Tensor("s32", (3,), [0, 1, 2]), "bad_shape"),
+        ("shape", Tensor("s32", (2, 4), [0] * 8), "bad_shape"),
+        ("dtype", Tensor("f32", (3, 4), [0] * 12), "bad_dtype"),
+        ("index", Tensor("s32", (3, 1), [0, 4, 0]), "bad_index"),
+        ("negative", Tensor("s32", (3, 1), [0, -1, 0]), "bad_index"),
+    ]:
+        yield op_case(
+            f"take_along_axis/error/{name}",
+            "take_along_axis",
+            [t, i],
+            attrs={"axis": 1},
+            error=error,
+        )
 
 
 def indexed_cases():
-    table = [((5,), (3, 1), (3,), None), ((3, 4), (4, 2), (4,), None), ((3, 4), (2, 1), (2, 4), None),
-             ((3, 4), (2, 1), (2, 3), [1]), ((2, 3, 4), (3, 2), (3, 3), [0, 2]),
-             ((2, 3, 4), (2, 1), (2, 2, 3), [-1]), ((5,), (0, 1), (0,), None),
-             ((3, 4), (2,), (), None), ((5,), (1,), (), None), 
-             ((2, 3, 2, 2, 2), (3, 2), (3, 2, 2, 2), [1, 3]), ((20, 3), (50, 1), (50, 3), None)]
+    table = [
+        ((5,), (3, 1), (3,), None),
+        ((3, 4), (4, 2), (4,), None),
+        ((3, 4), (2, 1), (2, 4), None),
+        ((3, 4), (2, 1), (2, 3), [1]),
+        ((2, 3, 4), (3, 2), (3, 3), [0, 2]),
+        ((2, 3, 4), (2, 1), (2, 2, 3), [-1]),
+        ((5,), (0, 1), (0,), None),
+        ((3, 4), (2,), (), None),
+        ((5,), (1,), (), None),
+        ((2, 3, 2, 2, 2), (3, 2), (3, 2, 2, 2), [1, 3]),
+        ((20, 3), (50, 1), (50, 3), None),
+    ]
     for op in ("indexed_put", "indexed_add"):
         for shape, index, update, axes in table:
             for dtype in SOME:
@@ -136,8 +203,13 @@ def indexed_cases():
                 dims = [shape[a] for a in (axes if axes is not None else range(index[-1]))]
                 t, i = source(dtype, shape), indices(rnd, "s64", index, dims)
                 u = rnd.small(dtype, update, 1)
-                yield op_case(f"{op}/{dtype}/{shape}{index}{update}{axes}", op, [t, i, u],
-                              indexed(op, t, i, u, axes), {} if axes is None else {"axes": axes})
+                yield op_case(
+                    f"{op}/{dtype}/{shape}{index}{update}{axes}",
+                    op,
+                    [t, i, u],
+                    indexed(op, t, i, u, axes),
+                    {} if axes is None else {"axes": axes},
+                )
         # Nx allows updates that are narrower than the target: they go to the front of the row.
         t, i, u = source("s32", (3, 4)), index_column([2, 1]), source("s32", (2, 2))
         yield op_case(f"{op}/narrow updates", op, [t, i, u], indexed(op, t, i, u))
@@ -146,15 +218,19 @@ def indexed_cases():
             i = Tensor("s32", (6, 1), [2, 2, 0, 2, 0, 3])
             u = Tensor(dtype, (6,), [1, 2, 3, 4, 5, 6])
             abs_ = 4e-6 if dtype in FLOATS and op == "indexed_add" else None
-            yield op_case(f"{op}/duplicates/{dtype}", op, [t, i, u], indexed(op, t, i, u),
-                          abs=abs_)
+            yield op_case(f"{op}/duplicates/{dtype}", op, [t, i, u], indexed(op, t, i, u), abs=abs_)
             for other in DTYPES:
                 if other != dtype:
                     t, u = source(dtype, (4,)), Tensor(other, (6,), [1, 2, 3, 4, 5, 6])
-                    yield op_case(f"{op}/mixed/{dtype},{other}", op, [t, i, u],
-                                  indexed(op, t, i, u))
+                    yield op_case(
+                        f"{op}/mixed/{dtype},{other}", op, [t, i, u], indexed(op, t, i, u)
+                    )
         for dtype in INTS:
-            t, i, u = source("f32", (4,)), Tensor(dtype, (2, 1), [3, 0]), Tensor("f32", (2,), [7, 8])
+            t, i, u = (
+                source("f32", (4,)),
+                Tensor(dtype, (2, 1), [3, 0]),
+                Tensor("f32", (2,), [7, 8]),
+            )
             yield op_case(f"{op}/index dtype/{dtype}", op, [t, i, u], indexed(op, t, i, u))
 
 

@@ -4,13 +4,62 @@ import numpy as np
 
 from cases import op_case
 from families import conv, dot, indexed, select, window
-from reference import (FORMATS, INF, INTS, NAN, SMALL_FLOATS, SMALL_INTS, Tensor, binary, binary_float, int_range, merge,
-                       merge_number, store, type_of)
+from reference import (
+    FORMATS,
+    INF,
+    INTS,
+    NAN,
+    SMALL_FLOATS,
+    SMALL_INTS,
+    Tensor,
+    binary,
+    binary_float,
+    int_range,
+    merge,
+    merge_number,
+    store,
+    type_of,
+)
 
 EXACT = ["add", "subtract", "multiply", "divide", "min", "max", "remainder"]
 COMPARED = ["equal", "not_equal", "greater", "less", "greater_equal", "less_equal"]
-WHOLE = [0, 1, -1, 3, 17, 127, -128, 255, 257, 449, 2047, 2049, -2051, 65503, 65537, 70000, 2 ** 24 - 1]
-PARTS = [0.0, 1.0, -1.5, 0.1, 2.0, 16.0, 240.0, 448.0, 2048.0, -2048.0, 65504.0, 3e38, 1e-3, INF, -INF, NAN]
+WHOLE = [
+    0,
+    1,
+    -1,
+    3,
+    17,
+    127,
+    -128,
+    255,
+    257,
+    449,
+    2047,
+    2049,
+    -2051,
+    65503,
+    65537,
+    70000,
+    2**24 - 1,
+]
+PARTS = [
+    0.0,
+    1.0,
+    -1.5,
+    0.1,
+    2.0,
+    16.0,
+    240.0,
+    448.0,
+    2048.0,
+    -2048.0,
+    65504.0,
+    3e38,
+    1e-3,
+    INF,
+    -INF,
+    NAN,
+]
 
 
 def values(dtype):
@@ -41,7 +90,9 @@ def both(op, x, y):
         return binary(op, x, y)
     dtype = type_of(x, y)
     assert dtype in FORMATS
-    return Tensor(dtype, x.shape, [in_f32(dtype, binary_float(op, a, b)) for a, b in zip(x.values, y.values)])
+    return Tensor(
+        dtype, x.shape, [in_f32(dtype, binary_float(op, a, b)) for a, b in zip(x.values, y.values)]
+    )
 
 
 def meetings():
@@ -73,8 +124,11 @@ def elementwise_cases():
             to = merge_number(dtype, number)
             held = number if isinstance(number, int) else float(np.float32(number))
             for op in EXACT[:3] + COMPARED[:3]:
-                expected = ([int(v) for v in (predicate(op, a, held) for a in x.values)] if op in COMPARED
-                            else [in_f32(to, binary_float(op, a, held)) for a in x.values])
+                expected = (
+                    [int(v) for v in (predicate(op, a, held) for a in x.values)]
+                    if op in COMPARED
+                    else [in_f32(to, binary_float(op, a, held)) for a in x.values]
+                )
                 out = Tensor("u8" if op in COMPARED else to, x.shape, expected)
                 yield op_case(f"mixed/literal/{op}/{dtype},{number}", op, [x, number], out)
 
@@ -96,11 +150,17 @@ def chosen_cases():
             low_, high_ = limits[0].values[0], limits[1].values[0]
             out = Tensor(dtype, x.shape, [in_f32(dtype, min(max(v, low_), high_)) for v in xs])
             yield op_case(f"mixed/clip/{a},{b}/{low},{high}", "clip", [x] + limits, out)
-        y = Tensor(b, (len(xs),), (values(b) * 20)[:len(xs)])
+        y = Tensor(b, (len(xs),), (values(b) * 20)[: len(xs)])
         p = Tensor("u8", x.shape, [i % 2 for i in range(len(xs))])
         yield op_case(f"mixed/select/{a},{b}", "select", [p, x, y], select.select(p, x, y))
-        joined = Tensor(dtype, (2 * len(xs),), [v if i < len(xs) else w for i, (v, w) in
-                                                enumerate(zip(x.values + x.values, x.values + y.values))])
+        joined = Tensor(
+            dtype,
+            (2 * len(xs),),
+            [
+                v if i < len(xs) else w
+                for i, (v, w) in enumerate(zip(x.values + x.values, x.values + y.values))
+            ],
+        )
         yield op_case(f"mixed/concatenate/{a},{b}", "concatenate", [x, y], joined, {"axis": 0})
         into = Tensor(dtype, x.shape, x.values[:1] + y.values[:1] + x.values[2:])
         part = Tensor(b, (1,), y.values[:1])
@@ -115,24 +175,41 @@ def added_cases():
     """What goes to one place is added up before it is rounded."""
     for a, b in list(meetings()) + [(t, t) for t in SMALL_FLOATS]:
         dtype = merge(a, b)
-        for name, start, added in [("large", 2048, [1, 2049, 1, 1]), ("ones", 256, [1, 1, 1, 1]),
-                                   ("few", 16, [1, 1, 0, 3]), ("small", 1, [1, 0, 1, 1])]:
+        for name, start, added in [
+            ("large", 2048, [1, 2049, 1, 1]),
+            ("ones", 256, [1, 1, 1, 1]),
+            ("few", 16, [1, 1, 0, 3]),
+            ("small", 1, [1, 0, 1, 1]),
+        ]:
             if not holds(a, start) or not holds(b, *added):
                 continue
             t = Tensor(a, (3,), [start, start, 1])
             i = Tensor("s64", (4, 1), [0, 1, 0, 0])
             u = Tensor(b, (4,), added)
-            yield op_case(f"mixed/indexed_add/{name}/{a},{b}", "indexed_add", [t, i, u], indexed.indexed(
-                "indexed_add", t, i, u))
+            yield op_case(
+                f"mixed/indexed_add/{name}/{a},{b}",
+                "indexed_add",
+                [t, i, u],
+                indexed.indexed("indexed_add", t, i, u),
+            )
             rows = Tensor(a, (2, 2), [start, 1, start, 1])
             many = Tensor(b, (4, 2), [v for x in added for v in (x, 1)])
             at = Tensor("s64", (4, 1), [1, 1, 0, 1])
-            yield op_case(f"mixed/indexed_add/rows/{name}/{a},{b}", "indexed_add", [rows, at, many],
-                          indexed.indexed("indexed_add", rows, at, many))
+            yield op_case(
+                f"mixed/indexed_add/rows/{name}/{a},{b}",
+                "indexed_add",
+                [rows, at, many],
+                indexed.indexed("indexed_add", rows, at, many),
+            )
 
 
 def factors(dtype):
-    for numbers in [2049, -2048, 17, 3, 1, 257], [2049, 2048, 17, 3, 1, 257], [100, 99, 17, 3, 1, 7], [1, 0, 1, 1, 0, 1]:
+    for numbers in (
+        [2049, -2048, 17, 3, 1, 257],
+        [2049, 2048, 17, 3, 1, 257],
+        [100, 99, 17, 3, 1, 7],
+        [1, 0, 1, 1, 0, 1],
+    ):
         if dtype not in FORMATS and holds(dtype, *numbers):
             return numbers
     return [0.5, 1, 2, 1, -1, 1]
@@ -150,8 +227,12 @@ def product_cases():
         yield op_case(f"mixed/conv/{a},{b}", "conv", [s, k], conv.conv(s, k))
     for dtype in ("f8", "f16", "bf16"):
         x = Tensor(dtype, (1, 3), [1.0, 2.0, 4.0])
-        yield op_case(f"mixed/dot/literal/{dtype}", "dot", [x, 2049],
-                      Tensor(dtype, (1, 3), [in_f32(dtype, v * 2049) for v in x.values]))
+        yield op_case(
+            f"mixed/dot/literal/{dtype}",
+            "dot",
+            [x, 2049],
+            Tensor(dtype, (1, 3), [in_f32(dtype, v * 2049) for v in x.values]),
+        )
 
 
 def scatter_cases():
@@ -162,11 +243,21 @@ def scatter_cases():
         for op in ("window_scatter_max", "window_scatter_min"):
             t = Tensor(a, (5,), [2048, 2049, 1, 3, 2])
             source, init = Tensor(b, (3,), [1, 2, 3]), Tensor(a, (), [2049])
-            yield op_case(f"mixed/{op}/{a},{b}/source", op, [t, source, init],
-                          window.scatter(op, t, source, init, config), window.attrs_of(*config, None))
+            yield op_case(
+                f"mixed/{op}/{a},{b}/source",
+                op,
+                [t, source, init],
+                window.scatter(op, t, source, init, config),
+                window.attrs_of(*config, None),
+            )
             source, init = Tensor(a, (3,), [1, 2049, 3]), Tensor(b, (), [2])
-            yield op_case(f"mixed/{op}/{a},{b}/init", op, [t, source, init],
-                          window.scatter(op, t, source, init, config), window.attrs_of(*config, None))
+            yield op_case(
+                f"mixed/{op}/{a},{b}/init",
+                op,
+                [t, source, init],
+                window.scatter(op, t, source, init, config),
+                window.attrs_of(*config, None),
+            )
 
 
 def cases():

@@ -1,16 +1,34 @@
 """select and clip."""
 
 from cases import op_case
-from reference import (DTYPES, FLOATS, INF, INTS, NAN, Random, Tensor, broadcast_shapes,
-                       broadcast_values, int_range, merge, merge_number, store, type_of)
+from reference import (
+    DTYPES,
+    FLOATS,
+    INF,
+    INTS,
+    NAN,
+    Random,
+    Tensor,
+    broadcast_shapes,
+    broadcast_values,
+    int_range,
+    merge,
+    merge_number,
+    store,
+    type_of,
+)
 
 
 def select(pred, on_true, on_false):
     shapes = [x.shape if isinstance(x, Tensor) else () for x in (on_true, on_false)]
     shape = pred.shape or broadcast_shapes(*shapes)
     dtype = type_of(on_true, on_false)
-    pick = [broadcast_values(x, shape) if isinstance(x, Tensor)
-            else broadcast_values(Tensor(dtype, (), [x]), shape) for x in (on_true, on_false)]
+    pick = [
+        broadcast_values(x, shape)
+        if isinstance(x, Tensor)
+        else broadcast_values(Tensor(dtype, (), [x]), shape)
+        for x in (on_true, on_false)
+    ]
     mask = broadcast_values(pred, shape)
     return Tensor(dtype, shape, [t if p != 0 else f for p, t, f in zip(mask, *pick)])
 
@@ -37,29 +55,51 @@ def select_cases():
             if other != dtype:
                 x, y = rnd.small(dtype, (4,)), rnd.small(other, (4,))
                 p = Tensor("u8", (4,), [1, 0, 0, 1])
-                yield op_case(f"select/mixed/{dtype},{other}", "select", [p, x, y],
-                              select(p, x, y))
-    for p, a, b in [((), (3,), (3,)), ((), (2, 1), (3,)), ((3,), (), ()), ((2, 3), (3,), (2, 1)),
-                    ((2, 3), (), (2, 3)), ((), (), ()), ((0,), (0,), ()), ((2, 2, 1, 1, 2), (2,),
-                    (1,))]:
+                yield op_case(f"select/mixed/{dtype},{other}", "select", [p, x, y], select(p, x, y))
+    for p, a, b in [
+        ((), (3,), (3,)),
+        ((), (2, 1), (3,)),
+        ((3,), (), ()),
+        ((2, 3), (3,), (2, 1)),
+        ((2, 3), (), (2, 3)),
+        ((), (), ()),
+        ((0,), (0,), ()),
+        ((2, 2, 1, 1, 2), (2,), (1,)),
+    ]:
         for truth in (0, 1) if p == () else (2,):
             rnd = Random(f"select {p} {a} {b} {truth}")
             pred = Tensor("u8", p, [truth]) if p == () else rnd.small("u8", p, 0, 1)
             x, y = rnd.small("f32", a), rnd.small("f32", b)
-            yield op_case(f"select/broadcast/{p}{a}{b}/{truth}", "select", [pred, x, y],
-                          select(pred, x, y))
+            yield op_case(
+                f"select/broadcast/{p}{a}{b}/{truth}", "select", [pred, x, y], select(pred, x, y)
+            )
     for value in [NAN, -0.0, INF, 1e-40]:
         pred = Tensor("f32", (2,), [value, 0.0])
         x, y = Tensor("s32", (2,), [1, 2]), Tensor("s32", (2,), [3, 4])
         yield op_case(f"select/float pred/{value!r}", "select", [pred, x, y], select(pred, x, y))
     pred = Tensor("u8", (3,), [0, 1, 2])
-    for dtype, number in [("u8", 7), ("u8", 300), ("s32", 1.5), ("f32", 2), ("s64", -1),
-                          ("f64", NAN), ("f32", 0.1)]:
+    for dtype, number in [
+        ("u8", 7),
+        ("u8", 300),
+        ("s32", 1.5),
+        ("f32", 2),
+        ("s64", -1),
+        ("f64", NAN),
+        ("f32", 0.1),
+    ]:
         x = Random(f"select literal {dtype}").small(dtype, (3,))
-        yield op_case(f"select/literal/{dtype},{number!r}", "select", [pred, x, number],
-                      select(pred, x, number))
-        yield op_case(f"select/literal/{number!r},{dtype}", "select", [pred, number, x],
-                      select(pred, number, x))
+        yield op_case(
+            f"select/literal/{dtype},{number!r}",
+            "select",
+            [pred, x, number],
+            select(pred, x, number),
+        )
+        yield op_case(
+            f"select/literal/{number!r},{dtype}",
+            "select",
+            [pred, number, x],
+            select(pred, number, x),
+        )
 
 
 def clip_cases():
@@ -76,8 +116,12 @@ def clip_cases():
             args = [t, Tensor(dtype, (), [a]), Tensor(dtype, (), [b])]
             yield op_case(f"clip/{dtype}/{a!r},{b!r}", "clip", args, clip(*args))
             yield op_case(f"clip/literal/{dtype}/{a!r},{b!r}", "clip", [t, a, b], clip(t, a, b))
-    for a, b, c in [("u8", "s8", "u8"), ("s32", "f32", "s32"), ("f32", "s64", "f64"),
-                    ("u16", "u8", "u32")]:
+    for a, b, c in [
+        ("u8", "s8", "u8"),
+        ("s32", "f32", "s32"),
+        ("f32", "s64", "f64"),
+        ("u16", "u8", "u32"),
+    ]:
         args = [Tensor(a, (5,), [0, 2, 4, 6, 8]), Tensor(b, (), [2]), Tensor(c, (), [6])]
         yield op_case(f"clip/mixed/{a},{b},{c}", "clip", args, clip(*args))
     for shape in [(), (0,), (2, 1, 3)]:

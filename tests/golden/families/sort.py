@@ -17,8 +17,11 @@ def compare(x, y):
 
 def order(values, direction):
     """Positions in stable order."""
-    key = functools.cmp_to_key(lambda i, j: compare(values[i], values[j]) if direction == "asc"
-                               else compare(values[j], values[i]))
+    key = functools.cmp_to_key(
+        lambda i, j: compare(values[i], values[j])
+        if direction == "asc"
+        else compare(values[j], values[i])
+    )
     return sorted(range(len(values)), key=key)
 
 
@@ -42,8 +45,11 @@ def argsort(t, axis=0, direction="asc", dtype="s32"):
 
 
 def attrs_of(axis, direction, **more):
-    return ({} if axis is None else {"axis": axis}) | \
-        ({} if direction == "asc" else {"direction": direction}) | more
+    return (
+        ({} if axis is None else {"axis": axis})
+        | ({} if direction == "asc" else {"direction": direction})
+        | more
+    )
 
 
 def top_k(t, k):
@@ -64,39 +70,72 @@ def top_k_cases():
         yield op_case(f"top_k/special/{dtype}", "top_k", [t], top_k(t, 8), {"k": 8})
     t = Random("top_k default").small("s32", (6,))
     yield op_case("top_k/default", "top_k", [t], top_k(t, 1))
-    yield op_case("top_k/error/k", "top_k", [t], attrs={"k": 7}, error="bad_shape",
-                  results=2)
-    yield op_case("top_k/error/zero", "top_k", [t], attrs={"k": 0}, error="bad_attr",
-                  results=2)
-    yield op_case("top_k/error/scalar", "top_k", [Tensor("s32", (), [1])], error="bad_shape",
-                  results=2)
+    yield op_case("top_k/error/k", "top_k", [t], attrs={"k": 7}, error="bad_shape", results=2)
+    yield op_case("top_k/error/zero", "top_k", [t], attrs={"k": 0}, error="bad_attr", results=2)
+    yield op_case(
+        "top_k/error/scalar", "top_k", [Tensor("s32", (), [1])], error="bad_shape", results=2
+    )
 
 
 def cases():
     yield from top_k_cases()
-    shapes = [((8,), None), ((3, 4), None), ((3, 4), 1), ((3, 4), -2), ((2, 3, 4), 1), ((1,), 0),
-              ((0,), 0), ((2, 0), 1), ((2, 0), 0), ((2, 1, 4, 1, 3), 2)]
+    shapes = [
+        ((8,), None),
+        ((3, 4), None),
+        ((3, 4), 1),
+        ((3, 4), -2),
+        ((2, 3, 4), 1),
+        ((1,), 0),
+        ((0,), 0),
+        ((2, 0), 1),
+        ((2, 0), 0),
+        ((2, 1, 4, 1, 3), 2),
+    ]
     for dtype in DTYPES:
         for direction in ("asc", "desc"):
             for shape, axis in shapes:
                 name = f"{dtype}/{shape}{axis}{direction}"
                 rnd = Random(name)
                 t = rnd.small(dtype, shape)
-                yield op_case(f"sort/{name}", "sort", [t], sort(t, axis or 0, direction),
-                              attrs_of(axis, direction))
-                yield op_case(f"argsort/stable/{name}", "argsort", [t],
-                              argsort(t, axis or 0, direction),
-                              attrs_of(axis, direction, stable=True))
+                yield op_case(
+                    f"sort/{name}",
+                    "sort",
+                    [t],
+                    sort(t, axis or 0, direction),
+                    attrs_of(axis, direction),
+                )
+                yield op_case(
+                    f"argsort/stable/{name}",
+                    "argsort",
+                    [t],
+                    argsort(t, axis or 0, direction),
+                    attrs_of(axis, direction, stable=True),
+                )
                 t = rnd.distinct(dtype, shape)
-                yield op_case(f"argsort/{name}", "argsort", [t], argsort(t, axis or 0, direction),
-                              attrs_of(axis, direction))
+                yield op_case(
+                    f"argsort/{name}",
+                    "argsort",
+                    [t],
+                    argsort(t, axis or 0, direction),
+                    attrs_of(axis, direction),
+                )
             values = [v for v in specials(dtype) if not (v == 0 and str(v)[0] == "-")]
             values = values[::2] + values[1::2]
             t = Tensor(dtype, (len(values),), values)
-            yield op_case(f"sort/special/{dtype}/{direction}", "sort", [t],
-                          sort(t, 0, direction), attrs_of(None, direction))
-            yield op_case(f"argsort/special/{dtype}/{direction}", "argsort", [t],
-                          argsort(t, 0, direction), attrs_of(None, direction, stable=True))
+            yield op_case(
+                f"sort/special/{dtype}/{direction}",
+                "sort",
+                [t],
+                sort(t, 0, direction),
+                attrs_of(None, direction),
+            )
+            yield op_case(
+                f"argsort/special/{dtype}/{direction}",
+                "argsort",
+                [t],
+                argsort(t, 0, direction),
+                attrs_of(None, direction, stable=True),
+            )
         rnd = Random(f"sort long {dtype}")
         t = rnd.wide(dtype, (600,))
         yield op_case(f"sort/long/{dtype}", "sort", [t], sort(t))
@@ -104,13 +143,24 @@ def cases():
     for dtype in FLOATS:
         for direction in ("asc", "desc"):
             t = Tensor(dtype, (7,), [NAN, 1, -INF, NAN, INF, -1, NAN])
-            yield op_case(f"sort/nan/{dtype}/{direction}", "sort", [t], sort(t, 0, direction),
-                          attrs_of(None, direction))
+            yield op_case(
+                f"sort/nan/{dtype}/{direction}",
+                "sort",
+                [t],
+                sort(t, 0, direction),
+                attrs_of(None, direction),
+            )
             # +0 and -0 are equal, and NaNs are: a stable order keeps them as they come.
             t = Tensor(dtype, (6,), [NAN, 0.0, -0.0, NAN, 0.0, -0.0])
-            yield op_case(f"argsort/ties/{dtype}/{direction}", "argsort", [t],
-                          argsort(t, 0, direction), attrs_of(None, direction, stable=True))
+            yield op_case(
+                f"argsort/ties/{dtype}/{direction}",
+                "argsort",
+                [t],
+                argsort(t, 0, direction),
+                attrs_of(None, direction, stable=True),
+            )
     t = Random("argsort type").distinct("f32", (9,))
     for dtype in ("s32", "s64"):
-        yield op_case(f"argsort/type/{dtype}", "argsort", [t], argsort(t, dtype=dtype),
-                      {"type": dtype})
+        yield op_case(
+            f"argsort/type/{dtype}", "argsort", [t], argsort(t, dtype=dtype), {"type": dtype}
+        )
