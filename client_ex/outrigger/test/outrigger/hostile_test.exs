@@ -52,7 +52,9 @@ defmodule Outrigger.HostileTest do
     assert failed != []
 
     for {:error, error} <- failed do
-      assert %ConnectionError{reason: {:daemon_exited, 3}} = error
+      # A write to a daemon that has just died ends the port before its exit status comes.
+      assert %ConnectionError{reason: {:daemon_exited, status}} = error
+      assert status in [3, :unknown]
     end
 
     assert pids |> Enum.map(&Process.monitor/1) |> length() == 20

@@ -26,25 +26,38 @@ defmodule Outrigger.SaveTest do
     end
   end
 
+  # Stops the daemon in the middle of a save. A save that ended before is begun again.
+  defp stop_within(save, os_pid, folder, path) do
+    File.write!(path, "old")
+    saving = Task.async(save)
+    open = await_open(os_pid, folder)
+    kill(os_pid, "STOP")
+
+    if open in open_files(os_pid, folder) do
+      {saving, open}
+    else
+      kill(os_pid, "CONT")
+      Task.await(saving)
+      stop_within(save, os_pid, folder, path)
+    end
+  end
+
   for function <- [:save_npy, :save_npz] do
     test "#{function}: no file, or a file that the next daemon removes", %{folder: folder} do
       server = start_server(log: :none)
       path = Path.join(folder, "x")
-      File.write!(path, "old")
 
       for _ <- 1..2 do
         tensor = Outrigger.await!(Outrigger.iota(server, {@bytes}, type: :u8))
         pid = os_pid(server)
 
-        saving =
-          Task.async(fn ->
-            case unquote(function) do
-              :save_npy -> Outrigger.save_npy(tensor, path)
-              :save_npz -> Outrigger.save_npz([x: tensor], path)
-            end
-          end)
+        save =
+          case unquote(function) do
+            :save_npy -> fn -> Outrigger.save_npy(tensor, path) end
+            :save_npz -> fn -> Outrigger.save_npz([x: tensor], path) end
+          end
 
-        open = await_open(pid, folder)
+        {saving, open} = stop_within(save, pid, folder, path)
         kill(pid, "KILL")
         assert {:error, %ConnectionError{reason: {:daemon_exited, _}}} = Task.await(saving)
         assert File.read!(path) == "old"

@@ -339,8 +339,8 @@ defmodule Outrigger.Nx.Backend do
     case Outrigger.await(ref) do
       {:ok, _} ->
         Outrigger.release(ref)
-        # The connection has seen the release when it answers this request.
-        Outrigger.await_ready(ref.server)
+        # The daemon answers this request after the release, which the connection then knows of.
+        Outrigger.info(ref)
         :ok
 
       {:error, _gone} ->
