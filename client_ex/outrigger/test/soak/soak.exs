@@ -144,10 +144,15 @@ defmodule Outrigger.Soak do
     Process.sleep(:rand.uniform(20))
     signal(server, Enum.random(~w[KILL SEGV ABRT]))
 
+    # A caller without a request at that moment goes on with the next daemon.
+    Process.sleep(100)
+    for pid <- pids, do: send(pid, :stop)
+
     for pid <- pids do
       receive do
         {^pid, %ConnectionError{}} -> :ok
         {^pid, %Error{code: :stale_epoch}} -> :ok
+        {^pid, :stopped} -> :ok
       after
         20_000 -> fail("a caller of a killed daemon has no answer")
       end
@@ -159,7 +164,12 @@ defmodule Outrigger.Soak do
 
   defp until_error(server) do
     Outrigger.to_number!(Op.sum(Outrigger.iota(server, {1000})))
-    until_error(server)
+
+    receive do
+      :stop -> :stopped
+    after
+      0 -> until_error(server)
+    end
   rescue
     error in [ConnectionError, Error] -> error
   end
