@@ -1,54 +1,19 @@
 #include "files/csv.hpp"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <limits>
 #include <utility>
 #include <vector>
 
 #include "files/csv_field.hpp"
+#include "files/csv_text.hpp"
 #include "files/file.hpp"
-#include "tensor/file_pages.hpp"
 
 namespace outrigger::files {
 namespace {
 
 /// Bytes of text that one thread takes at a time.
 constexpr std::size_t chunk_bytes = std::size_t{1} << 20;
-
-/// A whole file's text.
-class Text {
- public:
-  static Result<Text> map(const File& file) {
-    const auto bytes = static_cast<std::size_t>(file.size());
-    void* const pages =
-        ::mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (pages == MAP_FAILED) return io_failure("map", file.name(), errno);
-    Text text(static_cast<std::byte*>(pages), bytes);
-    OUTRIGGER_CHECK(map_file_pages(text.pages_, bytes, file.descriptor(), 0, file.name()));
-    return text;
-  }
-  Text(Text&& other) noexcept
-      : pages_(std::exchange(other.pages_, nullptr)), bytes_(other.bytes_) {}
-  Text& operator=(Text&&) = delete;
-  ~Text() {
-    if (pages_ == nullptr) return;
-    unmap_file_pages(pages_);
-    ::munmap(pages_, bytes_);
-  }
-
-  std::string_view view() const { return {reinterpret_cast<const char*>(pages_), bytes_}; }
-  /// Errors: io_error if the file has been cut short since.
-  Result<void> check() const { return check_file_pages(pages_); }
-
- private:
-  Text(std::byte* pages, std::size_t bytes) : pages_(pages), bytes_(bytes) {}
-  std::byte* pages_;
-  std::size_t bytes_;
-};
 
 /// The first mistake of a chunk.
 struct Mistake {
@@ -65,69 +30,53 @@ struct Chunk {
   Mistake mistake = {};
 };
 
-bool is_blank(std::string_view line) {
-  return std::all_of(line.begin(), line.end(),
-                     [](char c) { return c == ' ' || c == '\t' || c == '\r'; });
-}
-
-/// Takes the next line off a text, without its end.
-std::string_view next_line(std::string_view& text) {
-  const void* const found = std::memchr(text.data(), '\n', text.size());
-  const std::size_t length =
-      found == nullptr ? text.size()
-                       : static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
-  const std::string_view line = text.substr(0, length);
-  text.remove_prefix(std::min(length + 1, text.size()));
-  return line;
-}
-
-std::int64_t count_fields(std::string_view line, char separator) {
-  std::int64_t count = 0;
-  while (line.data() != nullptr) {
-    next_field(line, separator);
-    ++count;
-  }
-  return count;
-}
-
 class Reader {
  public:
-  Reader(std::string_view text, const CsvOptions& options) : text_(text), options_(options) {
+  Reader(std::string_view text, const CsvOptions& options, Stop& stop)
+      : text_(text), options_(options), stop_(stop) {
     if (text_.starts_with("\xEF\xBB\xBF")) text_.remove_prefix(3);
-    std::string_view rest = text_;
-    while (!rest.empty()) {
-      const std::string_view line = next_line(rest);
-      ++first_line_;
-      if (is_blank(line)) {
-        text_ = rest;
-        continue;
-      }
-      columns_ = count_fields(line, options.separator);
-      if (options.header)
-        text_ = rest;
-      else
-        --first_line_;
-      break;
-    }
   }
 
-  /// 0 if there is no line.
+  /// Looks at the first line that has something on it. Errors: bad_file, the team's.
+  Result<void> begin(const std::string& name) {
+    Scan scan(stop_, text_, text_);
+    while (!text_.empty() && columns_ == 0 && !scan.ended()) {
+      std::string_view rest = text_;
+      std::string_view line = next_line(rest, scan);
+      if (is_blank(line, options_.separator, scan)) {
+        ++lines_before_;
+        text_ = rest;
+      } else if (options_.header) {
+        OUTRIGGER_CHECK(take_header(name, scan));
+      } else {
+        columns_ = count_fields(line, options_.separator, scan);
+      }
+    }
+    OUTRIGGER_CHECK(stop_.result());
+    if (columns_ == 0) return bad_file(name, "has no lines");
+    return {};
+  }
+
   std::int64_t columns() const { return columns_; }
   std::int64_t rows() const { return rows_; }
 
+  /// Errors: the team's.
   Result<void> count(const Team& team) {
-    for (std::size_t begin = 0; begin < text_.size();) {
-      const std::size_t stop = text_.find('\n', std::min(begin + chunk_bytes, text_.size()) - 1);
-      const std::size_t end = stop == std::string_view::npos ? text_.size() : stop + 1;
+    Scan scan(stop_, text_, text_);
+    for (std::size_t begin = 0; begin < text_.size() && !scan.ended();) {
+      const std::size_t from = std::min(begin + chunk_bytes, text_.size()) - 1;
+      const std::size_t end = std::min(scan.find(text_, '\n', from) + 1, text_.size());
       chunks_.push_back({begin, end});
       begin = end;
     }
-    OUTRIGGER_CHECK(team(static_cast<std::int64_t>(chunks_.size()), [&](std::int64_t i) {
-      Chunk& chunk = chunks_[static_cast<std::size_t>(i)];
-      for (std::string_view rest = text_of(chunk); !rest.empty(); ++chunk.lines)
-        chunk.rows += is_blank(next_line(rest)) ? 0 : 1;
+    OUTRIGGER_CHECK(for_each_chunk(team, [&](Chunk& chunk, Scan& chunk_scan) {
+      for (std::string_view rest = text_of(chunk); !rest.empty() && !chunk_scan.ended();
+           ++chunk.lines) {
+        const std::string_view line = next_line(rest, chunk_scan);
+        chunk.rows += is_blank(line, options_.separator, chunk_scan) ? 0 : 1;
+      }
     }));
-    std::int64_t lines = first_line_;
+    std::int64_t lines = lines_before_;
     for (Chunk& chunk : chunks_) {
       lines += std::exchange(chunk.lines, lines);
       rows_ += std::exchange(chunk.rows, rows_);
@@ -135,9 +84,9 @@ class Reader {
     return {};
   }
 
+  /// Errors: the team's.
   Result<void> parse(const Team& team, const Tensor& out) {
-    return team(static_cast<std::int64_t>(chunks_.size()),
-                [&](std::int64_t i) { parse(chunks_[static_cast<std::size_t>(i)], out); });
+    return for_each_chunk(team, [&](Chunk& chunk, Scan& scan) { parse(chunk, scan, out); });
   }
 
   /// The first of the file; its text is empty if there is none.
@@ -154,37 +103,71 @@ class Reader {
     return text_.substr(chunk.begin, chunk.end - chunk.begin);
   }
 
-  void parse(Chunk& chunk, const Tensor& out) const {
+  /// Reads the names; a name in quotes may go over several lines.
+  Result<void> take_header(const std::string& name, Scan& scan) {
+    bool open = false;
+    const std::int64_t first = lines_before_ + 1;
+    do {
+      std::string_view line = next_line(text_, scan);
+      ++lines_before_;
+      // The part of a name that a line begins with has been counted where the name begins.
+      columns_ -= open ? 1 : 0;
+      for (; line.data() != nullptr && !scan.ended(); ++columns_)
+        next_field(line, options_.separator, scan, open);
+    } while (open && !text_.empty() && !scan.ended());
+    if (!open || scan.ended()) return {};
+    return bad_file(name, "line " + std::to_string(first) + ", column " + std::to_string(columns_) +
+                              ": the double quote before the name has no other behind it");
+  }
+
+  template <typename F>
+  Result<void> for_each_chunk(const Team& team, F&& f) {
+    OUTRIGGER_CHECK(team(static_cast<std::int64_t>(chunks_.size()), [&](std::int64_t i) {
+      Chunk& chunk = chunks_[static_cast<std::size_t>(i)];
+      const std::string_view text = text_of(chunk);
+      Scan scan(stop_, text_, text);
+      f(chunk, scan);
+      scan.release(text);
+    }));
+    return stop_.result();
+  }
+
+  void parse(Chunk& chunk, Scan& scan, const Tensor& out) const {
     const std::size_t width = size_of(out.dtype());
     std::byte* to = out.data() + static_cast<std::size_t>(chunk.rows * columns_) * width;
     std::int64_t number = chunk.lines;
-    for (std::string_view rest = text_of(chunk); !rest.empty();) {
-      std::string_view line = next_line(rest);
+    for (std::string_view rest = text_of(chunk); !rest.empty() && !scan.ended();) {
+      std::string_view line = next_line(rest, scan);
       ++number;
-      if (is_blank(line)) continue;
+      if (is_blank(line, options_.separator, scan)) continue;
       const std::string_view whole = line;
+      bool open = false;
       for (std::int64_t column = 1; column <= columns_; ++column, to += width) {
-        if (line.data() == nullptr) return note(chunk, number, whole);
-        const std::string_view field = field_content(next_field(line, options_.separator));
-        const std::string wrong = parse_field(field, out.dtype(), to);
+        if (line.data() == nullptr) return note_columns(chunk, number, whole, scan);
+        const std::string_view field = next_field(line, options_.separator, scan, open);
+        if (scan.ended()) return;
+        std::string wrong = parse_field(field, out.dtype(), to);
         if (wrong.empty()) continue;
+        if (open)
+          wrong = "a double quote without another on the line; only names may go over lines";
         chunk.mistake = {number, "line " + std::to_string(number) + ", column " +
                                      std::to_string(column) + ": " + wrong};
         return;
       }
-      if (line.data() != nullptr) return note(chunk, number, whole);
+      if (line.data() != nullptr) return note_columns(chunk, number, whole, scan);
     }
   }
 
-  void note(Chunk& chunk, std::int64_t number, std::string_view line) const {
+  void note_columns(Chunk& chunk, std::int64_t number, std::string_view line, Scan& scan) const {
     chunk.mistake = {number, "line " + std::to_string(number) + " has " +
-                                 std::to_string(count_fields(line, options_.separator)) +
+                                 std::to_string(count_fields(line, options_.separator, scan)) +
                                  " columns, the first has " + std::to_string(columns_)};
   }
 
   std::string_view text_;
   const CsvOptions& options_;
-  std::int64_t first_line_ = 0;  ///< lines before the text
+  Stop& stop_;
+  std::int64_t lines_before_ = 0;  ///< lines before the text
   std::int64_t columns_ = 0;
   std::int64_t rows_ = 0;
   std::vector<Chunk> chunks_;
@@ -193,7 +176,7 @@ class Reader {
 }  // namespace
 
 Result<Tensor> load_csv(Memory& memory, const std::string& path, const CsvOptions& options,
-                        const Team& team) {
+                        const Team& team, const Check& check) {
   if (is_complex(options.dtype)) {
     return fail(ErrorCode::bad_dtype,
                 "a file of numbers has none of the dtype " + std::string(name_of(options.dtype)));
@@ -202,8 +185,9 @@ Result<Tensor> load_csv(Memory& memory, const std::string& path, const CsvOption
   const std::string& name = file.name();
   if (file.size() == 0) return bad_file(name, "is empty");
   OUTRIGGER_TRY(const Text text, Text::map(file));
-  Reader reader(text.view(), options);
-  if (reader.columns() == 0) return bad_file(name, "has no lines");
+  Stop stop(check);
+  Reader reader(text.view(), options, stop);
+  OUTRIGGER_CHECK(reader.begin(name));
   OUTRIGGER_CHECK(reader.count(team));
   TensorType type{options.dtype, {reader.rows(), reader.columns()}};
   OUTRIGGER_CHECK(check_shape(type.shape, size_of(type.dtype)));

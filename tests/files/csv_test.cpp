@@ -1,8 +1,13 @@
 #include "files/csv.hpp"
 
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
 
+#include "files/csv_field.hpp"
 #include "files/support.hpp"
+#include "support/random.hpp"
 
 namespace outrigger::files::testing {
 namespace {
@@ -17,7 +22,7 @@ class CsvTest : public ::testing::Test {
   Result<Tensor> load(std::string_view text, DType dtype = DType::f32, bool header = false,
                       char separator = ',') {
     const std::string path = folder_.write("t.csv", text);
-    return load_csv(memory_, path, {dtype, separator, header}, one_after_the_other);
+    return load_csv(memory_, path, {dtype, separator, header}, one_after_the_other, nullptr);
   }
 
   Folder folder_;
@@ -47,6 +52,156 @@ TEST_F(CsvTest, MissingNumbersAreNaN) {
   for (const std::size_t i : {1, 2, 3, 6, 7, 8}) EXPECT_TRUE(std::isnan(all[i])) << i;
   EXPECT_EQ(all[4], INFINITY);
   EXPECT_EQ(all[5], -INFINITY);
+}
+
+TEST_F(CsvTest, ASeparatorIsSomethingOnALine) {
+  for (const char separator : {'\t', ' '}) {
+    SCOPED_TRACE(static_cast<int>(separator));
+    const std::string s(1, separator);
+    const std::string text = "1" + s + "2\n" + s + "\n\n\r\n3" + s + "4\n" + s;
+    const auto tensor = load(text, DType::f64, false, separator);
+    ASSERT_EQ(outcome(tensor), "f64[4][2]");
+    const auto all = values<double>(*tensor);
+    EXPECT_TRUE(std::isnan(all[2]) && std::isnan(all[3]) && std::isnan(all[6]));
+    EXPECT_EQ(all[4], 3);
+    EXPECT_EQ(outcome(load(text, DType::s32, false, separator)),
+              "bad_file: \"" + folder_.path("t.csv") +
+                  "\" line 2, column 1: a number is missing; only floats have NaN for that");
+    const auto first = load(s + "\n5" + s + "6\n", DType::f32, true, separator);
+    ASSERT_EQ(outcome(first), "f32[1][2]") << "the header's names are empty";
+    EXPECT_EQ(values<float>(*first), (std::vector<float>{5, 6}));
+  }
+  EXPECT_EQ(outcome(load("1,2\n \t \n3,4\n")), "f32[2][2]") << "spaces alone are nothing";
+  EXPECT_EQ(outcome(load("1\t2\n  \n3\t4\n", DType::f32, false, '\t')), "f32[2][2]");
+}
+
+TEST_F(CsvTest, NamesInQuotesMayGoOverLines) {
+  const std::string name = "bad_file: \"" + folder_.path("t.csv") + "\" ";
+  const auto tensor = load("\n a, \"b\r\n,\"\"\n\n\" ,c\n1,2,3\n4,5,6\n", DType::u8, true);
+  ASSERT_EQ(outcome(tensor), "u8[2][3]");
+  EXPECT_EQ(values<std::uint8_t>(*tensor), (std::vector<std::uint8_t>{1, 2, 3, 4, 5, 6}));
+  EXPECT_EQ(outcome(load("\"a\n\n\",b\n1,x\n", DType::f32, true)),
+            name + "line 4, column 2: \"x\" is no number")
+      << "lines are counted as the file has them";
+  EXPECT_EQ(outcome(load("5\" pipe,b\n1,2\n", DType::u8, true)), "u8[1][2]")
+      << "only a field that begins with a quote is quoted";
+  EXPECT_EQ(outcome(load("\na,\"b,c\n1,2\n", DType::f32, true)),
+            name + "line 2, column 2: the double quote before the name has no other behind it");
+  EXPECT_EQ(outcome(load("1,2\n\"3\n\",4\n")),
+            name +
+                "line 2, column 1: a double quote without another on the line; only names may "
+                "go over lines");
+}
+
+TEST_F(CsvTest, ANumberHasSoManyBytes) {
+  const std::string name = "bad_file: \"" + folder_.path("t.csv") + "\" ";
+  const std::string longest = "0." + std::string(number_bytes_max - 3, '0') + "1";
+  EXPECT_EQ(outcome(load(longest, DType::f64)), "f64[1][1]");
+  for (const DType dtype : {DType::f32, DType::f16, DType::u8}) {
+    EXPECT_EQ(outcome(load("1\n" + longest + "0\n", dtype)),
+              name + "line 2, column 1: a field of 4097 bytes; a number has at most 4096");
+  }
+}
+
+/// Texts whose lines or fields are as long as the file.
+std::vector<std::pair<const char*, std::string>> long_texts(std::size_t bytes) {
+  std::string fields;
+  while (fields.size() < bytes) fields += "1.5,";
+  std::string lines;
+  while (lines.size() < bytes) lines += "12,-3\n";
+  return {{"blank lines", std::string(bytes, '\n')},
+          {"spaces", std::string(bytes, ' ')},
+          {"digits", std::string(bytes, '1')},
+          {"digits behind a number", "1\n" + std::string(bytes, '1')},
+          {"fields", fields},
+          {"fields behind a short line", "1\n" + fields},
+          {"separators", std::string(bytes, ',')},
+          {"lines", lines},
+          {"quotes", "\"" + std::string(bytes, '\"')},
+          {"a name", "\"" + std::string(bytes, '\n')}};
+}
+
+TEST_F(CsvTest, TheCheckIsAskedWithinLinesAndFields) {
+  constexpr std::size_t bytes = std::size_t{4} << 20;
+  for (const auto& [what, text] : long_texts(bytes)) {
+    SCOPED_TRACE(what);
+    const std::string path = folder_.write("t.csv", text);
+    // A Check that is never raised counts; then one is raised at each of some asks.
+    std::size_t asks = 0;
+    std::size_t raised_at = 0;
+    const Check check = [&]() -> Result<void> {
+      if (++asks == raised_at) return fail(ErrorCode::cancelled, "now");
+      return {};
+    };
+    const CsvOptions options{DType::u8, ',', *what == 'a'};
+    const auto whole = load_csv(memory_, path, options, one_after_the_other, check);
+    EXPECT_GE(asks, bytes / Scan::step_bytes) << outcome(whole);
+    const std::size_t all = asks;
+    for (const std::size_t at : {std::size_t{1}, all / 3, all / 2, all}) {
+      asks = 0;
+      raised_at = at;
+      EXPECT_EQ(outcome(load_csv(memory_, path, options, one_after_the_other, check)),
+                "cancelled: now");
+      EXPECT_EQ(asks, at) << "nothing goes on afterwards";
+    }
+    EXPECT_EQ(memory_.used(), 0U);
+  }
+}
+
+/// A line of /proc/self/status, in bytes.
+std::size_t status(const std::string& key) {
+  std::ifstream file("/proc/self/status");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with(key + ":")) return std::stoull(line.substr(key.size() + 1)) * 1024;
+  }
+  ADD_FAILURE() << "no " << key;
+  return 0;
+}
+
+TEST_F(CsvTest, TheTextIsNeverInMemoryAsAWhole) {
+  constexpr std::size_t bytes = std::size_t{64} << 20;
+  for (auto& [what, text] : long_texts(bytes)) {
+    SCOPED_TRACE(what);
+    const std::string path = folder_.write("t.csv", text);
+    text = std::string();
+    const std::size_t before = status("VmRSS");
+    std::ofstream("/proc/self/clear_refs") << "5";  // VmHWM becomes VmRSS
+    const auto tensor =
+        load_csv(memory_, path, {DType::s8, ',', *what == 'a'}, one_after_the_other, nullptr);
+    const std::size_t result = tensor ? byte_count(tensor->type) : 0;
+    EXPECT_LT(status("VmHWM"), before + result + (std::size_t{8} << 20)) << outcome(tensor);
+  }
+}
+
+TEST_F(CsvTest, ReadsWhatPythonsCsvModuleReads) {
+  constexpr int files = 400;
+  const std::string seed = std::to_string(outrigger::test::new_seed());
+  std::cout << "OUTRIGGER_SEED=" << seed << std::endl;
+  const std::string command = "python3 " OUTRIGGER_SOURCE_DIR "/tests/files/csv_witness.py " +
+                              seed + " " + folder_.path("") + " " + std::to_string(files);
+  ASSERT_EQ(std::system(command.c_str()), 0);
+  for (int i = 0; i < files; ++i) {
+    const std::string path = folder_.path(std::to_string(i));
+    std::ifstream expected(path + ".txt");
+    int separator = 0;
+    bool header = false;
+    std::int64_t rows = 0;
+    std::int64_t columns = 0;
+    expected >> separator >> header >> rows >> columns;
+    const auto tensor =
+        load_csv(memory_, path + ".csv", {DType::f64, static_cast<char>(separator), header},
+                 one_after_the_other, nullptr);
+    ASSERT_EQ(outcome(tensor), "f64[" + std::to_string(rows) + "][" + std::to_string(columns) + "]")
+        << read_bytes(path + ".csv");
+    for (const double x : values<double>(*tensor)) {
+      std::string number;
+      expected >> number;
+      const double due = std::strtod(number.c_str(), nullptr);
+      ASSERT_TRUE(x == due || (std::isnan(x) && std::isnan(due)))
+          << x << " instead of " << due << " in\n"
+          << read_bytes(path + ".csv");
+    }
+  }
 }
 
 TEST_F(CsvTest, RoundsDecimalNumbersOnce) {
@@ -120,7 +275,7 @@ TEST_F(CsvTest, TheTeamsErrorEndsIt) {
                             const std::function<void(std::int64_t)>&) -> Result<void> {
     return fail(ErrorCode::cancelled, "no");
   };
-  EXPECT_EQ(outcome(load_csv(memory_, path, {}, cancelled)), "cancelled: no");
+  EXPECT_EQ(outcome(load_csv(memory_, path, {}, cancelled, nullptr)), "cancelled: no");
   EXPECT_EQ(memory_.used(), 0U);
 }
 

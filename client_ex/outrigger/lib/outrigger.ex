@@ -249,8 +249,10 @@ defmodule Outrigger do
     * `:separator` - one character, `","`
     * `:header` - whether the first line has names; `false`
 
-  Empty lines are left out. Fields may have spaces or double quotes around them. One that is empty, or
-  says `NA`, is NaN in floats and an error in integers. Errors (`:bad_file`) name the line and the column.
+  Lines with nothing but spaces are left out; a separator is something, also if it is a space or a tab. Fields
+  may have spaces or double quotes around them; a name in quotes may have separators and line breaks in it. A
+  field that is empty, or says `NA`, is NaN in floats and an error in integers; one has at most 4,096 bytes. Errors
+  (`:bad_file`) name the line and the column.
 
       {:ok, table} = Outrigger.load_csv(MyApp.Compute, "table.csv", header: true) |> Outrigger.await()
   """

@@ -47,7 +47,7 @@ Result<Tensor> load(Memory& memory, const ops::Context& context, const wire::Loa
                                 [&](int, std::int64_t i, std::int64_t) { f(i); });
   };
   return files::load_csv(memory, request.path, {type.dtype, request.separator[0], request.header},
-                         team);
+                         team, check_of(context));
 }
 
 }  // namespace outrigger::engine
