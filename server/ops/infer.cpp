@@ -57,10 +57,12 @@ Result<Inferred> infer(const OpRow& row, const InferCall& call) {
   OUTRIGGER_CHECK(check_complex(row, call, inferred));
   inferred.compute = kernel_dtype(row, inferred.compute);
   for (DType& operand : inferred.operands) operand = kernel_dtype(row, operand);
-  for (const TensorType& result : inferred.results) {
-    inferred.raw.push_back(raw_dtype(row, result.dtype));
+  const bool raw_known = !inferred.raw.empty();
+  for (std::size_t i = 0; i < inferred.results.size(); ++i) {
+    const TensorType& result = inferred.results[i];
+    if (!raw_known) inferred.raw.push_back(raw_dtype(row, result.dtype));
     OUTRIGGER_CHECK(
-        check_shape(result.shape, std::max(size_of(result.dtype), size_of(inferred.raw.back()))));
+        check_shape(result.shape, std::max(size_of(result.dtype), size_of(inferred.raw[i]))));
   }
   for (std::size_t i = 0; i < call.size() && i < inferred.operands.size(); ++i) {
     OUTRIGGER_CHECK(check_shape(call.type(i).shape, size_of(inferred.operands[i])));

@@ -104,7 +104,7 @@ struct Inferred {
   /// rows of any_dtype themselves.
   DType compute = DType::f32;
   /// The dtype that the op's kernel gives for each result, which is then cast to the result's own.
-  /// Rows leave it empty: ops::infer fills it in.
+  /// Rows of any_dtype may give it; where a row leaves it empty, ops::infer fills it in.
   boost::container::small_vector<DType, 1> raw;
 };
 

@@ -93,7 +93,8 @@ TYPED_TEST(SortTest, LongLinesAreArgsortedStably) {
     }
     if (!down) continue;
     for (const int threads : thread_counts) {
-      for (const std::int64_t k : {std::int64_t{1}, std::int64_t{100}, std::int64_t{30'000}}) {
+      // Selected from one chunk after the other, or sorted as far as they go.
+      for (const std::int64_t k : std::initializer_list<std::int64_t>{1, 100, 3000, 30'000, n}) {
         Lab lab;
         const OpRow& row = *find_op("top_k");
         const Tensor in = lab.tensor({n}, all);
@@ -110,6 +111,33 @@ TYPED_TEST(SortTest, LongLinesAreArgsortedStably) {
         }
       }
     }
+  }
+}
+
+TEST(LongSortTest, LargePartsAreSortedInPartsAgain) {
+  // Each of 32 parts has more keys than are sorted at once; one value has a part of its own.
+  constexpr std::int64_t count = 40'000'000;
+  Lab lab;
+  const Tensor keys = lab.empty(DType::u16, {count});
+  std::vector<std::int64_t> due(1 << 16);
+  std::uint64_t random = outrigger::test::new_seed();
+  for (std::int64_t i = 0; i < count; ++i) {
+    random = random * 6364136223846793005U + 1442695040888963407U;
+    const auto key = i % 4 == 0 ? std::uint16_t{777} : static_cast<std::uint16_t>(random >> 40);
+    keys.as<std::uint16_t>()[i] = key;
+    ++due[key];
+  }
+  Context context = lab.context(2);
+  const Attrs attrs = direction(false);
+  ASSERT_TRUE(
+      find_op("sort")->run({context, std::span(&keys, 1), std::span(&keys, 1), AttrView(attrs)}));
+  const std::uint16_t* sorted = keys.as<std::uint16_t>();
+  const std::uint16_t* const last = sorted + count;
+  for (std::size_t value = 0; value < due.size(); ++value) {
+    const auto* const end =
+        std::find_if(sorted, last, [&](std::uint16_t key) { return key != value; });
+    ASSERT_EQ(end - sorted, due[value]) << value;
+    sorted = end;
   }
 }
 

@@ -89,6 +89,10 @@ class Executor {
     return std::nullopt;
   }
 
+  static bool interrupted(const Error& error) {
+    return error.code == ErrorCode::cancelled || error.code == ErrorCode::deadline_exceeded;
+  }
+
   static tl::unexpected<Error> failed(const Step& step, Error error) {
     if (error.op.empty()) {
       error.op = step.row->name;
@@ -344,9 +348,11 @@ class Executor {
     }
     in.front() = out;
     const Slot to = step.in_place ? step.in[0] : step.out[0];
-    OUTRIGGER_CHECK(
-        step.row->run({context_, span_of(in), std::span(&out, 1), attrs_of(step), step.compute}));
-    if (step.in_place) mark_written(out);
+    auto done =
+        step.row->run({context_, span_of(in), std::span(&out, 1), attrs_of(step), step.compute});
+    // What fails has changed nothing, unless it was interrupted.
+    if (step.in_place && (done || interrupted(done.error()))) mark_written(out);
+    OUTRIGGER_CHECK(std::move(done));
     frame_[to] = std::move(out);
     return {};
   }

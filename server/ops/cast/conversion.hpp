@@ -6,8 +6,6 @@
 #include <cstdint>
 #include <cstring>
 
-#include <boost/container/static_vector.hpp>
-
 #include "ops/cast/cast.hpp"
 
 namespace outrigger::ops {
@@ -19,12 +17,10 @@ class Conversion {
   /// Elements that are cast at once, at most.
   static constexpr std::int64_t run_max = tile_size;
 
-  /// `from` to `by`, and that to `to`, as `as_type` casts. What lies between has 8 bytes at most:
-  /// complex dtypes are left only for others that are wider or narrower.
-  Conversion(DType from, DType by, DType to) : from_width_(size_of(from)), to_width_(size_of(to)) {
-    for (const CastStep& step : cast_steps(from, by)) steps_.push_back(step);
-    for (const CastStep& step : cast_steps(by, to)) steps_.push_back(step);
-  }
+  /// As `as_type` casts. What lies between has 8 bytes at most: complex dtypes are left only for
+  /// others that are wider or narrower.
+  Conversion(DType from, DType to)
+      : steps_(cast_steps(from, to)), from_width_(size_of(from)), to_width_(size_of(to)) {}
 
   /// Whether the elements are what they shall become.
   bool none() const { return steps_.empty(); }
@@ -75,7 +71,7 @@ class Conversion {
     if (none()) std::memcpy(to, from, static_cast<std::size_t>(bytes(n, to_width_)));
   }
 
-  boost::container::static_vector<CastStep, 6> steps_;
+  CastSteps steps_;
   std::size_t from_width_;
   std::size_t to_width_;
 };

@@ -100,7 +100,7 @@ void add_select_rows(std::vector<OpRow>& rows) {
       .infer = infer_clip,
       .tile = clip_tile,
       .doc = "Element-wise: not below the scalar `min`, not above the scalar `max`. All three "
-             "meet in one dtype. NaN stays NaN."});
+             "meet in one dtype; small floats are compared in f32. NaN stays NaN."});
 }
 
 }  // namespace outrigger::ops

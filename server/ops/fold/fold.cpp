@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstdlib>
 #include <cstring>
 
@@ -12,17 +11,18 @@
 #include "ops/pass/reduction.hpp"
 #include "ops/reduce/reduction_row.hpp"
 #include "ops/support/axes.hpp"
+#include "ops/support/look.hpp"
 #include "ops/support/scratch.hpp"
 #include "ops/support/strided.hpp"
 
 namespace outrigger::ops {
 namespace {
 
-/// Elements of a window between two looks at the interrupt.
-constexpr std::int64_t taps_between_checks = 1 << 10;
 /// Lanes of an associative fold with few results, and elements that make one partial result.
 constexpr std::int64_t fold_lanes = tile_size;
 constexpr std::int64_t fold_block = std::int64_t{1} << 16;
+/// What an element of a tile of windows costs beside theirs, in elements.
+constexpr std::int64_t tap_overhead = 32;
 /// Fewer results than this do not fill a tile well.
 constexpr std::int64_t fold_few = 64;
 
@@ -100,9 +100,9 @@ class Fold {
   /// Many results: a tile of them walks through its windows together.
   Result<void> side_by_side() {
     const Source source(windows_, x_, init_.data());
-    std::atomic<bool> stopped{false};
+    const auto micro_ops = static_cast<std::int64_t>(1 + region_.pass.micro_ops.size());
     const std::int64_t grain = source.apart() ? apart_tile : tile_size;
-    OUTRIGGER_CHECK(parallel_ranges(
+    return looking_ranges(
         context_, outputs_, grain,
         outputs_ * std::max<std::int64_t>(1, std::min<std::int64_t>(taps_, 1 << 20)),
         [&](int thread, std::int64_t begin, std::int64_t end) {
@@ -113,17 +113,10 @@ class Fold {
             here.function(x, here.now, here.next, n);
             std::swap(here.now, here.next);
           };
-          std::int64_t unchecked = 0;
+          Look look(context_.interrupt);
           for (std::int64_t tap = 0; tap < taps_;) {
             const std::int64_t count = source.apart() ? source.together(tap) : 1;
-            unchecked += count;
-            if (unchecked >= taps_between_checks) {
-              unchecked = 0;
-              if (context_.interrupt.raised()) {
-                stopped.store(true, std::memory_order_relaxed);
-                return;
-              }
-            }
+            if (!look.go_on(count * (n + tap_overhead) * micro_ops)) return false;
             if (count == 1) {
               call(source.tile(begin, n, tap, here.loaded));
             } else {
@@ -136,9 +129,8 @@ class Fold {
           }
           std::memcpy(out_.data() + static_cast<std::size_t>(begin) * width_, here.now,
                       static_cast<std::size_t>(n) * width_);
-        }));
-    if (stopped.load()) return tl::make_unexpected(context_.interrupt.error());
-    return {};
+          return true;
+        });
   }
 
   /// Few results of many elements each: blocks of an operand are folded on lanes, the lanes of a

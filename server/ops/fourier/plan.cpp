@@ -13,11 +13,12 @@ Root<R> rounded(std::complex<double> x) {
 }
 
 /// e^(−πi k²/n) for k < n.
-std::vector<std::complex<double>> chirp_of(std::int64_t n) {
+Table<std::complex<double>> chirp_of(std::int64_t n, Making& making) {
   const RootTable roots(2 * n);
-  std::vector<std::complex<double>> chirp(static_cast<std::size_t>(n));
+  Table<std::complex<double>> chirp(static_cast<std::size_t>(n));
   std::int64_t square = 0;  // k² modulo 2n
   for (std::int64_t k = 0; k < n; ++k) {
+    making.step(4);
     chirp[static_cast<std::size_t>(k)] = roots(square);
     square = (square + 2 * k + 1) % (2 * n);
   }
@@ -25,18 +26,25 @@ std::vector<std::complex<double>> chirp_of(std::int64_t n) {
 }
 
 /// The transform of a sequence, in place, when plans are made.
-void transform_once(std::vector<std::complex<double>>& x) {
+void transform_once(Table<std::complex<double>>& x, Making& making) {
   const auto n = static_cast<std::int64_t>(x.size());
-  const SplitPlan<double> plan(n);
-  std::vector<Pack<double>> middle(static_cast<std::size_t>(SplitPlan<double>::middle_packs(n)));
-  std::vector<Pack<double>> desk(static_cast<std::size_t>(SplitPlan<double>::desk_packs(n)));
+  const SplitPlan<double> plan(n, making);
+  Table<Pack<double>> middle(static_cast<std::size_t>(SplitPlan<double>::middle_packs(n)));
+  // The first group of columns goes all over it.
+  for (std::size_t k = 0; k < middle.size(); k += 4096 / sizeof(Pack<double>)) {
+    making.step(1024);
+    middle[k].re = Vector<double>{};
+  }
+  Table<Pack<double>> desk(static_cast<std::size_t>(SplitPlan<double>::desk_packs(n)));
   const Line<double, double> line{
       .data = reinterpret_cast<double*>(x.data()), .reals = n, .imaginaries = n};
   for (std::int64_t t = 0; t < plan.column_groups(); ++t) {
+    making.step(4 * n / plan.column_groups());
     plan.columns(
         t, [&](std::int64_t k) { return line.load(k); }, middle.data(), desk.data());
   }
   for (std::int64_t t = 0; t < plan.row_groups(); ++t) {
+    making.step(4 * n / plan.row_groups());
     plan.rows(
         t,
         [&](std::int64_t k, const Pack<double>& y, std::int64_t count) { line.store(k, y, count); },
@@ -46,23 +54,33 @@ void transform_once(std::vector<std::complex<double>>& x) {
 
 /// The transform of the other factor in Bluestein's algorithm, divided by the points of the
 /// convolution, as the way back wants it.
-std::vector<std::complex<double>> spectrum_of(const std::vector<std::complex<double>>& chirp,
-                                              std::int64_t m) {
-  std::vector<std::complex<double>> other(static_cast<std::size_t>(m));
+Table<std::complex<double>> spectrum_of(const Table<std::complex<double>>& chirp, std::int64_t m,
+                                        Making& making) {
+  Table<std::complex<double>> other(static_cast<std::size_t>(m));
+  const std::size_t end = other.size();
   for (std::size_t k = 0; k < chirp.size(); ++k) {
+    making.step(4);
     const std::complex<double> x = std::conj(chirp[k]) / static_cast<double>(m);
     other[k] = x;
-    if (k > 0) other[static_cast<std::size_t>(m) - k] = x;
+    if (k > 0) other[end - k] = x;
   }
-  transform_once(other);
+  for (std::size_t k = chirp.size(); k <= end - chirp.size(); ++k) {
+    making.step(1);
+    other[k] = {};
+  }
+  transform_once(other, making);
   return other;
 }
 
+/// With so many zeros behind.
 template <typename R>
-std::vector<Root<R>> rounded(const std::vector<std::complex<double>>& from) {
-  std::vector<Root<R>> to;
-  to.reserve(from.size());
-  for (const auto& x : from) to.push_back(rounded<R>(x));
+Table<Root<R>> rounded(const Table<std::complex<double>>& from, std::int64_t zeros,
+                       Making& making) {
+  Table<Root<R>> to(from.size() + static_cast<std::size_t>(zeros));
+  for (std::size_t k = 0; k < to.size(); ++k) {
+    making.step(1);
+    to[k] = k < from.size() ? rounded<R>(from[k]) : Root<R>{0, 0};
+  }
   return to;
 }
 
@@ -78,11 +96,11 @@ std::uint64_t once_bytes(std::int64_t n, std::int64_t m) {
 }  // namespace
 
 template <typename R>
-LanePlan<R>::LanePlan(std::int64_t n) : n_(n) {
+LanePlan<R>::LanePlan(std::int64_t n, Making& making) : n_(n) {
   if (is_smooth(n)) {
     add_stages();
   } else {
-    add_chirp();
+    add_chirp(making);
   }
 }
 
@@ -104,12 +122,12 @@ void LanePlan<R>::add_stages() {
 }
 
 template <typename R>
-void LanePlan<R>::add_chirp() {
+void LanePlan<R>::add_chirp(Making& making) {
   const std::int64_t m = convolution_length(n_);
-  const auto chirp = chirp_of(n_);
-  inner_ = std::make_unique<LanePlan>(m);
-  chirp_ = rounded<R>(chirp);
-  spectrum_ = rounded<R>(spectrum_of(chirp, m));
+  const auto chirp = chirp_of(n_, making);
+  inner_ = std::make_unique<LanePlan>(m, making);
+  chirp_ = rounded<R>(chirp, 0, making);
+  spectrum_ = rounded<R>(spectrum_of(chirp, m, making), 0, making);
 }
 
 template <typename R>
@@ -156,12 +174,12 @@ Pack<R>* LanePlan<R>::bluestein(Pack<R>* data, Pack<R>* scratch) const {
 }
 
 template <typename R>
-SplitPlan<R>::SplitPlan(std::int64_t n)
+SplitPlan<R>::SplitPlan(std::int64_t n, Making& making)
     : n_(n),
       height_(matrix_rows(n)),
       width_(n / matrix_rows(n)),
-      columns_(height_),
-      rows_(width_),
+      columns_(height_, making),
+      rows_(width_, making),
       turns_(static_cast<std::size_t>(column_tiles() * (row_tiles() + lanes<R>))) {
   const RootTable roots(n);
   const auto pack = [&](std::int64_t b, std::int64_t k) {
@@ -176,6 +194,7 @@ SplitPlan<R>::SplitPlan(std::int64_t n)
   };
   Pack<R>* to = turns_.data();
   for (std::int64_t b = 0; b < width_; b += lanes<R>) {
+    making.step((row_tiles() + lanes<R>)*lanes<R>);
     for (std::int64_t g = 0; g < row_tiles(); ++g) *to++ = pack(b, g * lanes<R>);
     for (std::int64_t r = 0; r < lanes<R>; ++r) *to++ = pack(b, r);
   }
@@ -254,29 +273,34 @@ void SplitPlan<R>::convolve(std::int64_t g, const Pack<R>* spectrum, Pack<R>* mi
 }
 
 template <typename R>
-Plan<R>::Plan(const Shape& shape) {
+Plan<R>::Plan(const Shape& shape, Making& making) {
   const std::int64_t n = shape.points;
   if (shape.halves) {
     const RootTable roots(2 * n);
-    for (std::int64_t k = 0; k <= n / 2; ++k) halves.push_back(rounded<R>(roots(k)));
+    halves = Table<Root<R>>(static_cast<std::size_t>(n / 2 + 1));
+    for (std::int64_t k = 0; k <= n / 2; ++k) {
+      making.step(2);
+      halves[static_cast<std::size_t>(k)] = rounded<R>(roots(k));
+    }
   }
   if (!shape.split) {
-    lane = std::make_unique<LanePlan<R>>(n);
+    lane = std::make_unique<LanePlan<R>>(n, making);
     return;
   }
   if (is_smooth(n)) {
-    split = std::make_unique<SplitPlan<R>>(n);
+    split = std::make_unique<SplitPlan<R>>(n, making);
     return;
   }
   const std::int64_t m = convolution_length(n);
-  split = std::make_unique<SplitPlan<R>>(m);
-  const auto wide_chirp = chirp_of(n);
-  const auto wide_spectrum = spectrum_of(wide_chirp, m);
-  chirp = rounded<R>(wide_chirp);
-  chirp.resize(static_cast<std::size_t>(n + lanes<R>), Root<R>{0, 0});
-  spectrum.resize(static_cast<std::size_t>(SplitPlan<R>::middle_packs(m)));
+  split = std::make_unique<SplitPlan<R>>(m, making);
+  const auto wide_chirp = chirp_of(n, making);
+  const auto wide_spectrum = spectrum_of(wide_chirp, m, making);
+  chirp = rounded<R>(wide_chirp, lanes<R>, making);
+  spectrum = Table<Pack<R>>(static_cast<std::size_t>(SplitPlan<R>::middle_packs(m)));
   split->for_each_place([&](std::int64_t pack, int l, std::int64_t k) {
-    const Root<R> x = rounded<R>(wide_spectrum[static_cast<std::size_t>(k)]);
+    making.step(2);
+    const Root<R> x =
+        k < m ? rounded<R>(wide_spectrum[static_cast<std::size_t>(k)]) : Root<R>{0, 0};
     spectrum[static_cast<std::size_t>(pack)].re[l] = x.re;
     spectrum[static_cast<std::size_t>(pack)].im[l] = x.im;
   });
@@ -305,13 +329,14 @@ namespace {
 template <typename R>
 class Plans {
  public:
-  std::shared_ptr<const Plan<R>> get(const Shape& shape) {
+  std::shared_ptr<const Plan<R>> get(const Shape& shape, const Interrupt& interrupt) {
     {
       const std::lock_guard lock(mutex_);
       if (auto plan = find(shape)) return plan;
     }
     // Long to make: others need not wait. Who comes second takes the first one's.
-    auto made = std::make_shared<const Plan<R>>(shape);
+    Making making(interrupt);
+    auto made = std::make_shared<const Plan<R>>(shape, making);
     const std::uint64_t bytes = made->kept_bytes();
     const std::lock_guard lock(mutex_);
     if (auto plan = find(shape)) return plan;
@@ -350,9 +375,9 @@ class Plans {
 }  // namespace
 
 template <typename R>
-std::shared_ptr<const Plan<R>> plan_of(const Shape& shape) {
+std::shared_ptr<const Plan<R>> plan_of(const Shape& shape, const Interrupt& interrupt) {
   static Plans<R> plans;
-  return plans.get(shape);
+  return plans.get(shape, interrupt);
 }
 
 template class LanePlan<float>;
@@ -361,7 +386,7 @@ template class SplitPlan<float>;
 template class SplitPlan<double>;
 template struct Plan<float>;
 template struct Plan<double>;
-template std::shared_ptr<const Plan<float>> plan_of(const Shape&);
-template std::shared_ptr<const Plan<double>> plan_of(const Shape&);
+template std::shared_ptr<const Plan<float>> plan_of(const Shape&, const Interrupt&);
+template std::shared_ptr<const Plan<double>> plan_of(const Shape&, const Interrupt&);
 
 }  // namespace outrigger::ops::fourier

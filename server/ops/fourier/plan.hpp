@@ -2,13 +2,50 @@
 
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "ops/fourier/line.hpp"
 #include "ops/fourier/stage.hpp"
+#include "ops/support/look.hpp"
 
 namespace outrigger::ops::fourier {
+
+/// Numbers that are not zero before they are written: to clear the memory of a long plan would take
+/// too long without a look at the interrupt.
+template <typename T>
+struct Unwritten : std::allocator<T> {
+  template <typename U>
+  struct rebind {
+    using other = Unwritten<U>;
+  };
+  template <typename U>
+  void construct(U*) noexcept {}
+  template <typename U, typename... Args>
+  void construct(U* at, Args&&... args) {
+    ::new (static_cast<void*>(at)) U(std::forward<Args>(args)...);
+  }
+};
+template <typename T>
+using Table = std::vector<T, Unwritten<T>>;
+
+/// What ends the making of a plan that was interrupted.
+struct Interrupted {};
+
+/// Looks at the interrupt while a plan is made.
+class Making {
+ public:
+  explicit Making(const Interrupt& interrupt) : look_(interrupt) {}
+  /// So many element steps were done. Throws Interrupted.
+  void step(std::int64_t steps) {
+    if (!look_.go_on(steps)) throw Interrupted{};
+  }
+
+ private:
+  Look look_;
+};
 
 /// The transform of a length up to some thousand, done for `lanes` sequences side by side: no lane
 /// ever meets another, so nothing is shuffled. Stockham's autosort algorithm with radices up to 16
@@ -17,7 +54,7 @@ namespace outrigger::ops::fourier {
 template <typename R>
 class LanePlan {
  public:
-  explicit LanePlan(std::int64_t n);
+  LanePlan(std::int64_t n, Making& making);
 
   std::int64_t length() const { return n_; }
   /// Packs of scratch that transform() takes.
@@ -38,14 +75,14 @@ class LanePlan {
     std::size_t roots;
   };
   void add_stages();
-  void add_chirp();
+  void add_chirp(Making& making);
   Pack<R>* bluestein(Pack<R>* data, Pack<R>* scratch) const;
 
   std::int64_t n_;
   std::vector<Stage> stages_;
   std::vector<Root<R>> roots_;
   std::unique_ptr<LanePlan> inner_;
-  std::vector<Root<R>> chirp_, spectrum_;
+  Table<Root<R>> chirp_, spectrum_;
 };
 
 /// The transform of one sequence of a smooth length, as a matrix [height][width] (Bailey's four
@@ -55,7 +92,7 @@ class LanePlan {
 template <typename R>
 class SplitPlan {
  public:
-  explicit SplitPlan(std::int64_t n);
+  SplitPlan(std::int64_t n, Making& making);
 
   std::int64_t length() const { return n_; }
   /// Packs of `middle`, and of what each thread needs beside it.
@@ -131,13 +168,15 @@ class SplitPlan {
     }
   }
 
-  /// Where the numbers of a result in natural order belong in `middle` after the rows' transforms.
+  /// Where the numbers of a result in natural order belong in `middle` after the rows' transforms:
+  /// f(pack, lane, number). Lanes beyond the edge are not used; what they get may be beyond the
+  /// last.
   template <typename F>
   void for_each_place(F&& f) const {
     for (std::int64_t t = 0; t < row_tiles(); ++t) {
       for (std::int64_t k = 0; k < width_; ++k) {
         const std::int64_t first = t * lanes<R>;
-        for (std::int64_t l = 0; l < lanes<R> && first + l < height_; ++l)
+        for (std::int64_t l = 0; l < lanes<R>; ++l)
           f(t * width_ + k, static_cast<int>(l), k * height_ + first + l);
       }
     }
@@ -159,7 +198,7 @@ class SplitPlan {
   LanePlan<R> columns_, rows_;
   /// Root (b + l) × k of n, with k = g × lanes + r, is a product: of g's and r's packs for the
   /// column tile at b.
-  std::vector<Pack<R>> turns_;
+  Table<Pack<R>> turns_;
 };
 
 /// How the sequences of a tensor are transformed. It depends on their length and number only, so
@@ -178,7 +217,7 @@ struct Shape {
 /// All that is made ready for a shape. Immutable; threads share it.
 template <typename R>
 struct Plan {
-  explicit Plan(const Shape& shape);
+  Plan(const Shape& shape, Making& making);
   /// Bytes that making and keeping a plan takes, at most.
   static std::uint64_t bytes(const Shape& shape);
   std::uint64_t kept_bytes() const;
@@ -187,16 +226,16 @@ struct Plan {
   std::unique_ptr<SplitPlan<R>> split;
   /// Bluestein's algorithm around `split`: the chirp, with zeros behind it for a whole pack, and
   /// the other factor's transform.
-  std::vector<Root<R>> chirp;
-  std::vector<Pack<R>> spectrum;
+  Table<Root<R>> chirp;
+  Table<Pack<R>> spectrum;
   /// Roots of twice the points, up to half of the points.
-  std::vector<Root<R>> halves;
+  Table<Root<R>> halves;
 };
 
 /// The plan for a shape, from the plans that were used last, of which plans_bytes_max for each R
-/// are kept at most. Thread-safe. Throws std::bad_alloc.
+/// are kept at most. Thread-safe. Throws std::bad_alloc and Interrupted.
 template <typename R>
-std::shared_ptr<const Plan<R>> plan_of(const Shape& shape);
+std::shared_ptr<const Plan<R>> plan_of(const Shape& shape, const Interrupt& interrupt);
 
 inline constexpr std::uint64_t plans_bytes_max = std::uint64_t{64} << 20;
 

@@ -88,9 +88,7 @@ struct Space {
 };
 
 /// Real numbers become what a result's parts are.
-Conversion conversion_of(DType in, DType out) {
-  return {in, in, is_complex(in) ? in : to_real(out)};
-}
+Conversion conversion_of(DType in, DType out) { return {in, is_complex(in) ? in : to_real(out)}; }
 
 /// Real numbers that are converted for one thread, or one team.
 template <typename R>
@@ -110,6 +108,7 @@ class Transform {
         shape_(shape_of<R>(along, to_.count)),
         space_(shape_, to_.count, context.threads, type_tag<R>{}),
         in_(in),
+        out_(out),
         real_(!is_complex(in.dtype())),
         conversion_(conversion_of(in.dtype(), out.dtype())),
         source_(line_of(in, real_)),
@@ -137,7 +136,9 @@ class Transform {
   Result<void> run() {
     try {
       // The planner has counted its bytes against the budget; the system may have fewer.
-      plan_ = plan_of<R>(shape_);
+      plan_ = plan_of<R>(shape_, context_.interrupt);
+    } catch (const Interrupted&) {
+      return tl::make_unexpected(context_.interrupt.error());
     } catch (const std::bad_alloc&) {
       return fail(ErrorCode::out_of_memory, "no memory for the roots of a transform of " +
                                                 std::to_string(along_.length) + " points");
@@ -163,6 +164,11 @@ class Transform {
                              });
     }
     if (space_.team) {
+      // The first tasks go all over them.
+      OUTRIGGER_CHECK(
+          touch_pages(context_, packs, space_.each_sequence * std::int64_t{sizeof(Pack<R>)}));
+      if (out_.storage->buffer != in_.storage->buffer)
+        OUTRIGGER_CHECK(touch_pages(context_, out_.data(), byte_count(out_.type)));
       Pack<R>* desks = packs + space_.each_sequence;
       const auto team = [&](std::int64_t count, auto&& f) {
         return parallel_ranges(context_, count, 1, work,
@@ -442,6 +448,7 @@ class Transform {
   Shape shape_;
   Space space_;
   const Tensor& in_;
+  const Tensor& out_;
   bool real_;
   Conversion conversion_;
   Numbers source_, target_;

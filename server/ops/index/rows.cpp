@@ -6,6 +6,7 @@ namespace outrigger::ops {
 
 void register_index(std::vector<OpRow>& rows) {
   add_gather_rows(rows);
+  add_indexed_rows(rows);
   add_take_rows(rows);
 }
 

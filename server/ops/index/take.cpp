@@ -3,6 +3,7 @@
 #include "ops/index/indices.hpp"
 #include "ops/index/rows.hpp"
 #include "ops/support/axes.hpp"
+#include "ops/support/look.hpp"
 #include "ops/support/strided.hpp"
 
 namespace outrigger::ops {
@@ -82,8 +83,8 @@ Result<Picked> prepare(const RunCall& call) {
 /// Elements that one thread takes at a time.
 constexpr std::int64_t chunk_elements = std::int64_t{1} << 16;
 
-/// f(outer index, begin, end) for pieces of [0, count) below each outer index, `weight` elements
-/// for each.
+/// f(outer index, begin, end, look) for pieces of [0, count) below each outer index, `weight`
+/// elements for each. It gives false if it was interrupted.
 template <typename F>
 Result<void> for_each_task(const RunCall& call, std::int64_t outer, std::int64_t count,
                            std::int64_t weight, F&& f) {
@@ -91,13 +92,30 @@ Result<void> for_each_task(const RunCall& call, std::int64_t outer, std::int64_t
   const std::int64_t piece = std::clamp<std::int64_t>(chunk_elements / weight, 1, count);
   const std::int64_t pieces = (count + piece - 1) / piece;
   const std::int64_t grain = std::max<std::int64_t>(1, chunk_elements / (piece * weight));
-  return parallel_ranges(call.context, outer * pieces, grain, outer * count * weight,
-                         [&](int, std::int64_t first, std::int64_t last) {
-                           for (std::int64_t task = first; task < last; ++task) {
-                             const std::int64_t begin = task % pieces * piece;
-                             f(task / pieces, begin, std::min(begin + piece, count));
-                           }
-                         });
+  return looking_ranges(call.context, outer * pieces, grain, outer * count * weight,
+                        [&](int, std::int64_t first, std::int64_t last) {
+                          Look look(call.context.interrupt);
+                          for (std::int64_t task = first; task < last; ++task) {
+                            const std::int64_t begin = task % pieces * piece;
+                            if (!f(task / pieces, begin, std::min(begin + piece, count), look))
+                              return false;
+                          }
+                          return true;
+                        });
+}
+
+/// Copies the elements of some axes. False if it was interrupted.
+template <typename T>
+bool copy_all(const WalkedAxes& axes, const T* from, T* to, Look& look) {
+  for (std::int64_t start = 0; start < axes.count; start += chunk_elements) {
+    const std::int64_t n = std::min(chunk_elements, axes.count - start);
+    if (!look.go_on(n)) return false;
+    if (axes.together())
+      std::copy_n(from + start, n, to + start);
+    else
+      gather_tile(to + start, from, axes.dims, axes.strides, start, n);
+  }
+  return true;
 }
 
 template <typename T, typename Index>
@@ -109,12 +127,16 @@ Result<void> take_typed(const RunCall& call, const Picked& p) {
   const std::int64_t inner = p.inner.count;
   return for_each_task(
       call, p.outer.count, count, inner,
-      [&](std::int64_t outer, std::int64_t begin, std::int64_t end) {
+      [&](std::int64_t outer, std::int64_t begin, std::int64_t end, Look& look) {
         const T* base = p.at_outer<T>(outer);
+        bool go_on = true;
         indices.for_each(begin, end, [&](std::int64_t first, const Index* index, std::int64_t n) {
           T* out = to + (outer * count + first) * inner;
           if (inner == 1) {
             for (std::int64_t j = 0; j < n; ++j) *out++ = base[index[j] * p.stride];
+          } else if (inner > chunk_elements) {
+            for (std::int64_t j = 0; go_on && j < n; ++j, out += inner)
+              go_on = copy_all(p.inner, base + index[j] * p.stride, out, look);
           } else if (p.inner.together()) {
             for (std::int64_t j = 0; j < n; ++j, out += inner)
               std::copy_n(base + index[j] * p.stride, inner, out);
@@ -123,6 +145,7 @@ Result<void> take_typed(const RunCall& call, const Picked& p) {
               gather_tile(out, base + index[j] * p.stride, p.inner.dims, p.inner.strides, 0, inner);
           }
         });
+        return go_on;
       });
 }
 
@@ -154,16 +177,22 @@ Result<void> take_along_axis_typed(const RunCall& call, const Picked& p) {
   const std::int64_t count = picks.shape()[static_cast<std::size_t>(p.axis)];
   const std::int64_t inner = p.inner.count;
   T* to = call.out[0].as<T>();
-  return for_each_task(call, p.outer.count, count, inner,
-                       [&](std::int64_t outer, std::int64_t begin, std::int64_t end) {
-                         const T* base = p.at_outer<T>(outer);
-                         const std::int64_t start = outer * count * inner;
-                         indices.for_each(
-                             start + begin * inner, start + end * inner,
-                             [&](std::int64_t first, const Index* index, std::int64_t n) {
-                               pick_each(base, p, index, (first - start) % inner, n, to + first);
-                             });
-                       });
+  return for_each_task(
+      call, p.outer.count, count, inner,
+      [&](std::int64_t outer, std::int64_t begin, std::int64_t end, Look& look) {
+        const T* base = p.at_outer<T>(outer);
+        const std::int64_t start = outer * count * inner;
+        const std::int64_t stop = start + end * inner;
+        for (std::int64_t at = start + begin * inner; at < stop; at += chunk_elements) {
+          const std::int64_t picked = std::min(chunk_elements, stop - at);
+          if (!look.go_on(picked)) return false;
+          indices.for_each(at, at + picked,
+                           [&](std::int64_t first, const Index* index, std::int64_t n) {
+                             pick_each(base, p, index, (first - start) % inner, n, to + first);
+                           });
+        }
+        return true;
+      });
 }
 
 template <typename F>

@@ -108,7 +108,7 @@ Result<void> run_iota(const RunCall& call) {
   }
   const DType dtype = out.dtype();
   const DType compute = counted_dtype(dtype);
-  const Conversion conversion(compute, compute, dtype);
+  const Conversion conversion(compute, dtype);
   return with_type(compute, [&](auto tag) {
     using T = typename decltype(tag)::type;
     return parallel_ranges(call.context, out.size(), std::int64_t{1} << 16, out.size(),
@@ -145,20 +145,21 @@ Result<void> run_eye(const RunCall& call) {
   alignas(16) std::array<std::byte, 16> one;
   with_type(compute, [&](auto tag) {
     const typename decltype(tag)::type value{1};
-    Conversion(compute, compute, out.dtype()).run(&value, one.data(), 1);
+    Conversion(compute, out.dtype()).run(&value, one.data(), 1);
   });
   const std::size_t width = size_of(out.dtype());
   const auto at = [&](std::int64_t element) {
     return out.data() + element * static_cast<std::int64_t>(width);
   };
-  return parallel_ranges(call.context, out.size() / columns,
-                         std::max<std::int64_t>(1, 65536 / columns), out.size(),
+  return parallel_ranges(call.context, out.size(), std::int64_t{1} << 16, out.size(),
                          [&](int, std::int64_t begin, std::int64_t end) {
                            // Zero is all bits zero in each dtype.
-                           std::fill(at(begin * columns), at(end * columns), std::byte{0});
-                           for (std::int64_t row = begin; row < end; ++row) {
-                             if (row % rows < columns)
-                               std::memcpy(at(row * columns + row % rows), one.data(), width);
+                           std::fill(at(begin), at(end), std::byte{0});
+                           for (std::int64_t row = begin / columns; row * columns < end; ++row) {
+                             const std::int64_t element = row * columns + row % rows;
+                             const bool inside = element >= begin && element < end;
+                             if (row % rows < columns && inside)
+                               std::memcpy(at(element), one.data(), width);
                            }
                          });
 }

@@ -58,7 +58,7 @@ class Operand {
   Operand(const Batch& batch, const Tensor& tensor, DType compute)
       : tensor_(tensor),
         batch_(batch),
-        conversion_(tensor.dtype(), compute, compute),
+        conversion_(tensor.dtype(), compute),
         compute_(compute),
         others_(Dims(tensor.shape().begin(), tensor.shape().begin() + axes()),
                 Dims(tensor.strides.begin(), tensor.strides.begin() + axes())),
@@ -150,7 +150,7 @@ class Output {
       : tensor_(tensor),
         batch_(batch),
         dtype_(result_dtype(tensor.dtype(), compute)),
-        conversion_(dtype_, tensor.dtype(), tensor.dtype()),
+        conversion_(dtype_, tensor.dtype()),
         each_(batch.elements(tensor.type)) {}
 
   bool direct() const { return conversion_.none(); }

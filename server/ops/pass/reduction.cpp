@@ -6,6 +6,7 @@
 #include <boost/container/small_vector.hpp>
 
 #include "ops/support/axes.hpp"
+#include "ops/support/look.hpp"
 #include "ops/support/scratch.hpp"
 
 namespace outrigger::ops {
@@ -237,8 +238,10 @@ class InMemory {
   boost::container::small_vector<std::size_t, 4> widths_;
 };
 
-void run_tasks(const Grid& grid, const BoundPass& bound, const InMemory& memory, int thread,
-               std::int64_t begin, std::int64_t end, BlockTaker& taker) {
+/// False if it was interrupted.
+bool run_tasks(const Grid& grid, const BoundPass& bound, const InMemory& memory, int thread,
+               std::int64_t begin, std::int64_t end, BlockTaker& taker, Look& look,
+               std::int64_t steps) {
   const std::int64_t size = grid.folding.reduced * grid.folding.inner;
   if (size == 0 || (grid.together() && grid.blocks == 1)) {
     taker.open(begin, end);
@@ -246,7 +249,7 @@ void run_tasks(const Grid& grid, const BoundPass& bound, const InMemory& memory,
       memory.show_tiles(begin * size, (end - begin) * size, size, taker);
     else if (size > 0)
       bound.run(thread, begin * size, end * size, size, taker);
-    return;
+    return true;
   }
   for (std::int64_t task = begin; task < end; ++task) {
     taker.open(task, task + 1);
@@ -261,6 +264,7 @@ void run_tasks(const Grid& grid, const BoundPass& bound, const InMemory& memory,
       continue;
     }
     for (std::int64_t row = 0; row < block.rows; ++row) {
+      if (!look.go_on(width * steps)) return false;
       const std::int64_t start = block.start + row * grid.folding.inner;
       if (memory) {
         memory.show(start, width, row + 1 < block.rows ? grid.folding.inner : 0, taker);
@@ -269,6 +273,7 @@ void run_tasks(const Grid& grid, const BoundPass& bound, const InMemory& memory,
       }
     }
   }
+  return true;
 }
 
 /// Combines the partial results of each output in order.
@@ -313,12 +318,13 @@ Result<void> run_reductions(Context& context, const Pass& pass, std::span<const 
       std::clamp<std::int64_t>(pass.folding.reduced, 1, grid.block_rows) * grid.width;
   // Small tasks go together.
   const std::int64_t grain = std::max<std::int64_t>(1, block_elements / task_elements);
-  const auto work =
-      element_count(pass.space) * static_cast<std::int64_t>(1 + pass.micro_ops.size());
-  OUTRIGGER_CHECK(parallel_ranges(
-      context, grid.tasks, grain, work, [&](int thread, std::int64_t begin, std::int64_t end) {
+  const auto steps = static_cast<std::int64_t>(1 + pass.micro_ops.size());
+  OUTRIGGER_CHECK(looking_ranges(
+      context, grid.tasks, grain, element_count(pass.space) * steps,
+      [&](int thread, std::int64_t begin, std::int64_t end) {
         BlockTaker taker(grid, pass, reduced, partials, bound.own(thread));
-        run_tasks(grid, bound, memory, thread, begin, end, taker);
+        Look look(context.interrupt);
+        return run_tasks(grid, bound, memory, thread, begin, end, taker, look, steps);
       }));
   if (grid.blocks == 1) return {};
   for (std::size_t i = 0; i < partials.size(); ++i) {

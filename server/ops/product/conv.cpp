@@ -5,6 +5,7 @@
 #include "ops/product/conv_tiles.hpp"
 #include "ops/product/rows.hpp"
 #include "ops/support/axes.hpp"
+#include "ops/support/look.hpp"
 
 namespace outrigger::ops {
 namespace {
@@ -121,15 +122,19 @@ Result<void> convolve(Context& context, const Convolution& conv, const Tensor& i
   OUTRIGGER_TRY(const BufferPtr scratch, context.memory.allocate(scratch_bytes * threads));
   auto* filters = reinterpret_cast<T*>(packed->data());
   auto* spaces = reinterpret_cast<T*>(scratch->data());
-  OUTRIGGER_CHECK(parallel_ranges(context, kernel.filter_blocks(), 16, kernel.packed_size(),
-                                  [&](int, std::int64_t begin, std::int64_t end) {
-                                    kernel.pack(weights, begin, end, filters);
-                                  }));
-  return parallel_ranges(context, kernel.tasks(), 1, kernel.work(),
-                         [&](int thread, std::int64_t begin, std::int64_t end) {
-                           for (std::int64_t task = begin; task < end; ++task)
-                             kernel.task(task, filters, spaces + thread * kernel.scratch_size());
-                         });
+  OUTRIGGER_CHECK(looking_ranges(context, kernel.filter_blocks(), 16, kernel.packed_size(),
+                                 [&](int, std::int64_t begin, std::int64_t end) {
+                                   return kernel.pack(weights, begin, end, filters,
+                                                      context.interrupt);
+                                 }));
+  return looking_ranges(context, kernel.tasks(), 1, kernel.work(),
+                        [&](int thread, std::int64_t begin, std::int64_t end) {
+                          T* const space = spaces + thread * kernel.scratch_size();
+                          for (std::int64_t task = begin; task < end; ++task) {
+                            if (!kernel.task(task, filters, space, context.interrupt)) return false;
+                          }
+                          return true;
+                        });
 }
 
 template <typename F>
@@ -147,9 +152,9 @@ Result<void> run_conv(const RunCall& call) {
   const Tensor out = permute(call.out[0], conv.output_order);
   const DType dtype = out.dtype();
   const DType compute = compute_dtype(dtype);
-  const Conversion from_input(input.dtype(), dtype, compute);
-  const Conversion from_kernel(kernel.dtype(), dtype, compute);
-  const Conversion to_output(compute, dtype, dtype);
+  const Conversion from_input(input.dtype(), compute);
+  const Conversion from_kernel(kernel.dtype(), compute);
+  const Conversion to_output(compute, dtype);
   const auto if_any = [](const Conversion& c) { return c.none() ? nullptr : &c; };
   const ConvConversions conversions{if_any(from_input), if_any(from_kernel), if_any(to_output)};
   return with_conv_type(dtype, [&](auto tag) {

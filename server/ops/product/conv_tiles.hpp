@@ -10,6 +10,7 @@
 #include "ops/cast/conversion.hpp"
 #include "ops/elementwise/kernels.hpp"
 #include "ops/product/conv_kernel.hpp"
+#include "ops/support/look.hpp"
 #include "ops/support/scratch.hpp"
 #include "ops/window/windows.hpp"
 
@@ -84,13 +85,17 @@ class ConvKernel {
   }
 
   /// Filters `height` at a time, their elements side by side: [group][block][depth][height].
-  void pack(const Tensor& kernel, std::int64_t begin, std::int64_t end, T* packed) const {
+  /// False if it was interrupted.
+  bool pack(const Tensor& kernel, std::int64_t begin, std::int64_t end, T* packed,
+            const Interrupt& interrupt) const {
+    Look look(interrupt);
     const std::int64_t taps = conv_.windows.taps();
     for (std::int64_t block = begin; block < end; ++block) {
       const std::int64_t group = block / filter_blocks_;
       const std::int64_t first = block % filter_blocks_ * Panel::height;
       T* to = packed + block * depth_ * Panel::height;
       for (std::int64_t k = 0; k < depth_; ++k) {
+        if (!look.go_on(Panel::height)) return false;
         std::int64_t offset = k / taps * kernel.strides[1];
         std::int64_t rest = k % taps;
         for (std::size_t axis = space_; axis-- > 0; rest /= conv_.windows.window[axis]) {
@@ -109,11 +114,14 @@ class ConvKernel {
         to += Panel::height;
       }
     }
+    return true;
   }
 
   std::int64_t filter_blocks() const { return groups() * filter_blocks_; }
 
-  void task(std::int64_t index, const T* packed, T* scratch) const {
+  /// False if it was interrupted.
+  bool task(std::int64_t index, const T* packed, T* scratch, const Interrupt& interrupt) const {
+    Look look(interrupt);
     const std::int64_t tile = index % tiles_;
     const std::int64_t group = index / tiles_ % groups();
     const std::int64_t batch = index / tiles_ / groups();
@@ -132,12 +140,14 @@ class ConvKernel {
         std::fill_n(columns + (panels - 1) * depth * Panel::width, depth * Panel::width, T{0});
       }
       for (std::int64_t i = 0; i < depth; ++i) {
+        if (!look.go_on(2 * count)) return false;
         load(batch, group, k + i, segments, columns + i * Panel::width, depth * Panel::width);
       }
       for (std::int64_t block = 0; block < filter_blocks_; ++block) {
         const T* a = filters + (block * depth_ + k) * Panel::height;
         const std::int64_t rows =
             std::min<std::int64_t>(Panel::height, filters_ - block * Panel::height);
+        if (!look.go_on(depth * rows * count / 8)) return false;
         for (std::int64_t p = 0; p < panels; ++p) {
           Panel::multiply(a, columns + p * depth * Panel::width,
                           sums + block * Panel::height * tile_ + p * Panel::width, tile_, depth,
@@ -146,8 +156,10 @@ class ConvKernel {
       }
     }
     for (std::int64_t f = 0; f < filters_; ++f) {
+      if (!look.go_on(count)) return false;
       put(batch, group * filters_ + f, segments, sums + f * tile_, count);
     }
+    return true;
   }
 
  private:

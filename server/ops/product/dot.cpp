@@ -9,6 +9,7 @@
 #include "ops/product/gemm.hpp"
 #include "ops/product/rows.hpp"
 #include "ops/support/axes.hpp"
+#include "ops/support/look.hpp"
 #include "ops/support/scratch.hpp"
 #include "ops/support/strided.hpp"
 
@@ -98,7 +99,7 @@ Result<Inferred> infer_dot(const InferCall& call) {
   for (const InferOperand& operand : call.in) {
     // They are converted while they are packed.
     const bool as_it_is = operand.literal == nullptr;
-    inferred.operands.push_back(as_it_is ? operand.type.dtype : result.dtype);
+    inferred.operands.push_back(as_it_is ? operand.type.dtype : compute_dtype(result.dtype));
   }
   inferred.results.push_back(std::move(result));
   return inferred;
@@ -243,27 +244,32 @@ Result<void> multiply_complex(const Context& context, const gemm::Matrices<T>& a
       const BufferPtr buffer,
       context.memory.allocate(static_cast<std::size_t>(context.threads * room) * sizeof(T)));
   const std::int64_t panels = (s.m + complex_block - 1) / complex_block;
-  return parallel_ranges(
+  return looking_ranges(
       context, s.batch * panels, 1, s.batch * s.m * s.n * std::max<std::int64_t>(1, s.k),
       [&](int thread, std::int64_t begin, std::int64_t end) {
         T* const left = reinterpret_cast<T*>(buffer->data()) + thread * room;
+        Look look(context.interrupt);
         for (std::int64_t task = begin; task < end; ++task) {
           const std::int64_t group = task / panels;
           const std::int64_t row = task % panels * complex_block;
           const std::int64_t rows = std::min(complex_block, s.m - row);
           T* const panel = out + (group * s.m + row) * s.n;
-          std::fill_n(panel, rows * s.n, T{0});
+          if (s.k == 0) std::fill_n(panel, rows * s.n, T{0});
           for (std::int64_t k = 0; k < s.k; k += complex_block) {
             const std::int64_t depth = std::min(complex_block, s.k - k);
             const ConstRows x = block(a, from_a, group, row, rows, k, depth, left);
             for (std::int64_t column = 0; column < s.n; column += complex_block) {
               const std::int64_t columns = std::min(complex_block, s.n - column);
+              if (!look.go_on(rows * depth + rows * columns * depth / 2)) return false;
               const ConstRows y =
                   block(b, from_b, group, k, depth, column, columns, left + rows * depth);
-              Rows(panel + column, rows, columns, Eigen::OuterStride<>(s.n)).noalias() += x * y;
+              Rows sums(panel + column, rows, columns, Eigen::OuterStride<>(s.n));
+              if (k == 0) sums.setZero();
+              sums.noalias() += x * y;
             }
           }
         }
+        return true;
       });
 }
 
@@ -284,9 +290,9 @@ Result<void> run_dot(const RunCall& call) {
       join(context, right, free_axes(right.shape().size(), axes.right, axes.right_batch)));
   const DType dtype = call.out[0].dtype();
   const DType compute = compute_dtype(dtype);
-  const Conversion from_left(left.dtype(), dtype, compute);
-  const Conversion from_right(right.dtype(), dtype, compute);
-  const Conversion to_result(compute, dtype, dtype);
+  const Conversion from_left(left.dtype(), compute);
+  const Conversion from_right(right.dtype(), compute);
+  const Conversion to_result(compute, dtype);
   if (is_complex(dtype)) {
     return with_complex_type(dtype, [&](auto tag) {
       using T = typename decltype(tag)::type;
@@ -334,8 +340,8 @@ void add_dot_rows(std::vector<OpRow>& rows) {
             .doc = "Sum of products over the contracted axes. Shape: batch axes, then the other "
                    "axes of the left, then those of the right. "
                    "Operands meet in one dtype, which the result keeps; integers wrap around. "
-                   "Small floats are summed in f32 and rounded once. Operands of another dtype are "
-                   "converted piece by piece. "
+                   "Small floats are summed in f32 and rounded once; operands of any dtype go to "
+                   "f32 at once there. Operands of another dtype are converted piece by piece. "
                    "Each element is summed in one fixed order, whatever the number of threads. "
                    "Blocked as in Goto and van de Geijn, Anatomy of High-Performance Matrix "
                    "Multiplication (2008). Complex numbers: Eigen's product."});

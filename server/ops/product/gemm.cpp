@@ -26,6 +26,11 @@ constexpr std::int64_t converted_columns = 1024;
 /// be missing from the other threads' work.
 constexpr std::int64_t many_tiles = 16;
 
+/// Multiplications that take as long as a step does, about: there is no vector instruction for
+/// integers of 64 bits.
+template <typename C>
+constexpr std::int64_t multiplied_at_once = std::is_same_v<C, std::uint64_t> ? 1 : 8;
+
 /// One tile of the result, which may end inside of the tile.
 template <typename C, typename T>
 void multiply_tile(std::int64_t k, const C* a, const C* b, std::int64_t b_stride, T* c,
@@ -49,15 +54,16 @@ void multiply_tile(std::int64_t k, const C* a, const C* b, std::int64_t b_stride
   }
 }
 
-/// Packed rows of A times packed columns of B.
+/// Packed rows of A times packed columns of B. False if it was interrupted.
 template <typename C, typename T>
-void multiply_block(std::int64_t k, const C* a, const C* b, T* c, std::int64_t c_stride,
+bool multiply_block(Look& look, std::int64_t k, const C* a, const C* b, T* c, std::int64_t c_stride,
                     std::int64_t rows, std::int64_t columns, bool add) {
   constexpr std::int64_t width = tile_columns<C>;
   // While a panel of B is used, the next one comes from the last cache, a share with each tile.
   const std::int64_t tiles = (rows + tile_rows - 1) / tile_rows;
   const std::int64_t share = round_up(width * k / tiles, line_bytes / std::int64_t{sizeof(C)});
   for (std::int64_t j = 0; j < columns; j += width) {
+    if (!look.go_on(rows * width * (1 + k / multiplied_at_once<C>))) return false;
     const C* panel = b + j * k;
     const C* next = panel + width * k;
     for (std::int64_t i = 0; i < rows; i += tile_rows) {
@@ -67,6 +73,7 @@ void multiply_block(std::int64_t k, const C* a, const C* b, T* c, std::int64_t c
                        add);
     }
   }
+  return true;
 }
 
 template <typename T>
@@ -87,10 +94,7 @@ class Product {
   Result<void> run() {
     const std::int64_t batch = left_.batch.size;
     if (batch == 0 || m_ == 0 || n_ == 0) return {};
-    if (k_ == 0) {
-      std::memset(out_.data, 0, static_cast<std::size_t>(batch * m_ * n_) * out_width());
-      return {};
-    }
+    if (k_ == 0) return clear(batch * m_ * n_ * static_cast<std::int64_t>(out_width()));
     if (n_ == 1 || m_ == 1) {
       const Matrices<T>& matrix = n_ == 1 ? left_ : right_;
       const Matrices<T>& vector = n_ == 1 ? right_ : left_;
@@ -110,14 +114,15 @@ class Product {
     C* packed = reinterpret_cast<C*>(buffer->data());
     const std::int64_t work = m_ * n_ * k_;
     const std::int64_t grain = std::max<std::int64_t>(1, (std::int64_t{1} << 16) / work);
-    OUTRIGGER_CHECK(parallel_ranges(context_, batch * batch_pieces, grain, batch * work,
-                                    [&](int thread, std::int64_t begin, std::int64_t end) {
-                                      C* a = packed + thread * each;
-                                      for (std::int64_t i = begin; i < end; ++i)
-                                        piece(i / batch_pieces, i % batch_pieces, a);
-                                    }));
-    if (context_.interrupt.raised()) return tl::make_unexpected(context_.interrupt.error());
-    return {};
+    return looking_ranges(context_, batch * batch_pieces, grain, batch * work,
+                          [&](int thread, std::int64_t begin, std::int64_t end) {
+                            C* a = packed + thread * each;
+                            Look look(context_.interrupt);
+                            for (std::int64_t i = begin; i < end; ++i) {
+                              if (!piece(look, i / batch_pieces, i % batch_pieces, a)) return false;
+                            }
+                            return true;
+                          });
   }
 
  private:
@@ -132,6 +137,14 @@ class Product {
            m_ * n_ * k_ > small_product) {
       ++(piece_rows() > piece_columns() ? row_pieces_ : column_pieces_);
     }
+  }
+
+  Result<void> clear(std::int64_t bytes) const {
+    auto* const out = static_cast<std::byte*>(out_.data);
+    return parallel_ranges(context_, bytes, std::int64_t{1} << 20, bytes / 16,
+                           [&](int, std::int64_t begin, std::int64_t end) {
+                             std::fill(out + begin, out + end, std::byte{0});
+                           });
   }
 
   bool converts() const { return out_.conversion != nullptr; }
@@ -152,34 +165,37 @@ class Product {
     return (batch * m_ + row) * n_ + column;
   }
 
-  void piece(std::int64_t batch, std::int64_t index, C* a) const {
+  /// False if it was interrupted.
+  bool piece(Look& look, std::int64_t batch, std::int64_t index, C* a) const {
     C* const b = a + left_elements();
     C* const sums = b + right_elements();
     const std::int64_t column = index % column_pieces_ * piece_columns();
     const std::int64_t columns = std::min(piece_columns(), n_ - column);
     const std::int64_t row = index / column_pieces_ * piece_rows();
     const std::int64_t row_end = std::min(row + piece_rows(), m_);
-    if (columns <= 0) return;
+    if (columns <= 0) return true;
     for (std::int64_t k0 = 0; k0 < k_; k0 += depth) {
-      // Another thread may be at its last piece, too: nobody else would look.
-      if (context_.interrupt.raised()) return;
       const std::int64_t k = std::min(depth, k_ - k0);
+      if (!look.go_on(k * columns)) return false;
       pack_right(b, right_, batch, k0, k, column, columns);
       for (std::int64_t i = row; i < row_end; i += row_block()) {
         const std::int64_t rows = std::min(row_block(), row_end - i);
+        if (!look.go_on(rows * k)) return false;
         pack_left(a, left_, batch, i, rows, k0, k);
         if (converts()) {
           C* const c = sums + (i - row) * piece_columns();
-          multiply_block(k, a, b, c, piece_columns(), rows, columns, k0 > 0);
+          if (!multiply_block(look, k, a, b, c, piece_columns(), rows, columns, k0 > 0))
+            return false;
         } else {
           T* const c = static_cast<T*>(out_.data) + position(batch, i, column);
-          multiply_block(k, a, b, c, n_, rows, columns, k0 > 0);
+          if (!multiply_block(look, k, a, b, c, n_, rows, columns, k0 > 0)) return false;
         }
       }
     }
-    if (!converts()) return;
+    if (!converts()) return true;
     for (std::int64_t i = row; i < row_end; ++i)
       store_run<T>(out_, position(batch, i, column), sums + (i - row) * piece_columns(), columns);
+    return true;
   }
 
   const Context& context_;

@@ -7,6 +7,7 @@
 #include "ops/product/gemm.hpp"
 #include "ops/product/gemm_kernel.hpp"
 #include "ops/product/gemm_pack.hpp"
+#include "ops/support/look.hpp"
 
 /// Matrix × vector and vector · vector: every element of the matrix is used once, so memory is the
 /// limit, and nothing is packed but the vector.
@@ -17,6 +18,8 @@ namespace outrigger::ops::gemm {
 inline constexpr std::int64_t dot_chunk = std::int64_t{1} << 16;
 /// Results of one task where the results lie side by side in the matrix.
 inline constexpr std::int64_t axpy_chunk = 2048;
+/// What a column costs beside its elements, in elements.
+inline constexpr std::int64_t axpy_overhead = 16;
 
 /// Sum of a[i] · b[i], taken in one part after the other. In a fixed number of interleaved partial
 /// sums, added up in a fixed order.
@@ -135,8 +138,9 @@ Result<void> multiply_vector(const Context& context, const Matrices<T>& matrix, 
   const auto vector_of = [&](std::int64_t b) { return vectors == 1 ? x : x + b * k; };
   if (!by_rows) {
     const std::int64_t pieces = (m + axpy_chunk - 1) / axpy_chunk;
-    return parallel_ranges(
+    return looking_ranges(
         context, batch * pieces, 1, batch * m * k, [&](int, std::int64_t begin, std::int64_t end) {
+          Look look(context.interrupt);
           for (std::int64_t task = begin; task < end; ++task) {
             const std::int64_t b = task / pieces;
             const std::int64_t first = task % pieces * axpy_chunk;
@@ -144,6 +148,7 @@ Result<void> multiply_vector(const Context& context, const Matrices<T>& matrix, 
             C sums[axpy_chunk];
             std::fill_n(sums, count, C{});
             for (std::int64_t p = 0; p < k; ++p) {
+              if (!look.go_on(count + axpy_overhead)) return false;
               const std::int64_t origin = matrix.batch(b) + along(p);
               const C factor = vector_of(b)[p];
               if (matrix.conversion == nullptr) {
@@ -157,6 +162,7 @@ Result<void> multiply_vector(const Context& context, const Matrices<T>& matrix, 
             }
             store_run<T>(out, b * m + first, sums, count);
           }
+          return true;
         });
   }
   const std::int64_t grain = std::max<std::int64_t>(1, dot_chunk / std::min(k, dot_chunk));
@@ -170,15 +176,22 @@ Result<void> multiply_vector(const Context& context, const Matrices<T>& matrix, 
                                   vector_of(row / m) + first, std::min(dot_chunk, k - first));
         }
       }));
-  // The first chunks' sums give way to complete ones.
-  for (std::int64_t row = 0; row < batch * m; ++row) {
-    C sum = partial[row * chunks];
-    for (std::int64_t chunk = 1; chunk < chunks; ++chunk)
-      sum = static_cast<C>(sum + partial[row * chunks + chunk]);
-    partial[row] = sum;
-  }
-  store_run<T>(out, 0, partial, batch * m);
-  return {};
+  return parallel_ranges(context, batch * m, dot_chunk, batch * m * chunks,
+                         [&](int, std::int64_t begin, std::int64_t end) {
+                           // The chunks' sums give way to complete ones, of which each lies before
+                           // the next row's.
+                           C sums[axpy_chunk];
+                           for (std::int64_t first = begin; first < end; first += axpy_chunk) {
+                             const std::int64_t count = std::min(axpy_chunk, end - first);
+                             for (std::int64_t i = 0; i < count; ++i) {
+                               const C* const row = partial + (first + i) * chunks;
+                               sums[i] = row[0];
+                               for (std::int64_t chunk = 1; chunk < chunks; ++chunk)
+                                 sums[i] = static_cast<C>(sums[i] + row[chunk]);
+                             }
+                             store_run<T>(out, first, sums, count);
+                           }
+                         });
 }
 
 }  // namespace outrigger::ops::gemm

@@ -9,6 +9,7 @@
 #include "ops/reduce/rows.hpp"
 #include "ops/reduce/scan_loops.hpp"
 #include "ops/support/axes.hpp"
+#include "ops/support/look.hpp"
 #include "ops/support/scratch.hpp"
 
 namespace outrigger::ops {
@@ -198,23 +199,34 @@ struct Columns {
   std::int64_t columns;
 };
 
-/// Rows as the loops take them, a few at a time if they have to be converted:
-/// f(first element in memory, where the loops read, where they write, rows, step).
+/// Rows as the loops take them, some at a time, fewer if they have to be converted:
+/// f(where the loops read, where they write, rows, step). False if it was interrupted.
 template <typename F>
-void for_rows(const Scan& scan, const Columns& at, int thread, F&& f) {
-  if (scan.conversions == nullptr)
-    return f(scan.in(at.first), scan.out(at.first), at.rows, at.step);
+bool for_rows(const Scan& scan, const Columns& at, int thread, F&& f) {
+  Look look(scan.call.context.interrupt);
+  if (scan.conversions == nullptr) {
+    const std::int64_t together = std::max<std::int64_t>(1, chunk_elements / at.columns);
+    for (std::int64_t row = 0; row < at.rows; row += together) {
+      const std::int64_t count = std::min(together, at.rows - row);
+      if (!look.go_on(count * at.columns)) return false;
+      const std::int64_t first = at.first + row * at.step;
+      f(scan.in(first), scan.out(first), count, at.step);
+    }
+    return true;
+  }
   const std::int64_t together = std::max<std::int64_t>(1, block_elements / at.columns);
   std::byte* const room = scan.room(thread, 0);
   const auto room_of = [&](std::int64_t k) { return scan.room(thread, k * at.columns); };
   for (std::int64_t row = 0; row < at.rows; row += together) {
     const std::int64_t count = std::min(together, at.rows - row);
+    if (!look.go_on(count * at.columns)) return false;
     for (std::int64_t k = 0; k < count; ++k)
       scan.load(at.first + (row + k) * at.step, at.columns, room_of(k));
     f(room, room, count, at.columns);
     for (std::int64_t k = 0; k < count; ++k)
       scan.store(at.first + (row + k) * at.step, at.columns, room_of(k));
   }
+  return true;
 }
 
 /// Scans along an axis that others follow: rows of columns, side by side.
@@ -236,7 +248,7 @@ Result<void> scan_columns(const Scan& scan) {
     const std::int64_t grain = std::max<std::int64_t>(
         1,
         chunk_elements / (std::min(cut.rows_per_block, x.reduced) * std::min(cut.width, x.inner)));
-    return parallel_ranges(
+    return looking_ranges(
         scan.call.context, x.outer * cut.blocks * cut.tiles, grain, x.outer * x.reduced * x.inner,
         [&](int thread, std::int64_t begin, std::int64_t end) {
           for (std::int64_t task = begin; task < end; ++task) {
@@ -245,22 +257,26 @@ Result<void> scan_columns(const Scan& scan) {
             const std::int64_t outer = task / cut.tiles / cut.blocks;
             const std::int64_t first = block * cut.rows_per_block;
             const std::int64_t row = scan.reverse ? x.reduced - 1 - first : first;
-            f(thread,
-              Columns{(outer * x.reduced + row) * x.inner + column,
-                      std::min(cut.rows_per_block, x.reduced - first),
-                      scan.reverse ? -x.inner : x.inner, std::min(cut.width, x.inner - column)},
-              by_blocks ? starts + ((outer * cut.blocks + block) * x.inner + column) * state
-                        : nullptr);
+            const bool done =
+                f(thread,
+                  Columns{(outer * x.reduced + row) * x.inner + column,
+                          std::min(cut.rows_per_block, x.reduced - first),
+                          scan.reverse ? -x.inner : x.inner, std::min(cut.width, x.inner - column)},
+                  by_blocks ? starts + ((outer * cut.blocks + block) * x.inner + column) * state
+                            : nullptr);
+            if (!done) return false;
           }
+          return true;
         });
   };
   if (by_blocks) {
     OUTRIGGER_CHECK(for_each_task([&](int thread, const Columns& at, std::byte* totals) {
       start_anew(totals, at.columns);
-      for_rows(scan, at, thread,
-               [&](const std::byte* in, const std::byte*, std::int64_t rows, std::int64_t step) {
-                 scan.loops.total_columns(in, rows, step, at.columns, totals);
-               });
+      return for_rows(
+          scan, at, thread,
+          [&](const std::byte* in, const std::byte*, std::int64_t rows, std::int64_t step) {
+            scan.loops.total_columns(in, rows, step, at.columns, totals);
+          });
     }));
     for (std::int64_t column = 0; column < x.outer * x.inner; ++column) {
       State sum = scan.loops.identity;
@@ -275,10 +291,10 @@ Result<void> scan_columns(const Scan& scan) {
       totals = own.front().data();
       start_anew(totals, at.columns);
     }
-    for_rows(scan, at, thread,
-             [&](const std::byte* in, std::byte* out, std::int64_t rows, std::int64_t step) {
-               scan.loops.scan_columns(in, out, totals, rows, step, at.columns);
-             });
+    return for_rows(scan, at, thread,
+                    [&](const std::byte* in, std::byte* out, std::int64_t rows, std::int64_t step) {
+                      scan.loops.scan_columns(in, out, totals, rows, step, at.columns);
+                    });
   });
 }
 
@@ -307,7 +323,7 @@ Result<std::optional<Conversions>> conversions_for(const Context& context, DType
   const std::int64_t each = room_bytes(compute);
   OUTRIGGER_TRY(BufferPtr rooms,
                 context.memory.allocate(static_cast<std::size_t>(context.threads * each)));
-  return Conversions{Conversion(dtype, dtype, compute), Conversion(compute, dtype, dtype), each,
+  return Conversions{Conversion(dtype, compute), Conversion(compute, dtype), each,
                      std::move(rooms)};
 }
 

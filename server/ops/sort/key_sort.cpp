@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cstddef>
+#include <limits>
 #include <type_traits>
 
 #include "ops/sort/partition.hpp"
@@ -60,11 +61,15 @@ constexpr std::int64_t parts_keys_min = std::int64_t{1} << 16;
 constexpr std::int64_t part_keys_wanted = std::int64_t{1} << 16;
 constexpr std::int64_t chunk_keys = std::int64_t{1} << 16;
 constexpr std::int64_t samples_per_part = 64;
+/// A part of more keys would be sorted for too long without a look at the interrupt.
+constexpr std::int64_t sorted_at_once_max = std::int64_t{1} << 20;
 
 /// The keys that divide the parts: part p holds those k with divider[p - 1] <= k < divider[p].
 template <typename K>
 struct Dividers {
   std::array<K, parts_max> keys{};
+  /// Whether all keys of a part are the same.
+  std::array<bool, parts_max> equal{};
   std::int64_t parts = 0;
 };
 
@@ -86,9 +91,22 @@ Dividers<K> choose_dividers(K* keys, std::int64_t n, const FillKeys& fill) {
   }
   std::sort(samples.begin(), samples.begin() + count,
             [](const K& a, const K& b) { return less(a, b); });
-  for (std::int64_t part = 1; part < dividers.parts; ++part) {
-    dividers.keys[static_cast<std::size_t>(part - 1)] =
-        samples[static_cast<std::size_t>(part * samples_per_part)];
+  const auto divider = [&](std::int64_t d) -> const K& {
+    return samples[static_cast<std::size_t>((d + 1) * samples_per_part)];
+  };
+  const std::int64_t last = dividers.parts - 2;
+  for (std::int64_t d = 0; d <= last; ++d) {
+    K& key = dividers.keys[static_cast<std::size_t>(d)];
+    key = divider(d);
+    // Part d holds what is divider(d - 1) at least. A key that would divide twice is so frequent
+    // that it gets a part of its own; items of argsort are all different.
+    if constexpr (std::is_integral_v<K>) {
+      const bool again = d > 0 && divider(d - 1) == key;
+      if (!again || (d < last && divider(d + 1) == key)) continue;
+      const bool greatest = key == std::numeric_limits<K>::max();
+      dividers.equal[static_cast<std::size_t>(greatest ? d + 1 : d)] = true;
+      if (!greatest) ++key;
+    }
   }
   return dividers;
 }
@@ -153,10 +171,20 @@ std::uint64_t parts_scratch(std::int64_t n) {
   return buffer_bytes(chunks * parts_max * static_cast<std::int64_t>(sizeof(std::int64_t)) + n);
 }
 
+namespace {
+
+/// Where the parts of keys begin, and the end.
+struct Dealt {
+  std::int64_t parts = 0;
+  std::array<std::int64_t, parts_max + 1> starts{};
+  std::array<bool, parts_max> equal{};
+};
+
+/// Deals the n keys that `fill` writes to `keys` out to parts that follow one another in `to`.
 template <typename K>
-Result<void> sort_keys_in_parts(Context& context, K* keys, K* to, std::int64_t n,
-                                const FillKeys& fill, const PartSorted& sorted) {
+Result<Dealt> deal(const Context& context, K* keys, K* to, std::int64_t n, const FillKeys& fill) {
   const Dividers<K> dividers = choose_dividers(keys, n, fill);
+  Dealt dealt{dividers.parts, {}, dividers.equal};
   const std::int64_t parts = dividers.parts;
   const std::int64_t chunks = (n + chunk_keys - 1) / chunk_keys;
   const std::int64_t table = chunks * parts * std::int64_t{sizeof(std::int64_t)};
@@ -176,34 +204,94 @@ Result<void> sort_keys_in_parts(Context& context, K* keys, K* to, std::int64_t n
         }
         std::copy_n(counts.begin(), parts, places + begin / chunk_keys * parts);
       }));
-  std::array<std::int64_t, parts_max + 1> starts{};
   std::int64_t next = 0;
   for (std::int64_t part = 0; part < parts; ++part) {
-    starts[static_cast<std::size_t>(part)] = next;
+    dealt.starts[static_cast<std::size_t>(part)] = next;
     for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
       const std::int64_t count = places[chunk * parts + part];
       places[chunk * parts + part] = next;
       next += count;
     }
   }
-  starts[static_cast<std::size_t>(parts)] = n;
+  dealt.starts[static_cast<std::size_t>(parts)] = n;
   OUTRIGGER_CHECK(
       parallel_ranges(context, n, chunk_keys, n, [&](int, std::int64_t begin, std::int64_t end) {
         std::array<std::int64_t, parts_max> at;
         std::copy_n(places + begin / chunk_keys * parts, parts, at.begin());
         for (std::int64_t i = begin; i < end; ++i) to[at[part_of[i]]++] = keys[i];
       }));
-  return parallel_ranges(context, parts, 1, n * 16, [&](int, std::int64_t begin, std::int64_t) {
-    const std::int64_t first = starts[static_cast<std::size_t>(begin)];
-    const std::int64_t end = starts[static_cast<std::size_t>(begin) + 1];
-    sort_keys(to + first, end - first, keys + first);
-    sorted(first, end);
-  });
+  return dealt;
+}
+
+template <typename K>
+Result<void> sort_parts(const Context& context, const Dealt& dealt, K* keys, K* spare,
+                        const PartSorted& sorted, std::int64_t wanted);
+
+/// Sorts n keys, many, in place.
+template <typename K>
+Result<void> sort_large(const Context& context, K* keys, K* spare, std::int64_t n,
+                        const PartSorted& sorted, std::int64_t wanted) {
+  OUTRIGGER_TRY(const Dealt dealt,
+                deal<K>(context, keys, spare, n, [](std::int64_t, std::int64_t) {}));
+  const auto back = [&](std::int64_t begin, std::int64_t end) {
+    std::copy(spare + begin, spare + end, keys + begin);
+    sorted(begin, end);
+  };
+  return sort_parts<K>(context, dealt, spare, keys, back, wanted);
+}
+
+/// Sorts each part of `keys` that begins before `wanted`.
+template <typename K>
+Result<void> sort_parts(const Context& context, const Dealt& dealt, K* keys, K* spare,
+                        const PartSorted& sorted, std::int64_t wanted) {
+  const auto first_of = [&](std::int64_t part) {
+    return dealt.starts[static_cast<std::size_t>(part)];
+  };
+  const std::int64_t n = first_of(dealt.parts);
+  // A part that is nearly all there is would not become smaller by being dealt out again.
+  const auto is_large = [&](std::int64_t part) {
+    const std::int64_t count = first_of(part + 1) - first_of(part);
+    return count > sorted_at_once_max && count < n - n / 8;
+  };
+  OUTRIGGER_CHECK(
+      parallel_ranges(context, dealt.parts, 1, n * 16, [&](int, std::int64_t part, std::int64_t) {
+        const std::int64_t first = first_of(part), end = first_of(part + 1);
+        if (first >= wanted || dealt.equal[static_cast<std::size_t>(part)] || is_large(part))
+          return;
+        sort_keys(keys + first, end - first, spare + first);
+        sorted(first, end);
+      }));
+  for (std::int64_t part = 0; part < dealt.parts; ++part) {
+    const std::int64_t first = first_of(part), count = first_of(part + 1) - first;
+    if (first >= wanted) continue;
+    const PartSorted moved = [&](std::int64_t begin, std::int64_t end) {
+      sorted(first + begin, first + end);
+    };
+    if (dealt.equal[static_cast<std::size_t>(part)]) {
+      OUTRIGGER_CHECK(
+          parallel_ranges(context, count, chunk_keys, count,
+                          [&](int, std::int64_t begin, std::int64_t end) { moved(begin, end); }));
+    } else if (is_large(part)) {
+      OUTRIGGER_CHECK(
+          sort_large(context, keys + first, spare + first, count, moved, wanted - first));
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+template <typename K>
+Result<void> sort_keys_in_parts(Context& context, K* keys, K* to, std::int64_t n,
+                                const FillKeys& fill, const PartSorted& sorted,
+                                std::int64_t wanted) {
+  OUTRIGGER_TRY(const Dealt dealt, deal(context, keys, to, n, fill));
+  return sort_parts(context, dealt, to, keys, sorted, wanted);
 }
 
 #define OUTRIGGER_INSTANTIATE(K)                                                            \
   template Result<void> sort_keys_in_parts(Context&, K*, K*, std::int64_t, const FillKeys&, \
-                                           const PartSorted&);
+                                           const PartSorted&, std::int64_t);
 OUTRIGGER_INSTANTIATE(std::uint8_t)
 OUTRIGGER_INSTANTIATE(std::uint16_t)
 OUTRIGGER_INSTANTIATE(std::uint32_t)

@@ -54,15 +54,17 @@ std::uint64_t parts_scratch(std::int64_t n);
 
 /// Writes the keys begin … end − 1; from any thread, some of them twice. Must not throw.
 using FillKeys = std::function<void(std::int64_t begin, std::int64_t end)>;
-/// Called with the bounds of a part that is sorted, while it is in the cache; from any thread. Must
-/// not throw.
+/// Called with the bounds of what is sorted, some keys at a time and while they are in the cache;
+/// from any thread. Must not throw.
 using PartSorted = std::function<void(std::int64_t begin, std::int64_t end)>;
 
 /// Sorts the n keys that `fill` writes to `keys` into `to`, which does not overlap them: samples,
-/// deals the keys out to parts that follow one another, sorts the parts, all in parallel. `keys`
-/// are lost. Errors: cancelled, deadline_exceeded, out_of_memory.
+/// deals the keys out to parts that follow one another, sorts the parts, all in parallel; large
+/// parts in the same way. `keys` are lost. Only the first `wanted` of the sorted keys need to be
+/// there. Errors: cancelled, deadline_exceeded, out_of_memory.
 template <typename K>
 Result<void> sort_keys_in_parts(Context& context, K* keys, K* to, std::int64_t n,
-                                const FillKeys& fill, const PartSorted& sorted);
+                                const FillKeys& fill, const PartSorted& sorted,
+                                std::int64_t wanted);
 
 }  // namespace outrigger::ops

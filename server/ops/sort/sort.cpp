@@ -6,6 +6,7 @@
 #include "ops/sort/rows.hpp"
 #include "ops/support/axes.hpp"
 #include "ops/support/lines.hpp"
+#include "ops/support/look.hpp"
 #include "ops/support/scratch.hpp"
 
 namespace outrigger::ops {
@@ -87,6 +88,7 @@ class LineSorter {
         const BufferPtr buffer,
         context_.memory.allocate(static_cast<std::size_t>(apart ? 2 * n : n) * sizeof(K)));
     auto* const spare = reinterpret_cast<K*>(buffer->data());
+    OUTRIGGER_CHECK(touch_pages(context_, spare, (apart ? 2 : 1) * n * std::int64_t{sizeof(K)}));
     const WalkedAxes others(lines_.dims, lines_.to);
     for (std::int64_t line = 0; line < lines_.count; ++line) {
       K* const elements = elements_ + others.offset(line);
@@ -104,7 +106,8 @@ class LineSorter {
             keys_.decode(sorted + begin, sorted + begin, end - begin, down_);
             if (!apart) return;
             for (std::int64_t i = begin; i < end; ++i) elements[i * step] = sorted[i];
-          }));
+          },
+          n));
     }
     return {};
   }
@@ -238,6 +241,7 @@ class LineArgsorter {
     OUTRIGGER_TRY(const BufferPtr buffer,
                   context_.memory.allocate(static_cast<std::size_t>(2 * n) * sizeof(Item)));
     auto* const items = reinterpret_cast<Item*>(buffer->data());
+    OUTRIGGER_CHECK(touch_pages(context_, items, 2 * n * std::int64_t{sizeof(Item)}));
     const WalkedAxes from(lines_.dims, lines_.from);
     const WalkedAxes to(lines_.dims, lines_.to);
     for (std::int64_t line = 0; line < lines_.count; ++line) {
@@ -254,7 +258,8 @@ class LineArgsorter {
           [&](std::int64_t begin, std::int64_t end) {
             store_indices(items + n + begin, end - begin,
                           indices + begin * lines_.to_step * index_bytes(), lines_.to_step);
-          }));
+          },
+          n));
     }
     return {};
   }

@@ -1,11 +1,14 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <optional>
 #include <string>
 
+#include "ops/sort/key_sort.hpp"
 #include "ops/sort/keys.hpp"
 #include "ops/sort/rows.hpp"
 #include "ops/support/axes.hpp"
+#include "ops/support/look.hpp"
 #include "ops/support/scratch.hpp"
 #include "ops/support/strided.hpp"
 
@@ -21,6 +24,13 @@ WideKey greatest(const WideKey&) {
 /// Elements of one chunk: what one thread looks through at a time.
 constexpr std::int64_t chunk_elements = std::int64_t{1} << 16;
 constexpr std::int64_t block_elements = 256;
+
+/// Whether the k first of n elements are selected, or a long line is sorted as far as they go: what
+/// is selected must be so little that this needs no look at the interrupt.
+bool selects(std::int64_t n, std::int64_t k) {
+  constexpr std::int64_t selected_max = std::int64_t{1} << 19;
+  return !sorts_in_parts(n) || (k <= n / 64 && k <= selected_max);
+}
 
 /// Much longer than k, so that few items are left to look through again.
 std::int64_t chunk_length(std::int64_t k) { return std::max(chunk_elements, 16 * k); }
@@ -51,10 +61,9 @@ class Best {
     }
   }
 
-  /// The items in order; there are k if at least k were added.
+  /// How many items there are: k if at least k were added. They are in no order.
   std::int64_t finish() {
     shrink();
-    std::sort(items_, items_ + count_, [](const Item& a, const Item& b) { return less(a, b); });
     return count_;
   }
 
@@ -99,32 +108,88 @@ struct Operand {
   WalkedAxes others;
 };
 
-/// Looks through elements [begin, end) of a line, then gives its best items in order.
+/// The items of elements of a line, from `first` on: those of larger elements are less.
 template <typename Item>
-std::int64_t best_of(const Operand& operand, std::int64_t line, std::int64_t begin,
-                     std::int64_t end, std::int64_t k, Item* buffer) {
+void make_items(const Operand& operand, const std::byte* elements, std::int64_t first,
+                std::int64_t n, Item* items) {
+  if constexpr (std::is_same_v<Item, WideKey>)
+    operand.keys.wide_items(elements, items, first, n, true);
+  else
+    operand.keys.narrow_items(elements, items, first, n, true);
+}
+
+/// Looks through elements [begin, end) of a line, then gives its best items. None if it was
+/// interrupted.
+template <typename Item>
+std::optional<std::int64_t> best_of(const Operand& operand, std::int64_t line, std::int64_t begin,
+                                    std::int64_t end, std::int64_t k, Item* buffer, Look& look) {
   std::array<Item, block_elements> items;
   Best<Item> best(buffer, k);
   const std::int64_t width = operand.width;
-  for_each_piece(operand.line(line), width, operand.step, begin, end,
-                 [&](const std::byte* piece, std::int64_t start, std::int64_t length) {
-                   for (std::int64_t i = 0; i < length; i += block_elements) {
-                     const std::int64_t n = std::min(block_elements, length - i);
-                     if constexpr (std::is_same_v<Item, WideKey>)
-                       operand.keys.wide_items(piece + i * width, items.data(), start + i, n, true);
-                     else
-                       operand.keys.narrow_items(piece + i * width, items.data(), start + i, n,
-                                                 true);
-                     best.add(items.data(), n);
-                   }
-                 });
+  for (std::int64_t at = begin; at < end; at += chunk_elements) {
+    const std::int64_t stop = std::min(at + chunk_elements, end);
+    if (!look.go_on(4 * (stop - at))) return std::nullopt;
+    for_each_piece(operand.line(line), width, operand.step, at, stop,
+                   [&](const std::byte* piece, std::int64_t start, std::int64_t length) {
+                     for (std::int64_t i = 0; i < length; i += block_elements) {
+                       const std::int64_t n = std::min(block_elements, length - i);
+                       make_items(operand, piece + i * width, start + i, n, items.data());
+                       best.add(items.data(), n);
+                     }
+                   });
+  }
   return best.finish();
+}
+
+/// Elements and indices of items [begin, end) of a line's results.
+template <typename Item>
+void store(const RunCall& call, const Operand& operand, std::int64_t line, const Item* items,
+           std::int64_t begin, std::int64_t end) {
+  const std::int64_t k = call.out[0].shape().back();
+  const std::byte* from = operand.line(line);
+  auto* indices = call.out[1].as<std::int32_t>() + line * k;
+  with_width(static_cast<std::size_t>(operand.width), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    T* values = call.out[0].as<T>() + line * k;
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t index = index_of_item(items[i]);
+      values[i] = reinterpret_cast<const T*>(from)[index * operand.step];
+      indices[i] = static_cast<std::int32_t>(index);
+    }
+  });
+}
+
+/// Each line is sorted as far as its k first items go.
+template <typename Item>
+Result<void> sort_lines(const RunCall& call, const Operand& operand, std::int64_t k) {
+  const std::int64_t n = operand.n;
+  OUTRIGGER_TRY(const BufferPtr buffer,
+                call.context.memory.allocate(static_cast<std::size_t>(2 * n) * sizeof(Item)));
+  auto* const items = reinterpret_cast<Item*>(buffer->data());
+  Item* const in_order = items + n;
+  OUTRIGGER_CHECK(touch_pages(call.context, items, 2 * n * std::int64_t{sizeof(Item)}));
+  for (std::int64_t line = 0; line < operand.others.count; ++line) {
+    OUTRIGGER_CHECK(sort_keys_in_parts<Item>(
+        call.context, items, in_order, n,
+        [&](std::int64_t begin, std::int64_t end) {
+          for_each_piece(operand.line(line), operand.width, operand.step, begin, end,
+                         [&](const std::byte* piece, std::int64_t first, std::int64_t count) {
+                           make_items(operand, piece, first, count, items + first);
+                         });
+        },
+        [&](std::int64_t begin, std::int64_t end) {
+          store(call, operand, line, in_order, begin, std::min(end, k));
+        },
+        k));
+  }
+  return {};
 }
 
 template <typename Item>
 Result<void> top_k_lines(const RunCall& call, std::int64_t k) {
   const Operand operand(call.in[0]);
   const std::int64_t n = operand.n;
+  if (!selects(n, k)) return sort_lines<Item>(call, operand, k);
   const std::int64_t lines = operand.others.count;
   const std::int64_t chunk = chunk_length(k);
   const std::int64_t chunks = chunk_count(n, k);
@@ -134,42 +199,42 @@ Result<void> top_k_lines(const RunCall& call, std::int64_t k) {
       call.context.memory.allocate(
           static_cast<std::size_t>((chunks + call.context.threads) * capacity) * sizeof(Item)));
   auto* found = reinterpret_cast<Item*>(buffer->data());
-  auto* indices = call.out[1].as<std::int32_t>();
-  const auto store = [&](std::int64_t line, const Item* items) {
-    const std::byte* from = operand.line(line);
-    with_width(static_cast<std::size_t>(operand.width), [&](auto tag) {
-      using T = typename decltype(tag)::type;
-      T* values = call.out[0].as<T>() + line * k;
-      for (std::int64_t i = 0; i < k; ++i) {
-        const std::int64_t index = index_of_item(items[i]);
-        values[i] = reinterpret_cast<const T*>(from)[index * operand.step];
-        indices[line * k + i] = static_cast<std::int32_t>(index);
-      }
-    });
+  const auto give = [&](std::int64_t line, Item* items) {
+    sort_keys(items, k, static_cast<Item*>(nullptr));
+    store(call, operand, line, items, 0, k);
   };
   if (chunks == 1) {
     const std::int64_t grain = std::max<std::int64_t>(1, chunk_elements / n);
-    return parallel_ranges(call.context, lines, grain, lines * n * 4,
-                           [&](int thread, std::int64_t begin, std::int64_t end) {
-                             Item* mine = found + thread * capacity;
-                             for (std::int64_t line = begin; line < end; ++line) {
-                               best_of(operand, line, 0, n, k, mine);
-                               store(line, mine);
-                             }
-                           });
+    return looking_ranges(call.context, lines, grain, lines * n * 4,
+                          [&](int thread, std::int64_t begin, std::int64_t end) {
+                            Item* mine = found + thread * capacity;
+                            Look look(call.context.interrupt);
+                            for (std::int64_t line = begin; line < end; ++line) {
+                              if (!best_of(operand, line, 0, n, k, mine, look)) return false;
+                              give(line, mine);
+                            }
+                            return true;
+                          });
   }
   for (std::int64_t line = 0; line < lines; ++line) {
-    OUTRIGGER_CHECK(parallel_ranges(
+    OUTRIGGER_CHECK(looking_ranges(
         call.context, n, chunk, n * 4, [&](int, std::int64_t begin, std::int64_t end) {
           Item* mine = found + begin / chunk * capacity;
-          const std::int64_t count = best_of(operand, line, begin, end, k, mine);
+          Look look(call.context.interrupt);
+          const auto count = best_of(operand, line, begin, end, k, mine, look);
+          if (!count) return false;
           // A last chunk shorter than k: nothing comes after the rest.
-          std::fill(mine + count, mine + std::max(count, k), greatest(Item{}));
+          std::fill(mine + *count, mine + std::max(*count, k), greatest(Item{}));
+          return true;
         }));
     Best<Item> best(found + chunks * capacity, k);
-    for (std::int64_t c = 0; c < chunks; ++c) best.add(found + c * capacity, k);
+    for (std::int64_t c = 0; c < chunks; ++c) {
+      if (call.context.interrupt.raised())
+        return tl::make_unexpected(call.context.interrupt.error());
+      best.add(found + c * capacity, k);
+    }
     best.finish();
-    store(line, found + chunks * capacity);
+    give(line, found + chunks * capacity);
   }
   return {};
 }
@@ -184,11 +249,13 @@ Result<void> run_top_k(const RunCall& call) {
 std::uint64_t top_k_scratch(const ScratchCall& call) {
   const TensorType& from = *call.in[0].type;
   const std::int64_t k = call.attrs.integer("k", 1);
+  const std::int64_t n = from.shape.back();
   const bool narrow = size_of(from.dtype) <= 4;
   const std::int64_t item_bytes = narrow ? sizeof(std::uint64_t) : sizeof(WideKey);
+  if (!selects(n, k)) return buffer_bytes(2 * n * item_bytes) + parts_scratch(n);
   const std::int64_t capacity =
       narrow ? Best<std::uint64_t>::capacity(k) : Best<WideKey>::capacity(k);
-  return buffer_bytes((chunk_count(from.shape.back(), k) + call.threads) * capacity * item_bytes);
+  return buffer_bytes((chunk_count(n, k) + call.threads) * capacity * item_bytes);
 }
 
 Result<Inferred> infer_top_k(const InferCall& call) {
@@ -235,7 +302,9 @@ void add_top_k_rows(std::vector<OpRow>& rows) {
       .doc = "The k largest elements along the last axis, largest first, and their indices (s32). "
              "NaN counts as the largest value; of equal elements the one with the lower index "
              "comes first. `bad_shape` if the axis is shorter than k. Takes memory for some 2 k "
-             "items for each 2^16 elements of a line."});
+             "items for each 2^16 elements of a line, or, from lines of 2^16 elements on, for two "
+             "items for each element if k is more than a 64th of them or 2^19. An item has 8 "
+             "bytes, 16 for dtypes of 64 bits."});
 }
 
 }  // namespace outrigger::ops

@@ -100,11 +100,15 @@ Result<void> run_window(const RunCall& call) {
   OUTRIGGER_TRY(
       const BufferPtr scratch,
       call.context.memory.allocate(static_cast<std::size_t>(each * call.context.threads)));
-  return parallel_ranges(call.context, tiles.tasks(), 1, call.out[0].size() + x.size(),
-                         [&](int thread, std::int64_t begin, std::int64_t end) {
-                           for (std::int64_t task = begin; task < end; ++task)
-                             tiles.task(task, scratch->data() + thread * each);
-                         });
+  return looking_ranges(call.context, tiles.tasks(), 1, call.out[0].size() + x.size(),
+                        [&](int thread, std::int64_t begin, std::int64_t end) {
+                          Look look(call.context.interrupt);
+                          for (std::int64_t task = begin; task < end; ++task) {
+                            if (!tiles.task(task, scratch->data() + thread * each, look))
+                              return false;
+                          }
+                          return true;
+                        });
 }
 
 template <WindowReducer (*reducer_of)(DType)>

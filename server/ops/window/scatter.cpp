@@ -1,11 +1,11 @@
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstring>
 
 #include "ops/cast/conversion.hpp"
 #include "ops/elementwise/kernels.hpp"
+#include "ops/support/look.hpp"
 #include "ops/support/scratch.hpp"
 #include "ops/support/strided.hpp"
 #include "ops/window/rows.hpp"
@@ -16,11 +16,10 @@ namespace {
 
 /// Windows whose best elements are found side by side.
 constexpr std::int64_t selected_tile = 512;
+/// What a window's position costs beside its elements, in elements.
+constexpr std::int64_t tap_overhead = 32;
 /// Output elements of one task, about.
 constexpr std::int64_t task_elements = std::int64_t{1} << 14;
-
-/// Elements of a window between two looks at the interrupt.
-constexpr std::int64_t taps_between_checks = 1 << 10;
 
 struct GreaterEqual {
   template <typename T>
@@ -57,7 +56,8 @@ Result<Inferred> infer_window_scatter(const InferCall& call) {
   // Tensor and source are converted piece by piece.
   Inferred inferred;
   inferred.compute = merged_dtype(compared);
-  inferred.operands = {as_it_is(0, inferred.compute), as_it_is(1, result), as_it_is(2, result)};
+  inferred.operands = {as_it_is(0, compute_dtype(inferred.compute)),
+                       as_it_is(1, compute_dtype(result)), as_it_is(2, compute_dtype(result))};
   inferred.results.push_back(TensorType{result, tensor.shape});
   return inferred;
 }
@@ -69,19 +69,18 @@ struct Compared {
   const Tensor& x;
   const Conversion& conversion;
   const void* padding;
-  /// Windows may be far larger than the operand, in its padding: they look at the interrupt.
-  const Interrupt& interrupt;
-  std::atomic<bool>& stopped;
 };
 
 /// Finds the best element of windows (row…, row[last] + i), i < n, beside each other along the last
 /// axis: taps[i] is its position inside of window i in C order. Of equal ones the last is taken; a
-/// NaN only if it comes first, as it compares as false.
-using SelectFn = void (*)(const Compared& compared, const Dims& row, std::int64_t n,
-                          std::int64_t* taps);
+/// NaN only if it comes first, as it compares as false. False if it was interrupted: windows may be
+/// far larger than the operand, in its padding.
+using SelectFn = bool (*)(const Compared& compared, const Dims& row, std::int64_t n,
+                          std::int64_t* taps, Look& look);
 
 template <typename F, typename T>
-void select(const Compared& compared, const Dims& row, std::int64_t n, std::int64_t* taps) {
+bool select(const Compared& compared, const Dims& row, std::int64_t n, std::int64_t* taps,
+            Look& look) {
   const Windows& windows = compared.windows;
   const Dims& dims = compared.x.shape();
   const Dims& strides = compared.x.strides;
@@ -94,10 +93,7 @@ void select(const Compared& compared, const Dims& row, std::int64_t n, std::int6
   std::array<T, selected_tile> best;
   std::fill_n(taps, n, std::int64_t{0});
   for (std::int64_t tap = 0; tap < count; ++tap) {
-    if (tap % taps_between_checks == taps_between_checks - 1 && compared.interrupt.raised()) {
-      compared.stopped.store(true, std::memory_order_relaxed);
-      return;
-    }
+    if (!look.go_on(n + tap_overhead)) return false;
     std::int64_t rest = tap / windows.window[last];
     std::int64_t offset = 0;
     bool inside = true;
@@ -129,6 +125,7 @@ void select(const Compared& compared, const Dims& row, std::int64_t n, std::int6
       taps[i] = better ? tap : taps[i];
     }
   }
+  return true;
 }
 
 template <typename F>
@@ -191,19 +188,35 @@ struct Added {
   S start;
 };
 
-/// Adds up one box, whose elements are at `sums` with those strides.
+/// Elements [0, count) in pieces, between which it looks: f(first, n). False if it was interrupted.
+template <typename F>
+bool in_pieces(std::int64_t count, Look& look, F&& f) {
+  constexpr std::int64_t piece = std::int64_t{1} << 16;
+  for (std::int64_t first = 0; first < count; first += piece) {
+    const std::int64_t n = std::min(piece, count - first);
+    if (!look.go_on(n)) return false;
+    f(first, n);
+  }
+  return true;
+}
+
+/// Adds up one box, whose elements are at `sums` with those strides. False if it was interrupted.
 template <typename S>
-void scatter_box(const Compared& compared, SelectFn select, const Box& box, const Added<S>& added,
-                 S* sums, const Dims& strides) {
+bool scatter_box(const Compared& compared, SelectFn select, const Box& box, const Added<S>& added,
+                 S* sums, const Dims& strides, Look& look) {
   const Windows& windows = compared.windows;
   const std::size_t rank = box.size.size();
   const std::size_t last = rank - 1;
-  for_each_run(box.size, strides, 0, element_count(box.size),
-               [&](std::int64_t, std::int64_t offset, std::int64_t, std::int64_t n) {
-                 std::fill_n(sums + offset, n, added.start);
-               });
+  const bool cleared =
+      in_pieces(element_count(box.size), look, [&](std::int64_t first, std::int64_t count) {
+        for_each_run(box.size, strides, first, count,
+                     [&](std::int64_t, std::int64_t offset, std::int64_t, std::int64_t n) {
+                       std::fill_n(sums + offset, n, added.start);
+                     });
+      });
+  if (!cleared) return false;
   const std::int64_t row_length = box.windows_in[last];
-  if (element_count(box.windows_in) == 0) return;
+  if (element_count(box.windows_in) == 0) return true;
   const std::int64_t rows = element_count(box.windows_in) / row_length;
   const auto width = static_cast<std::int64_t>(added.conversion.from_width());
   std::array<std::int64_t, selected_tile> taps;
@@ -216,10 +229,9 @@ void scatter_box(const Compared& compared, SelectFn select, const Box& box, cons
     std::int64_t from = 0;
     for (std::size_t axis = 0; axis < last; ++axis) from += row[axis] * added.source.strides[axis];
     for (std::int64_t at = 0; at < row_length; at += selected_tile) {
-      if (compared.stopped.load(std::memory_order_relaxed)) return;
       const std::int64_t n = std::min(selected_tile, row_length - at);
       row[last] = box.first[last] + at;
-      select(compared, row, n, taps.data());
+      if (!select(compared, row, n, taps.data(), look)) return false;
       const std::int64_t first = from + row[last] * added.source.strides[last];
       added.conversion.gather(added.source.data() + first * width, added.source.strides[last],
                               values.data(), n);
@@ -238,6 +250,7 @@ void scatter_box(const Compared& compared, SelectFn select, const Box& box, cons
       }
     }
   }
+  return true;
 }
 
 /// Elements that are compared; enough to know whether threads are worth it.
@@ -248,11 +261,10 @@ std::int64_t scatter_work(const Windows& windows) {
 /// Whether sums are added up in another dtype than the result's, box by box.
 bool sums_apart(DType result) { return compute_dtype(result) != result; }
 
-/// A scalar in another dtype, or its widened form.
 template <typename T>
 T scalar_as(const Tensor& scalar, DType dtype) {
   T value;
-  Conversion(scalar.dtype(), dtype, compute_dtype(dtype)).run(scalar.data(), &value, 1);
+  Conversion(scalar.dtype(), dtype).run(scalar.data(), &value, 1);
   return value;
 }
 
@@ -271,20 +283,19 @@ Result<void> run_window_scatter(const RunCall& call) {
   }
   const Dims& shape = x.shape();
   const DType compared_as = compute_dtype(call.compute);
-  const Conversion to_compared(x.dtype(), call.compute, compared_as);
+  const Conversion to_compared(x.dtype(), compared_as);
   Bits128 padding;
   with_type(compared_as, [&](auto tag) {
-    const auto value = scalar_as<typename decltype(tag)::type>(init, call.compute);
+    const auto value = scalar_as<typename decltype(tag)::type>(init, compared_as);
     std::memcpy(&padding, &value, sizeof(value));
   });
-  std::atomic<bool> stopped{false};
-  const Compared compared{windows, x, to_compared, &padding, call.context.interrupt, stopped};
+  const Compared compared{windows, x, to_compared, &padding};
   const SelectFn select = select_fn<F>(compared_as);
   const Boxes boxes(windows, shape);
   const DType summed = compute_dtype(out.dtype());
   const bool apart = sums_apart(out.dtype());
-  const Conversion to_sums(source.dtype(), out.dtype(), summed);
-  const Conversion to_result(summed, out.dtype(), out.dtype());
+  const Conversion to_sums(source.dtype(), summed);
+  const Conversion to_result(summed, out.dtype());
   const Dims strides = contiguous_strides(shape);
   OUTRIGGER_CHECK(with_type(summed, [&](auto tag) -> Result<void> {
     using S = typename decltype(tag)::type;
@@ -293,31 +304,38 @@ Result<void> run_window_scatter(const RunCall& call) {
         const BufferPtr buffer,
         call.context.memory.allocate(
             static_cast<std::size_t>(boxes.at_work(call.context.threads) * room) * sizeof(S)));
-    const Added<S> added{source, to_sums, scalar_as<S>(init, out.dtype())};
-    return parallel_ranges(
+    const Added<S> added{source, to_sums, scalar_as<S>(init, summed)};
+    return looking_ranges(
         call.context, boxes.tasks(), 1, scatter_work(windows),
         [&](int thread, std::int64_t begin, std::int64_t end) {
+          Look look(call.context.interrupt);
           for (std::int64_t task = begin; task < end; ++task) {
             const Box box(windows, shape, boxes, task);
             std::int64_t at = 0;
             for (std::size_t axis = 0; axis < shape.size(); ++axis)
               at += box.low[axis] * strides[axis];
             if (!apart) {
-              scatter_box<S>(compared, select, box, added, out.as<S>() + at, strides);
+              if (!scatter_box<S>(compared, select, box, added, out.as<S>() + at, strides, look))
+                return false;
               continue;
             }
             S* const sums = reinterpret_cast<S*>(buffer->data()) + thread * room;
-            scatter_box<S>(compared, select, box, added, sums, contiguous_strides(box.size));
+            if (!scatter_box<S>(compared, select, box, added, sums, contiguous_strides(box.size),
+                                look))
+              return false;
             const auto width = static_cast<std::int64_t>(to_result.to_width());
-            for_each_run(
-                box.size, strides, 0, element_count(box.size),
-                [&](std::int64_t position, std::int64_t offset, std::int64_t, std::int64_t n) {
-                  to_result.run(sums + position, out.data() + (at + offset) * width, n);
-                });
+            const auto store = [&](std::int64_t first, std::int64_t count) {
+              for_each_run(
+                  box.size, strides, first, count,
+                  [&](std::int64_t position, std::int64_t offset, std::int64_t, std::int64_t n) {
+                    to_result.run(sums + first + position, out.data() + (at + offset) * width, n);
+                  });
+            };
+            if (!in_pieces(element_count(box.size), look, store)) return false;
           }
+          return true;
         });
   }));
-  if (stopped.load()) return tl::make_unexpected(call.context.interrupt.error());
   return {};
 }
 

@@ -155,7 +155,7 @@ WindowTiles::WindowTiles(const WindowReducer& reducer, const Windows& windows, c
   }
 }
 
-void WindowTiles::task(std::int64_t index, std::byte* scratch) const {
+bool WindowTiles::task(std::int64_t index, std::byte* scratch, Look& look) const {
   Dims first(rank());
   Dims tile(rank());
   for (std::size_t axis = rank(); axis-- > 0; index /= tiles_[axis]) {
@@ -175,10 +175,12 @@ void WindowTiles::task(std::int64_t index, std::byte* scratch) const {
   const std::int64_t n = element_count(tile);
   if (all_padding) {
     fill(total, n);
-    return store(first, tile, total);
+    store(first, tile, total);
+    return true;
   }
   const std::int64_t chunks = element_count(chunk_count);
   for (std::int64_t c = 0; c < chunks; ++c) {
+    if (!look.go_on(window_scratch_elements)) return false;
     Dims from = inside_from;
     Dims chunk(rank());
     std::int64_t rest = c;
@@ -189,7 +191,10 @@ void WindowTiles::task(std::int64_t index, std::byte* scratch) const {
     }
     const std::byte* part =
         reduce(first, tile, from, chunk, scratch, at(scratch, window_scratch_elements));
-    if (chunks == 1) return store(first, tile, part);
+    if (chunks == 1) {
+      store(first, tile, part);
+      return true;
+    }
     if (c == 0) {
       std::memcpy(total, part, static_cast<std::size_t>(n) * width_);
     } else {
@@ -197,6 +202,7 @@ void WindowTiles::task(std::int64_t index, std::byte* scratch) const {
     }
   }
   store(first, tile, total);
+  return true;
 }
 
 /// How many elements of the windows [first, first + count) along an axis are outside of the

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "ops/cast/cast.hpp"
+#include "ops/support/look.hpp"
 #include "ops/window/windows.hpp"
 #include "tensor/tensor.hpp"
 
@@ -65,7 +66,8 @@ class WindowTiles {
     return window_scratch_buffers * window_scratch_elements *
            static_cast<std::int64_t>(size_of(accumulator));
   }
-  void task(std::int64_t index, std::byte* scratch) const;
+  /// False if it was interrupted: a window may be as large as its operand.
+  bool task(std::int64_t index, std::byte* scratch, Look& look) const;
 
  private:
   struct Run;

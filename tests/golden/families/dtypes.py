@@ -216,12 +216,12 @@ def move_cases():
         where = Tensor("s32", (3, 1), [1, 4, 1])
         yield op_case(f"gather/{dtype}", "gather", [t, where], from_array(dtype, a[[1, 4, 1]]))
         u = Tensor(dtype, (3, 3), values[:9])
-        put, added = a.copy(), a.copy()
+        put, added = a.copy(), a.astype(object)
         for row, index in enumerate([1, 4, 1]):
             for column in range(3):
                 new = u.array()[row, column]
                 put[index, column] = new
-                added[index, column] = store(dtype, added[index, column] + new)
+                added[index, column] += new
         yield op_case(f"indexed_put/{dtype}", "indexed_put", [t, where, u], from_array(dtype, put))
         for in_place in (False, True):
             yield op_case(f"indexed_add/{dtype}/{in_place}", "indexed_add", [t, where, u],

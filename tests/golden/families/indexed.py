@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from cases import op_case
-from reference import DTYPES, FLOATS, INTS, Random, Tensor, from_array, merge, size_of, store
+from reference import DTYPES, FLOATS, FORMATS, INTS, Random, Tensor, from_array, merge, size_of, store
 
 SOME = ["u8", "s32", "s64", "f32", "f64"]
 
@@ -47,13 +47,17 @@ def indexed(op, t, index, updates, axes=None):
         index = Tensor(index.dtype, (1, n), index.values)
         updates = Tensor(updates.dtype, (1,), updates.values)
     axes = [a % len(t.shape) for a in axes] if axes is not None else list(range(n))
-    array, rest = with_axes_first(Tensor(dtype, t.shape, t.values), axes)
-    out = array.copy()
+    # Sums of small floats are rounded once.
+    once = dtype in FORMATS and op == "indexed_add"
+    array, rest = with_axes_first(t if once else Tensor(dtype, t.shape, t.values), axes)
+    out = array.astype(object) if once else array.copy()
     for row, update in zip(index.array().reshape(-1, n), updates.array()):
         for at in itertools.product(*[range(d) for d in updates.shape[1:]]):
             where = tuple(row) + at
             value = update[at] if at else update
-            out[where] = value if op == "indexed_put" else store(dtype, out[where] + value)
+            out[where] = value if op == "indexed_put" else out[where] + value
+            if not once:
+                out[where] = store(dtype, out[where])
     return from_array(dtype, np.transpose(out, np.argsort(axes + rest)))
 
 

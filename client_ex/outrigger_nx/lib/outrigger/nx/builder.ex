@@ -133,6 +133,38 @@ defmodule Outrigger.Nx.Builder do
     emit(b, :as_type, [value], type, value.shape, attrs: [type: Types.wire(type)])
   end
 
+  @small_floats [{:f, 8}, {:f8_e4m3fn, 8}, {:f, 16}, {:bf, 16}]
+
+  @doc """
+  Operands of an op that computes in `type`: cast, but as they are where that is a float below 32
+  bits, in which the daemon lets them meet. It takes each to f32 at once; a cast would round it first.
+  """
+  def meet(b, values, type) when type in @small_floats do
+    if merged(values) == type do
+      {values, b}
+    else
+      tensors = Enum.reject(values, &match?(%Value{id: nil, constant: {:number, _}}, &1))
+      literals = tensors != [] and merged(tensors) == type
+      Enum.map_reduce(values, b, &meet_one(&2, &1, type, literals))
+    end
+  end
+
+  def meet(b, values, type), do: Enum.map_reduce(values, b, &cast(&2, &1, type))
+
+  defp merged(values), do: values |> Enum.map(& &1.type) |> Enum.reduce(&Nx.Type.merge(&2, &1))
+
+  # A number beside tensors that meet in the type does not change it.
+  defp meet_one(b, %Value{id: nil, constant: {:number, number}} = value, type, true)
+       when is_number(number) do
+    case Types.hold(number, value.type) do
+      held when is_number(held) -> {held, b}
+      _ -> cast(b, value, type)
+    end
+  end
+
+  defp meet_one(b, %Value{id: id} = value, _type, true) when id != nil, do: {value, b}
+  defp meet_one(b, value, type, _literals), do: cast(b, value, type)
+
   @doc """
   A region of parameters with these `{type, shape}`s: `fun` gets the builder and their values, and
   gives `{outputs, builder}`. Gives `{region, builder}`. Values from outside are visible inside, not

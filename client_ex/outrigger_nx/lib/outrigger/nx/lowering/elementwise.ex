@@ -12,6 +12,7 @@ defmodule Outrigger.Nx.Lowering.Elementwise do
   @arithmetic [:add, :subtract, :multiply, :pow, :remainder, :divide, :atan2, :min, :max] ++
                 [:quotient, :bitwise_and, :bitwise_or, :bitwise_xor, :left_shift, :right_shift]
   @comparison [:equal, :not_equal, :greater, :less, :greater_equal, :less_equal]
+  @small_floats [{:f, 8}, {:f8_e4m3fn, 8}, {:f, 16}, {:bf, 16}]
   @logical [:logical_and, :logical_or, :logical_xor]
 
   def ops do
@@ -39,11 +40,11 @@ defmodule Outrigger.Nx.Lowering.Elementwise do
   def lower(
         b,
         :pow,
-        %{type: {kind, _}} = out,
-        [x, %Value{id: nil, constant: {:number, n}}],
+        %{type: {kind, _} = type} = out,
+        [%Value{type: x_type} = x, %Value{id: nil, constant: {:number, n}}],
         options
       )
-      when n == 2 and kind != :c do
+      when n == 2 and kind != :c and (x_type == type or type not in @small_floats) do
     {x, b} = cast(b, x, out.type)
     emit(b, :multiply, [x, x], out.type, out.shape, options)
   end
@@ -55,9 +56,8 @@ defmodule Outrigger.Nx.Lowering.Elementwise do
   end
 
   def lower(b, op, out, [x, y], options) when op in @arithmetic do
-    {x, b} = cast(b, x, out.type)
-    {y, b} = cast(b, y, out.type)
-    {operands, b} = literals([x, y], b)
+    {operands, b} = meet(b, [x, y], out.type)
+    {operands, b} = literals(operands, b)
     emit(b, op, operands, out.type, out.shape, options)
   end
 
@@ -90,7 +90,7 @@ defmodule Outrigger.Nx.Lowering.Elementwise do
   end
 
   def lower(b, :clip, out, [x, min, max], options) do
-    {[x, min, max], b} = Enum.map_reduce([x, min, max], b, &cast(&2, &1, out.type))
+    {[x, min, max], b} = meet(b, [x, min, max], out.type)
     {[min, max], b} = Enum.map_reduce([min, max], b, &literal(&1, out.type, &2))
     emit(b, :clip, [x, min, max], out.type, out.shape, options)
   end

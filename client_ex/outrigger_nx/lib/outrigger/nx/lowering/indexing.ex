@@ -25,8 +25,7 @@ defmodule Outrigger.Nx.Lowering.Indexing do
 
   def lower(b, op, out, [x, indices, updates, opts], options)
       when op in [:indexed_add, :indexed_put] do
-    {x, b} = cast(b, x, out.type)
-    {updates, b} = cast(b, updates, out.type)
+    {[x, updates], b} = meet(b, [x, updates], out.type)
     attrs = [axes: opts[:axes]]
     emit(b, op, [x, indices, updates], out.type, out.shape, [attrs: attrs] ++ options)
   end

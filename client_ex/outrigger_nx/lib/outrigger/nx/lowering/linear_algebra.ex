@@ -7,8 +7,7 @@ defmodule Outrigger.Nx.Lowering.LinearAlgebra do
   def ops, do: [:dot, :triangular_solve, :fft, :ifft]
 
   def lower(b, :dot, out, [x, axes, batch, y, y_axes, y_batch], _options) do
-    {x, b} = cast(b, x, out.type)
-    {y, b} = cast(b, y, out.type)
+    {[x, y], b} = meet(b, [x, y], out.type)
 
     attrs = [
       left_axes: axes,

@@ -22,14 +22,13 @@ defmodule Outrigger.Nx.Lowering.Window do
   end
 
   def lower(b, op, out, [x, source, init, window, opts], _options) when op in @scatters do
-    {[x, source, init], b} = Enum.map_reduce([x, source, init], b, &cast(&2, &1, out.type))
+    {[source, init], b} = meet(b, [source, init], out.type)
     attrs = Keyword.delete(attrs(window, opts), :window_dilations)
     emit(b, op, [x, source, init], out.type, out.shape, attrs: attrs)
   end
 
   def lower(b, :conv, out, [x, kernel, opts], _options) do
-    {x, b} = cast(b, x, out.type)
-    {kernel, b} = cast(b, kernel, out.type)
+    {[x, kernel], b} = meet(b, [x, kernel], out.type)
 
     {low, high} = Enum.unzip(opts[:padding])
 
