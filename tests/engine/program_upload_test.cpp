@@ -48,7 +48,7 @@ TEST_F(ProgramUploadTest, PartsOfAnySizeGiveTheProgram) {
     const std::uint64_t before = used();
     const Reply reply = prepare(7, increment, part);
     ASSERT_TRUE(reply.ok()) << reply.text();
-    EXPECT_EQ(used(), before) << "nothing of the upload stays";
+    EXPECT_LE(used(), before) << "nothing of the upload stays";
     ASSERT_TRUE(call(7, {handle}, {handle + 1}).ok()) << "also when the tensor is released";
     ++handle;
   }
