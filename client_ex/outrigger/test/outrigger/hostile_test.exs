@@ -1,6 +1,6 @@
 defmodule Outrigger.HostileTest do
   @moduledoc "Daemons that behave badly, each in one way."
-  use Outrigger.DaemonCase, async: true
+  use Outrigger.DaemonCase, async: false
 
   defp start(mode, options \\ []) do
     Process.flag(:trap_exit, true)
