@@ -13,8 +13,8 @@ struct Limits {
   /// follow them by recursion, with some 8 KiB for each on the stack, which may have 2 MiB. The
   /// clauses of a long cond are regions inside each other.
   static constexpr std::uint32_t nesting_max = 128;
-  /// Of msgpack values. A region costs four levels; a request around them, and the operands and
-  /// attributes of the innermost instruction, cost some more.
+  /// Levels of msgpack values. A region costs four levels; a request around them, and the operands
+  /// and attributes of the innermost instruction, cost some more.
   std::uint32_t depth_max = 4 * nesting_max + 16;
 
   /// Of a run, about 49 days: what is longer counts as this much, and no clock overflows.
@@ -40,7 +40,8 @@ struct Limits {
   static constexpr std::uint64_t kept_share = 8;
   static constexpr std::uint64_t kept_bytes_min = 16ULL << 20;
   static constexpr std::uint64_t kept_bytes_max = 256ULL << 20;
-  /// What failed handles may take when the memory limit is reached: their causes are still told.
+  /// Bytes that failed handles may take beyond the memory limit, so that their causes are still
+  /// told.
   static constexpr std::uint64_t failures_bytes_beyond = 1ULL << 20;
   /// Attributes of one instruction.
   std::uint32_t attrs_max = 64;

@@ -11,7 +11,7 @@
 
 namespace outrigger::engine {
 
-/// What a run did, beside its results.
+/// The effects of a run, beside its results.
 struct Outcome {
   std::vector<Tensor> results;
   /// Set if the program failed; `results` is then empty.

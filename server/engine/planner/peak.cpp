@@ -59,7 +59,7 @@ class PeakMeter {
     bool plain = false;          ///< known to be in C order
     bool may_be_shared = false;  ///< an argument whose buffer another argument may have too
     bool watched = false;        ///< a view of it has been made since it was last written
-    /// Of one that may be shared: views of all such arguments that had been made by then.
+    /// For a shared argument: the views of all such arguments that exist by then.
     std::uint64_t views_before = 0;
     bool twin = false;  ///< may lie in the memory of another, although bytes of its own are counted
     std::optional<Slot> target;           ///< of a mutable view: what a write to it changes

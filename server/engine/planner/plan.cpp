@@ -56,7 +56,7 @@ std::uint64_t TypeTable::held_bytes() const {
 
 NumberClass class_of(const Number& number) {
   const auto of_integer = [](std::uint64_t magnitude, bool negative) {
-    // What fits a dtype of n bits, of either sign, is one more on the negative side.
+    // A signed dtype of n bits holds one more negative number than positive ones.
     const std::uint64_t bits = negative && magnitude > 0 ? magnitude - 1 : magnitude;
     return NumberClass{0, static_cast<std::uint8_t>(std::bit_width(bits)), negative};
   };
@@ -83,7 +83,7 @@ Tensor scalar_at(const StoragePtr& scalars, std::uint32_t position, const Tensor
 
 namespace {
 
-/// What malloc gives beside what it is asked for, about.
+/// The bytes that malloc adds to a request, about.
 constexpr std::uint64_t allocation_bytes = 16;
 
 template <typename T>

@@ -256,7 +256,7 @@ class ArgumentTypes {
   std::function<TensorType(std::size_t)> at_;
 };
 
-/// What a plan is made for, beside the types of its arguments.
+/// The properties, beside the types of its arguments, that a plan is made for.
 struct Planning {
   int threads = 1;
   /// Ends the planning when it is raised.

@@ -24,7 +24,7 @@ struct Extent {
   std::uint64_t nesting = 0;  ///< regions and calls inside each other
 };
 
-/// What a program is called with, for plan(): types, and the numbers among them.
+/// The arguments of a call, for plan(): their types, and the numbers among them.
 struct CallTypes {
   ArgumentTypes arguments;
   std::span<const NumberArgument> numbers = {};

@@ -10,7 +10,7 @@ constexpr std::uint64_t small_bytes = std::uint64_t{256} << 10;
 /// Arguments, results, operands: some 50 to 100 ns each.
 constexpr std::size_t small_values = 128;
 constexpr std::size_t planned_instructions = 32;
-/// Of a program that is only looked at, not planned.
+/// The limit for a program that is only checked, not planned.
 constexpr std::size_t checked_instructions = 64;
 constexpr std::size_t released_handles = 256;
 

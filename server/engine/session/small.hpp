@@ -6,7 +6,7 @@
 #include "engine/session/programs.hpp"
 #include "wire/request.hpp"
 
-// What may be carried out on the I/O thread: it takes some 20 µs at most, planning included.
+// Requests that the I/O thread may carry out: some 20 µs at most, planning included.
 
 namespace outrigger::engine {
 

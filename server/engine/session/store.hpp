@@ -41,7 +41,7 @@ class Stored {
   std::size_t rank() const { return rank_; }
   const StoragePtr& storage() const { return storage_; }
 
-  /// What a tensor of that rank takes beside its elements, about: entry, storage, buffer's header.
+  /// The bytes of a tensor of that rank beside its elements, about: entry, storage, buffer header.
   static std::uint64_t held_bytes(std::size_t rank);
 
  private:
