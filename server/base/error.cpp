@@ -59,7 +59,7 @@ std::string_view cut(std::string_view text, std::size_t bytes_max) {
 }
 
 tl::unexpected<Error> fail(ErrorCode code, std::string text) {
-  // A new string: the old one would hold on to what was cut.
+  // The copy frees the memory of the text that was cut.
   if (text.size() > error_text_bytes_max) text = std::string(cut(text, error_text_bytes_max));
   return tl::make_unexpected(Error{code, std::move(text)});
 }

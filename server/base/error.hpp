@@ -14,7 +14,7 @@
 
 namespace outrigger {
 
-/// What went wrong, for programs. PROTOCOL.md section 7 tells what each means.
+/// The kind of an error, for programs. PROTOCOL.md section 7 describes each.
 enum class ErrorCode : std::uint8_t {
   bad_frame,
   bad_request,
@@ -42,52 +42,56 @@ enum class ErrorCode : std::uint8_t {
 /// The name on the wire, e.g. "bad_shape".
 std::string_view name_of(ErrorCode code);
 
-/// A user's mistake or a condition of the system: never a fault of ours, those assert. `fail` and
-/// `located` cut its texts, so that an error takes some kilobytes at most beside `written`.
+/// A mistake of the user or a condition of the system. A fault of our own is an assertion instead.
+/// `fail` and `located` cut the texts of an error, so that it takes some kilobytes at most beside
+/// `written`.
 struct Error {
   ErrorCode code = ErrorCode::internal;
   std::string text;
-  /// Name of the op that failed; empty if no op did.
+  /// The name of the op that failed; empty if no op failed.
   std::string op = {};
-  /// Position of the failing instruction: program index, then (region, index) for each nesting.
+  /// The position of the failing instruction: the program's index, then (region, index) for each
+  /// nesting.
   std::vector<std::uint32_t> path = {};
-  /// Handles whose contents had already changed.
+  /// The handles whose contents had changed before the error.
   std::vector<std::uint64_t> written = {};
-  /// Of failed_operand: why the operand could not be made. Never failed_operand itself.
+  /// With failed_operand only: the error that prevented the operand from being made. Its code is
+  /// never failed_operand.
   std::shared_ptr<const Error> cause = {};
 };
 
-/// Nothing or an Error. `return {}` with tl::expected itself would clear the room for an Error
-/// first, which takes as long as an operation on scalars.
+/// Nothing or an Error. `return {}` with tl::expected itself first clears the space of an Error,
+/// which takes as long as an operation on scalars.
 class Done : public tl::expected<void, Error> {
  public:
   using expected::expected;
   Done();
 };
-// Not within the class: only so is it not the trivial one, which clears.
+// A constructor that the class itself defaults is not user-provided: `{}` would clear the space.
 inline Done::Done() = default;
 
 template <typename T>
 using Result = std::conditional_t<std::is_void_v<T>, Done, tl::expected<T, Error>>;
 
-/// Bytes of an error's text and of its op's name.
+/// The limit for the text of an error and for the name of its op, in bytes.
 inline constexpr std::size_t error_text_bytes_max = 4096;
 inline constexpr std::size_t error_op_bytes_max = 64;
 
-/// The first bytes of `text`, not ending inside of a UTF-8 character.
+/// The longest prefix of `text` with at most `bytes_max` bytes that ends between two UTF-8
+/// characters.
 std::string_view cut(std::string_view text, std::size_t bytes_max);
 
 /// An error whose text is cut to error_text_bytes_max.
 tl::unexpected<Error> fail(ErrorCode code, std::string text);
 
-/// The error with the place of the instruction and the name of its op, which also begins the text.
-/// An error that has its op already stays as it is.
+/// The error with the place of the instruction and the name of its op. The text then begins with
+/// that name. An error that already has an op does not change.
 Error located(Error error, std::span<const std::uint32_t> path, std::string_view op);
 
-/// The error of a request for which the system has no memory left.
+/// The error of a request that fails because the system has no more memory.
 Error no_memory();
 
-/// Bytes that the error holds, those of its cause aside.
+/// The bytes that the error holds, without those of its cause.
 std::uint64_t held_bytes(const Error& error);
 
 }  // namespace outrigger
@@ -95,7 +99,7 @@ std::uint64_t held_bytes(const Error& error);
 #define OUTRIGGER_CONCAT_(a, b) a##b
 #define OUTRIGGER_CONCAT(a, b) OUTRIGGER_CONCAT_(a, b)
 
-/// Returns the error of `expr` (a Result) from this function, or goes on.
+/// Returns the error of `expr` (a Result) from this function if there is one.
 #define OUTRIGGER_CHECK(expr)                                                                 \
   do {                                                                                        \
     if (auto check_ = (expr); !check_) return tl::make_unexpected(std::move(check_).error()); \

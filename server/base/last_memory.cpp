@@ -8,14 +8,15 @@
 namespace outrigger {
 namespace {
 
-/// Enough for replies, and for what malloc takes from the system at once.
+/// The reserve has space for replies, and for the memory that malloc takes from the system in one
+/// step.
 constexpr std::size_t kept_bytes = std::size_t{4} << 20;
 
 std::atomic<void*> kept{nullptr};
 std::atomic<LastMemory::Trim> trim_more{nullptr};
 thread_local int uses = 0;
 
-/// Only its address range counts: nobody touches it.
+/// Only the address range counts: the pages are never used.
 void take() {
   if (trim_more.load() == nullptr || kept.load() != nullptr) return;
   void* mapped = ::mmap(nullptr, kept_bytes, PROT_READ | PROT_WRITE,
@@ -32,7 +33,7 @@ bool give_back() {
   return true;
 }
 
-/// Called by operator new, which tries again when this returns.
+/// operator new calls this function, and tries again when it returns.
 void on_no_memory() {
   if (const LastMemory::Trim trim = trim_more.load(); trim != nullptr && trim() > 0) return;
   if (uses > 0 && give_back()) return;

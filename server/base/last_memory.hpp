@@ -6,18 +6,18 @@
 
 namespace outrigger {
 
-/// Address space that the process keeps for the moment when the system refuses more: what must not
-/// fail then (an error reply, a hand-over between threads) is done in it.
+/// Address space that the process keeps until the system refuses more memory. Work that must not
+/// fail then (an error reply, a hand-over between threads) uses this reserve.
 ///
-/// install() once in main(). Before an allocation fails, `trim` is asked to give something back; it
-/// returns how many bytes that was. Process-wide; thread-safe.
+/// Call install() once in main(). Before an allocation fails, `trim` is called; it frees memory and
+/// returns the number of freed bytes. Process-wide; thread-safe.
 class LastMemory {
  public:
   using Trim = std::uint64_t (*)();
   static void install(Trim trim);
 
-  /// While one lives, allocations of its thread may use what is kept. It is taken anew when the
-  /// last one ends.
+  /// During the life of a Use, allocations of its thread may use the reserve. When the last Use
+  /// ends, the reserve is taken from the system again.
   class Use {
    public:
     Use();
@@ -27,8 +27,8 @@ class LastMemory {
   };
 };
 
-/// Calls f(), and again with the last memory if that failed for want of memory: f must have changed
-/// nothing then. Throws std::bad_alloc if there is none left at all.
+/// Calls f(). If f fails for lack of memory, calls f() again with the reserve. A call of f that
+/// fails must not change anything. Throws std::bad_alloc if the reserve is not sufficient.
 template <typename F>
 auto with_last_memory(F&& f) -> decltype(f()) {
   try {

@@ -10,20 +10,21 @@
 
 namespace outrigger {
 
-/// A program as data: what the wire carries and the planner reads. It knows neither tensors nor
-/// the catalogue; PROTOCOL.md section 5 gives the meaning.
+/// A program as data: the wire decodes it and the planner reads it. It does not depend on tensors
+/// or on the catalogue; PROTOCOL.md section 5 gives the meaning.
 
 using ValueId = std::uint32_t;
 
-/// A number without a dtype. Integers stay exact; "nan" and the infinities arrive as doubles.
+/// A number without a dtype. Integers are exact; "nan" and the infinities are doubles.
 using Number = std::variant<std::int64_t, std::uint64_t, double, std::complex<double>>;
 
 using Operand = std::variant<ValueId, Number>;
 
-/// A raw binary attribute. Owns its bytes: a prepared program outlives its frame.
+/// A raw binary attribute. It owns its bytes, because a prepared program outlives its frame.
 using Bytes = std::vector<std::uint8_t>;
 
-/// The value of an attribute as it came: the catalogue's type of the attr decides what is allowed.
+/// The value of an attribute as the client sent it. The catalogue's type of the attribute decides
+/// which values are allowed.
 using AttrValue = std::variant<bool, Number, std::string, std::vector<std::int64_t>, Bytes>;
 
 using Attrs = std::vector<std::pair<std::string, AttrValue>>;
@@ -37,7 +38,8 @@ struct Instruction {
   Attrs attrs;
   std::vector<Region> regions;
   bool in_place = false;
-  /// Of a `call`: the program that it names. The wire leaves it empty; the session binds it.
+  /// With `call` only: the program that the instruction names. The wire leaves it empty; the
+  /// session sets it.
   std::shared_ptr<const Region> callee = nullptr;
 };
 
@@ -50,9 +52,9 @@ struct Region {
 /// The outermost region.
 using Program = Region;
 
-/// Bytes that an instruction takes as data, those of its regions and of what it calls aside.
+/// The bytes that an instruction takes as data, without its regions and its callee.
 std::uint64_t held_bytes(const Instruction& instruction);
-/// Bytes that a region takes as data, those of what it calls aside.
+/// The bytes that a region takes as data, without its callees.
 std::uint64_t held_bytes(const Region& region);
 
 }  // namespace outrigger

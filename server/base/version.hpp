@@ -2,7 +2,7 @@
 
 namespace outrigger {
 
-/// Name and version, as the handshake and --version tell them.
+/// The name and the version in the handshake and in the output of --version.
 inline constexpr const char* server_name = "outriggerd " OUTRIGGER_VERSION;
 
 }  // namespace outrigger
