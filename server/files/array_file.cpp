@@ -10,7 +10,8 @@
 namespace outrigger::files {
 namespace {
 
-/// A zip archive begins with its first member or, if it has none, with the end of its directory.
+/// A zip archive begins with its first member. An empty archive begins with the end of its
+/// directory.
 bool is_zip(std::string_view start) {
   return start.starts_with("PK\x03\x04") || start.starts_with("PK\x05\x06");
 }

@@ -7,7 +7,8 @@
 namespace outrigger::files {
 namespace {
 
-/// Rows and columns that are moved together: whole cache lines are read and written.
+/// The rows and the columns of a square that is moved in one step, so that whole cache lines are
+/// read and written.
 constexpr std::int64_t block = 32;
 
 std::uint8_t swapped(std::uint8_t x) { return x; }
@@ -43,7 +44,8 @@ void transpose(const T* from, std::int64_t column_stride, T* to, std::int64_t ro
   }
 }
 
-/// Goes to the next index of the axes between the first and the last. False after the last one.
+/// Goes to the next index of the axes between the first and the last. Returns false after the last
+/// index.
 bool advance(Dims& index, const Dims& shape) {
   for (std::size_t axis = shape.size() - 1; axis-- > 1;) {
     if (++index[axis] < shape[axis]) return true;

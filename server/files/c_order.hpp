@@ -8,13 +8,13 @@
 
 namespace outrigger::files {
 
-/// Reverses the bytes of each element; of a complex number, those of each part. The span is whole
-/// elements, aligned as they need.
+/// Reverses the bytes of each element; in a complex number, the bytes of each part. The span has
+/// whole elements, aligned to their size.
 void swap_bytes(std::span<std::byte> elements, DType dtype);
 
-/// `from` has its elements in Fortran order (first axis fastest) although it says C order. Returns
-/// them in C order: `from` itself where both are the same, otherwise a copy, for which both need
-/// memory at once. Errors: out_of_memory.
+/// `from` has its elements in Fortran order (first axis fastest), but its strides are those of C
+/// order. Returns the elements in C order: `from` itself if both orders are equal, otherwise a
+/// copy. Both tensors are then in memory at the same time. Errors: out_of_memory.
 Result<Tensor> c_order_from_fortran(Memory& memory, Tensor from);
 
 }  // namespace outrigger::files

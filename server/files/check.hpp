@@ -6,8 +6,8 @@
 
 namespace outrigger::files {
 
-/// Asked between chunks of a long read or write: an error (cancelled, deadline_exceeded) ends it.
-/// May be null.
+/// A function that long reads and writes call between chunks. Its error (cancelled,
+/// deadline_exceeded) ends the operation. It may be null.
 using Check = std::function<Result<void>()>;
 
 inline Result<void> ask(const Check& check) { return check ? check() : Result<void>{}; }

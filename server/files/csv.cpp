@@ -12,7 +12,7 @@
 namespace outrigger::files {
 namespace {
 
-/// Bytes of text that one thread takes at a time.
+/// The bytes of text that one thread processes in one step.
 constexpr std::size_t chunk_bytes = std::size_t{1} << 20;
 
 /// The first mistake of a chunk.
@@ -24,7 +24,7 @@ struct Mistake {
 struct Chunk {
   std::size_t begin = 0;
   std::size_t end = 0;
-  /// Of the chunk, then of all before it.
+  /// The lines of the chunk; later, the lines of all chunks before it.
   std::int64_t lines = 0;
   std::int64_t rows = 0;
   Mistake mistake = {};
@@ -37,7 +37,7 @@ class Reader {
     if (text_.starts_with("\xEF\xBB\xBF")) text_.remove_prefix(3);
   }
 
-  /// Looks at the first line that has something on it. Errors: bad_file, the team's.
+  /// Examines the first line that is not blank. Errors: bad_file, those of the team.
   Result<void> begin(const std::string& name) {
     Scan scan(stop_, text_, text_);
     while (!text_.empty() && columns_ == 0 && !scan.ended()) {
@@ -60,7 +60,7 @@ class Reader {
   std::int64_t columns() const { return columns_; }
   std::int64_t rows() const { return rows_; }
 
-  /// Errors: the team's.
+  /// Errors: those of the team.
   Result<void> count(const Team& team) {
     Scan scan(stop_, text_, text_);
     for (std::size_t begin = 0; begin < text_.size() && !scan.ended();) {
@@ -84,12 +84,12 @@ class Reader {
     return {};
   }
 
-  /// Errors: the team's.
+  /// Errors: those of the team.
   Result<void> parse(const Team& team, const Tensor& out) {
     return for_each_chunk(team, [&](Chunk& chunk, Scan& scan) { parse(chunk, scan, out); });
   }
 
-  /// The first of the file; its text is empty if there is none.
+  /// The first mistake in the file; its text is empty if there is none.
   const Mistake& mistake() const {
     static const Mistake none;
     for (const Chunk& chunk : chunks_) {
@@ -103,14 +103,14 @@ class Reader {
     return text_.substr(chunk.begin, chunk.end - chunk.begin);
   }
 
-  /// Reads the names; a name in quotes may go over several lines.
+  /// Reads the names. A name in quotes may contain line ends.
   Result<void> take_header(const std::string& name, Scan& scan) {
     bool open = false;
     const std::int64_t first = lines_before_ + 1;
     do {
       std::string_view line = next_line(text_, scan);
       ++lines_before_;
-      // The part of a name that a line begins with has been counted where the name begins.
+      // If the line begins inside a name, that name was counted where it begins.
       columns_ -= open ? 1 : 0;
       for (; line.data() != nullptr && !scan.ended(); ++columns_)
         next_field(line, options_.separator, scan, open);

@@ -19,19 +19,20 @@ std::string wrong(std::string_view content, std::string_view what) {
   return in_quotes(content) + " is no " + std::string(what);
 }
 
-/// from_chars knows no plus sign.
+/// from_chars accepts no plus sign.
 std::string_view without_plus(std::string_view text) {
   const bool plus = text.size() > 1 && text[0] == '+' && text[1] != '-' && text[1] != '+';
   return plus ? text.substr(1) : text;
 }
 
-/// False if the text is no number. One that is too large is an infinity, one too small a zero.
+/// Returns false if the text is no number. A number that is too large becomes an infinity, and one
+/// that is too small becomes a zero.
 template <typename T>
 bool parse_float(std::string_view text, T& value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (end != text.data() + text.size()) return false;
   if (error == std::errc::result_out_of_range) {
-    const std::string terminated(text);  // number_bytes_max at most
+    const std::string terminated(text);  // at most number_bytes_max
     value = std::is_same_v<T, float> ? static_cast<T>(std::strtof(terminated.c_str(), nullptr))
                                      : static_cast<T>(std::strtod(terminated.c_str(), nullptr));
     return true;
@@ -69,7 +70,7 @@ std::string parse_integer(std::string_view content, DType dtype, std::byte* elem
   return {};
 }
 
-/// What stands in a field, without spaces and quotes around it.
+/// The contents of a field, without the spaces and the quotes around them.
 std::string_view content_of(std::string_view field) {
   while (!field.empty() && is_space(field.front())) field.remove_prefix(1);
   while (!field.empty() && is_space(field.back())) field.remove_suffix(1);

@@ -9,26 +9,28 @@
 
 namespace outrigger::files {
 
-/// Bytes of a field with a number in it, at most.
+/// The largest length of a field that contains a number, in bytes.
 inline constexpr std::size_t number_bytes_max = 4096;
 
-/// Takes the next line off a text, without its LF.
+/// Removes the next line from a text, and returns it without its LF.
 std::string_view next_line(std::string_view& text, Scan& scan);
 
-/// Whether a line has neither a field's content nor a separator.
+/// True if a line has no contents of a field and no separator.
 bool is_blank(std::string_view line, char separator, Scan& scan);
 
-/// Takes the next field off a line: up to the separator, which goes too. Within double quotes,
-/// which begin a field, separators count for nothing, and two quotes are one of the content. What
-/// is left is null (not only empty) after the last field. `open` tells whether the line ended
-/// within quotes, and, if it is true before, that the line begins there.
+/// Removes the next field and its separator from a line, and returns the field. A field may begin
+/// with double quotes. Inside them, a separator is a part of the contents, and two quotes are one
+/// quote. After the last field, the rest of the line is null (not only empty). `open` is true
+/// before the call if the line begins inside quotes, and true after it if the line ended inside
+/// quotes.
 std::string_view next_field(std::string_view& line, char separator, Scan& scan, bool& open);
 
-/// The fields of a line of numbers.
+/// The number of fields in a line.
 std::int64_t count_fields(std::string_view line, char separator, Scan& scan);
 
-/// Writes the number of a field as an element of `dtype`, which is not complex; there may be spaces
-/// and quotes around it. Gives what is wrong with it, for people; empty if nothing is.
+/// Writes the number of a field as an element of `dtype`, which must not be complex. Spaces and
+/// quotes may be around the number. Returns a text for the user that describes the mistake, or an
+/// empty text.
 std::string parse_field(std::string_view field, DType dtype, std::byte* element);
 
 }  // namespace outrigger::files

@@ -11,7 +11,7 @@
 namespace outrigger::files {
 namespace {
 
-/// Bytes that are given back at a time.
+/// The bytes of pages that are given back in one step.
 constexpr std::size_t released_bytes = std::size_t{1} << 20;
 constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
 
@@ -65,7 +65,7 @@ bool Scan::step(const char* at) {
 void Scan::release(std::string_view read) const {
   const std::size_t page = page_bytes();
   const auto address = reinterpret_cast<std::uintptr_t>(read.data());
-  // A page that is read can bring back those before it in the same huge page.
+  // A read of one page can bring back the pages before it in the same huge page.
   const auto before =
       std::min(static_cast<std::size_t>(read.data() - text_.data()), huge_page_bytes);
   const std::uintptr_t begin = (address - before) / page * page;

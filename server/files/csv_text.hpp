@@ -15,7 +15,7 @@
 
 namespace outrigger::files {
 
-/// A whole file's text, mapped.
+/// The text of a whole file, mapped.
 class Text {
  public:
   /// Errors: io_error, limit_exceeded.
@@ -26,7 +26,7 @@ class Text {
   ~Text();
 
   std::string_view view() const { return {reinterpret_cast<const char*>(pages_), bytes_}; }
-  /// Errors: io_error if the file has been cut short since.
+  /// Errors: io_error if the file has become shorter since map().
   Result<void> check() const;
 
  private:
@@ -35,15 +35,15 @@ class Text {
   std::size_t bytes_;
 };
 
-/// Asks a Check for several threads, and keeps its first error.
+/// Calls a Check on behalf of several threads, and keeps its first error.
 class Stop {
  public:
   explicit Stop(const Check& check) : check_(check) {}
 
   bool raised() const { return raised_.load(std::memory_order_relaxed); }
-  /// True once the check gave an error. Any thread.
+  /// Returns true once the check has given an error. Any thread may call it.
   bool ask();
-  /// The error.
+  /// The error of the check, if there is one.
   Result<void> result() const;
 
  private:
@@ -53,28 +53,29 @@ class Stop {
   std::optional<Error> error_;
 };
 
-/// One thread's way through a mapped text, however long its lines and fields are: the Stop is asked
-/// every step_bytes, and pages that were read are given back to the system. They are read anew if
-/// they are looked at again.
+/// The path of one thread through a mapped text. However long lines and fields are, the scan calls
+/// the Stop every step_bytes, and gives pages that were read back to the system. The system reads
+/// such a page again if it is used again.
 class Scan {
  public:
   static constexpr std::size_t step_bytes = std::size_t{64} << 10;
 
-  /// Of `part`, a part of `text`, from its beginning on.
+  /// A scan of `part`, a part of `text`, from its beginning.
   Scan(Stop& stop, std::string_view text, std::string_view part)
       : stop_(stop), text_(text), read_(part.data()) {}
 
-  /// Whether the scan was ended: what it then finds counts for nothing.
+  /// True if the Stop has ended the scan: the results of the scan are then not valid.
   bool ended() const { return ended_; }
 
-  /// The position, from `from` on, of the first character for which f is true, or the text's size.
+  /// The position, from `from` on, of the first character for which f is true; the text's size if
+  /// there is none.
   template <typename F>
   std::size_t find_if(std::string_view text, std::size_t from, F&& f) {
     return find_in_steps(text, from, [&](const char* begin, const char* end) {
       return std::find_if(begin, end, f);
     });
   }
-  /// The same for one character, of which few are expected.
+  /// find_if for one character that is rare.
   std::size_t find(std::string_view text, char c, std::size_t from = 0) {
     return find_in_steps(text, from, [c](const char* begin, const char* end) {
       const void* const found = std::memchr(begin, c, static_cast<std::size_t>(end - begin));
@@ -82,7 +83,7 @@ class Scan {
     });
   }
 
-  /// Gives back the pages of a part of the text, but the last one if it goes on there.
+  /// Gives back the pages of a part of the text. The last page stays if the text goes on in it.
   void release(std::string_view read) const;
 
  private:
@@ -93,7 +94,7 @@ class Scan {
       const char* const begin = text.data() + from;
       const char* const found = find(begin, begin + bytes);
       from += static_cast<std::size_t>(found - begin);
-      // What was found has been looked at, too: a blank line is nothing else.
+      // The character that was found was examined, too: a blank line has no other character.
       const std::size_t end = found == begin + bytes ? 0 : 1;
       passed_ += static_cast<std::size_t>(found - begin) + end;
       if (passed_ >= step_bytes && !step(found)) break;
@@ -102,12 +103,13 @@ class Scan {
     return std::min(from, text.size());
   }
 
-  /// Each step_bytes; `at` is where the scan is. False once it is ended.
+  /// Called every step_bytes; `at` is the position of the scan. Returns false once the scan is
+  /// ended.
   bool step(const char* at);
 
   Stop& stop_;
   std::string_view text_;
-  const char* read_;  ///< what lies between here and where the scan is has been read
+  const char* read_;  ///< all bytes from here to the position of the scan have been read
   std::size_t passed_ = 0;
   bool ended_ = false;
 };

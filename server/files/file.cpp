@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::size_t quoted_bytes_max = 300;
 
-/// What the system takes in one call.
+/// The largest number of bytes that the system accepts in one call.
 constexpr std::size_t read_bytes_max = std::size_t{1} << 30;
 
 std::string_view kind_of(mode_t mode) {
@@ -25,7 +25,8 @@ std::string_view kind_of(mode_t mode) {
   return "a device";
 }
 
-/// Bytes of the UTF-8 character that `text` begins with; 0 if it is none, or not printable.
+/// The bytes of the UTF-8 character at the beginning of `text`; 0 if there is no valid character,
+/// or if it is not printable.
 std::size_t character_bytes(std::string_view text) {
   const auto at = [&](std::size_t i) {
     return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
@@ -34,7 +35,8 @@ std::size_t character_bytes(std::string_view text) {
   const unsigned first = at(0);
   if (first < 0x80) return first >= 0x20 && first != 0x7F ? 1 : 0;
   if (!continues(1) || first < 0xC2 || first > 0xF4) return 0;
-  // C1 control characters; then overlong forms, surrogates, and what is beyond U+10FFFF.
+  // The conditions refuse C1 control characters, then overlong forms, surrogates, and values above
+  // U+10FFFF.
   if (first < 0xE0) return first == 0xC2 && at(1) < 0xA0 ? 0 : 2;
   if (!continues(2) || (first == 0xE0 && at(1) < 0xA0) || (first == 0xED && at(1) >= 0xA0))
     return 0;
@@ -59,7 +61,7 @@ Result<std::size_t> read_fully(Source& source, void* out, std::size_t bytes) {
 
 Result<File> File::open(const std::string& path) {
   OUTRIGGER_CHECK(check_path(path));
-  // Without O_NONBLOCK, opening a named pipe waits for its writer.
+  // Without O_NONBLOCK, the opening of a named pipe waits for its writer.
   const int fd = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
   const int open_error = errno;
   File file(fd, in_quotes(path));

@@ -10,7 +10,7 @@
 
 namespace outrigger::files {
 
-/// Bytes in a row: a file, or the unpacked contents of a zip member.
+/// A sequence of bytes: a file, or the unpacked contents of a zip member.
 class Source {
  public:
   Source() = default;
@@ -18,23 +18,24 @@ class Source {
   Source& operator=(const Source&) = delete;
   virtual ~Source() = default;
 
-  /// Up to `bytes` more; 0 only at the end. Errors: io_error, bad_file.
+  /// Reads at most `bytes` more. Returns 0 only at the end. Errors: io_error, bad_file.
   virtual Result<std::size_t> read_some(void* out, std::size_t bytes) = 0;
 
-  /// Bytes that it claims to have in all.
+  /// The number of bytes that the source declares.
   virtual std::uint64_t size() const = 0;
 
-  /// How error texts call it, e.g. `"/data/x.npy"`.
+  /// The name in error texts, e.g. `"/data/x.npy"`.
   virtual const std::string& name() const = 0;
 };
 
-/// Reads until `bytes` are there or the source ends; tells how many came.
+/// Reads until `bytes` have been read or the source ends. Returns the number of bytes that were
+/// read.
 Result<std::size_t> read_fully(Source& source, void* out, std::size_t bytes);
 
 /// A regular file, open for reading.
 class File final : public Source {
  public:
-  /// Errors: bad_file if the path is not absolute or leads to no regular file; io_error.
+  /// Errors: bad_file if the path is not absolute or is not that of a regular file; io_error.
   static Result<File> open(const std::string& path);
 
   File(File&& other) noexcept
@@ -46,13 +47,14 @@ class File final : public Source {
   std::uint64_t size() const override { return size_; }
   const std::string& name() const override { return name_; }
 
-  /// Up to `bytes` from an offset, without moving what read_some() reads next; 0 at the end.
+  /// Reads at most `bytes` from an offset. Does not move the position of read_some(). Returns 0 at
+  /// the end.
   Result<std::size_t> read_at(std::uint64_t offset, void* out, std::size_t bytes) const;
 
-  /// For mmap().
+  /// The descriptor, for mmap().
   int descriptor() const { return fd_; }
 
-  /// The first bytes, at most 16, to tell what the file is.
+  /// The first bytes, at most 16, which identify the format.
   Result<std::string> first_bytes() const;
 
  private:
@@ -63,19 +65,20 @@ class File final : public Source {
   std::string name_;
 };
 
-/// Errors: bad_file unless the path is absolute and has no NUL in it.
+/// Errors: bad_file if the path is not absolute, or contains a NUL.
 Result<void> check_path(const std::string& path);
 
-/// In double quotes, cut if long; what is not printable UTF-8 is shown as \xNN.
+/// The text in double quotes, cut if it is long. Each byte that is not a part of printable UTF-8
+/// becomes \xNN.
 std::string in_quotes(std::string_view text);
 
-/// Whether it is UTF-8 without control characters.
+/// True if the text is UTF-8 without control characters.
 bool is_text(std::string_view text);
 
-/// "it begins with "…"" or "it is empty", for files that are not what was expected.
+/// The text `it begins with "…"` or `it is empty`, for a file that has not the expected format.
 std::string describe_start(std::string_view first_bytes);
 
-/// An error of the system (an errno): `cannot <verb> <name>: No such file or directory`.
+/// An error of the system (errno): `cannot <verb> <name>: No such file or directory`.
 tl::unexpected<Error> io_failure(std::string_view verb, const std::string& name, int error);
 
 /// An error in the contents of a file: `<name> <text>`.

@@ -22,9 +22,9 @@ constexpr std::string_view prefix = ".outrigger-";
 constexpr std::string_view suffix = ".save";
 constexpr std::size_t digits = 16;
 
-/// Folders that are remembered; beyond, all are looked through again.
+/// The number of folders that are remembered. When there are more, all folders are searched again.
 constexpr std::size_t folders_max = 1024;
-/// Entries between two questions to the check.
+/// The number of entries between two calls of the check.
 constexpr int entries_per_check = 256;
 
 bool is_leftover_name(std::string_view name) {
@@ -35,10 +35,10 @@ bool is_leftover_name(std::string_view name) {
   return middle.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
-/// The lock is held until the name is gone, so that a process that has just made the file finds
-/// that it lost it.
+/// The lock is held until the name is gone. A process that has just made the file then finds out
+/// that it has lost the file.
 void remove_unless_locked(int folder, const char* name) {
-  // For writing: NFS gives no other descriptor an exclusive lock.
+  // The file is opened for writing, because NFS gives an exclusive lock only to such a descriptor.
   const int fd = ::openat(folder, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
   if (fd < 0) return;
   struct stat status {};
@@ -72,7 +72,7 @@ Result<void> remove_leftovers_once(const std::string& folder, const Check& check
   static std::set<std::tuple<std::string, dev_t, ino_t>> done;
   struct stat status {};
   if (::stat(folder.c_str(), &status) != 0) return {};
-  // A folder that was made anew may have the number of one that is gone.
+  // A new folder may have the number of a folder that was removed.
   const std::tuple key(folder, status.st_dev, status.st_ino);
   {
     const std::lock_guard lock(mutex);

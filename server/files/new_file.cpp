@@ -21,10 +21,10 @@
 namespace outrigger::files {
 namespace {
 
-/// Where a file is to be written, once links are followed.
+/// The target of a file, after links are followed.
 struct Target {
   std::string path;
-  std::optional<mode_t> permissions;  ///< of the file that is there
+  std::optional<mode_t> permissions;  ///< the mode of the existing file
 };
 
 Result<Target> find_target(const std::string& path) {
@@ -38,11 +38,12 @@ Result<Target> find_target(const std::string& path) {
       ::stat(resolved.data(), &status) != 0) {
     return io_failure("write", in_quotes(path), errno);
   }
-  // rename() would put a file in the place of a device.
+  // rename() would replace a device by a file.
   if (!S_ISREG(status.st_mode)) {
     return bad_file(in_quotes(path), "is there already and is not a file");
   }
-  // rename() asks the folder only, and root may write everything: the file's own mode counts.
+  // rename() needs only the permissions of the folder, and root may write everything. The mode of
+  // the file therefore decides.
   const bool denied = ::faccessat(AT_FDCWD, resolved.data(), W_OK, AT_EACCESS) != 0;
   if (denied && errno != EACCES && errno != EPERM)
     return io_failure("write", in_quotes(path), errno);
@@ -55,7 +56,7 @@ Result<Target> find_target(const std::string& path) {
 
 std::string folder_of(const std::string& path) { return path.substr(0, path.rfind('/') + 1); }
 
-/// The name by which the system knows an open file.
+/// The path by which the system finds an open file.
 std::string open_file_path(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
 
 }  // namespace
@@ -67,28 +68,28 @@ NewFile::NewFile(NewFile&& other) noexcept
       fd_(std::exchange(other.fd_, -1)) {}
 
 NewFile::~NewFile() {
-  // Before the lock goes with the descriptor.
+  // The name is removed before the descriptor, which holds the lock, is closed.
   if (!temporary_.empty()) ::unlink(temporary_.c_str());
   if (fd_ >= 0) ::close(fd_);
 }
 
-// Not derived from the target's name, which may be as long as names can be.
+// The name does not contain the target's name, which may have the maximum length already.
 std::string NewFile::new_name() const {
   std::uint64_t random = 0;
   if (::getentropy(&random, sizeof random) != 0) random = static_cast<std::uint64_t>(::getpid());
   return folder_of(target_) + leftover_name(random);
 }
 
-/// False, with errno, if there is no file.
+/// Returns false, and sets errno, if no file could be made.
 bool NewFile::open_unnamed() {
-  // Without /proc it could never get its name.
+  // Without /proc, the file could never get a name.
   if (::access("/proc/self/fd", F_OK) != 0) return false;
   fd_ = ::open(folder_of(target_).c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
   if (fd_ >= 0) std::ignore = ::flock(fd_, LOCK_EX | LOCK_NB);
   return fd_ >= 0;
 }
 
-/// False, with errno, if there is no file.
+/// Returns false, and sets errno, if no file could be made.
 bool NewFile::open_named() {
   while (true) {
     std::string name = new_name();
@@ -96,8 +97,8 @@ bool NewFile::open_named() {
     if (fd_ < 0 && errno == EEXIST) continue;
     if (fd_ < 0) return false;
     temporary_ = std::move(name);
-    // Before the lock, another process may have taken it for a dead one's. A file system without
-    // locks has no such process either.
+    // Between open() and the lock, another process may have removed the file as the file of a dead
+    // process. A file system without locks has no such process.
     struct stat status {};
     int locked = 0;
     do {
@@ -114,10 +115,10 @@ Result<NewFile> NewFile::create(const std::string& path, const Check& check, For
   OUTRIGGER_TRY(const Target target, find_target(path));
   OUTRIGGER_CHECK(remove_leftovers_once(folder_of(target.path), check));
   NewFile file(in_quotes(path), target.path);
-  // Of the file systems that make no file without a name, each says so in another way.
+  // File systems that cannot make a file without a name report it with different errors.
   const bool unnamed = form == Form::unnamed && file.open_unnamed();
   if (!unnamed && !file.open_named()) return io_failure("write", file.name_, errno);
-  // Not every file system has permissions: without them the file is still a good one.
+  // Some file systems have no permissions. The file is valid without them.
   if (target.permissions) std::ignore = ::fchmod(file.fd_, *target.permissions);
   return file;
 }
@@ -139,7 +140,7 @@ Result<void> NewFile::link() {
     return ::linkat(AT_FDCWD, from.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) == 0;
   };
   if (link_to(target_)) return {};
-  // linkat() replaces nothing: rename() does, of a name.
+  // linkat() does not replace a file, but rename() does.
   while (errno == EEXIST) {
     std::string name = new_name();
     if (!link_to(name)) continue;
@@ -150,8 +151,8 @@ Result<void> NewFile::link() {
 }
 
 Result<void> NewFile::commit() {
-  // Some file systems tell only when a descriptor is closed that the disk or a quota is full. The
-  // file's own stays open, for its lock.
+  // Some file systems report a full disk or quota only when a descriptor is closed. The own
+  // descriptor stays open, because it holds the lock.
   const int copy = ::fcntl(fd_, F_DUPFD_CLOEXEC, 0);
   if (copy < 0 || (::close(copy) != 0 && errno != EINTR)) return io_failure("write", name_, errno);
   if (temporary_.empty()) OUTRIGGER_CHECK(link());

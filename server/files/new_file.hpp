@@ -13,14 +13,14 @@
 
 namespace outrigger::files {
 
-/// A file that is written out of sight and then takes its target's place: the target has either its
-/// old contents or all of the new ones. Without commit() nothing stays behind.
+/// A file that is written under another name, and then replaces its target. The target has either
+/// its old contents or all of the new ones. Without commit(), no file remains.
 ///
-/// Where the file system can, the file has no name until commit(), so that nothing stays behind if
-/// the process is killed either. Elsewhere, and between the two steps of a commit() that replaces a
-/// file, it is `.outrigger-<16 hexadecimal digits>.save` in the target's folder, and locked
-/// (flock): what is not locked is a dead process's, and goes when a process first saves into that
-/// folder.
+/// If the file system supports it, the file has no name before commit(). Then no file remains
+/// either when the process is killed. On other file systems, and between the two steps of a
+/// commit() that replaces a file, the file has the name `.outrigger-<16 hexadecimal digits>.save`
+/// in the target's folder, and a lock (flock). A file without a lock belongs to a dead process; a
+/// process removes it when it first saves into that folder.
 class NewFile {
  public:
   enum class Form {
@@ -28,10 +28,9 @@ class NewFile {
     named,
   };
 
-  /// Follows a symbolic link, and keeps the permissions of a file that is there. `check` is asked
-  /// while the folder is looked through.
-  /// Errors: bad_file (not an absolute path, or something is there that is no regular file or that
-  /// may not be written), io_error, those of `check`.
+  /// Follows a symbolic link, and keeps the permissions of an existing file. `check` is called
+  /// while the folder is searched. Errors: bad_file (the path is not absolute, or names something
+  /// that is not a regular file or that cannot be written), io_error, those of `check`.
   static Result<NewFile> create(const std::string& path, const Check& check = {},
                                 Form form = Form::unnamed);
 
@@ -41,7 +40,8 @@ class NewFile {
 
   /// Errors: io_error.
   Result<void> write(std::uint64_t offset, std::span<const std::byte> bytes) const;
-  /// Errors: io_error; bad_file, as create(), of a file that has come to be there meanwhile.
+  /// Errors: io_error; bad_file, as create(), if another file has got the target's name since
+  /// create().
   Result<void> commit();
 
   /// The path in quotes, for error texts.
@@ -54,12 +54,13 @@ class NewFile {
   bool open_unnamed();
   bool open_named();
   std::string new_name() const;
-  /// Gives the file without a name the target's, if there is none, or one beside it.
+  /// Gives the file without a name the target's name. If a file has that name, gives it a name in
+  /// the same folder.
   Result<void> link();
 
   std::string name_;
   std::string target_;
-  std::string temporary_;  ///< the name that it has beside the target; empty: none
+  std::string temporary_;  ///< the name in the target's folder; empty if the file has none
   int fd_ = -1;
 };
 

@@ -11,10 +11,10 @@
 namespace outrigger::files {
 namespace {
 
-/// Bytes that are read, and swapped, at a time: what stays in the cache.
+/// The bytes that are read and swapped in one step: they stay in the cache.
 constexpr std::size_t chunk_bytes = std::size_t{1} << 20;
 
-/// A header with where its data begins.
+/// A header and the offset of its data.
 struct Preamble {
   NpyHeader header;
   std::uint64_t bytes;
@@ -73,7 +73,7 @@ Result<void> check_size(const Source& source, const Preamble& preamble) {
                                      std::to_string(needed));
 }
 
-/// Reads all elements of `tensor`, and makes sure that the source ends after them.
+/// Reads all elements of `tensor`, and checks that the source ends after them.
 Result<void> read_elements(Source& source, const Tensor& tensor, bool swapped, const Check& check) {
   const auto bytes = static_cast<std::size_t>(byte_count(tensor.type));
   for (std::size_t done = 0; done < bytes;) {
@@ -87,7 +87,7 @@ Result<void> read_elements(Source& source, const Tensor& tensor, bool swapped, c
     if (swapped) swap_bytes(chunk, tensor.dtype());
     done += chunk.size();
   }
-  // At the end of a zip member its checksum is compared.
+  // A zip member compares its checksum at its end.
   std::byte more{};
   OUTRIGGER_TRY(const std::size_t count, source.read_some(&more, 1));
   if (count > 0) return bad_file(source.name(), "goes on after the array's last element");

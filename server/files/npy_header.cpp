@@ -18,7 +18,7 @@ struct NpyType {
   DType dtype;
 };
 
-// numpy's bool has no dtype of its own here; being last, it is never written.
+// The bool of NumPy has no dtype here. It is the last entry, so that it is never written.
 constexpr std::array npy_types{
     NpyType{"u1", DType::u8},    NpyType{"u2", DType::u16}, NpyType{"u4", DType::u32},
     NpyType{"u8", DType::u64},   NpyType{"i1", DType::s8},  NpyType{"i2", DType::s16},
@@ -30,7 +30,8 @@ constexpr char native_order = std::endian::native == std::endian::little ? '<' :
 
 auto bad_header(std::string text) { return fail(ErrorCode::bad_file, std::move(text)); }
 
-/// Walks over a Python literal. Each take_*() leaves the position alone if it does not fit.
+/// Reads a Python literal. Each take_*() leaves the position where it is if the text does not
+/// match.
 class LiteralReader {
  public:
   explicit LiteralReader(std::string_view text) : text_(text) {}
@@ -42,7 +43,7 @@ class LiteralReader {
     return true;
   }
 
-  /// A string in either quotes. None that numpy writes here has escapes.
+  /// A string in single or double quotes. NumPy writes no escapes here.
   std::optional<std::string_view> take_string() {
     skip_blanks();
     if (rest().empty() || (rest().front() != '\'' && rest().front() != '"')) return std::nullopt;
@@ -68,7 +69,7 @@ class LiteralReader {
     const auto [end, error] = std::from_chars(rest().data(), rest().data() + rest().size(), value);
     if (error != std::errc{}) return std::nullopt;
     position_ += static_cast<std::size_t>(end - rest().data());
-    take('L');  // Python 2 wrote long integers so.
+    take('L');  // Python 2 wrote long integers with an L
     return value;
   }
 
@@ -115,7 +116,7 @@ Result<Dims> parse_shape(LiteralReader& reader) {
     shape.push_back(*dim);
     comma = reader.take(',');
   }
-  // To Python, (3) is a number and no tuple.
+  // In Python, (3) is a number, not a tuple.
   if (shape.size() == 1 && !comma)
     return reader.expected("a comma in a shape of one axis before this");
   return shape;
@@ -126,7 +127,8 @@ struct Descr {
   bool swapped;
 };
 
-/// What arrays of a dtype hold that no tensor can, in words; nothing if that is not known.
+/// The kind of elements that an array of a dtype without an equivalent has, in words; empty if it
+/// is not known.
 std::string_view contents_of(std::string_view descr) {
   const std::size_t first = descr.find_first_not_of(" \t");
   if (first != std::string_view::npos && descr[first] == '[') return ", records of named fields";
@@ -159,7 +161,7 @@ tl::unexpected<Error> unsupported(std::string_view descr) {
 Result<Descr> parse_descr(LiteralReader& reader) {
   const std::string_view rest = reader.rest();
   const auto descr = reader.take_string();
-  if (!descr) return unsupported(rest);  // a list of fields, or no literal at all
+  if (!descr) return unsupported(rest);  // a list of fields, or no literal
   if (descr->empty() || std::string_view("<>=|").find(descr->front()) == std::string_view::npos) {
     return unsupported(*descr);
   }
@@ -171,7 +173,7 @@ Result<Descr> parse_descr(LiteralReader& reader) {
   return Descr{found->dtype, (order == '<' || order == '>') && order != native_order};
 }
 
-/// What has been read of the dict so far.
+/// The entries of the dict that have been read.
 struct Entries {
   std::optional<Descr> descr;
   std::optional<bool> fortran_order;

@@ -9,7 +9,7 @@
 namespace outrigger::files {
 namespace {
 
-/// Written at a time; between them the check is asked.
+/// The bytes that are written between two calls of the check.
 constexpr std::size_t chunk_bytes = std::size_t{1} << 24;
 
 }  // namespace

@@ -28,7 +28,7 @@ void for_each_member(const ZipArchive& archive, F&& f) {
   }
 }
 
-/// `"a", "b" and 3 more`.
+/// The text `"a", "b" and 3 more`.
 std::string list_members(const ZipArchive& archive) {
   std::string list;
   std::uint64_t count = 0;

@@ -17,13 +17,13 @@
 namespace outrigger::files {
 namespace {
 
-/// What a member's name may take in a zip directory, with its suffix.
+/// The limit for a member's name with its suffix in a zip directory.
 constexpr std::size_t name_bytes_max = 65535;
 
-/// Midnight before the first day that zip knows, as numpy has it: equal tensors give equal bytes.
+/// Midnight of the first day that zip can store, as in NumPy: equal tensors give equal bytes.
 constexpr zip_uint16_t first_day = 1U << 5U | 1U;
 
-/// The first error of our own: libzip knows none of them.
+/// Our first error: libzip does not carry our errors.
 struct Failure {
   std::optional<Error> error;
 
@@ -56,7 +56,7 @@ zip_int64_t tell_error(void* data, std::uint64_t bytes) {
   return told;
 }
 
-/// The archive as libzip writes it: into our file, and back over headers that were not yet known.
+/// The archive as libzip writes it: into our file, and again over headers that were not complete.
 struct Output {
   NewFile& file;
   Failure& failure;
@@ -96,21 +96,22 @@ zip_int64_t serve_output(void* user, void* data, zip_uint64_t bytes, zip_source_
     case ZIP_SOURCE_ERROR:
       return tell_error(data, bytes);
     case ZIP_SOURCE_BEGIN_WRITE:
-    case ZIP_SOURCE_COMMIT_WRITE:  // we commit when libzip has ended well
+    case ZIP_SOURCE_COMMIT_WRITE:  // we commit after libzip has succeeded
     case ZIP_SOURCE_ROLLBACK_WRITE:
     case ZIP_SOURCE_OPEN:
     case ZIP_SOURCE_CLOSE:
     case ZIP_SOURCE_FREE:
       return 0;
     case ZIP_SOURCE_SUPPORTS:
-      // Without all of these libzip opens it to read only; nothing is read from a new archive.
+      // Without all of these, libzip opens the archive for reading only. A new archive is never
+      // read.
       return ZIP_SOURCE_SUPPORTS_WRITABLE | is_known({ZIP_SOURCE_SUPPORTS});
     default:
       return -1;
   }
 }
 
-/// A member's bytes as libzip reads them: the preamble, then the elements.
+/// The bytes of a member as libzip reads them: the preamble, then the elements.
 struct Member {
   std::string preamble;
   std::span<const std::byte> data;
@@ -155,7 +156,7 @@ zip_int64_t serve_member(void* user, void* data, zip_uint64_t bytes, zip_source_
   }
 }
 
-/// An archive that is being written; discarded unless finish() succeeds.
+/// An archive that is being written. It is discarded unless finish() succeeds.
 class Writer {
  public:
   explicit Writer(Output& output) : output_(output) {
@@ -189,7 +190,7 @@ class Writer {
     }
   }
 
-  /// Now all is written.
+  /// Writes the archive.
   void finish() {
     if (output_.failure.error) return;
     if (zip_close(zip_) == 0) {
@@ -210,7 +211,7 @@ class Writer {
   zip_t* zip_ = nullptr;
 };
 
-/// Names as they stand in the archive. Errors: bad_request.
+/// The names in the archive. Errors: bad_request.
 Result<std::vector<std::string>> member_names(std::span<const NamedTensor> tensors) {
   std::vector<std::string> names;
   std::set<std::string_view> seen;
@@ -232,7 +233,7 @@ Result<void> save_npz(std::span<const NamedTensor> tensors, const std::string& p
   OUTRIGGER_TRY(const std::vector<std::string> names, member_names(tensors));
   Failure failure;
   std::vector<Member> members;
-  members.reserve(tensors.size());  // libzip keeps pointers to them
+  members.reserve(tensors.size());  // libzip keeps pointers to the members
   for (const NamedTensor& each : tensors) {
     assert(each.tensor.contiguous());
     OUTRIGGER_TRY(std::string preamble, npy_preamble(each.tensor.type));

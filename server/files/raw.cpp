@@ -11,7 +11,7 @@
 namespace outrigger::files {
 namespace {
 
-/// Bytes that are read at a time. Divides into whole packed elements.
+/// The bytes that are read in one step: a whole number of packed elements.
 constexpr std::size_t chunk_bytes = std::size_t{1} << 22;
 
 tl::unexpected<Error> cut_short(const std::string& name) {

@@ -13,7 +13,8 @@
 namespace outrigger::files {
 namespace {
 
-/// The zip64 record of the directory and the locator that leads to it, as far as they matter here.
+/// The zip64 record of the directory and the locator that gives its offset: the parts that are
+/// checked here.
 constexpr std::size_t record_bytes = 56;
 constexpr std::size_t record_directory_size = 40;
 constexpr std::size_t locator_bytes = 20;
@@ -21,11 +22,11 @@ constexpr std::size_t locator_record_offset = 8;
 constexpr std::string_view record_magic{"PK\x06\x06", 4};
 constexpr std::string_view locator_magic{"PK\x06\x07", 4};
 
-/// The end of an archive, where libzip looks for the locator: the longest comment, and what is
-/// before it.
+/// The end of an archive, where libzip searches for the locator: the longest comment, and the
+/// records before it.
 constexpr std::uint64_t tail_bytes = 65536 + 22 + locator_bytes;
 
-/// No deflate stream unpacks to more than 1032 times its size.
+/// A deflate stream unpacks to at most 1032 times its size.
 constexpr std::uint64_t deflate_ratio_max = 1032;
 
 std::uint64_t little_endian(std::string_view bytes) {
@@ -47,8 +48,9 @@ tl::unexpected<Error> directory_too_large(const File& file) {
                                    " MiB of zip directory are read");
 }
 
-/// libzip takes memory for as many entries as a zip64 record claims, before it reads them, and a
-/// sparse file makes any claim look possible. So all records that libzip could find are looked at.
+/// libzip allocates memory for as many entries as a zip64 record declares, before it reads the
+/// entries. A sparse file makes any declaration possible. Therefore all records that libzip could
+/// find are checked.
 Result<void> check_zip64_claims(const File& file) {
   const std::uint64_t start = file.size() - std::min(file.size(), tail_bytes);
   OUTRIGGER_TRY(const std::string tail, read_range(file, start, tail_bytes));
@@ -68,7 +70,8 @@ Result<void> check_zip64_claims(const File& file) {
   return {};
 }
 
-/// What libzip reads from: our file, with a limit on what it may read while it opens the archive.
+/// The source that libzip reads: our file, with a limit on the bytes that are read while the
+/// archive is opened.
 struct Input {
   explicit Input(File opened) : file(std::move(opened)) { zip_error_init(&error); }
   Input(const Input&) = delete;
@@ -146,7 +149,7 @@ zip_int64_t serve_input(void* user, void* data, zip_uint64_t bytes, zip_source_c
   }
 }
 
-/// libzip's error, unless it comes from what our file had to say.
+/// The error of libzip, unless our file caused it.
 tl::unexpected<Error> failure(const Input& input, const std::string& name, zip_error_t* error) {
   if (input.io_error) return tl::make_unexpected(*input.io_error);
   if (input.exhausted) return directory_too_large(input.file);
@@ -174,7 +177,7 @@ class Member final : public Source {
   std::string name_;
 };
 
-/// Before memory is taken for what the directory claims.
+/// Checks the declarations of the directory before memory is allocated for them.
 Result<void> check_member(const zip_stat_t& status, std::uint64_t archive_bytes,
                           const std::string& name) {
   constexpr zip_uint64_t needed =

@@ -10,8 +10,8 @@
 
 namespace outrigger::files {
 
-/// Largest zip directory that is read: room for tens of thousands of members. libzip's memory is in
-/// proportion to it, and no budget counts that.
+/// The largest zip directory that is read: it has space for tens of thousands of members. The
+/// memory of libzip is proportional to it, and no budget counts that memory.
 inline constexpr std::uint64_t zip_directory_bytes_max = std::uint64_t{4} << 20;
 
 /// A zip archive, open for reading.
@@ -25,15 +25,16 @@ class ZipArchive {
 
   const std::string& name() const;
 
-  /// Members and directories.
+  /// The number of members and directories.
   std::uint64_t entry_count() const;
 
-  /// In UTF-8. Nothing for a directory, or an entry that cannot be read.
+  /// The name in UTF-8. Empty for a directory, or for an entry that cannot be read.
   std::optional<std::string> member_name(std::uint64_t index) const;
 
-  /// The unpacked bytes of a member; its end is told only if the checksum is right. `name` is what
-  /// error texts call it. It must not outlive the archive. Errors: bad_file if the member is
-  /// encrypted, neither stored nor deflated, or claims a size that it cannot have.
+  /// The unpacked bytes of a member. The source reports its end only if the checksum is right.
+  /// `name` is the name in error texts. The source must not outlive the archive. Errors: bad_file
+  /// if the member is encrypted, neither stored nor deflated, or declares a size that is
+  /// impossible.
   Result<std::unique_ptr<Source>> open_member(std::uint64_t index, std::string name) const;
 
  private:
