@@ -7,8 +7,9 @@
 
 namespace outrigger {
 
-/// Casts one element as Nx.as_type/2 does on Nx.BinaryBackend: floats to integers truncate and then
-/// wrap modulo 2^bits, NaN becomes 0, infinities the largest or smallest integer; integers wrap.
+/// Casts one element as Nx.as_type/2 does on Nx.BinaryBackend. A float is truncated to an integer,
+/// which then wraps modulo 2^bits; NaN becomes 0, and an infinity the largest or smallest integer.
+/// An integer wraps.
 template <typename To, typename From>
 To cast_element(From x) {
   if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {
@@ -18,7 +19,7 @@ To cast_element(From x) {
     if (std::isinf(x)) {
       return x > 0 ? std::numeric_limits<To>::max() : std::numeric_limits<To>::min();
     }
-    // Beyond 2^63 a float is an integer; its low 64 bits are what is left of the modulus.
+    // Beyond 2^63 every float is an integer. Its low 64 bits are the result of the modulus.
     const From low = std::fmod(std::fabs(x), 2 * two63);
     const auto bits = static_cast<std::uint64_t>(low);
     return static_cast<To>(x < 0 ? std::uint64_t{0} - bits : bits);
@@ -27,7 +28,7 @@ To cast_element(From x) {
   }
 }
 
-/// An integer narrower than a byte, which a byte carries.
+/// An integer narrower than a byte, stored in a byte.
 template <typename Carrier_, int bits_>
 struct SmallInteger {
   using Carrier = Carrier_;

@@ -12,11 +12,11 @@
 
 namespace outrigger {
 
-/// Sums of sizes that a client names: they are checked before they are narrowed.
+/// The type for sums of sizes that a client chooses. The sums are checked before they are narrowed.
 __extension__ using Wide = __int128;
 
-/// Sizes or strides, one for each axis. No allocation: room for the axes of two tensors of the
-/// highest rank, which some ops put together before the rank is checked.
+/// Sizes or strides, one for each axis. A Dims does not allocate. It has space for the axes of two
+/// tensors of the highest rank, which some ops concatenate before the rank is checked.
 class Dims {
  public:
   static constexpr std::size_t capacity = std::size_t{2} * Limits::rank_max;
@@ -84,7 +84,7 @@ class Dims {
   }
 
  private:
-  // Only the first size_ values are set: a Dims costs what it holds.
+  // Only the first size_ values are set, so that the cost of a Dims depends on its size.
   std::array<std::int64_t, capacity> values_;
   std::size_t size_ = 0;
 };

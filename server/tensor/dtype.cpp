@@ -17,7 +17,7 @@ constexpr std::array<std::string_view, dtype_count> names{
     "u2",  "u4",  "u8", "u16",       "u32", "u64",  "s2",  "s4",  "s8",  "s16",
     "s32", "s64", "f8", "f8_e4m3fn", "f16", "bf16", "f32", "f64", "c64", "c128"};
 
-/// Nx's order of kinds, by which it decides between two dtypes that differ in kind.
+/// Nx's order of kinds, which decides between two dtypes of different kinds.
 enum class TypeKind : std::uint8_t { u, s, bf, f, f8_e4m3fn, c };
 
 TypeKind kind_of(DType dtype) {
@@ -52,7 +52,8 @@ std::size_t unsigned_bits(std::uint64_t n) {
   return n <= UINT32_MAX ? 32 : 64;
 }
 
-/// 0, 1 and, among signed integers, -1 and -2 fit every integer dtype, and only they are taken to.
+/// 0 and 1, and among signed integers also -1 and -2, fit every integer dtype. As in Nx, only these
+/// four values do not widen the dtype.
 DType merge_integer(DType dtype, std::int64_t n) {
   const std::size_t bits = bits_of(dtype);
   if (is_unsigned(dtype) && n >= 0) {
@@ -129,7 +130,7 @@ DType merge(DType a, DType b) {
 
 DType merge(DType dtype, const Number& number) {
   if (std::holds_alternative<std::complex<double>>(number)) return merge(dtype, DType::c64);
-  if (dtype == DType::f8_e4m3fn) return DType::f32;  // as in Nx, which has no rule for it
+  if (dtype == DType::f8_e4m3fn) return DType::f32;  // as in Nx, which has no rule for this pair
   if (!is_integer(dtype)) return dtype;
   if (std::holds_alternative<double>(number)) return DType::f32;
   if (const auto* big = std::get_if<std::uint64_t>(&number); big && *big > INT64_MAX) {
@@ -184,7 +185,7 @@ void store_number(const Number& number, DType dtype, void* out) {
 bool is_zero(DType dtype, const void* element) {
   std::array<std::uint8_t, 16> bytes{};
   std::memcpy(bytes.data(), element, size_of(dtype));
-  // The signs of zeros do not count.
+  // The sign of a zero is ignored.
   if (!is_integer(dtype)) bytes.at(size_of(dtype) - 1) &= 0x7f;
   if (is_complex(dtype)) bytes.at(size_of(dtype) / 2 - 1) &= 0x7f;
   return std::all_of(bytes.begin(), bytes.end(), [](std::uint8_t byte) { return byte == 0; });

@@ -18,7 +18,8 @@ namespace {
 
 constexpr std::size_t files_max = 4096;
 
-/// What the handler of SIGBUS may read: no lock, no memory that can go away. Free if end is 0.
+/// The data that the handler of SIGBUS reads: it needs no lock, and it is never freed. A range is
+/// free if its end is 0.
 struct Range {
   std::atomic<std::uintptr_t> begin{0};
   std::atomic<std::uintptr_t> end{0};
@@ -26,7 +27,7 @@ struct Range {
 };
 std::array<Range, files_max> ranges;
 
-/// What else is known of the file in the same place of the table.
+/// The rest of the data for the file at the same index of the table.
 struct File {
   int fd = -1;
   std::uint64_t end = 0;
@@ -60,7 +61,8 @@ void on_bus_error(int signal, siginfo_t* info, void*) {
     if (done) return;
     break;
   }
-  // Not ours: the instruction runs again, and ends the process as it should.
+  // The address belongs to no mapped file. The instruction runs again, and the default action ends
+  // the process.
   ::signal(signal, SIG_DFL);
 }
 
@@ -75,7 +77,7 @@ void install_handler() {
   });
 }
 
-/// The place of the file that is mapped at `pages`, or files_max. With the lock.
+/// The index of the file that is mapped at `pages`, or files_max. The caller holds the lock.
 std::size_t find(const std::byte* pages) {
   if (mapped.load() == 0) return files_max;
   std::size_t i = 0;
@@ -137,7 +139,7 @@ Result<void> check_file_pages(const std::byte* pages) {
   if (place == files_max) return {};
   const File& file = files().at(place);
   struct stat status {};
-  // Within the file's last page no signal tells of a cut: there are zeros behind the end.
+  // Within the last page of a file no signal reports a cut: the bytes behind the end are zeros.
   const bool whole = !ranges[place].broken.load() && ::fstat(file.fd, &status) == 0 &&
                      static_cast<std::uint64_t>(status.st_size) >= file.end;
   if (whole) return {};

@@ -12,13 +12,13 @@
 
 namespace outrigger {
 
-/// What is kept only to save work later: prepared programs, plans, machine code, plans of Fourier
-/// transforms. All of it shares one budget in bytes; what was used longest ago goes first, but what
-/// only the client can give again (programs) after all that is made anew without its help.
-/// Thread-safe.
+/// Data that is kept only to save work later: prepared programs, plans, machine code, plans of
+/// Fourier transforms. All of it shares one budget in bytes. The least recently used item is
+/// evicted first. Programs, which only the client can send again, are evicted after all items that
+/// the daemon can make again. Thread-safe.
 ///
-/// Bytes are counted by Charges, which live as long as what they count, even if that has been
-/// evicted and is still in use. Items say what may be evicted.
+/// Charges count the bytes. A Charge lives as long as the data that it counts, also if that data
+/// has been evicted and is still in use. An Item is a unit that may be evicted.
 class Kept {
  public:
   /// `memory_limit` in bytes, 0 for none: the budget is a share of it (Limits::kept_share).
@@ -49,7 +49,7 @@ class Kept {
     std::uint64_t bytes_ = 0;
   };
 
-  /// Something that may be evicted. Its owner removes it before it ends.
+  /// A unit that may be evicted. Its owner removes it before the item's life ends.
   class Item : public boost::intrusive::list_base_hook<> {
    public:
     enum class From : std::uint8_t { daemon, client };
@@ -62,24 +62,24 @@ class Kept {
 
    private:
     friend class Kept;
-    /// The owner gives up what it kept. The item is in no list any more.
+    /// The owner drops the data. The item is in no list any more.
     virtual void evict() noexcept = 0;
     From from_;
   };
 
-  /// Items in use come last when something is evicted. Puts the item into the list if need be.
+  /// Marks the item as the most recently used one. Adds the item to the list if it is in none.
   void use(Item& item);
   void remove(Item& item);
-  /// Evicts items until `bytes` more fit. False, and nothing is evicted, if they never would.
+  /// Evicts items until `bytes` more fit. Returns false, and evicts nothing, if they can never fit.
   bool make_room(std::uint64_t bytes);
 
-  /// Whether so many bytes could be kept at all.
+  /// True if the budget is at least `bytes`.
   bool could_hold(std::uint64_t bytes) const { return bytes <= limit_; }
   std::uint64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
   std::uint64_t limit() const { return limit_; }
 
-  /// What a part of the program keeps here, one object of each type; made when first asked for.
-  /// Only to be used while the lock is held.
+  /// The object of type Shelf in which a part of the program keeps its data; made at the first
+  /// call. The caller must hold the lock.
   template <typename Shelf>
   Shelf& shelf() {
     std::shared_ptr<void>& found = shelves_[std::type_index(typeid(Shelf))];
@@ -91,12 +91,12 @@ class Kept {
  private:
   const std::uint64_t limit_;
   std::atomic<std::uint64_t> bytes_{0};
-  /// Recursive: to evict something may remove other items.
+  /// The mutex is recursive, because an eviction may remove other items.
   std::recursive_mutex mutex_;
-  /// Most recently used first.
+  /// The most recently used item is the first one.
   struct Items {
     boost::intrusive::list<Item> all;
-    /// Where to look before taking the lock: mostly the same item is used again.
+    /// A read of `first` comes before the lock: in most cases the same item is used again.
     std::atomic<const Item*> first{nullptr};
 
     void push_front(Item& item);

@@ -16,7 +16,8 @@ namespace outrigger {
 namespace {
 
 constexpr std::size_t alignment = 64;
-/// Before the bytes of a small buffer. Asking malloc for aligned memory takes ten times as long.
+/// The header before the bytes of a small buffer. An aligned allocation of malloc takes ten times
+/// as long.
 constexpr std::size_t header_bytes = sizeof(Buffer) + alignment;
 static_assert(alignof(Buffer) <= alignof(std::max_align_t));
 
@@ -34,11 +35,11 @@ std::byte* behind_header(void* header) {
 
 }  // namespace
 
-/// Large buffers are rounded up to a step of at most an eighth of their size, so that buffers of
-/// similar sizes can take each other's place in the pool.
+/// The size of a large buffer is rounded up by at most an eighth, so that buffers of similar sizes
+/// can replace each other in the pool.
 std::size_t Memory::capacity_of(std::size_t bytes) {
   if (bytes < large_bytes) return round_up(bytes, alignment);
-  if (bytes > std::numeric_limits<std::size_t>::max() / 2) return bytes;  // there are not so many
+  if (bytes > std::numeric_limits<std::size_t>::max() / 2) return bytes;  // no machine has so many
   std::size_t step = std::size_t{4096};
   while (step * 16 < bytes) step *= 2;
   return round_up(bytes, step);
@@ -118,7 +119,7 @@ Result<BufferPtr> Memory::allocate(std::size_t bytes) {
     if (data == nullptr) std::free(header);
   };
   take();
-  // The system may have what is pooled for other sizes.
+  // The memory that the system lacks may be in the pool for other sizes.
   if (data == nullptr && try_trim() > 0) take();
   if (data == nullptr) {
     used_.fetch_sub(capacity, std::memory_order_relaxed);
@@ -147,7 +148,8 @@ std::byte* Memory::map_large(std::size_t capacity) {
   if (mapped == MAP_FAILED) return nullptr;
   auto* start = static_cast<std::byte*>(mapped);
   if (!huge) return start;
-  // Cut the mapping to a huge page boundary, so that the kernel can use huge pages for all of it.
+  // The mapping is cut to a huge page boundary, so that the kernel can use huge pages for all of
+  // it.
   const auto address = reinterpret_cast<std::size_t>(start);
   const std::size_t before = round_up(address, huge_page) - address;
   std::byte* aligned = start + before;
@@ -157,7 +159,7 @@ std::byte* Memory::map_large(std::size_t capacity) {
   return aligned;
 }
 
-/// What is pooled must not stand in the way of what is used.
+/// Pooled memory must not prevent an allocation.
 void Memory::make_room() {
   if (limit_ != 0 && used() + pooled() > limit_) trim();
 }
@@ -168,7 +170,8 @@ void Memory::recycle(std::byte* data, std::size_t capacity) {
   if (!unmap_file_pages(data) || !put_into_pool(data, capacity)) ::munmap(data, capacity);
 }
 
-/// Called where a tensor ends, which must not fail for want of memory.
+/// The destructor of a tensor calls this function, which must therefore not fail for lack of
+/// memory.
 bool Memory::put_into_pool(std::byte* data, std::size_t capacity) noexcept {
   try {
     pool_.emplace(capacity, data);

@@ -17,15 +17,15 @@ namespace outrigger {
 
 class Memory;
 
-/// Reference counted, 64-byte aligned bytes, counted against the budget of a Memory. Contents are
-/// not initialised. The Memory must outlive it.
+/// Bytes with a reference count, aligned to 64 bytes, and counted against the budget of a Memory.
+/// The contents are not initialised. The Memory must outlive the buffer.
 class Buffer {
  public:
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
 
   std::byte* data() const { return data_; }
-  /// Bytes that were asked for.
+  /// The number of bytes that was requested.
   std::size_t bytes() const { return bytes_; }
   std::uint32_t references() const { return references_.load(std::memory_order_acquire); }
   bool unique() const { return references() == 1; }
@@ -54,46 +54,46 @@ using BufferPtr = boost::intrusive_ptr<Buffer>;
 /// The daemon's budget and its pool of large buffers. Thread-safe.
 ///
 /// Small buffers come from malloc. Large ones are mapped, with huge pages where the system has
-/// them, and go to a pool when freed: page faults cost more than most arithmetic. `used` counts
-/// what tensors and temporaries hold, and charges; used + pooled never exceeds the limit, but for
-/// charges that may go beyond it.
+/// them, and go to a pool when they are freed, because page faults cost more than most arithmetic.
+/// `used` is the bytes of tensors, temporaries and charges. used + pooled never exceeds the limit,
+/// except for charges that may exceed it.
 class Memory {
  public:
-  /// `limit` in bytes, 0 for none.
+  /// `limit` in bytes; 0 means no limit.
   explicit Memory(std::uint64_t limit = 0) : limit_(limit), kept_(limit) {}
   ~Memory();
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
 
-  /// What a buffer of that size counts for: buffers are rounded up.
+  /// The bytes that a buffer of that size counts for: sizes are rounded up.
   static std::size_t capacity_of(std::size_t bytes);
 
-  /// Errors: out_of_memory, over the limit or refused by the system.
+  /// Errors: out_of_memory, if the bytes exceed the limit or the system refuses them.
   Result<BufferPtr> allocate(std::size_t bytes);
 
-  /// Counts bytes that lie elsewhere than in a buffer. False if they do not fit the limit, which
-  /// they may exceed by `beyond`.
+  /// Counts bytes that are not in a buffer. Returns false if they do not fit the limit, which they
+  /// may exceed by `beyond`.
   bool charge(std::uint64_t bytes, std::uint64_t beyond = 0);
   void discharge(std::uint64_t bytes) { used_.fetch_sub(bytes, std::memory_order_relaxed); }
 
-  /// What is kept to save work later has a budget of its own.
+  /// The data that is kept to save work later. It has its own budget.
   Kept& kept() { return kept_; }
   const Kept& kept() const { return kept_; }
 
-  /// Whether `bytes` more would fit the limit.
+  /// True if `bytes` more would fit the limit.
   bool fits(std::uint64_t bytes) const;
   /// The text of an out_of_memory error for `bytes` more.
   std::string describe_excess(std::uint64_t bytes) const;
 
   /// Gives pooled memory back to the system.
   void trim();
-  /// The same, unless the pool is in use just now. Returns how much that was.
+  /// trim(), unless another thread uses the pool at this moment. Returns the number of bytes.
   std::uint64_t try_trim();
 
   std::uint64_t limit() const { return limit_; }
   std::uint64_t used() const { return used_.load(std::memory_order_relaxed); }
   std::uint64_t peak() const { return peak_.load(std::memory_order_relaxed); }
-  /// The most that was used since reset_watermark().
+  /// The maximum of `used` since reset_watermark().
   std::uint64_t watermark() const { return watermark_.load(std::memory_order_relaxed); }
   void reset_watermark() { watermark_.store(used(), std::memory_order_relaxed); }
   std::uint64_t pooled() const { return pooled_.load(std::memory_order_relaxed); }
@@ -118,7 +118,7 @@ class Memory {
   Kept kept_;
 };
 
-/// Bytes counted against the budget as long as it lives.
+/// Bytes that are counted against the budget during the life of this object.
 class MemoryCharge {
  public:
   MemoryCharge() = default;
@@ -132,11 +132,11 @@ class MemoryCharge {
   ~MemoryCharge() {
     if (memory_ != nullptr) memory_->discharge(bytes_);
   }
-  /// The bytes stay counted when this ends: somebody else discharges them.
+  /// The bytes stay counted when this object's life ends. Another owner discharges them.
   void keep() { memory_ = nullptr; }
   /// Errors: out_of_memory.
   static Result<MemoryCharge> make(Memory& memory, std::uint64_t bytes);
-  /// What may exceed the limit by `beyond`; nothing if that is not enough either.
+  /// A charge that may exceed the limit by `beyond`; nothing if the bytes exceed that, too.
   static std::optional<MemoryCharge> make(Memory& memory, std::uint64_t bytes,
                                           std::uint64_t beyond);
 
@@ -146,7 +146,7 @@ class MemoryCharge {
   std::uint64_t bytes_ = 0;
 };
 
-/// "1.5 GiB": for texts.
+/// A text for the user, e.g. "1.5 GiB".
 std::string format_bytes(std::uint64_t bytes);
 
 }  // namespace outrigger

@@ -6,9 +6,9 @@
 
 namespace outrigger {
 
-/// The layout of a float narrower than f32: sign, exponent and mantissa, from the top. `fn` formats
-/// have no infinities: what is too large becomes the largest finite number, and only the pattern
-/// with all bits set is NaN.
+/// The layout of a float narrower than f32: sign, exponent and mantissa, from the highest bit. An
+/// `fn` format has no infinities: a value that is too large becomes the largest finite number, and
+/// NaN is only the pattern with all bits set.
 template <typename Bits_, int mantissa_, int bias_, bool fn_>
 struct SmallFloat {
   using Bits = Bits_;
@@ -27,8 +27,9 @@ using F8E4M3FN = SmallFloat<std::uint8_t, 3, 7, true>;  // E4M3, finite
 using F16 = SmallFloat<std::uint16_t, 10, 15, false>;   // IEEE binary16
 using BF16 = SmallFloat<std::uint16_t, 7, 127, false>;  // the upper half of an f32
 
-/// The same number as an f32: always exact. NaNs keep sign and payload and, but for bf16, become
-/// quiet, as with the hardware's conversions. Free of branches, so that loops over it vectorise.
+/// The same number as an f32, which is always exact. A NaN keeps its sign and payload and, except
+/// for bf16, becomes quiet, as in the hardware's conversions. The function has no branches, so that
+/// loops over it vectorise.
 template <typename F>
 float widen(typename F::Bits bits) {
   if constexpr (F::bias == 127) {
@@ -51,8 +52,8 @@ float widen(typename F::Bits bits) {
   }
 }
 
-/// Rounds to nearest, ties to even. Too large: infinity, or the largest finite number of a format
-/// without infinities. Free of branches.
+/// Rounds to nearest, ties to even. A value that is too large becomes infinity, or the largest
+/// finite number if the format has no infinities. The function has no branches.
 template <typename F>
 typename F::Bits narrow(float x) {
   const auto bits = std::bit_cast<std::uint32_t>(x);
@@ -64,7 +65,8 @@ typename F::Bits narrow(float x) {
       ((u + half_down) >> shift) - (std::uint32_t{127 - F::bias} << F::mantissa);
   std::uint32_t result = normal;
   if constexpr (F::bias != 127) {
-    // Adding a number whose last bit is the format's smallest one rounds to it.
+    // The last bit of `magic` has the value of the format's smallest number, so that the addition
+    // rounds to that number.
     constexpr std::uint32_t magic = std::uint32_t{127 + 1 - F::bias - F::mantissa + 23} << 23;
     constexpr std::uint32_t smallest_normal = std::uint32_t{127 + 1 - F::bias} << 23;
     const std::uint32_t subnormal =
@@ -78,8 +80,9 @@ typename F::Bits narrow(float x) {
   return static_cast<typename F::Bits>(result | sign << (sizeof(typename F::Bits) * 8 - 1));
 }
 
-/// f64 to f32 with all that is lost noted in the last bit ("round to odd"): rounding the result
-/// once more to a narrower float gives what rounding x at once would (Boldo and Melquiond, 2008).
+/// Converts f64 to f32, and sets the last bit if anything was lost ("round to odd"). A second
+/// rounding to a narrower float then gives the same result as one rounding of x (Boldo and
+/// Melquiond, 2008).
 inline float round_to_odd(double x) {
   const auto nearest = static_cast<float>(x);
   const auto back = static_cast<double>(nearest);

@@ -30,7 +30,7 @@ Result<void> check_shape(std::span<const std::int64_t> shape, std::size_t elemen
                                           std::to_string(Limits::rank_max) + " axes, got " +
                                           std::to_string(shape.size()));
   }
-  // The product without the zeros must fit too: strides are computed from it.
+  // The product without the zeros must fit, too, because strides are computed from it.
   std::int64_t bytes = static_cast<std::int64_t>(element_bytes);
   for (const std::int64_t dim : shape) {
     if (dim < 0)
@@ -84,8 +84,7 @@ Tensor view_of(const Tensor& base, TensorType type, const Dims& strides, std::in
 
 namespace {
 
-/// The bytes that lie between the first and the last element in memory, those included: where they
-/// begin and end.
+/// The memory from the first to the last element in address order: its begin and its end.
 std::pair<const std::byte*, const std::byte*> extent(const Tensor& tensor) {
   std::int64_t before = 0;
   std::int64_t behind = 1;

@@ -15,7 +15,7 @@
 
 namespace outrigger {
 
-/// dtype and shape: all that inference knows of a tensor.
+/// The dtype and the shape: all data of a tensor that inference uses.
 struct TensorType {
   DType dtype = DType::f32;
   Dims shape;
@@ -23,11 +23,11 @@ struct TensorType {
   friend bool operator==(const TensorType&, const TensorType&) = default;
 };
 
-/// "f32[344][403]": as users write it.
+/// The type as users write it: "f32[344][403]".
 std::string to_string(const TensorType& type);
 std::string to_string(std::span<const std::int64_t> dims);
 
-/// Elements of a shape. Only for shapes that passed check_shape.
+/// The number of elements of a shape that has passed check_shape.
 std::int64_t element_count(std::span<const std::int64_t> shape);
 inline std::int64_t byte_count(const TensorType& type) {
   return element_count(type.shape) * static_cast<std::int64_t>(size_of(type.dtype));
@@ -36,12 +36,13 @@ inline std::int64_t byte_count(const TensorType& type) {
 /// Errors: bad_shape for a negative dimension, more than rank_max axes, or more than 2^63 bytes.
 Result<void> check_shape(std::span<const std::int64_t> shape, std::size_t element_bytes);
 
-/// Strides, in elements, of a tensor in C order.
+/// The strides, in elements, of a tensor in C order.
 Dims contiguous_strides(std::span<const std::int64_t> shape);
 
-/// What a handle's memory *is*: mutable views share a Storage, and see each other's writes. Values
-/// that only happen to share bytes (views, copies not yet made) have a Storage each over one
-/// Buffer; a write through one of them gives its Storage a Buffer of its own first.
+/// The identity of a handle's memory: mutable views share a Storage, so that a write through one is
+/// visible in all. Values that share only bytes (views, copies that have not been made yet) have
+/// one Storage each over one Buffer. A write through one of them first gives its Storage a new
+/// Buffer.
 struct Storage {
   BufferPtr buffer;
   std::atomic<std::uint32_t> references{0};
@@ -60,7 +61,7 @@ using StoragePtr = boost::intrusive_ptr<Storage>;
 struct Tensor {
   TensorType type;
   Dims strides;             ///< in elements; 0 for broadcast, negative for reversed axes
-  std::int64_t offset = 0;  ///< of the first element, in elements
+  std::int64_t offset = 0;  ///< position of the first element, in elements
   StoragePtr storage;
 
   DType dtype() const { return type.dtype; }
@@ -75,19 +76,19 @@ struct Tensor {
   }
   bool contiguous() const;
 
-  /// True if nobody else can see this tensor's bytes.
+  /// True if no other tensor refers to the bytes of this tensor.
   bool unique() const { return storage->unique() && storage->buffer->unique(); }
 };
 
-/// A new tensor in C order; its elements are not initialised. Errors: out_of_memory.
+/// A new tensor in C order, whose elements are not initialised. Errors: out_of_memory.
 Result<Tensor> allocate_tensor(Memory& memory, TensorType type);
 
-/// The same elements under another type and layout, as a value (a Storage of its own) or, if
+/// The same elements under another type and layout: as a value (with a Storage of its own) or, if
 /// `mutable_view`, as a window onto the same Storage.
 Tensor view_of(const Tensor& base, TensorType type, const Dims& strides, std::int64_t offset,
                bool mutable_view);
 
-/// True if the two windows may touch the same bytes and are not element by element the same.
+/// True if the two windows may share bytes, and do not have each element at the same address.
 bool overlap_differently(const Tensor& a, const Tensor& b);
 
 }  // namespace outrigger
