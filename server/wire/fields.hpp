@@ -14,19 +14,20 @@
 
 namespace outrigger::wire {
 
-/// Handles, offsets, sizes: the integers that also fit a signed 64-bit one.
+/// The largest handle, offset or size: such an integer also fits a signed 64-bit integer.
 constexpr std::uint64_t integer_max = (1ULL << 63) - 1;
 
-/// `text` in double quotes, cut to 64 bytes, what is not printable ASCII escaped: safe to send
-/// back.
+/// `text` in double quotes, cut to 64 bytes. Each byte that is not printable ASCII is escaped, so
+/// that the text is safe in a reply.
 std::string quoted(std::string_view text);
 
-/// For people: "a string", "the integer -3", …
+/// The value in an error text, e.g. "a string" or "the integer -3".
 std::string describe(Value value);
 
-/// The entries of a message's map under the keys that it may have. Refuses unknown and repeated
-/// keys; each getter refuses a key that is missing (unless optional) or mistyped. All errors are
-/// bad_request and name `where` and the key: `run: key "args" must be …`.
+/// The entries of a message's map, by the keys that the message may have. read() refuses unknown
+/// and repeated keys. Each getter refuses a key that is missing (unless it is optional) or that has
+/// a value of another type. All errors are bad_request and name `where` and the key: `run: key
+/// "args" must be …`.
 class Fields {
  public:
   static constexpr std::size_t keys_max = 9;
@@ -35,7 +36,7 @@ class Fields {
   static Result<Fields> read(std::string_view where, Value map,
                              std::initializer_list<std::string_view> keys);
 
-  /// Null if the key is absent; `key` must be one of the keys of read().
+  /// The value, or null if the key is absent. `key` must be one of the keys of read().
   const Value* find(std::string_view key) const;
 
   Result<std::uint64_t> integer(std::string_view key, std::uint64_t min = 0,
@@ -45,7 +46,7 @@ class Fields {
   Result<std::vector<std::string>> strings(std::string_view key) const;
   Result<std::span<const std::uint8_t>> binary(std::string_view key) const;
   Result<std::vector<std::uint64_t>> handles(std::string_view key, std::uint64_t count_max) const;
-  /// None if the key is absent.
+  /// The handles, or nothing if the key is absent.
   Result<std::vector<std::uint64_t>> optional_handles(std::string_view key,
                                                       std::uint64_t count_max) const;
   Result<std::vector<std::int64_t>> shape(std::string_view key) const;

@@ -22,12 +22,13 @@ bool FrameReader::take_header(std::span<const std::uint8_t>& bytes) {
   return true;
 }
 
-/// Makes payload_ at least `wanted` bytes long, or as long as its growth allows by now.
+/// Makes payload_ at least `wanted` bytes long, or as long as the growth limit allows for the bytes
+/// that have come.
 void FrameReader::grow(std::size_t wanted) {
   if (wanted <= payload_->size()) return;
   const std::size_t allowed = std::max(first_bytes, growth * (wanted - 1));
   const std::size_t size = std::min(declared_, allowed);
-  payload_->reserve(size);  // exactly: resize() alone might take twice as much
+  payload_->reserve(size);  // resize() alone may take twice as much
   payload_->resize(size);
 }
 

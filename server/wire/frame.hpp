@@ -14,27 +14,29 @@ namespace outrigger::wire {
 
 constexpr std::size_t frame_header_bytes = 4;
 
-/// Splits a stream of bytes into the payloads of frames (PROTOCOL.md section 1). Does no I/O: the
-/// owner reads, here the bytes are put together.
+/// Splits a stream of bytes into the payloads of frames (PROTOCOL.md section 1). It does no I/O:
+/// the owner reads the bytes, and the FrameReader assembles them.
 ///
 /// Invariant: between calls the reader holds only the beginning of one frame, either
 ///   - some of its header: received_ < 4, payload_ is null; or
 ///   - its whole header, declared_ ≤ frame_bytes_max, and payload_ with filled_ < declared_
 ///     bytes, whose memory is at most max(4 KiB, 4 × filled_), and at most declared_.
-/// So a peer makes it hold four times what it sent, however much it declares; without a frame
-/// under way it holds nothing.
+/// Therefore a peer makes it hold at most four times the bytes that were sent, however much the
+/// header declares. Between frames the reader holds nothing.
 class FrameReader {
  public:
   explicit FrameReader(const Limits& limits) : frame_bytes_max_(limits.frame_bytes_max) {}
 
-  /// Takes bytes from the front of `bytes`, until a payload is complete (which is returned) or
-  /// `bytes` is empty. Fails with bad_frame if a header declares too much; the stream is lost then.
+  /// Takes bytes from the front of `bytes` until a payload is complete, and returns it; returns
+  /// null if `bytes` becomes empty first. Fails with bad_frame if a header declares too much; the
+  /// stream is then lost.
   Result<std::shared_ptr<Frame>> take(std::span<const std::uint8_t>& bytes);
 
-  /// Where the payload's next bytes may be put directly, to save large ones a copy; empty without
-  /// a payload under way. After writing n > 0 bytes there, call filled(n).
+  /// The memory for the next bytes of the payload. A direct write there saves a copy of a large
+  /// payload. The span is empty if no payload is in progress. After a write of n > 0 bytes, call
+  /// filled(n).
   std::span<std::uint8_t> space();
-  /// Returns the payload if it is complete now.
+  /// Returns the payload if it is now complete.
   std::shared_ptr<Frame> filled(std::size_t count);
 
  private:

@@ -34,7 +34,7 @@ double as_double(const Number& real) {
   return std::get<double>(real);
 }
 
-/// {"re": real, "im": real}: exactly these keys.
+/// The map {"re": real, "im": real} with exactly these keys.
 std::optional<Number> complex_of(Value map) {
   std::optional<Number> re;
   std::optional<Number> im;
@@ -119,7 +119,7 @@ class ProgramReader {
     return take<Instruction>(instructions);
   }
 
-  /// Memory for `count` more is about to be taken.
+  /// Counts the memory for `count` objects before they are allocated.
   template <typename T>
   Result<void> take(std::uint64_t count) {
     bytes_ += count * sizeof(T);
@@ -127,7 +127,8 @@ class ProgramReader {
     return too_large(Limits::program_data_max, "bytes as data");
   }
 
-  /// For a list that has not been read yet; what is none is found then.
+  /// Counts the memory for a list before it is read. A value of another type is found when it is
+  /// read.
   template <typename T>
   Result<void> take_list(const Fields& fields, std::string_view key) {
     const Value* list = fields.find(key);
@@ -140,7 +141,7 @@ class ProgramReader {
                                                "; split it into several");
   }
 
-  /// Adds the place to an error, unless a nested instruction already has.
+  /// Adds the place to an error, unless the error of a nested instruction has one already.
   Result<Instruction> located_instruction(Value value) {
     const auto depth = static_cast<std::ptrdiff_t>(path_.size());
     Instruction out;
@@ -205,7 +206,7 @@ class ProgramReader {
     OUTRIGGER_CHECK(take<Attrs::value_type>(map.size()));
     out.attrs.reserve(map.size());
     for (const auto [name, value] : map.entries()) {
-      // Integers take more memory than in the frame; strings and binaries do not.
+      // Integers take more memory than their bytes in the frame; strings and binaries do not.
       if (value.is(Kind::array)) OUTRIGGER_CHECK(take<std::int64_t>(value.size()));
       OUTRIGGER_CHECK(attr(name, value, out.attrs));
     }
@@ -250,8 +251,8 @@ class ProgramReader {
   std::string_view where_;
   const Limits& limits_;
   std::uint32_t instructions_ = 0;
-  std::uint64_t bytes_ = 0;  ///< that the program takes as data, but for strings and binaries
-  /// Where we are: see Error::path.
+  std::uint64_t bytes_ = 0;  ///< size of the program as data, without strings and binaries
+  /// The position of the reader; see Error::path.
   std::vector<std::uint32_t> path_;
 };
 

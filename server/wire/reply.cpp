@@ -10,10 +10,10 @@ namespace outrigger::wire {
 
 namespace {
 
-/// Writes one reply's map into a frame and its length before it.
+/// Writes the map of one reply into a frame, after its length.
 class Writer {
  public:
-  /// `bytes` is an estimate: more fits, at the price of another allocation.
+  /// `bytes` is an estimate. A longer reply costs another allocation.
   explicit Writer(std::size_t bytes) {
     frame_.reserve(bytes);
     frame_.resize(header_bytes);
@@ -58,7 +58,8 @@ class Writer {
     for (const auto value : values) natural(static_cast<std::uint64_t>(value));
   }
 
-  /// The keys that every reply begins with; `entries` counts those that follow.
+  /// Writes the keys at the beginning of every reply; `entries` is the number of entries that
+  /// follow.
   void begin(std::uint64_t id, std::string_view status, std::size_t entries) {
     map(entries + 2);
     entry("id", id);
@@ -67,7 +68,7 @@ class Writer {
 
   std::size_t size() const { return frame_.size(); }
 
-  /// `more` uninitialised bytes after those that were written.
+  /// Completes the frame, with `more` uninitialised bytes at its end.
   Frame finish(std::size_t more = 0) {
     frame_.resize(frame_.size() + more);
     const std::size_t length = frame_.size() - header_bytes;

@@ -15,8 +15,7 @@
 
 namespace outrigger::wire {
 
-/// The replies of PROTOCOL.md section 2, encoded as complete frames, length included, ready to be
-/// written.
+/// The replies of PROTOCOL.md section 2, encoded as complete frames with their length.
 
 struct ResultType {
   std::uint64_t handle = 0;
@@ -61,7 +60,7 @@ struct TensorInfoReply {
   bool shared = false;
 };
 
-/// What one step of a run took; see PROTOCOL.md, `run`.
+/// The measurements of one step of a run; see PROTOCOL.md, `run`.
 struct StepProfile {
   std::span<const std::uint32_t> index;
   std::span<const std::string_view> ops;
@@ -78,10 +77,11 @@ Frame encode_results(std::uint64_t id, std::span<const ResultType> results,
                      const std::optional<std::vector<StepProfile>>& profile = std::nullopt);
 Frame encode_released(std::uint64_t id, std::uint64_t count);
 Frame encode_found(std::uint64_t id, bool found);
-/// `status` follows from the code: cancelled, deadline_exceeded, or error.
+/// The error's code decides the `status`: cancelled, deadline_exceeded, or error.
 Frame encode_error(std::uint64_t id, const Error& error);
 
-/// A frame for `length` bytes of data, and where to put them: saves a copy of a large payload.
+/// A frame for `length` bytes of data, and the address for these bytes. A direct write there saves
+/// a copy of a large payload.
 struct DataFrame {
   Frame frame;
   std::size_t data_offset = 0;

@@ -15,7 +15,7 @@ namespace {
 
 using Body = decltype(Request::body);
 
-/// What every reader of a kind gets; `kind` is its name, for texts.
+/// The arguments of each reader of a request; `kind` is the request's name, for error texts.
 struct Context {
   std::string_view kind;
   Value map;
@@ -34,7 +34,7 @@ Result<Body> read_hello(const Context& context) {
   return out;
 }
 
-/// Kinds without keys of their own.
+/// Reads a request without keys of its own.
 template <typename T>
 Result<Body> read_empty(const Context& context) {
   OUTRIGGER_CHECK(context.fields({"id", "do"}));
@@ -135,7 +135,7 @@ bool has_maps(Value array) {
   return false;
 }
 
-/// Arguments, some of which are numbers.
+/// Reads arguments, of which some are numbers.
 Result<void> read_arguments(const Fields& fields, Value array, const Limits& limits, Run& out) {
   if (array.size() > limits.handles_max) {
     return fail(ErrorCode::limit_exceeded, "key \"args\" has " + std::to_string(array.size()) +
@@ -158,7 +158,7 @@ Result<void> read_arguments(const Fields& fields, Value array, const Limits& lim
   return {};
 }
 
-/// The keys that `run` and `call` share.
+/// Reads the keys that `run` and `call` share.
 Result<Run> read_execution(const Fields& fields, const Limits& limits) {
   Run out;
   const Value* args = fields.find("args");
@@ -248,7 +248,7 @@ constexpr std::array kinds{
     KindRow{"bye", read_empty<Bye>},
 };
 
-/// The first entry under `key`, if it has one; a second is found when the kind is read.
+/// The first entry under `key`, if there is one. A repeated key is found when the request is read.
 std::optional<Value> look_up(Value map, std::string_view key) {
   for (const auto [name, value] : map.entries()) {
     if (name == key) return value;
@@ -302,7 +302,7 @@ void Decoder::trim() { impl_->parser = ValueParser(impl_->limits); }
 
 namespace {
 
-/// Looks for the value of "id" in the outermost map.
+/// Finds the value of "id" in the outermost map.
 class IdFinder : public msgpack::null_visitor {
  public:
   std::uint64_t id = 0;
@@ -330,7 +330,7 @@ class IdFinder : public msgpack::null_visitor {
   bool end_array() { return --depth_ >= 0; }
 
  private:
-  /// msgpack's own stack grows with it.
+  /// The limit for nesting, because the stack of msgpack grows with it.
   static constexpr int depth_max = 1 << 10;
   int depth_ = 0;
   bool at_key_ = false;

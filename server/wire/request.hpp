@@ -15,8 +15,8 @@
 
 namespace outrigger::wire {
 
-/// The requests of PROTOCOL.md section 4, decoded and checked for form, but not for meaning:
-/// dtypes are still strings, handles still numbers.
+/// The requests of PROTOCOL.md section 4. Their form is checked, but not their meaning: dtypes are
+/// still strings, and handles are numbers.
 
 struct Hello {
   std::uint64_t protocol = 0;
@@ -31,7 +31,7 @@ struct Upload {
   std::string dtype;
   std::vector<std::int64_t> shape;
   std::uint64_t offset = 0;
-  /// Points into the frame, which must outlive the request.
+  /// A part of the frame, which must outlive the request.
   std::span<const std::uint8_t> data;
 };
 struct Download {
@@ -62,7 +62,7 @@ struct Save {
   std::uint64_t handle = 0;
   std::string path;
 };
-/// As many names as handles.
+/// There are as many names as handles.
 struct SaveNpz {
   std::vector<std::uint64_t> handles;
   std::vector<std::string> names;
@@ -78,16 +78,17 @@ struct Run {
   bool atomic = false;
   std::optional<std::uint64_t> deadline_ms;
   bool profile = false;
-  /// Of `args`: released as the program begins, so that it may work in their memory.
+  /// Handles of `args` that are released when the program begins, so that it may write into their
+  /// memory.
   std::vector<std::uint64_t> donated = {};
-  /// Arguments that are numbers, by position, in ascending order; `args` has 0 there.
+  /// The arguments that are numbers, by position, in ascending order; `args` has 0 there.
   std::vector<std::pair<std::uint32_t, Number>> numbers = {};
 };
 /// Exactly one of program and handle is set.
 struct Prepare {
   std::uint64_t program_id = 0;
   std::optional<Program> program;
-  /// Of a tensor whose data is the program in msgpack.
+  /// The handle of a tensor whose data is the program in msgpack.
   std::optional<std::uint64_t> handle = {};
 };
 struct Forget {
@@ -108,32 +109,32 @@ struct Request {
       body;
 };
 
-/// Bytes that a decoded request's body holds beside its frame, about.
+/// The approximate number of bytes that the body of a decoded request holds beside its frame.
 std::uint64_t held_bytes(const decltype(Request::body)& body);
 
-/// A frame that could not become a Request. With an id, the session answers and goes on; without
-/// (id 0), the frame was malformed and the session ends.
+/// A frame that is not a valid Request. If it has an id, the session replies and continues. If it
+/// has none (id 0), the frame was malformed, and the session ends.
 struct Refusal {
   std::uint64_t id = 0;
   Error error;
 };
 
-/// Scratch memory for decoding, kept between frames so that small ones allocate little.
+/// Decodes requests. It keeps scratch memory between frames, so that small frames allocate little.
 class Decoder {
  public:
   explicit Decoder(const Limits& limits);
   ~Decoder();
   Decoder(Decoder&&) noexcept;
 
-  /// Decodes the payload of one frame (without its length). The msgpack values take at most
-  /// 16 × payload, programs at most Limits::program_data_max.
+  /// Decodes the payload of one frame (without its length). The msgpack values take at most 16
+  /// bytes for each byte of the payload, and programs at most Limits::program_data_max.
   tl::expected<Request, Refusal> decode(std::span<const std::uint8_t> payload);
 
-  /// Gives back what is kept between frames.
+  /// Frees the memory that is kept between frames.
   void trim();
 
-  /// The `id` of a frame that decode() had no memory for: some hundred bytes are enough for this. 0
-  /// if it has none.
+  /// The `id` of a frame for which decode() had no memory. It needs only some hundred bytes.
+  /// Returns 0 if the frame has none.
   static std::uint64_t find_id(std::span<const std::uint8_t> payload);
 
  private:

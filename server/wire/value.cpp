@@ -11,13 +11,13 @@ namespace outrigger::wire {
 namespace {
 
 constexpr std::size_t kept_bytes_max = 256U << 10;
-/// Frames up to this size get nodes for all of their bytes.
+/// The largest frame for which the array of nodes has one node for each byte.
 constexpr std::size_t short_frame_bytes = kept_bytes_max / sizeof(Node);
 
-/// Called by msgpack::parse for each value in turn; false stops it.
+/// The visitor of msgpack::parse. A function that returns false stops the parse.
 class Builder {
  public:
-  /// Without `nodes`, the values are only counted.
+  /// Without `nodes`, the builder only counts the values.
   Builder(std::span<const std::uint8_t> frame, std::span<Node> nodes, std::uint32_t depth_max)
       : frame_(frame), nodes_(nodes), depth_max_(depth_max) {
     open_.reserve(std::min<std::size_t>(depth_max, frame.size()));
@@ -32,7 +32,7 @@ class Builder {
     return add({.kind = Kind::unsigned_integer, .size = 0, .natural = v});
   }
   bool visit_negative_integer(std::int64_t v) {
-    // A signed format may carry a number that is not negative.
+    // A signed format may contain a number that is not negative.
     if (v >= 0) return visit_positive_integer(static_cast<std::uint64_t>(v));
     return add({.kind = Kind::negative_integer, .size = 0, .negative = v});
   }
@@ -71,7 +71,7 @@ class Builder {
     if (key_comes_ && node.kind != Kind::string) return stop("has a map key that is no string");
     key_comes_ = false;
     if (stores()) {
-      // The bytes may be a file's, which somebody changes since they were counted.
+      // The bytes may come from a mapped file that changed since the values were counted.
       if (count_ == nodes_.size()) return stop("has more values than before");
       nodes_[count_] = node;
     }
@@ -89,7 +89,8 @@ class Builder {
     return add({.kind = kind, .size = size, .offset = static_cast<std::uint32_t>(offset)});
   }
 
-  /// `children` are the values that the container declares; each takes a byte that must be there.
+  /// `children` is the number of values that the container declares. Each of them has at least one
+  /// byte, and that byte must be present.
   bool open(Kind kind, std::uint32_t size, std::uint64_t children) {
     if (open_.size() == depth_max_) return stop("nests too deeply");
     open_.push_back(static_cast<std::uint32_t>(count_));
@@ -110,14 +111,14 @@ class Builder {
   std::span<Node> nodes_;
   std::uint32_t depth_max_;
   std::size_t count_ = 0;
-  std::uint64_t read_ = 0;  ///< a lower bound of the bytes behind us
-  std::uint64_t owed_ = 0;  ///< values that open containers still wait for
+  std::uint64_t read_ = 0;  ///< a lower bound of the bytes that have been read
+  std::uint64_t owed_ = 0;  ///< values that open containers still need
   bool key_comes_ = false;
   std::vector<std::uint32_t> open_;
   std::string problem_;
 };
 
-/// The number of values. Errors: what is wrong with the bytes.
+/// The number of values. Errors: a text that describes the malformed bytes.
 tl::expected<std::size_t, std::string> visit(std::span<const std::uint8_t> bytes,
                                              std::span<Node> nodes, std::uint32_t depth_max) {
   Builder builder(bytes, nodes, depth_max);
@@ -153,7 +154,7 @@ tl::expected<Value, std::string> read_value(std::span<const std::uint8_t> bytes,
 
 void ValueParser::reserve(std::size_t nodes) {
   if (nodes <= capacity_) return;
-  nodes_.reset();  // first give back, so that both are never held
+  nodes_.reset();  // free the old array first, so that both are never held
   nodes_ = std::make_unique_for_overwrite<Node[]>(nodes);
   capacity_ = nodes;
 }

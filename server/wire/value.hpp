@@ -14,8 +14,8 @@
 
 namespace outrigger::wire {
 
-/// What a msgpack value is. Integers are split by sign, as they are in msgpack; both float widths
-/// arrive as double.
+/// The kind of a msgpack value. Integers have two kinds by their sign, as in msgpack. Both widths
+/// of floats become double.
 enum class Kind : std::uint8_t {
   nil,
   boolean,
@@ -28,31 +28,31 @@ enum class Kind : std::uint8_t {
   map,
 };
 
-/// One msgpack value in a frame's preorder array of values. A container's descendants follow it
-/// directly. Strings and binaries stay in the frame.
+/// One msgpack value in the preorder array of a frame's values. The descendants of a container
+/// follow it directly. The bytes of strings and binaries stay in the frame.
 struct Node {
   Kind kind;
-  /// Bytes of a string or binary, elements of an array, entries of a map.
+  /// The bytes of a string or binary, the elements of an array, or the entries of a map.
   std::uint32_t size;
   union {
     bool boolean;
     std::uint64_t natural;
     std::int64_t negative;
     double real;
-    std::uint32_t offset;  ///< of a string's or binary's bytes in the frame
-    std::uint32_t extent;  ///< nodes of a container's subtree, itself included
+    std::uint32_t offset;  ///< position of the bytes of a string or binary
+    std::uint32_t extent;  ///< nodes in the subtree of a container, with the container itself
   };
 };
 static_assert(sizeof(Node) == 16, "the memory bound of Limits::frame_bytes_max counts on it");
 
-/// A view of one value; valid while its frame and its parser's next parse() allow.
+/// A view of one value. It is valid until its frame ends, or until the next parse() of its parser.
 class Value {
  public:
   Value(const Node* node, const std::uint8_t* frame) : node_(node), frame_(frame) {}
 
   Kind kind() const { return node_->kind; }
   bool is(Kind kind) const { return node_->kind == kind; }
-  /// Each of these demands the kind that it names.
+  /// Each of these functions requires a value of the kind in its name.
   bool boolean() const { return node_->boolean; }
   std::uint64_t natural() const { return node_->natural; }
   std::int64_t negative() const { return node_->negative; }
@@ -63,10 +63,10 @@ class Value {
   std::span<const std::uint8_t> binary() const { return {frame_ + node_->offset, node_->size}; }
   std::uint32_t size() const { return node_->size; }
 
-  /// for (Value item : array.items())
+  /// A range for `for (Value item : array.items())`.
   class Items;
   Items items() const;
-  /// for (auto [key, item] : map.entries())
+  /// A range for `for (auto [key, item] : map.entries())`.
   class Entries;
   Entries entries() const;
 
@@ -121,34 +121,37 @@ class Value::Entries {
 inline Value::Items Value::items() const { return Items(*this); }
 inline Value::Entries Value::entries() const { return Entries(*this); }
 
-/// How many values the one value in `bytes` consists of, so that memory for them can be taken
-/// before they are read. Or for people what is wrong with the bytes: cut short, bytes left over, an
-/// extension type, a map key that is no string, nesting beyond `depth_max`.
+/// The number of values inside the one value in `bytes`, itself included, so that memory for them
+/// can be allocated before they are read. The error is a text that describes the fault: the bytes
+/// are incomplete, bytes follow the value, there is an extension type or a map key that is not a
+/// string, or the nesting exceeds `depth_max`.
 tl::expected<std::size_t, std::string> count_values(std::span<const std::uint8_t> bytes,
                                                     std::uint32_t depth_max);
 
-/// The value in `bytes`, which lies in `nodes` and `bytes`. `nodes` has room for what
-/// count_values() says. Errors: its, and more values than there is room for.
+/// The value in `bytes`. It refers to `nodes` and `bytes`. `nodes` has space for the number of
+/// values that count_values() returns. Errors: those of count_values(), and more values than the
+/// space.
 tl::expected<Value, std::string> read_value(std::span<const std::uint8_t> bytes,
                                             std::span<Node> nodes, std::uint32_t depth_max);
 
-/// Turns a frame's bytes into values, and refuses what breaks a limit before taking memory for it.
+/// Decodes a frame's bytes into values. A frame that exceeds a limit is refused before memory is
+/// allocated for it.
 ///
-/// Invariant: the values are written to one array that is taken before they are read: of as many
-/// nodes as a short frame has bytes (a msgpack value has at least one), and of as many as a longer
-/// one has values, which are counted first. So memory never exceeds 16 bytes for each of the
-/// frame's, whatever it declares.
+/// Invariant: the values are written to one array, which is allocated before they are read. For a
+/// short frame, the array has one node for each byte, because a msgpack value has at least one
+/// byte. For a longer frame, the values are counted first, and the array has one node for each
+/// value. Therefore the memory never exceeds 16 bytes for each byte of the frame.
 class ValueParser {
  public:
   explicit ValueParser(const Limits& limits) : depth_max_(limits.depth_max) {}
 
-  /// The one value that `frame` holds. Errors: those of count_values(). Drops the value of the call
-  /// before.
+  /// The one value in `frame`. Errors: those of count_values(). The value of the previous call
+  /// becomes invalid.
   tl::expected<Value, std::string> parse(std::span<const std::uint8_t> frame);
 
-  /// Bytes held now; at most 256 KiB stay from one frame to the next.
+  /// The bytes that the parser holds now. At most 256 KiB of them stay between two frames.
   std::size_t memory_bytes() const { return capacity_ * sizeof(Node); }
-  /// Gives memory above 256 KiB back; the last value is gone.
+  /// Frees memory above 256 KiB. The last value becomes invalid.
   void trim();
 
  private:
