@@ -100,7 +100,7 @@ ops::Compile compile_option(std::string_view text) {
   return compile;
 }
 
-/// To the real standard output, which frames would go to.
+/// Prints to the original standard output, which otherwise carries frames.
 void print(int out_fd, std::string_view text) {
   while (!text.empty()) {
     const ssize_t count = ::write(out_fd, text.data(), text.size());
