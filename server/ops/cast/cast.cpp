@@ -12,10 +12,10 @@
 namespace outrigger::ops {
 namespace {
 
-/// Whether a tile can be cast through a machine conversion: all elements inside of `Limit`'s range.
+/// True if a machine conversion can cast the tile: all elements are within the range of `Limit`.
 template <typename Limit, typename From>
 bool all_within(const From* a, std::int64_t n) {
-  // Half the range: its bounds are exact in every float.
+  // Half of the range, whose bounds are exact in every float.
   constexpr From bound =
       static_cast<From>(std::uint64_t{1} << (std::numeric_limits<Limit>::digits - 1));
   int outside = 0;
@@ -106,7 +106,7 @@ struct NotZero : OnLanes {
 };
 
 #if defined(__F16C__)
-// The machine's own conversions, which give the same bits as widen and narrow.
+// The machine's own conversions. They give the same bits as widen and narrow.
 void widen_f16(void* out, const void* const* in, std::int64_t n) {
   auto* r = static_cast<float*>(out);
   const auto* a = static_cast<const std::uint16_t*>(in[0]);
@@ -183,7 +183,7 @@ Kernel small_integer_tile(DType from) {
   return &unary_kernel<Wrap<I>, C, C>;
 }
 
-/// From f32, f64 or the byte that carries it to an integer below 8 bits.
+/// From f32, f64 or the byte of a small integer to an integer below 8 bits.
 Kernel small_integer_tile(DType from, DType to) {
   switch (to) {
     case DType::u2:
@@ -219,7 +219,7 @@ Kernel other_complex_tile(DType to) {
              : Kernel{&unary_kernel<OtherComplex, std::complex<double>, std::complex<float>>};
 }
 
-/// A cast under way.
+/// The steps of a cast, in construction.
 struct Path {
   CastSteps steps;
   DType at;
@@ -228,14 +228,14 @@ struct Path {
     steps.push_back({kernel.run, to, kernel.record});
     at = to;
   }
-  /// Between two dtypes that kernels are written for.
+  /// Adds the conversion between two dtypes with kernels.
   void convert(DType to) {
     if (at != to) step(cast_tile(at, to), to);
   }
 };
 
-/// The dtype from which a small float is rounded: it holds the value exactly, or, of a large
-/// integer, as Nx does.
+/// The dtype from which a small float is rounded. It represents the value exactly; a large integer
+/// is rounded to it as in Nx.
 DType before_narrowing(DType from) {
   if (is_float(from)) return from;
   return size_of(from) <= 2 ? DType::f32 : DType::f64;

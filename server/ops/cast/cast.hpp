@@ -8,7 +8,7 @@
 
 namespace outrigger::ops {
 
-/// One kernel of a cast, and the dtype that it gives.
+/// One kernel of a cast, and the dtype of its result.
 struct CastStep {
   TileFn run = nullptr;
   DType to = DType::f32;
@@ -17,14 +17,14 @@ struct CastStep {
   Kernel kernel() const { return {run, record}; }
 };
 
-/// Small and complex dtypes are cast by way of the dtypes that they compute in: at most widen,
-/// convert, narrow.
+/// The kernels of a cast. A small or complex dtype is cast through the dtype in which it is
+/// computed: at most widen, convert, narrow.
 using CastSteps = boost::container::static_vector<CastStep, 3>;
 
-/// The kernels that cast from one dtype to another, as `as_type` says. None if the elements need
-/// no change.
+/// The kernels that cast from one dtype to another, as `as_type` does. The list is empty if the
+/// elements do not change.
 OUTRIGGER_EXPORT CastSteps cast_steps(DType from, DType to);
-/// The kernels that give 1 where the element is not zero (NaN is not), else 0, as u8.
+/// The kernels that give u8: 1 where the element is not zero (NaN is not zero), else 0.
 OUTRIGGER_EXPORT CastSteps boolean_steps(DType from);
 
 }  // namespace outrigger::ops

@@ -10,24 +10,24 @@
 
 namespace outrigger::ops {
 
-/// A cast of elements on their way into a kernel or out of it, a run at a time: the tensor is never
-/// in memory in the other dtype as a whole.
+/// A cast of the elements that a kernel reads or writes, one run at a time. The whole tensor is
+/// never in memory in the other dtype.
 class Conversion {
  public:
-  /// Elements that are cast at once, at most.
+  /// The largest number of elements of one cast.
   static constexpr std::int64_t run_max = tile_size;
 
-  /// As `as_type` casts. What lies between has 8 bytes at most: complex dtypes are left only for
-  /// others that are wider or narrower.
+  /// The cast of `as_type`. The dtypes between the steps have at most 8 bytes, because a complex
+  /// dtype is cast only to another complex dtype.
   Conversion(DType from, DType to)
       : steps_(cast_steps(from, to)), from_width_(size_of(from)), to_width_(size_of(to)) {}
 
-  /// Whether the elements are what they shall become.
+  /// True if the elements do not change.
   bool none() const { return steps_.empty(); }
   std::size_t from_width() const { return from_width_; }
   std::size_t to_width() const { return to_width_; }
 
-  /// The n elements from `from` on, which lie side by side.
+  /// Casts n adjacent elements at `from`.
   void run(const void* from, void* to, std::int64_t n) const {
     const auto* in = static_cast<const std::byte*>(from);
     auto* out = static_cast<std::byte*>(to);
@@ -36,7 +36,7 @@ class Conversion {
            std::min(run_max, n - done));
   }
 
-  /// n elements, `stride` of them from each to the next.
+  /// Casts n elements; the distance from each to the next is `stride` elements.
   void gather(const void* from, std::int64_t stride, void* to, std::int64_t n) const {
     if (stride == 1) return run(from, to, n);
     const auto* in = static_cast<const std::byte*>(from);
