@@ -37,7 +37,7 @@ struct Quotient {
   template <typename T>
   static T apply(T a, T b) {
     if (b == 0) return static_cast<T>(-1);
-    // The smallest integer by -1 would trap.
+    // The machine instruction for the smallest integer divided by -1 traps.
     if (std::is_signed_v<T> && b == static_cast<T>(-1)) return static_cast<T>(-a);
     return static_cast<T>(a / b);
   }
@@ -123,7 +123,7 @@ Kernel divide_tile(DType compute) {
   return float_tile(compute, binary_kernel_of<Divide, float, float>(),
                     binary_kernel_of<Divide, double, double>());
 }
-/// SLEEF's pow overflows at the largest double to the power of 1.
+/// SLEEF's pow overflows for the largest double to the power of 1.
 template <typename Traits, auto F>
 typename Traits::Vector pow_exact_at_one(typename Traits::Vector x, typename Traits::Vector y) {
   const typename Traits::Vector one = typename Traits::Vector{} + 1;

@@ -1,4 +1,4 @@
-// Bits of numbers: counts, kinds of floats, and the same bits as another dtype.
+// Ops on the bits of numbers: counts, classes of floats, and the same bits as another dtype.
 
 #include <algorithm>
 #include <bit>
@@ -41,7 +41,7 @@ struct IsInfinity : OnLanes {
   }
 };
 
-/// The same for the bits of an integer below 8 bits, which a byte carries with its sign extended.
+/// The counts for an integer below 8 bits, which a byte holds with its sign extended.
 template <typename I>
 struct SmallPopulationCount {
   static typename I::Carrier apply(typename I::Carrier x) {
@@ -99,7 +99,7 @@ Result<Inferred> infer_bitcast(const InferCall& call) {
                                           " and " + std::string(name_of(to)));
   }
   Inferred inferred;
-  // Below 8 bits the byte that carries an element depends on the sign: a cast keeps the bits.
+  // Below 8 bits, the byte of an element depends on its sign. A cast keeps the bits of the element.
   inferred.operands = {bits_of(to) < 8 ? to : from.dtype};
   inferred.results.push_back(TensorType{to, from.shape});
   return inferred;

@@ -42,7 +42,7 @@ struct LessEqual : OnLanes {
   }
 };
 
-// Operands of the logical ops are 0 or 1 already.
+// The operands of the logical ops are 0 or 1 already.
 struct LogicalAnd : OnLanes {
   template <typename T>
   static T apply(T a, T b) {

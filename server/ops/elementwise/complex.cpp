@@ -66,7 +66,7 @@ Kernel from_parts_tile(DType compute) {
                     &binary_kernel<FromParts, std::complex<double>, double>);
 }
 
-/// Real numbers are floats at least.
+/// Integer operands are first converted to a float dtype. The result is real.
 Result<Inferred> infer_part(const InferCall& call) {
   const DType dtype = to_floating(merged_dtype(call.in));
   return infer_elementwise(call, dtype, to_real(dtype));

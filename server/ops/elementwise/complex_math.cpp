@@ -7,7 +7,7 @@ namespace {
 
 using Complex = std::complex<double>;
 
-/// F, a function on c128, as a kernel for both.
+/// The kernel for both complex dtypes of F, a function on c128.
 template <Complex (*F)(Complex)>
 struct Rounded {
   template <typename T>
@@ -23,7 +23,7 @@ Kernel rounded_tile(DType compute) {
 
 struct Divide {
   static std::complex<float> apply(std::complex<float> a, std::complex<float> b) {
-    // The squares of floats do not overflow in f64, nor vanish.
+    // The squares of f32 values neither overflow nor underflow in f64.
     const double squared =
         static_cast<double>(b.real()) * b.real() + static_cast<double>(b.imag()) * b.imag();
     const Complex product = times(Complex(a), std::conj(Complex(b)));
@@ -40,14 +40,14 @@ Complex power(Complex x, Complex y) {
   return std::pow(x, y);
 }
 
-/// The angle of real coordinates, and its continuation to complex ones.
+/// The angle of real coordinates, and its continuation to complex coordinates.
 Complex angle(Complex y, Complex x) {
   if (y.imag() == 0 && x.imag() == 0) return std::atan2(y.real(), x.real());
   constexpr Complex i{0, 1};
   return -i * std::log((x + i * y) / std::sqrt(x * x + y * y));
 }
 
-/// The same for functions of two.
+/// The kernel of a function with two operands.
 template <Complex (*F)(Complex, Complex)>
 struct RoundedBinary {
   template <typename T>
@@ -71,7 +71,7 @@ Complex log1p(Complex x) {
   return {near ? 0.5 * std::log1p(squared) : std::log(std::hypot(1 + a, b)), std::atan2(b, 1 + a)};
 }
 Complex sigmoid(Complex x) {
-  // Of the two equal forms, the one whose power does not overflow.
+  // Two forms are equal; this is the form whose power does not overflow.
   if (x.real() >= 0) return 1.0 / (1.0 + std::exp(-x));
   const Complex power = std::exp(x);
   return power / (1.0 + power);
@@ -80,11 +80,11 @@ Complex rsqrt(Complex x) { return 1.0 / std::sqrt(x); }
 Complex cbrt(Complex x) {
   const double angle = std::arg(x) / 3;
   const double radius = std::cbrt(std::abs(x));
-  // An infinite radius times the sine of 0 would be NaN.
+  // The product of an infinite radius and the sine of 0 would be NaN.
   return {radius * std::cos(angle), angle == 0 ? angle : radius * std::sin(angle)};
 }
 
-// The standard's functions are templates, whose addresses are not to be taken.
+// The functions of the standard library are templates, and C++ does not allow their addresses.
 Complex exp(Complex x) { return std::exp(x); }
 Complex log(Complex x) { return std::log(x); }
 Complex sqrt(Complex x) { return std::sqrt(x); }

@@ -26,8 +26,8 @@ struct real_type<std::complex<T>> {
 template <typename T>
 using RealOf = typename real_type<T>::type;
 
-/// A product by its definition, for real and complex numbers alike: what C adds for complex
-/// infinities costs more than the rest.
+/// A product by its definition, for real and complex numbers. The special cases that C defines for
+/// complex infinities cost more than the rest of the product.
 template <typename T>
 T times(T a, T b) {
   return static_cast<T>(a * b);
@@ -37,7 +37,8 @@ std::complex<T> times(std::complex<T> a, std::complex<T> b) {
   return {a.real() * b.real() - a.imag() * b.imag(), a.real() * b.imag() + a.imag() * b.real()};
 }
 
-/// Rows' `complex_tile` functions: F's kernel for c64 or c128; R fixes the result, void keeps it.
+/// `complex_tile` of a row: F's kernel for c64 or c128. R fixes the dtype of the result; void keeps
+/// the operand's.
 template <typename F, typename R = void>
 Kernel complex_unary_tile(DType compute) {
   return with_complex_type(compute, [](auto tag) -> Kernel {
@@ -53,8 +54,8 @@ Kernel complex_binary_tile(DType compute) {
   });
 }
 
-/// Kernels of functions on complex numbers, which Nx has beside those on real ones. c64 computes in
-/// f64, so that its parts are rounded once.
+/// Kernels of functions on complex numbers that Nx also has on real numbers. c64 is computed in
+/// f64, so that each part is rounded once.
 Kernel complex_abs_tile(DType compute);
 Kernel complex_divide_tile(DType compute);
 Kernel complex_pow_tile(DType compute);
@@ -79,7 +80,7 @@ Kernel complex_tanh_tile(DType compute);
 Kernel complex_asinh_tile(DType compute);
 Kernel complex_acosh_tile(DType compute);
 Kernel complex_atanh_tile(DType compute);
-/// 1 where a part is NaN, or infinite, as u8.
+/// 1 (u8) where a part is NaN, or where a part is infinite; else 0.
 Kernel complex_is_nan_tile(DType compute);
 Kernel complex_is_infinity_tile(DType compute);
 

@@ -7,8 +7,8 @@
 #include "ops/op.hpp"
 #include "ops/pass/compile/lanes.hpp"
 
-// The iterations of a tile's loop do not depend on each other, even where `out` is one of the
-// inputs: the compiler may vectorise without a check for overlap, which would fail in place.
+// The iterations of a tile's loop are independent, also if `out` is one of the inputs. The compiler
+// may therefore vectorise without a check for overlap, which would fail for in-place calls.
 #if defined(__clang__)
 #define OUTRIGGER_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
 #else
@@ -17,7 +17,7 @@
 
 namespace outrigger::ops {
 
-/// A tile kernel from a function object with a static apply(a…): R from elements of type A.
+/// A tile kernel of a function object with a static apply(a…): R on elements of type A.
 template <typename F, typename R, typename A>
 void unary_kernel(void* out, const void* const* in, std::int64_t n) {
   auto* r = static_cast<R*>(out);
@@ -45,7 +45,7 @@ void ternary_kernel(void* out, const void* const* in, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) r[i] = static_cast<R>(F::apply(a[i], b[i], c[i]));
 }
 
-/// F's kernel, and what the compiler records of it if F can be called with lanes.
+/// F's kernel, and its record for the compiler if F accepts lanes.
 template <typename F, typename R, typename A>
 constexpr Kernel unary_kernel_of() {
   if constexpr (std::is_base_of_v<OnLanes, F>)
@@ -70,7 +70,8 @@ constexpr Kernel ternary_kernel_of() {
     return &ternary_kernel<F, R, A>;
 }
 
-/// Rows' `tile` functions: F's kernel for the compute dtype; R fixes the result, void keeps it.
+/// `tile` of a row: F's kernel for the compute dtype. R fixes the dtype of the result; void keeps
+/// the operand's.
 template <typename F, typename R = void>
 Kernel unary_tile(DType compute) {
   return with_type(compute, [](auto tag) {
@@ -87,7 +88,7 @@ Kernel binary_tile(DType compute) {
   });
 }
 
-/// A row of one operand, which its in-place form writes.
+/// A row with one operand, which its in-place form writes.
 inline OpRow unary_row(std::string_view family, std::string_view name,
                        Result<Inferred> (*infer)(const InferCall&), Kernel (*tile)(DType),
                        std::string_view doc, Kernel (*complex_tile)(DType) = nullptr) {
@@ -102,7 +103,7 @@ inline OpRow unary_row(std::string_view family, std::string_view name,
                .doc = doc};
 }
 
-/// The row of an op whose real floats are the nearest ones to the exact results.
+/// The row of an op whose real results are the floats nearest to the exact results.
 inline OpRow exact(OpRow row) {
   row.ulp = 0;
   return row;

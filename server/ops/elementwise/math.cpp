@@ -1,4 +1,4 @@
-// The transcendental functions, on SLEEF's vectors where it has them.
+// The transcendental functions, with SLEEF's vector functions where they exist.
 
 #include <algorithm>
 #include <array>
@@ -19,7 +19,7 @@ namespace {
                       &vector_unary_kernel<F64, OUTRIGGER_SLEEF_F64(name)>);         \
   }
 
-// SLEEF keeps its bounds up to these magnitudes only; beyond, the C library computes.
+// SLEEF keeps its error bounds up to these magnitudes only. Beyond them, the C library computes.
 #define OUTRIGGER_BOUNDED_TILE(name, limit_f32, limit_f64)                           \
   struct name##_bounded {                                                            \
     static F32::Vector apply(F32::Vector x) { return OUTRIGGER_SLEEF_F32(name)(x); } \
@@ -34,7 +34,7 @@ namespace {
                       &bounded_kernel<F64, name##_bounded>);                         \
   }
 
-/// The rare element beyond the limit is computed by the C library, whatever stands beside it.
+/// The C library computes each element beyond the limit, independent of its neighbours.
 template <typename Traits, typename F>
 typename Traits::Vector apply_bounded(typename Traits::Vector x) {
   using T = typename Traits::Element;
@@ -84,7 +84,7 @@ Kernel erf_tile(DType compute) {
       {&unary_kernel<ErfF32, float, float>, &record_vector_function<F32, on_vector<F32, ErfF32>>},
       &vector_unary_kernel<F64, OUTRIGGER_SLEEF_F64(erf)>);
 }
-/// Where erfc nears the subnormal numbers SLEEF's loses more than it claims.
+/// Near the subnormal numbers, SLEEF's erfc has a larger error than its documented bound.
 struct erfc_bounded {
   static F32::Vector apply(F32::Vector x) { return OUTRIGGER_SLEEF_F32_U15(erfc)(x); }
   static F64::Vector apply(F64::Vector x) { return OUTRIGGER_SLEEF_F64_U15(erfc)(x); }
@@ -100,8 +100,8 @@ Kernel erfc_tile(DType compute) {
 
 constexpr std::int64_t sigmoid_block = 256;
 
-/// numerator / (1 + e), rounded once; 0 <= e <= 1. The quotient gets a step of Newton's method: f32
-/// in f64, where 1 + e is exact, f64 with the exact rest of the sum.
+/// numerator / (1 + e), rounded once; 0 <= e <= 1. A step of Newton's method corrects the quotient:
+/// f32 in f64, where 1 + e is exact, and f64 with the exact rounding error of the sum.
 float sigmoid_quotient(float numerator, float e) {
   const double d = 1.0 + static_cast<double>(e);
   const auto q = static_cast<double>(1.0F / static_cast<float>(d));
@@ -159,8 +159,8 @@ void apply_to(ErfInvBlock& values, std::size_t n) {
   vector_unary_kernel<F64, F>(values.data(), &in, static_cast<std::int64_t>(n));
 }
 
-/// One step of Newton's method for erf(y) = x, which takes the rounding errors of erf_inv's
-/// polynomials away. The residual comes from erfc where 1 - |x| is exact.
+/// One step of Newton's method for erf(y) = x, which removes the rounding errors of the polynomials
+/// in erf_inv. The residual is computed with erfc where 1 - |x| is exact.
 void refine_erf_inv(const ErfInvBlock& x, ErfInvBlock& y, std::size_t n) {
   ErfInvBlock erf;
   ErfInvBlock erfc;
@@ -183,7 +183,7 @@ void refine_erf_inv(const ErfInvBlock& x, ErfInvBlock& y, std::size_t n) {
   }
 }
 
-/// f32 goes through f64: its result is rounded once more, and nothing else.
+/// f32 is computed in f64, so that its only error is the final rounding.
 template <typename T>
 void erf_inv_kernel(void* out, const void* const* in, std::int64_t n) {
   const auto count = static_cast<std::size_t>(n);

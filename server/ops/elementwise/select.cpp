@@ -22,7 +22,7 @@ void select_kernel(void* out, const void* const* in, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) r[i] = Select::apply(pred[i], on_true[i], on_false[i]);
 }
 
-/// Bits only move: one kernel for each width.
+/// The kernel only moves bits: there is one kernel for each width.
 Kernel select_tile(DType compute) {
   return with_width(size_of(compute), [](auto tag) -> Kernel {
     using T = typename decltype(tag)::type;

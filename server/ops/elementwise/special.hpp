@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <limits>
 
-// Functions that SLEEF lacks or takes several times too long for, as plain arithmetic without
-// branches or calls: the compiler vectorises a tile's loop over them at the full width of the
-// machine. tests/ops/ulp_test.cpp holds their error bounds.
+// Functions that SLEEF does not have, or that take several times too long in SLEEF. They are
+// arithmetic without branches and calls, so that the compiler vectorises a tile's loop over them at
+// the full width of the machine. tests/ops/ulp_test.cpp tests their error bounds.
 
 namespace outrigger::ops {
 
@@ -17,12 +17,12 @@ inline double power_of_two(std::int64_t k) {
   return std::bit_cast<double>(static_cast<std::uint64_t>(k + 1023) << 52);
 }
 
-/// y = k ln 2 + r with |r| <= ln 2 / 2 and k whole, by Cody and Waite; |y| < 2^20.
+/// y = k ln 2 + r with |r| <= ln 2 / 2 and an integer k, by Cody and Waite; |y| < 2^20.
 struct Reduced {
   double r;
   std::int64_t k;
   static Reduced of(double y) {
-    constexpr double shifter = 6755399441055744.0;  // 1.5 · 2^52: adding it rounds to an integer
+    constexpr double shifter = 6755399441055744.0;  // 1.5 · 2^52: its addition rounds to an integer
     const double shifted = y * 1.44269504088896338700e+00 + shifter;
     const double whole = shifted - shifter;
     return {(y - whole * 6.93147180369123816490e-01) - whole * 1.90821492927058770002e-10,
@@ -30,8 +30,8 @@ struct Reduced {
   }
 };
 
-/// e^r - 1 for |r| <= ln 2 / 2: the Taylor series to the 13th power, in pairs, so that the chain of
-/// dependent operations is half as long.
+/// e^r - 1 for |r| <= ln 2 / 2: the Taylor series to the 13th power, in pairs, which halves the
+/// chain of dependent operations.
 inline double expm1_reduced(double r) {
   const double s = r * r;
   const double p2 = 1.0 / 2 + r * (1.0 / 6);
@@ -45,7 +45,7 @@ inline double expm1_reduced(double r) {
 
 /// e^y in f32 for -80 < y < 80: Cephes' expf (S. L. Moshier, 1989).
 inline float exp_bounded(float y) {
-  constexpr float shifter = 12582912.0F;  // 1.5 · 2^23: adding it rounds to an integer
+  constexpr float shifter = 12582912.0F;  // 1.5 · 2^23: its addition rounds to an integer
   const float shifted = y * 1.44269504088896341F + shifter;
   const float k = shifted - shifter;
   const float r = (y - k * 0.693359375F) + k * 2.12194440e-4F;
@@ -60,8 +60,8 @@ inline float exp_bounded(float y) {
   return std::bit_cast<float>(std::bit_cast<std::uint32_t>(e) + exponent);
 }
 
-/// tanh in f32, 1.5 ulp: Cephes' odd polynomial below 0.625, 1 − 2 / (e^2x + 1) above. SLEEF's
-/// takes four times as long, Eigen's has 3.4 ulp.
+/// tanh in f32, 1.5 ulp: the odd polynomial of Cephes below 0.625, 1 − 2 / (e^2x + 1) above.
+/// SLEEF's function takes four times as long; Eigen's has an error of 3.4 ulp.
 struct TanhF32 {
   static float apply(float x) {
     const float a = std::fabs(x);
@@ -75,13 +75,14 @@ struct TanhF32 {
     // Above 9.02 tanh rounds to 1.
     const float e = exp_bounded(2.0F * (a < 9.02F ? a : 9.02F));
     const float large = std::copysign(1.0F - 2.0F / (e + 1.0F), x);
-    // A NaN fails the comparison; large is then wrong, so it goes the small way.
+    // A NaN fails the comparison. `large` is wrong for a NaN, so that the comparison selects the
+    // other value.
     return a >= 0.625F ? large : small;
   }
 };
 
-/// erf f32 by N. Juffa's two polynomials (at most 1 ulp with fused multiply-add): of x below 0.93,
-/// of the exponent of 1 - e^… above.
+/// erf in f32 by the two polynomials of N. Juffa (at most 1 ulp with fused multiply-add): a
+/// polynomial of x below 0.93, and one for the exponent of 1 - e^… above.
 struct ErfF32 {
   static float apply(float x) {
     const float a = std::fabs(x);
@@ -94,7 +95,8 @@ struct ErfF32 {
     small = small * s + 1.28379166e-1F;
     small = small * x + x;
 
-    // Above 4 erf rounds to 1. A NaN takes the constant and goes the small way at the end.
+    // Above 4 erf rounds to 1. For a NaN the constant is used here, and the comparison at the end
+    // selects `small`.
     const float t = a < 4.0F ? a : 4.0F;
     float y = -1.72853470e-5F * t + 3.83197126e-4F;
     y = y * (t * t) + (-3.88396438e-3F * t + 2.42546219e-2F);
@@ -108,12 +110,14 @@ struct ErfF32 {
 };
 
 #ifdef __FMA__
-/// tanh f64, at most 2 ulp: u / (u + 2) with u = e^(2|x|) - 1, and the quotient's residual added.
-/// It takes a third of SLEEF's time, but needs an exact residual: a fused multiply-add.
+/// tanh in f64, at most 2 ulp: u / (u + 2) with u = e^(2|x|) - 1, plus the residual of the
+/// quotient. It takes a third of the time of SLEEF's function, but needs a fused multiply-add for
+/// an exact residual.
 struct TanhF64 {
   static double apply(double x) {
     const double a = std::fabs(x);
-    // Above 19.1 tanh rounds to 1. A NaN takes the constant, and comes back at the end.
+    // Above 19.1 tanh rounds to 1. For a NaN the constant is used here, and the end of the function
+    // restores the NaN.
     const auto [r, k] = Reduced::of(2.0 * (a < 19.1 ? a : 19.1));
     const double scale = power_of_two(k);
     const double u = std::fma(expm1_reduced(r), scale, scale - 1.0);
@@ -129,7 +133,7 @@ struct TanhF64 {
 #endif
 
 namespace as241 {
-/// Coefficients of Wichura's PPND16, lowest power first.
+/// The coefficients of Wichura's PPND16, lowest power first.
 inline constexpr std::array<double, 8> central{3.3871328727963666080e0,  1.3314166789178437745e+2,
                                                1.9715909503065514427e+3, 1.3731693765509461125e+4,
                                                4.5921953931549871457e+4, 6.7265770927008700853e+4,

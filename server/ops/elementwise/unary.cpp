@@ -60,7 +60,7 @@ struct Round : OnLanes {
     if constexpr (std::is_integral_v<Element<T>>) {
       return x;
     } else {
-      // Half away from zero; std::round does not vectorise.
+      // Rounds half away from zero. std::round does not vectorise.
       using std::copysign;
       using std::fabs;
       using std::trunc;
@@ -98,7 +98,7 @@ Kernel log_tile(DType compute) {
   return float_tile(compute, vector_unary_kernel_of<F32, OUTRIGGER_SLEEF_F32(log)>(),
                     vector_unary_kernel_of<F64, OUTRIGGER_SLEEF_F64(log)>());
 }
-// Eigen's f32 sine and cosine take half the time of SLEEF's, but reach 2.3 ulp.
+// Eigen's f32 sine and cosine take half the time of SLEEF's, but their error reaches 2.3 ulp.
 Kernel sin_tile(DType compute) { return OUTRIGGER_SLEEF_KERNEL(sin); }
 Kernel cos_tile(DType compute) { return OUTRIGGER_SLEEF_KERNEL(cos); }
 Kernel tanh_tile(DType compute) {

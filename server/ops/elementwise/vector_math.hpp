@@ -1,7 +1,7 @@
 #pragma once
 
-// Vectors of the instruction set level that this file is compiled for, and SLEEF's functions on
-// them (sleef.org; at most 1.0 ulp). The names differ by level only.
+// The vectors of the instruction set level of this build, and SLEEF's functions on them (sleef.org;
+// at most 1.0 ulp). Only the names differ between levels.
 
 #include <immintrin.h>
 #include <sleef.h>
@@ -59,8 +59,8 @@ inline constexpr Isa vector_isa = Isa::none;
 #define OUTRIGGER_SLEEF_F64_U15(name) Sleef_##name##d2_u15sse4
 #endif
 
-/// Applies a function on vectors to a tile. The last, partial vector is padded, so that an
-/// element's result never depends on where in a tile it stands.
+/// Applies a function on vectors to a tile. The last, partial vector is padded, so that the result
+/// of an element never depends on its position in a tile.
 template <typename Traits, auto F>
 void vector_unary_kernel(void* out, const void* const* in, std::int64_t n) {
   using T = typename Traits::Element;
@@ -83,7 +83,7 @@ void vector_unary_kernel(void* out, const void* const* in, std::int64_t n) {
   std::memcpy(r + i, &x, rest);
 }
 
-/// A function object on numbers as a function on vectors.
+/// A function on vectors, made from a function object on numbers.
 template <typename Traits, typename F>
 typename Traits::Vector on_vector(typename Traits::Vector x) {
   std::array<typename Traits::Element, sizeof x / sizeof(typename Traits::Element)> elements;
@@ -95,14 +95,15 @@ typename Traits::Vector on_vector(typename Traits::Vector x) {
 
 template <typename Traits, auto F>
 Trace::Id record_vector_function(Trace& trace, const Trace::Id* in) {
-  // SLEEF's give `const` vectors.
+  // The functions of SLEEF return `const` vectors.
   auto* const function = F;
   return trace.call(vector_isa, dtype_v<typename Traits::Element>,
                     reinterpret_cast<std::uint64_t>(function), in[0]);
 }
 
-/// A kernel that applies F to vectors; compiled passes call it. Only for an F of which no lane
-/// depends on the others, as those do that take another way when one lane asks for it.
+/// A kernel that applies F to vectors, which compiled passes also call. In F, each lane must be
+/// independent of the others. That is not so for a function that takes a slower path for all lanes
+/// if one lane needs it.
 template <typename Traits, auto F>
 constexpr Kernel vector_unary_kernel_of() {
   return {&vector_unary_kernel<Traits, F>, &record_vector_function<Traits, F>};
