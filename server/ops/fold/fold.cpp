@@ -18,15 +18,15 @@
 namespace outrigger::ops {
 namespace {
 
-/// Lanes of an associative fold with few results, and elements that make one partial result.
+/// The lanes of an associative fold with few results, and the elements of one partial result.
 constexpr std::int64_t fold_lanes = tile_size;
 constexpr std::int64_t fold_block = std::int64_t{1} << 16;
-/// What an element of a tile of windows costs beside theirs, in elements.
+/// The overhead of one element position of a tile of windows, as a number of elements.
 constexpr std::int64_t tap_overhead = 32;
-/// Fewer results than this do not fill a tile well.
+/// With fewer results than this, a tile is mostly empty.
 constexpr std::int64_t fold_few = 64;
 
-/// What a thread needs: the region's registers, and tiles of accumulators and elements.
+/// The memory of one thread: the region's registers, and tiles of accumulators and elements.
 struct Desk {
   Desk(const Pass& pass, std::span<const Tensor> captured, std::byte* scratch)
       : function(pass, captured, scratch) {
@@ -86,7 +86,8 @@ class Fold {
                 scratch_ + Desk::bytes(region_.pass) * static_cast<std::size_t>(thread));
   }
 
-  /// Whether windows have padding, steps or dilations: only plain reductions are cut into lanes.
+  /// True if windows have padding, steps or dilations. Only reductions without these are cut into
+  /// lanes.
   bool overlapping() const {
     for (std::size_t axis = 0; axis < windows_.out.size(); ++axis) {
       const bool kept = windows_.window[axis] == 1 && windows_.out[axis] == x_.shape()[axis];
@@ -97,7 +98,7 @@ class Fold {
     return false;
   }
 
-  /// Many results: a tile of them walks through its windows together.
+  /// For many results: the windows of a tile of results are folded in the same loop.
   Result<void> side_by_side() {
     const Source source(windows_, x_, init_.data());
     const auto micro_ops = static_cast<std::int64_t>(1 + region_.pass.micro_ops.size());
@@ -133,8 +134,8 @@ class Fold {
         });
   }
 
-  /// Few results of many elements each: blocks of an operand are folded on lanes, the lanes of a
-  /// block by halves, the blocks one after the other.
+  /// For few results with many elements each. The elements of a block are folded on lanes; the
+  /// lanes of a block are combined by halves; the blocks are combined one after the other.
   Result<void> with_lanes() {
     Dims kept, kept_strides, reduced, reduced_strides;
     for (std::size_t axis = 0; axis < windows_.out.size(); ++axis) {
@@ -176,7 +177,7 @@ class Fold {
     return {};
   }
 
-  /// Leaves the fold of n elements in the first element of here.now.
+  /// Folds n elements on lanes. The result is the first element of here.now.
   void lanes(Desk& here, std::int64_t offset, const Dims& dims, const Dims& strides,
              std::int64_t first, std::int64_t n) const {
     const bool direct = dims.size() == 1 && strides[0] == 1;
@@ -290,7 +291,7 @@ Result<void> run_fold(Context& context, const Lifted& region, const Windows& win
 std::uint64_t fold_scratch(const Lifted& region, const Windows& windows, int threads) {
   const auto desks = static_cast<std::int64_t>(Desk::bytes(region.pass)) * threads;
   const std::int64_t outputs = std::min(element_count(windows.out), fold_few);
-  // At most one partial result for each block of each of a few results.
+  // There is at most one partial result for each block of each of the few results.
   const std::int64_t partials =
       region.associative ? outputs * (windows.taps() / fold_block + 1) : 0;
   const auto width = static_cast<std::int64_t>(size_of(region.pass.registers[0]));

@@ -11,13 +11,13 @@
 
 namespace outrigger::ops {
 
-// What a fold is made of: the region on tiles, and the elements that it gets.
+// The parts of a fold: the region on tiles, and its source of elements.
 
-/// Elements of neighbouring results that lie apart are fetched this many at a time: they share
-/// cache lines with the next ones of the same result.
+/// The number of consecutive elements of one result that are read together, if the elements of
+/// neighbouring results are not adjacent. Such elements share cache lines.
 inline constexpr std::int64_t taps_together = 16;
 inline constexpr std::int64_t apart_tile = tile_size / 4;
-/// A lifted region bound to one thread's scratch: calls it on tiles.
+/// Calls a lifted region on tiles, with the scratch of one thread.
 class TileFunction {
  public:
   static std::size_t scratch_bytes(const Pass& pass) {
@@ -39,7 +39,7 @@ class TileFunction {
     }
   }
 
-  /// `out` may be neither of the operands.
+  /// `out` must be different from both operands.
   void operator()(const std::byte* x, const std::byte* accumulator, std::byte* out,
                   std::int64_t n) {
     registers_[0] = x;
@@ -49,7 +49,7 @@ class TileFunction {
     for (const Pass::MicroOp& op : pass_.micro_ops) {
       const std::array<const void*, 3> in{registers_.at(op.in[0]), registers_.at(op.in[1]),
                                           registers_.at(op.in[2])};
-      // Registers above the inputs are scratch of our own.
+      // Registers above the inputs are scratch memory of this object.
       auto* to = op.out == store ? made : const_cast<std::byte*>(registers_.at(op.out));
       if (op.out == store) registers_.at(op.out) = made;
       op.run(to, in.data(), n);
@@ -65,13 +65,14 @@ class TileFunction {
   std::array<const std::byte*, pass_registers_max> registers_{};
 };
 
-/// The operand of a fold: which results lie beside each other, and where their elements are.
+/// The operand of a fold: it finds the results that are adjacent, and the addresses of their
+/// elements.
 class Source {
  public:
   Source(const Windows& windows, const Tensor& x, const std::byte* padding)
       : windows_(windows), x_(x), width_(size_of(x.dtype())), padding_(padding) {
     const std::size_t rank = windows.out.size();
-    // The axis that runs of results go along: the last one with more than one.
+    // Runs of results go along the last axis with more than one result.
     for (std::size_t axis = 0; axis < rank; ++axis) {
       if (windows.out[axis] > 1) run_axis_ = axis;
       if (windows.window[axis] > 1) tap_axis_ = axis;
@@ -83,17 +84,18 @@ class Source {
     }
   }
 
-  /// Whether the elements of one result are nearer to each other than those of neighbours.
+  /// True if the elements of one result are nearer to each other than the elements of neighbouring
+  /// results.
   bool apart() const { return !padded_ && std::abs(run_step_) > std::abs(tap_step_); }
 
-  /// How many of the elements from `tap` on are `tap_step` apart, at most taps_together.
+  /// The number of elements from `tap` on with the distance `tap_step`, at most taps_together.
   std::int64_t together(std::int64_t tap) const {
     const std::int64_t window = windows_.window[tap_axis_];
     return std::min(taps_together, window - tap % window);
   }
 
-  /// Elements [tap, tap + count) of results [first, first + n), n ≤ apart_tile: those of one tap
-  /// beside each other, apart_tile for each. Only if apart().
+  /// Writes elements [tap, tap + count) of results [first, first + n), n ≤ apart_tile. The elements
+  /// of one tap are adjacent, and each tap has apart_tile of them. Call it only if apart().
   void block(std::int64_t first, std::int64_t n, std::int64_t tap, std::int64_t count,
              std::byte* to) const {
     with_width(width_, [&](auto tag) {
@@ -112,7 +114,8 @@ class Source {
     });
   }
 
-  /// Elements `tap` of results [first, first + n): in `to`, or where they are.
+  /// The elements `tap` of results [first, first + n): copies in `to`, or the operand's memory if
+  /// they are adjacent there.
   const std::byte* tile(std::int64_t first, std::int64_t n, std::int64_t tap, std::byte* to) const {
     const std::byte* found = nullptr;
     with_width(width_, [&](auto tag) {
@@ -124,12 +127,12 @@ class Source {
   }
 
  private:
-  /// Results beside each other: where the element `tap` of the first is.
+  /// A run of adjacent results, and the place of the element `tap` of the first one.
   struct Run {
     std::int64_t length = 1;
-    std::int64_t offset = 0;  ///< of the element
-    std::int64_t start = 0;   ///< its position along the run's axis
-    bool inside = true;       ///< along the other axes
+    std::int64_t offset = 0;  ///< the element's position in memory
+    std::int64_t start = 0;   ///< the element's position along the run's axis
+    bool inside = true;       ///< true if it is inside the operand along the other axes
   };
 
   Run run_at(std::int64_t result, std::int64_t length_max, std::int64_t tap) const {
