@@ -32,7 +32,8 @@ Result<double> eps_of(const AttrView& attrs) {
 
 Result<std::int64_t> length_of(const AttrView& attrs, std::int64_t otherwise) {
   const std::int64_t length = attrs.integer("length", otherwise);
-  // Bluestein's algorithm takes several times the length.
+  // The limit leaves space for Bluestein's algorithm, which multiplies the length by a small
+  // factor.
   constexpr std::int64_t length_max = std::int64_t{1} << 40;
   if (length >= 1 && length <= length_max) return length;
   return fail(attrs.has("length") ? ErrorCode::bad_attr : ErrorCode::bad_shape,
@@ -51,7 +52,7 @@ Result<Along> along_of(const TensorType& from, const AttrView& attrs) {
   return Along{kind, static_cast<std::size_t>(axis), length, eps};
 }
 
-/// Real numbers of any dtype are read as they are.
+/// Real operands keep their dtype.
 DType operand_dtype(const InferCall& call, DType complex) {
   const DType dtype = call.type(0).dtype;
   return is_complex(dtype) ? complex : dtype;
@@ -86,7 +87,7 @@ Result<void> run_fft(const RunCall& call) {
   return fourier::transform_axis(call.context, along, call.in[0], call.out[0]);
 }
 
-/// The two transforms of fft2 and ifft2, in the order that they are done: the last axis first.
+/// The two transforms of fft2 and ifft2 in their order: the last axis is first.
 template <Direction kind>
 Result<std::array<Along, 2>> along_both(const TensorType& from, const AttrView& attrs) {
   const std::size_t rank = from.shape.size();
@@ -133,7 +134,7 @@ Result<Inferred> infer_fft2(const InferCall& call) {
   return inferred;
 }
 
-/// What the first of two transforms gives.
+/// The type of the result of the first of two transforms.
 TensorType between_type(const TensorType& from, DType complex, const Along& first) {
   TensorType type{complex, from.shape};
   type.shape[first.axis] = first.length;
@@ -156,8 +157,8 @@ template <Direction kind>
 Result<void> run_fft2(const RunCall& call) {
   OUTRIGGER_TRY(const auto both, along_both<kind>(call.in[0].type, call.attrs));
   if (call.out[0].size() == 0) return {};
-  // The first transform leaves its result in the part of the output that it fills, if it fits:
-  // sequences are read whole before they are written.
+  // If the result of the first transform fits into the part of the output that it fills, it is
+  // stored there. That is safe, because a sequence is read completely before it is written.
   const TensorType middle = between_type(call.in[0].type, call.out[0].dtype(), both[0]);
   Tensor between = call.out[0];
   if (middle.shape != call.out[0].shape()) {

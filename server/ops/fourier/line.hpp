@@ -7,7 +7,7 @@
 
 namespace outrigger::ops::fourier {
 
-/// `lanes` elements of T, as R.
+/// Loads `lanes` elements of T, converted to R.
 template <typename R, typename T>
 OUTRIGGER_INLINE Vector<R> load_as(const T* from) {
   if constexpr (sizeof(R) == sizeof(T)) {
@@ -25,7 +25,7 @@ OUTRIGGER_INLINE void store_as(T* to, Vector<R> x) {
   }
 }
 
-/// `lanes` numbers whose parts take turns in memory.
+/// Loads `lanes` complex numbers whose parts alternate in memory.
 template <typename R, typename T>
 OUTRIGGER_INLINE Pack<R> load_pairs(const T* from) {
   const Vector<R> a = load_as<R>(from);
@@ -51,24 +51,26 @@ OUTRIGGER_INLINE Pack<R> reversed(const Pack<R>& x) {
           shuffle<&lane::reversed, lanes<R>>(x.im, x.im)};
 }
 
-/// A sequence of complex numbers in a tensor's memory, whose elements are of type T, seen as
-/// numbers of R. Their parts lie in any distances, so real elements may count as pairs.
+/// A sequence of complex numbers in the memory of a tensor with elements of type T, computed in R.
+/// The distances between the parts are free, so that two real elements can be the parts of one
+/// number.
 template <typename T, typename R>
 struct Line {
   T* data = nullptr;
-  /// In elements of T: from number to number, from a number to its imaginary part.
+  /// The distances, in elements of T: from a number to the next, and from a number to its imaginary
+  /// part.
   std::int64_t stride = 2;
   std::int64_t imaginary = 1;
-  /// How many numbers have the part in memory; the others' are 0.
+  /// The number of real (imaginary) parts that are in memory; the other parts are 0.
   std::int64_t reals = 0;
   std::int64_t imaginaries = 0;
-  /// Not 0: numbers beyond its half mirror those at mirror − k.
+  /// If it is not 0, each number k beyond half of `mirror` is the conjugate of number mirror − k.
   std::int64_t mirror = 0;
-  /// Parts are exchanged on the way, for the inverse transform.
+  /// True if loads and stores exchange the parts, as the inverse transform needs it.
   bool swap = false;
-  /// Written past the caches.
+  /// True if stores bypass the caches.
   bool streamed = false;
-  /// On the way out: a factor, and the largest part that becomes 0.
+  /// Stores multiply by `scale`, and set parts with magnitudes up to `eps` to 0.
   R scale = 1;
   R eps = 0;
 
@@ -84,7 +86,7 @@ struct Line {
     return swap ? x.swapped() : x;
   }
 
-  /// Numbers k … k + lanes − 1.
+  /// Loads numbers k … k + lanes − 1.
   OUTRIGGER_INLINE Pack<R> load(std::int64_t k) const {
     Pack<R> x{};
     if (pairs() && k + lanes<R> <= imaginaries && (mirror == 0 || k + lanes<R> <= mirror / 2)) {
@@ -97,7 +99,8 @@ struct Line {
     return swap ? x.swapped() : x;
   }
 
-  /// Numbers k, … , as many of them as there are up to `count`; finished before.
+  /// Stores the first `count` numbers of x at k, as far as the line has them. finished() must have
+  /// been applied to them.
   OUTRIGGER_INLINE void store(std::int64_t k, const Pack<R>& x, std::int64_t count) const {
     if (pairs() && count == lanes<R> && k + lanes<R> <= imaginaries) {
       store_pairs<R>(data + 2 * k, x, streamed);
@@ -108,8 +111,8 @@ struct Line {
     }
   }
 
-  /// Number k of this line and of those that follow it, each `apart` (1 or 2) elements from the one
-  /// before.
+  /// Loads number k of this line and of the next lines; each line begins `apart` (1 or 2) elements
+  /// after the one before.
   OUTRIGGER_INLINE Pack<R> load_across(std::int64_t k, std::int64_t apart) const {
     const bool mirrored = mirror != 0 && k > mirror / 2;
     if (mirrored) k = mirror - k;
@@ -167,7 +170,7 @@ struct Line {
   template <typename V>
   OUTRIGGER_INLINE V clean(V x) const {
     const V zero{};
-    // NaN is not small.
+    // Both comparisons are false for NaN, so that NaN does not become 0.
     return ((x <= eps) & (x >= -eps)) ? zero : x;
   }
 };

@@ -6,7 +6,8 @@
 
 namespace outrigger::ops::fourier {
 
-/// A complex number; with V a vector, one in each lane, parts apart.
+/// A complex number. If V is a vector, it has one number in each lane, with separate vectors for
+/// the parts.
 template <typename V>
 struct Number {
   V re, im;
@@ -22,18 +23,19 @@ struct Number {
     return {re * by, im * by};
   }
   Number conjugate() const { return {re, -im}; }
-  /// × −i
+  /// The product with −i.
   Number turned() const { return {im, -re}; }
-  /// The inverse transform is the forward one with the parts exchanged, before and after.
+  /// The number with its parts exchanged. The inverse transform is the forward transform with the
+  /// parts exchanged before and after it.
   Number swapped() const { return {im, re}; }
 };
 
-/// A number of each of `lanes` sequences, or so many neighbours of one.
+/// `lanes` numbers: one from each of `lanes` sequences, or neighbours from one sequence.
 template <typename R>
 using Pack = Number<Vector<R>>;
 
-/// Of n numbers per lane, in natural order, Z = transform of z with z[j] = x[2j] + i x[2j + 1];
-/// roots[k] is e^(−2πi k/2n). X is the transform of x: X[k] and X[n − k] from Z[k] and Z[n − k].
+/// The transform X of 2n real numbers x from the transform Z of the n numbers z[j] = x[2j] + i x[2j
+/// + 1]: X[k] and X[n − k] from Z[k] and Z[n − k], in each lane. roots[k] is e^(−2πi k/2n).
 template <typename R, typename V, typename U>
 void split_halves(Number<V>& low, Number<V>& high, const Number<U>& root) {
   const Number<V> even = (low + high.conjugate()).scaled(R{0.5});
@@ -42,7 +44,7 @@ void split_halves(Number<V>& low, Number<V>& high, const Number<U>& root) {
   high = (even - odd).conjugate();
 }
 
-/// The other way round, and twice as large.
+/// The reverse of split_halves; the results are twice as large.
 template <typename V, typename U>
 void join_halves(Number<V>& low, Number<V>& high, const Number<U>& root) {
   const Number<V> even = low + high.conjugate();

@@ -23,12 +23,12 @@ Table<std::complex<double>> chirp_of(std::int64_t n, Making& making) {
   return chirp;
 }
 
-/// The transform of a sequence, in place, when plans are made.
+/// Transforms a sequence in place. Only the making of a plan uses it.
 void transform_once(Table<std::complex<double>>& x, Making& making) {
   const auto n = static_cast<std::int64_t>(x.size());
   const SplitPlan<double> plan(n, making);
   Table<Pack<double>> middle(static_cast<std::size_t>(SplitPlan<double>::middle_packs(n)));
-  // The first group of columns goes all over it.
+  // The task of the first group of columns writes to all pages of `middle`.
   for (std::size_t k = 0; k < middle.size(); k += 4096 / sizeof(Pack<double>)) {
     making.step(1024);
     middle[k].re = Vector<double>{};
@@ -50,8 +50,8 @@ void transform_once(Table<std::complex<double>>& x, Making& making) {
   }
 }
 
-/// The transform of the other factor in Bluestein's algorithm, divided by the points of the
-/// convolution, as the way back wants it.
+/// The transform of the second factor in Bluestein's algorithm, divided by the number of points of
+/// the convolution.
 Table<std::complex<double>> spectrum_of(const Table<std::complex<double>>& chirp, std::int64_t m,
                                         Making& making) {
   Table<std::complex<double>> other(static_cast<std::size_t>(m));
@@ -70,7 +70,7 @@ Table<std::complex<double>> spectrum_of(const Table<std::complex<double>>& chirp
   return other;
 }
 
-/// With so many zeros behind.
+/// The table, rounded to R, with `zeros` zeros behind it.
 template <typename R>
 Table<Root<R>> rounded(const Table<std::complex<double>>& from, std::int64_t zeros,
                        Making& making) {
@@ -86,7 +86,7 @@ std::uint64_t complexes(std::int64_t count) {
   return static_cast<std::uint64_t>(count) * sizeof(std::complex<double>);
 }
 
-/// What transform_once and spectrum_of take.
+/// The bytes that transform_once and spectrum_of take.
 std::uint64_t once_bytes(std::int64_t n, std::int64_t m) {
   return complexes(n) + 4 * complexes(m) + SplitPlan<double>::bytes(m);
 }
@@ -135,7 +135,8 @@ std::int64_t LanePlan<R>::scratch_packs(std::int64_t n) {
 
 template <typename R>
 std::uint64_t LanePlan<R>::bytes(std::int64_t n) {
-  // Roots of all stages are less than two for each point; vectors that grow take three times that.
+  // All stages together have less than two roots for each point. A vector that grows takes three
+  // times its size.
   if (is_smooth(n)) return 3 * complexes(2 * n);
   const std::int64_t m = convolution_length(n);
   return bytes(m) + complexes(2 * n + m) + once_bytes(n, m);
@@ -311,7 +312,7 @@ std::uint64_t Plan<R>::bytes(const Shape& shape) {
   if (!shape.split) return roots + LanePlan<R>::bytes(n);
   if (is_smooth(n)) return roots + SplitPlan<R>::bytes(n);
   const std::int64_t m = convolution_length(n);
-  // The last row tile may be padded.
+  // The last tile of rows may be padded.
   return roots + SplitPlan<R>::bytes(m) + once_bytes(n, m) + complexes(n) + 2 * complexes(m);
 }
 
@@ -323,7 +324,7 @@ std::uint64_t Plan<R>::kept_bytes() const {
 
 namespace {
 
-/// The plans that are kept, by shape.
+/// The kept plans, by shape.
 template <typename R>
 class Plans {
  public:
@@ -364,7 +365,8 @@ std::shared_ptr<const Plan<R>> plan_of(Kept& kept, const Shape& shape, const Int
     const auto lock = kept.lock();
     if (auto plan = kept.shelf<Plans<R>>().find(kept, shape)) return plan;
   }
-  // Long to make: others need not wait. Who comes second takes the first one's.
+  // No lock is held here, because this takes long. If two threads make the same plan, the second
+  // thread uses the plan of the first.
   Making making(interrupt);
   auto made = std::make_shared<const Plan<R>>(shape, making);
   const auto lock = kept.lock();

@@ -14,8 +14,8 @@
 
 namespace outrigger::ops::fourier {
 
-/// Numbers that are not zero before they are written: to clear the memory of a long plan would take
-/// too long without a look at the interrupt.
+/// A vector of numbers that are not initialised. To clear the memory of a long plan would take too
+/// long without a check of the interrupt.
 template <typename T>
 struct Unwritten : std::allocator<T> {
   template <typename U>
@@ -32,14 +32,14 @@ struct Unwritten : std::allocator<T> {
 template <typename T>
 using Table = std::vector<T, Unwritten<T>>;
 
-/// What ends the making of a plan that was interrupted.
+/// The exception that ends the making of a plan after an interrupt.
 struct Interrupted {};
 
-/// Looks at the interrupt while a plan is made.
+/// Checks the interrupt while a plan is made.
 class Making {
  public:
   explicit Making(const Interrupt& interrupt) : look_(interrupt) {}
-  /// So many element steps were done. Throws Interrupted.
+  /// Counts element steps that were done. Throws Interrupted.
   void step(std::int64_t steps) {
     if (!look_.go_on(steps)) throw Interrupted{};
   }
@@ -48,25 +48,25 @@ class Making {
   Look look_;
 };
 
-/// The transform of a length up to some thousand, done for `lanes` sequences side by side: no lane
-/// ever meets another, so nothing is shuffled. Stockham's autosort algorithm with radices up to 16
-/// for lengths whose prime factors are at most 13; Bluestein's (Rabiner, Schafer and Rader, 1969),
-/// a convolution of a smooth length, for others. Immutable.
+/// The transform of a length up to some thousand, for `lanes` sequences side by side. Each lane has
+/// its own sequence, so that there are no shuffles. For lengths whose prime factors are at most 13
+/// it is Stockham's autosort algorithm with radices up to 16. For other lengths it is Bluestein's
+/// algorithm (Rabiner, Schafer and Rader, 1969), a convolution of a smooth length. Immutable.
 template <typename R>
 class LanePlan {
  public:
   LanePlan(std::int64_t n, Making& making);
 
   std::int64_t length() const { return n_; }
-  /// Packs of scratch that transform() takes.
+  /// The packs of scratch for transform().
   static std::int64_t scratch_packs(std::int64_t n);
-  /// Bytes that making and keeping a plan takes, at most.
+  /// The largest number of bytes that the making and the keeping of a plan take.
   static std::uint64_t bytes(std::int64_t n);
 
   std::uint64_t kept_bytes() const;
 
-  /// Transforms data[n], forward. The result is where the return value points: data or scratch; the
-  /// other one is then overwritten.
+  /// The forward transform of data[n]. Returns a pointer to the result, which is `data` or
+  /// `scratch`; the other one is overwritten.
   Pack<R>* transform(Pack<R>* data, Pack<R>* scratch) const;
 
  private:
@@ -87,22 +87,23 @@ class LanePlan {
 };
 
 /// The transform of one sequence of a smooth length, as a matrix [height][width] (Bailey's four
-/// steps, 1990): its columns, `lanes` at a time, are transformed, turned by roots and written
-/// transposed to `middle`; its rows, `lanes` at a time, are transformed there, and their points go
-/// to the columns of the result. Every number is read and written twice. Immutable.
+/// steps, 1990). The first half transforms the columns, `lanes` at a time, multiplies them by
+/// roots, and writes them transposed to `middle`. The second half transforms the rows in `middle`,
+/// `lanes` at a time, and writes their points to the columns of the result. Each number is read and
+/// written twice. Immutable.
 template <typename R>
 class SplitPlan {
  public:
   SplitPlan(std::int64_t n, Making& making);
 
   std::int64_t length() const { return n_; }
-  /// Packs of `middle`, and of what each thread needs beside it.
+  /// The packs of `middle`, and the packs of each thread's desk.
   static std::int64_t middle_packs(std::int64_t n) {
     const std::int64_t height = matrix_rows(n);
     return (height + lanes<R> - 1) / lanes<R> * (n / height);
   }
   static std::int64_t desk_packs(std::int64_t n) { return (abreast + 1) * (n / matrix_rows(n)); }
-  /// Tasks of each half: groups of `abreast` tiles, each as wide as a pack.
+  /// The tasks of each half: groups of `abreast` tiles, each as wide as a pack.
   std::int64_t column_groups() const { return (column_tiles() + abreast - 1) / abreast; }
   std::int64_t row_groups() const { return (row_tiles() + abreast - 1) / abreast; }
   static std::uint64_t bytes(std::int64_t n);
@@ -110,7 +111,8 @@ class SplitPlan {
     return columns_.kept_bytes() + rows_.kept_bytes() + turns_.size() * sizeof(Pack<R>);
   }
 
-  /// The first half, for group g of columns. source(k): numbers k … k + lanes − 1 of the sequence.
+  /// The first half, for group g of columns. source(k) returns numbers k … k + lanes − 1 of the
+  /// sequence.
   template <typename Source>
   void columns(std::int64_t g, Source&& source, Pack<R>* middle, Pack<R>* desk) const {
     const std::int64_t first = g * abreast;
@@ -125,8 +127,8 @@ class SplitPlan {
     }
   }
 
-  /// The second half, for group g of rows. sink(k, numbers, count): numbers k … k + count − 1 of
-  /// the result.
+  /// The second half, for group g of rows. sink(k, numbers, count) receives numbers k … k + count −
+  /// 1 of the result.
   template <typename Sink>
   void rows(std::int64_t g, Sink&& sink, Pack<R>* middle, Pack<R>* desk) const {
     const std::int64_t first = g * abreast;
@@ -142,19 +144,20 @@ class SplitPlan {
     }
   }
 
-  /// Instead of rows() in a convolution: the products with `spectrum`, which lies as `middle`, and
-  /// the first half of the way back.
+  /// Replaces rows() in a convolution: the products with `spectrum`, which has the layout of
+  /// `middle`, and the first half of the inverse transform.
   void convolve(std::int64_t g, const Pack<R>* spectrum, Pack<R>* middle, Pack<R>* desk) const;
 
-  /// The second half of the way back, for group g of columns. What sink gets has its parts
-  /// exchanged.
+  /// The second half of the inverse transform, for group g of columns. The numbers that sink
+  /// receives have their parts exchanged.
   template <typename Sink>
   void columns_back(std::int64_t g, Sink&& sink, const Pack<R>* middle, Pack<R>* desk) const {
     const std::int64_t first = g * abreast;
     const std::int64_t tiles = std::min(abreast, column_tiles() - first);
     const Pack<R>* y[abreast];
     for (std::int64_t t = 0; t < tiles; ++t) {
-      // The scratch of tile t is where tile t + 1 comes to lie: results must not stay there.
+      // The scratch of tile t overlaps the columns of tile t + 1. Results must therefore be moved
+      // out of it.
       Pack<R>* const columns = desk + t * height_;
       turn_from_middle(first + t, middle, columns);
       const Pack<R>* const done = columns_.transform(columns, columns + height_);
@@ -169,9 +172,9 @@ class SplitPlan {
     }
   }
 
-  /// Where the numbers of a result in natural order belong in `middle` after the rows' transforms:
-  /// f(pack, lane, number). Lanes beyond the edge are not used; what they get may be beyond the
-  /// last.
+  /// Calls f(pack, lane, number) for each number of a result in natural order: its place in
+  /// `middle` after the transforms of the rows. Lanes beyond the edge are not used; their `number`
+  /// may be too large.
   template <typename F>
   void for_each_place(F&& f) const {
     for (std::int64_t t = 0; t < row_tiles(); ++t) {
@@ -184,7 +187,7 @@ class SplitPlan {
   }
 
  private:
-  /// Tiles that are done together, so that what is read and written in one place is 256 bytes.
+  /// The tiles of one task, so that each read and each write covers 256 adjacent bytes.
   static constexpr std::int64_t abreast = 128 / vector_bytes;
 
   std::int64_t column_tiles() const { return (width_ + lanes<R> - 1) / lanes<R>; }
@@ -197,43 +200,43 @@ class SplitPlan {
 
   std::int64_t n_, height_, width_;
   LanePlan<R> columns_, rows_;
-  /// Root (b + l) × k of n, with k = g × lanes + r, is a product: of g's and r's packs for the
-  /// column tile at b.
+  /// Root (b + l) × k of n, with k = g × lanes + r, is the product of two packs: those of g and r
+  /// for the tile of columns at b.
   Table<Pack<R>> turns_;
 };
 
-/// How the sequences of a tensor are transformed. It depends on their length and number only, so
-/// that bits do not depend on threads or layout.
+/// The method for the sequences of a tensor. It depends only on their length and their number, so
+/// that the bits do not depend on threads or layout.
 struct Shape {
   std::int64_t points = 1;
-  /// Side by side in lanes, or one by one as a matrix.
+  /// False: side by side in lanes. True: one by one, as matrices.
   bool split = false;
-  /// Points of real numbers are pairs of them.
+  /// True if each point is a pair of real numbers.
   bool halves = false;
   bool operator<(const Shape& b) const {
     return std::tie(points, split, halves) < std::tie(b.points, b.split, b.halves);
   }
 };
 
-/// All that is made ready for a shape. Immutable; threads share it.
+/// The tables for a shape. Immutable; threads share it.
 template <typename R>
 struct Plan {
   Plan(const Shape& shape, Making& making);
-  /// Bytes that making and keeping a plan takes, at most.
+  /// The largest number of bytes that the making and the keeping of a plan take.
   static std::uint64_t bytes(const Shape& shape);
   std::uint64_t kept_bytes() const;
 
   std::unique_ptr<LanePlan<R>> lane;
   std::unique_ptr<SplitPlan<R>> split;
-  /// Bluestein's algorithm around `split`: the chirp, with zeros behind it for a whole pack, and
-  /// the other factor's transform.
+  /// For Bluestein's algorithm around `split`: the chirp, padded with zeros to whole packs, and the
+  /// transform of the other factor.
   Table<Root<R>> chirp;
   Table<Pack<R>> spectrum;
-  /// Roots of twice the points, up to half of the points.
+  /// The roots of twice the points, up to half of the points.
   Table<Root<R>> halves;
 };
 
-/// The plan for a shape, which is kept for later as far as there is room. Thread-safe. Throws
+/// The plan for a shape. It is kept for later calls if there is space. Thread-safe. Throws
 /// std::bad_alloc and Interrupted.
 template <typename R>
 std::shared_ptr<const Plan<R>> plan_of(Kept& kept, const Shape& shape, const Interrupt& interrupt);

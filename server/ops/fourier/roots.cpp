@@ -10,7 +10,7 @@
 namespace outrigger::ops::fourier {
 
 std::complex<double> root_of_unity(std::int64_t k, std::int64_t n) {
-  // An angle of at most an eighth of a turn, from whole numbers; the others are its reflections.
+  // The angle is at most an eighth of a turn, from integers. The other angles are its reflections.
   const auto octant = static_cast<std::int64_t>(Wide{8} * k / n);
   const Wide rest = Wide{8} * k - Wide{octant} * n;
   const bool backwards = octant % 2 == 1;
@@ -18,7 +18,7 @@ std::complex<double> root_of_unity(std::int64_t k, std::int64_t n) {
   const double angle = part / static_cast<double>(n) * (std::numbers::pi / 4);
   double c = std::cos(angle);
   double s = std::sin(angle);
-  // Octants 1, 2, 5 and 6 are next to the vertical axis.
+  // Octants 1, 2, 5 and 6 are adjacent to the vertical axis.
   if (((octant + 1) & 2) != 0) std::swap(c, s);
   const bool left = octant >= 2 && octant < 6;
   const bool below = octant >= 4;
@@ -45,7 +45,7 @@ std::vector<int> radices_of(std::int64_t n) {
   for (const int prime : {13, 11, 7, 5, 3}) {
     for (; n % prime == 0; n /= prime) radices.push_back(prime);
   }
-  // What is left is a power of two. 16 · 2 would be as many passes as 8 · 4, but less even.
+  // The rest of n is a power of two. 16 · 2 has as many passes as 8 · 4, but they are less equal.
   while (n > 1) {
     const int radix = n == 32 ? 8 : static_cast<int>(std::min<std::int64_t>(n, 16));
     radices.push_back(radix);

@@ -6,11 +6,12 @@
 
 namespace outrigger::ops::fourier {
 
-/// e^(−2πi k/n) for 0 ≤ k < n, each part within an ulp. Roots come from here, not from a
-/// recurrence, so that the errors of a transform grow with log n only.
+/// e^(−2πi k/n) for 0 ≤ k < n; the error of each part is at most an ulp. Roots come from this
+/// function and not from a recurrence, so that the errors of a transform grow with log n only.
 std::complex<double> root_of_unity(std::int64_t k, std::int64_t n);
 
-/// All roots of n, as products of two out of about 2 √n: within 2 ulp, and soon had.
+/// All roots of n, as products of two out of about 2 √n roots. The error is at most 2 ulp, and the
+/// table is quick to make.
 class RootTable {
  public:
   explicit RootTable(std::int64_t n);
@@ -27,16 +28,16 @@ class RootTable {
   std::vector<std::complex<double>> fine_;
 };
 
-/// Whether no prime factor is above 13.
+/// True if n has no prime factor above 13.
 bool is_smooth(std::int64_t n);
 
-/// Radices whose product is n, which is smooth: the fewest passes over the data.
+/// The radices whose product is n, a smooth number, with the fewest passes over the data.
 std::vector<int> radices_of(std::int64_t n);
 
-/// Points of the convolution that Bluestein's algorithm makes of n: smooth, at least 2n − 1.
+/// The points of the convolution in Bluestein's algorithm for n: a smooth number, at least 2n − 1.
 std::int64_t convolution_length(std::int64_t n);
 
-/// How a long transform becomes a matrix: the largest number of rows up to the square root.
+/// The rows of the matrix for a long transform: the largest divisor up to the square root.
 std::int64_t matrix_rows(std::int64_t n);
 
 }  // namespace outrigger::ops::fourier

@@ -15,20 +15,21 @@
 namespace outrigger::ops::fourier {
 namespace {
 
-/// f32 is computed in f64 up to this length, as Nx does; beyond, its rounding errors grow with the
+/// Up to this length f32 is computed in f64, as in Nx. Beyond it, the rounding errors grow with the
 /// logarithm of the length.
 constexpr std::int64_t wide_points_max = 4096;
-/// From here on two real numbers are transformed as a complex one.
+/// From this length on, two real numbers are transformed as one complex number.
 constexpr std::int64_t halves_points_min = 128;
-/// From here on a sequence is worth being cut into a matrix.
+/// From this length on, a sequence may be transformed as a matrix.
 constexpr std::int64_t split_points_min = 512;
-/// Up to here sequences side by side stay in the L2 cache.
+/// Up to this length, `lanes` sequences side by side stay in the L2 cache.
 constexpr std::int64_t lane_points_max = 4096;
-/// From here on all threads work on one sequence.
+/// From this length on, all threads work on one sequence.
 constexpr std::int64_t team_points_min = std::int64_t{1} << 15;
-/// From here on results are written past the caches, which they would only sweep clean.
+/// From this size on, results bypass the caches, because they would only displace the other
+/// contents.
 constexpr std::int64_t streamed_bytes_min = std::int64_t{2} << 20;
-/// Numbers that are a task, at least.
+/// The smallest number of points of a task.
 constexpr std::int64_t task_numbers = std::int64_t{1} << 12;
 
 bool is_inverse(Direction kind) {
@@ -52,8 +53,8 @@ Shape shape_of(const Along& along, std::int64_t sequences) {
   return shape;
 }
 
-/// Memory for the numbers that are worked on, in packs: some for each sequence at work and some for
-/// each thread.
+/// The memory for the numbers in progress, in packs: for each sequence in progress, and for each
+/// thread.
 struct Space {
   std::int64_t tasks = 0;
   std::int64_t grain = 1;
@@ -71,7 +72,7 @@ struct Space {
       team = m >= team_points_min || sequences < threads;
       tasks = sequences;
     } else {
-      // Halves have one more point.
+      // A transform by halves has one more point.
       each_thread = n + 1 + LanePlan<R>::scratch_packs(n) + 1;
       grain = lanes<R> * std::max<std::int64_t>(1, task_numbers / (n * lanes<R>));
       tasks = (sequences + grain - 1) / grain;
@@ -83,20 +84,21 @@ struct Space {
                 : at_work(threads) * (each_sequence + each_thread);
   }
 
-  /// Sequences, or groups of `lanes` of them, that are worked on at a time.
+  /// The number of sequences, or groups of `lanes` sequences, that are in progress at the same
+  /// time.
   std::int64_t at_work(int threads) const { return team || tasks == 1 ? 1 : threads; }
 };
 
-/// Real numbers become what a result's parts are.
+/// Real operands are converted to the dtype of a result's parts.
 Conversion conversion_of(DType in, DType out) { return {in, is_complex(in) ? in : to_real(out)}; }
 
-/// Real numbers that are converted for one thread, or one team.
+/// The number of converted real numbers of one thread, or of one team.
 template <typename R>
 std::int64_t converted_numbers(const Shape& shape, const Along& along) {
   return along.length * (shape.split ? 1 : std::int64_t{lanes<R>});
 }
 
-/// T: what elements are made of. R: what is computed in.
+/// T is the type of the tensors' parts, and R the type in which the transform is computed.
 template <typename T, typename R>
 class Transform {
  public:
@@ -135,7 +137,8 @@ class Transform {
 
   Result<void> run() {
     try {
-      // The planner has counted its bytes against the budget; the system may have fewer.
+      // The planner has counted the plan's bytes against the budget, but the system may have less
+      // memory.
       plan_ = plan_of<R>(context_.memory.kept(), shape_, context_.interrupt);
     } catch (const Interrupted&) {
       return tl::make_unexpected(context_.interrupt.error());
@@ -164,7 +167,7 @@ class Transform {
                              });
     }
     if (space_.team) {
-      // The first tasks go all over them.
+      // The first tasks write to all of these pages.
       OUTRIGGER_CHECK(
           touch_pages(context_, packs, space_.each_sequence * std::int64_t{sizeof(Pack<R>)}));
       if (out_.storage->buffer != in_.storage->buffer)
@@ -198,14 +201,14 @@ class Transform {
     const std::int64_t step = tensor.strides[along_.axis];
     return Numbers{.data = tensor.as<T>(), .stride = real ? step : 2 * step, .imaginary = 1};
   }
-  /// Of a line of real numbers, one of pairs.
+  /// Changes a line of real numbers into a line of pairs.
   static void make_pairs(Numbers& line) {
     line.imaginary = line.stride;
     line.stride *= 2;
     line.imaginaries = line.reals / 2;
     line.reals = (line.reals + 1) / 2;
   }
-  /// What is not made of T is converted to `room`.
+  /// The line of a sequence. Elements of another type than T are converted to `room`.
   template <typename Each>
   Result<Numbers> source(std::int64_t sequence, T* room, const Each& each) const {
     Numbers line = source_;
@@ -232,8 +235,8 @@ class Transform {
 
   using Lines = std::array<Numbers, lanes<R>>;
 
-  /// How many elements lie between lines that follow each other; 0 if not always as many, or not
-  /// side by side.
+  /// The distance between consecutive lines, in elements. It is 0 if the distances differ, or if
+  /// the lines are not adjacent.
   static std::int64_t apart(const Lines& lines, std::int64_t count) {
     if (count < lanes<R>) return 0;
     const std::int64_t first = lines[1].data - lines[0].data;
@@ -287,7 +290,7 @@ class Transform {
     }
   }
 
-  /// Sequences first … first + count − 1, one in each lane.
+  /// Transforms sequences first … first + count − 1, one in each lane.
   void side_by_side(std::int64_t first, std::int64_t count, T* room, Pack<R>* data) const {
     const std::int64_t n = shape_.points;
     Pack<R>* const scratch = data + n + 1;
@@ -298,7 +301,7 @@ class Transform {
     Lines from, to;
     for (std::int64_t l = 0; l < lanes<R>; ++l) {
       const auto lane = static_cast<std::size_t>(l);
-      // Lanes in excess repeat the last sequence's address, and are not used.
+      // Lanes beyond `count` repeat the address of the last sequence. Their results are not used.
       from[lane] = l < count ? *source(first + l, room + l * along_.length, alone) : from[lane - 1];
       to[lane] = target(first + std::min(l, count - 1));
     }
@@ -320,7 +323,7 @@ class Transform {
     store(to, count, points, y);
   }
 
-  /// One sequence as a matrix. each(count, f) calls f(desk, i) for all i < count.
+  /// Transforms one sequence as a matrix. each(count, f) calls f(desk, i) for all i < count.
   template <typename Each>
   Result<void> one(std::int64_t sequence, T* room, Pack<R>* middle, const Each& each) const {
     OUTRIGGER_TRY(Numbers from, source(sequence, room, each));
@@ -379,7 +382,7 @@ class Transform {
     });
   }
 
-  /// f(k, count) for the pairs k, points − k: `lanes` of them at a time, or one.
+  /// Calls f(k, many) for the pairs k, points − k: `lanes` pairs if `many`, otherwise one.
   template <typename Each, typename F>
   Result<void> for_each_pair(const Each& each, F&& f) const {
     constexpr std::int64_t chunk = 4096;
@@ -395,7 +398,7 @@ class Transform {
     });
   }
 
-  /// The transform of pairs becomes that of all numbers.
+  /// Changes the transform of pairs into the transform of all numbers.
   template <typename Each>
   Result<void> part(const Numbers& line, const Each& each) const {
     const std::int64_t n = shape_.points;
@@ -418,7 +421,7 @@ class Transform {
     });
   }
 
-  /// What the inverse transform of pairs begins with.
+  /// The first step of the inverse transform of pairs.
   template <typename Each>
   Result<void> join(const Numbers& from, const Numbers& to, const Each& each) const {
     const std::int64_t n = shape_.points;
@@ -444,7 +447,7 @@ class Transform {
 
   const Context& context_;
   const Along& along_;
-  WalkedAxes from_, to_;  ///< of the sequences
+  WalkedAxes from_, to_;  ///< the axes other than the transformed one
   Shape shape_;
   Space space_;
   const Tensor& in_;
@@ -452,11 +455,11 @@ class Transform {
   bool real_;
   Conversion conversion_;
   Numbers source_, target_;
-  std::int64_t read_ = 0;  ///< numbers of a sequence of the operand
+  std::int64_t read_ = 0;  ///< the numbers of an operand's sequence that are read
   std::shared_ptr<const Plan<R>> plan_;
 };
 
-/// f(tag of what elements are made of, tag of what is computed in)
+/// Calls f(tag of T, tag of R); see Transform.
 template <typename F>
 decltype(auto) with_types(const Along& along, DType dtype, F&& f) {
   if (to_real(dtype) == DType::f64) return f(type_tag<double>{}, type_tag<double>{});

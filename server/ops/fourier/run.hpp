@@ -14,19 +14,20 @@ enum class Direction : std::uint8_t { forward, inverse, real_forward, real_inver
 struct Along {
   Direction kind;
   std::size_t axis;
-  /// Points of the transform: the operand's axis is cut or padded with zeros.
+  /// The points of the transform. The operand's axis is cut, or padded with zeros, to this length.
   std::int64_t length;
-  /// Parts of the result that are no larger become 0.
+  /// Parts of the result whose magnitude is at most eps become 0.
   double eps;
 };
 
-/// Transforms `in`, real in any dtype or complex in that of which `out` is or has the parts, to
-/// f32, f64, c64 or c128 as `kind` wants it; `out` may be `in`. Memory: a copy of the sequences
-/// that are worked on at a time. Errors: out_of_memory, cancelled, deadline_exceeded.
+/// Transforms `in` to `out`. `in` is real in any dtype, or complex in the dtype of `out` (of which
+/// `out` has the parts, if `out` is real). `kind` decides if `out` is real (f32, f64) or complex
+/// (c64, c128). `out` may be `in`. Memory: a copy of the sequences in progress. Errors:
+/// out_of_memory, cancelled, deadline_exceeded.
 Result<void> transform_axis(const Context& context, const Along& along, const Tensor& in,
                             const Tensor& out);
 
-/// Bytes that it takes, at most, for a result of this type.
+/// The largest number of bytes that transform_axis takes for a result of this type.
 std::uint64_t axis_scratch(const Along& along, DType in, const TensorType& out, int threads);
 
 }  // namespace outrigger::ops::fourier

@@ -5,8 +5,8 @@
 #include "ops/fourier/number.hpp"
 #include "ops/fourier/roots.hpp"
 
-/// Transforms of a few points, unrolled, and stages of long ones made of them. Every lane is a
-/// transform of its own, so nothing is shuffled.
+/// Transforms of a few points, unrolled, and the stages of long transforms. Each lane has its own
+/// transform, so that there are no shuffles.
 
 namespace outrigger::ops::fourier {
 
@@ -86,7 +86,7 @@ OUTRIGGER_INLINE void dft(Pack<R> (&x)[16]) {
   }
 }
 
-/// Any odd number of points: j and radix − j share their products, half of a matrix.
+/// Any odd number of points. j and radix − j share their products, which are half of a matrix.
 template <typename R, int radix>
 OUTRIGGER_INLINE void dft_odd(Pack<R> (&x)[radix]) {
   struct Circle {
@@ -132,9 +132,9 @@ OUTRIGGER_INLINE void butterfly(Pack<R> (&x)[radix]) {
   }
 }
 
-/// One stage of Stockham's algorithm: butterflies at all positions, `side` of them beside each
-/// other. Element j of those of position p begins at from + (p + j × positions) × side, result k at
-/// to + (p × radix + k) × side, multiplied with root (radix − 1) p + k − 1.
+/// One stage of Stockham's algorithm: the butterflies at all positions, `side` of them beside each
+/// other. Element j of position p is at from + (p + j × positions) × side. Result k is at to + (p ×
+/// radix + k) × side, multiplied by root (radix − 1) p + k − 1.
 template <typename R, int radix>
 void stage(const Pack<R>* from, Pack<R>* to, const Root<R>* roots, std::int64_t positions,
            std::int64_t side) {
@@ -154,7 +154,7 @@ void stage(const Pack<R>* from, Pack<R>* to, const Root<R>* roots, std::int64_t 
   }
 }
 
-/// The last stage, which has one position, where all roots are 1.
+/// The last stage: it has one position, where all roots are 1.
 template <typename R, int radix>
 void last_stage(const Pack<R>* from, Pack<R>* to, const Root<R>*, std::int64_t, std::int64_t side) {
   for (std::int64_t i = 0; i < side; ++i) {
