@@ -18,11 +18,11 @@ Result<Inferred> infer_gather(const InferCall& call) {
   return inferred;
 }
 
-/// Elements that one thread takes at a time.
+/// The elements of one task of a thread.
 constexpr std::int64_t chunk_elements = std::int64_t{1} << 14;
 
-/// Single elements, of a tensor that has some. False if an index is outside: what was gathered
-/// then counts for nothing.
+/// Gathers single elements of a tensor that has at least one. Returns false if an index is out of
+/// bounds; the output is then not valid.
 template <typename T>
 Result<bool> gather_elements(const RunCall& call, const Places& places) {
   const std::int64_t stride = places.strides[0];

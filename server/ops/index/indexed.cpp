@@ -20,8 +20,7 @@ Result<Inferred> infer_put(const InferCall& call) {
   const Dims widest = gathered_shape(into, call.type(1), axes);
   const std::size_t rows = call.type(1).shape.size() - 1;
   const Dims& updates = call.type(2).shape;
-  // As in Nx, an update may be smaller than the block that it goes to: it starts where the block
-  // does.
+  // As in Nx, an update may be smaller than its block. It begins at the beginning of the block.
   bool fits = updates.size() == widest.size();
   for (std::size_t axis = 0; fits && axis < updates.size(); ++axis) {
     fits = axis < rows ? updates[axis] == widest[axis] : updates[axis] <= widest[axis];
@@ -39,14 +38,14 @@ Result<Inferred> infer_put(const InferCall& call) {
   return inferred;
 }
 
-/// Sums of small floats are in f32, and nothing is rounded before that.
+/// Small floats are summed in f32, and their operands are not rounded first.
 Result<Inferred> infer_add(const InferCall& call) {
   OUTRIGGER_TRY(Inferred inferred, infer_put(call));
   const DType dtype = inferred.results[0].dtype;
   if (!is_small_float(dtype)) return inferred;
   inferred.operands[2] = call.in[2].literal != nullptr ? DType::f32 : call.type(2).dtype;
   if (call.type(0).dtype == dtype) return inferred;
-  // The target is converted as a whole anyway.
+  // The target must be converted in any case.
   inferred.operands[0] = inferred.operands[2] = DType::f32;
   inferred.raw = {DType::f32};
   return inferred;
@@ -71,7 +70,7 @@ struct AccumulateInteger {
   }
 };
 
-/// n elements of an update, from the start-th on, into the block at `to`.
+/// Applies n elements of an update, from element `start` on, to the block at `to`.
 template <typename F, typename T>
 void update_block(const WalkedAxes& block, T* to, const T* from, std::int64_t start,
                   std::int64_t n) {
@@ -90,7 +89,7 @@ void update_block(const WalkedAxes& block, T* to, const T* from, std::int64_t st
       });
 }
 
-/// Updates for rows [begin, end), which follow one another in memory.
+/// Applies the updates of rows [begin, end), which are adjacent in memory.
 template <typename F, typename T>
 void update_rows(const Places& places, T* base, const T* updates, std::int64_t begin,
                  std::int64_t end) {
@@ -113,12 +112,13 @@ void update_rows(const Places& places, T* base, const T* updates, std::int64_t b
   });
 }
 
-/// Elements of updates between two looks at the interrupt: each may go to a page of its own.
+/// The elements of updates between two checks of the interrupt. Each element may be in another
+/// page.
 constexpr std::int64_t piece_elements = std::int64_t{1} << 13;
-/// Elements that are copied at a time if they do not lie side by side.
+/// The elements of one copy, if they are not adjacent.
 constexpr std::int64_t copied_elements = 1024;
 
-/// Calls f(first row, last row + 1) for some rows at a time, n elements of each, in their order.
+/// Calls f(first row, last row + 1) for pieces of the rows, in order. Each row has n elements.
 template <typename F>
 Result<void> in_pieces(const Context& context, std::int64_t rows, std::int64_t n, F&& f) {
   const std::int64_t at_once = std::max<std::int64_t>(1, piece_elements / n);
@@ -129,8 +129,8 @@ Result<void> in_pieces(const Context& context, std::int64_t rows, std::int64_t n
   return {};
 }
 
-/// Updates go one after the other, in the order of the indices: of equal indices the last one wins,
-/// and sums of floats do not depend on the number of threads.
+/// Applies the updates one after the other, in the order of the indices. Therefore the last one of
+/// equal indices wins, and sums of floats do not depend on the number of threads.
 template <typename F, typename T>
 Result<void> update_all(const Context& context, const Places& places, T* base,
                         const Tensor& updates) {
@@ -175,8 +175,7 @@ struct Update {
   Tensor updates;
 };
 
-/// Operands are copied if they are the memory that is about to change. Errors: bad_index,
-/// out_of_memory.
+/// Copies an operand if it shares memory with the output. Errors: bad_index, out_of_memory.
 Result<Update> prepare_update(const RunCall& call) {
   OUTRIGGER_TRY(const Dims axes, indexed_axes(call.in[0].type, call.in[1].type, call.attrs));
   const auto prepare = [&](const Tensor& from) -> Result<Tensor> {
@@ -187,7 +186,7 @@ Result<Update> prepare_update(const RunCall& call) {
   };
   OUTRIGGER_TRY(Tensor indices, prepare(call.in[1]));
   OUTRIGGER_TRY(Tensor updates, prepare(call.in[2]));
-  // An update may be smaller than the block that it goes to.
+  // An update may be smaller than its block.
   const auto rows_rank = static_cast<std::ptrdiff_t>(indices.shape().size()) - 1;
   const Dims part(updates.shape().begin() + rows_rank, updates.shape().end());
   Places places(call.out[0], std::move(indices), axes, &part);
@@ -195,8 +194,8 @@ Result<Update> prepare_update(const RunCall& call) {
   return Update{std::move(places), std::move(updates)};
 }
 
-/// How much of a target is added up at a time: some cells (what an index names), some elements of
-/// each.
+/// The part of a target that is summed in one pass: a number of cells (a cell is the block that an
+/// index selects), and a number of elements of each.
 struct Portion {
   std::int64_t cells, elements;
 };
@@ -208,8 +207,8 @@ Portion portion_of(std::int64_t cells, std::int64_t count) {
   return {std::min(cells, limit / std::max<std::int64_t>(1, count)), count};
 }
 
-/// Adds small floats: for each place the element and what goes to it are added up in f32, in the
-/// order of the indices, and rounded once. Only what the indices name is looked at.
+/// Adds small floats: each element of a cell and its updates are summed in f32, in the order of the
+/// indices, and rounded once. Only cells that an index selects are read.
 template <typename F>
 class SmallFloatSums {
  public:
@@ -252,7 +251,7 @@ class SmallFloatSums {
         [&](std::int64_t, Bits* block, float* sums) { with_elements(block, sums, store); });
   }
 
-  /// Calls f(row, its block, its sums) for the rows that name a cell of the portion.
+  /// Calls f(row, its block, its sums) for the rows that select a cell of the portion.
   template <typename Each>
   Result<void> for_each_sum(Each&& f) {
     return with_rows(places_, [&](const auto& rows) {
@@ -303,7 +302,7 @@ class SmallFloatSums {
     }
   }
 
-  /// Elements of the updates from a position in C order on.
+  /// Loads n elements of the updates, from a position in C order on.
   void load(std::int64_t position, std::int64_t n) {
     const auto width = static_cast<std::int64_t>(widen_.from_width());
     for_each_run(
@@ -325,14 +324,14 @@ class SmallFloatSums {
   Dims cell_strides_;
   Portion portion_;
   float* sums_ = nullptr;
-  std::int64_t start_ = 0, n_ = 0;  ///< of each block
-  std::int64_t first_ = 0;          ///< cell
+  std::int64_t start_ = 0, n_ = 0;  ///< the elements of each block
+  std::int64_t first_ = 0;          ///< the first cell
   std::array<float, copied_elements> updates_in_f32_;
-  std::int64_t loaded_ = 0, loaded_end_ = 0;  ///< rows
+  std::int64_t loaded_ = 0, loaded_end_ = 0;  ///< the rows in updates_in_f32_
 };
 
-/// Calls f(type_tag<T>{}, how) with the dtype's type in memory and the way that its elements are
-/// added up, each sum wrapped at once.
+/// Calls f(type_tag<T>{}, how) with the C++ type of the dtype in memory, and with the function
+/// object that adds its elements and wraps each sum.
 template <typename F>
 Result<void> with_accumulation(DType dtype, F&& f) {
   constexpr type_tag<std::uint8_t> byte;

@@ -12,7 +12,7 @@
 
 namespace outrigger::ops {
 
-/// Indices stay s32, s64 or u64; other integers become s64.
+/// Indices of s32, s64 and u64 keep their dtype; other integers become s64.
 inline Result<DType> index_dtype(const TensorType& indices) {
   if (!is_integer(indices.dtype)) {
     return fail(ErrorCode::bad_dtype, "indices must be integers, got " + to_string(indices));
@@ -21,15 +21,15 @@ inline Result<DType> index_dtype(const TensorType& indices) {
   return stays ? indices.dtype : DType::s64;
 }
 
-/// Calls f(type_tag<Index>{}) for the dtype of prepared indices. A u64 is read as s64: no axis has
-/// a place for what turns negative.
+/// Calls f(type_tag<Index>{}) for the dtype of prepared indices. A u64 is read as s64: a value that
+/// becomes negative is out of bounds for every axis.
 template <typename F>
 decltype(auto) with_index_type(DType dtype, F&& f) {
   if (dtype == DType::s32) return f(type_tag<std::int32_t>{});
   return f(type_tag<std::int64_t>{});
 }
 
-/// Rows of `depth` prepared indices, wherever they lie.
+/// Rows of `depth` prepared indices, with any strides.
 template <typename Index>
 class IndexRows {
  public:
@@ -46,8 +46,8 @@ class IndexRows {
     return unsigned_ ? std::to_string(static_cast<std::uint64_t>(index)) : std::to_string(index);
   }
 
-  /// Calls f(row, indices, n) for rows [begin, end): all at once if they lie side by side, else for
-  /// copies of some of them.
+  /// Calls f(row, indices, n) for rows [begin, end): once if they are adjacent, else for copies of
+  /// some of them at a time.
   template <typename F>
   void for_each(std::int64_t begin, std::int64_t end, F&& f) const {
     if (walk_.together() || depth_ == 0) return f(begin, first_ + begin * depth_, end - begin);
@@ -68,7 +68,7 @@ class IndexRows {
   bool unsigned_;
 };
 
-/// Checks every index before anything is written. Errors: bad_index.
+/// Checks all indices before the first write. Errors: bad_index.
 template <typename Index>
 Result<void> check_indices(const RunCall& call, const IndexRows<Index>& indices, std::int64_t rows,
                            const Dims& sizes, std::span<const std::int64_t> axes) {

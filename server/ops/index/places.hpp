@@ -10,8 +10,8 @@
 
 namespace outrigger::ops {
 
-/// The axes that the last axis of `indices` speaks of: the attribute, or as many leading ones as it
-/// is long.
+/// The axes that the last axis of `indices` selects: those of the attribute, or else the leading
+/// axes.
 inline Result<Dims> indexed_axes(const TensorType& tensor, const TensorType& indices,
                                  const AttrView& attrs) {
   if (indices.shape.empty()) {
@@ -47,9 +47,10 @@ inline Dims gathered_shape(const TensorType& tensor, const TensorType& indices,
   return shape;
 }
 
-/// A tensor as a table of blocks, and rows of indices that point at them.
+/// A tensor as a table of blocks, and rows of indices that select blocks.
 struct Places {
-  /// `part`: the shape of what is looked at of each block, from its start on; by default all of it.
+  /// `part` is the shape of the part of each block that is used, from the block's beginning; by
+  /// default the whole block.
   Places(const Tensor& tensor, Tensor index_rows, std::span<const std::int64_t> axes,
          const Dims* part = nullptr)
       : indices(std::move(index_rows)), depth(static_cast<std::int64_t>(axes.size())) {
@@ -64,7 +65,7 @@ struct Places {
     block = WalkedAxes(part == nullptr ? inner : *part, inner_strides);
   }
 
-  /// Each row is an index of its own, to a single element.
+  /// True if each row is one index that selects one element.
   bool single() const { return depth == 1 && block.count == 1; }
 
   template <typename Index>
@@ -76,13 +77,13 @@ struct Places {
 
   Tensor indices;
   std::int64_t rows = 0;
-  std::int64_t depth;  ///< indices of a row
-  Dims sizes;          ///< of the indexed axes
-  Dims strides;        ///< of the indexed axes, in elements
-  WalkedAxes block;    ///< the axes not indexed
+  std::int64_t depth;  ///< the number of indices in a row
+  Dims sizes;          ///< sizes of the indexed axes
+  Dims strides;        ///< strides of the indexed axes, in elements
+  WalkedAxes block;    ///< the axes that are not indexed
 };
 
-/// Calls f(IndexRows) with the rows as their dtype.
+/// Calls f(IndexRows) with the rows in their dtype.
 template <typename F>
 decltype(auto) with_rows(const Places& places, F&& f) {
   return with_index_type(places.indices.dtype(), [&](auto tag) -> decltype(auto) {

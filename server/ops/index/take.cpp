@@ -44,12 +44,12 @@ Result<Inferred> infer_take_along_axis(const InferCall& call) {
   return inferred;
 }
 
-/// The tensor as [outer][axis][inner], wherever its elements lie.
+/// The tensor as [outer][axis][inner], with any strides.
 struct Picked {
   const std::byte* from = nullptr;
   std::int64_t axis = 0;
   std::int64_t dim = 1;
-  std::int64_t stride = 0;  ///< along the axis, in elements
+  std::int64_t stride = 0;  ///< stride of the axis, in elements
   WalkedAxes outer, inner;
 
   template <typename T>
@@ -80,11 +80,11 @@ Result<Picked> prepare(const RunCall& call) {
   return picked;
 }
 
-/// Elements that one thread takes at a time.
+/// The elements of one task of a thread.
 constexpr std::int64_t chunk_elements = std::int64_t{1} << 16;
 
-/// f(outer index, begin, end, look) for pieces of [0, count) below each outer index, `weight`
-/// elements for each. It gives false if it was interrupted.
+/// Calls f(outer index, begin, end, look) for pieces of [0, count) of each outer index, with
+/// `weight` elements for each position. f returns false if it was interrupted.
 template <typename F>
 Result<void> for_each_task(const RunCall& call, std::int64_t outer, std::int64_t count,
                            std::int64_t weight, F&& f) {
@@ -104,7 +104,7 @@ Result<void> for_each_task(const RunCall& call, std::int64_t outer, std::int64_t
                         });
 }
 
-/// Copies the elements of some axes. False if it was interrupted.
+/// Copies the elements of some axes. Returns false if it was interrupted.
 template <typename T>
 bool copy_all(const WalkedAxes& axes, const T* from, T* to, Look& look) {
   for (std::int64_t start = 0; start < axes.count; start += chunk_elements) {
@@ -149,8 +149,8 @@ Result<void> take_typed(const RunCall& call, const Picked& p) {
       });
 }
 
-/// One element for each of n indices, which stand at `position` of a row of the inner axes and
-/// those that follow it.
+/// Picks one element for each of n indices. The first index is at `position` of a row of the inner
+/// axes; the others are in this row and the next ones.
 template <typename T, typename Index>
 void pick_each(const T* base, const Picked& p, const Index* index, std::int64_t position,
                std::int64_t n, T* out) {
