@@ -65,17 +65,17 @@ Result<Inferred> infer_iota(const InferCall& call) {
   return only(std::move(type));
 }
 
-/// What is counted in, before it is cast.
+/// The dtype of the counter, whose values are then cast.
 DType counted_dtype(DType dtype) {
   return compute_dtype(is_complex(dtype) ? to_real(dtype) : dtype);
 }
 
 /// Positions along an axis of a tensor in C order.
 struct Counting {
-  std::int64_t length;  ///< of the axis
-  std::int64_t repeat;  ///< elements of one position that lie side by side
+  std::int64_t length;  ///< length of the axis
+  std::int64_t repeat;  ///< number of adjacent elements with the same position
 
-  /// Those of elements [begin, end).
+  /// Writes the positions of elements [begin, end).
   template <typename T>
   void write(T* out, std::int64_t begin, std::int64_t end) const {
     std::int64_t position = begin / repeat % length;
@@ -153,7 +153,7 @@ Result<void> run_eye(const RunCall& call) {
   };
   return parallel_ranges(call.context, out.size(), std::int64_t{1} << 16, out.size(),
                          [&](int, std::int64_t begin, std::int64_t end) {
-                           // Zero is all bits zero in each dtype.
+                           // All bits of zero are 0 in each dtype.
                            std::fill(at(begin), at(end), std::byte{0});
                            for (std::int64_t row = begin / columns; row * columns < end; ++row) {
                              const std::int64_t element = row * columns + row % rows;

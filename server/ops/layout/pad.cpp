@@ -71,8 +71,8 @@ Result<void> run_pad(const RunCall& call) {
   const Tensor& out = call.out[0];
   const std::size_t rank = out.shape().size();
   OUTRIGGER_TRY(const Padding padding, padding_of(call.attrs, rank));
-  // What is left of the operand: elements [from_first, from_first + kept) of each axis, put
-  // `step` apart from out_first on.
+  // The part of the operand in the result: elements [from_first, from_first + kept) of each axis,
+  // at distances of `step` from out_first on.
   Dims kept, from_first, out_first, step;
   bool gaps = false;
   for (std::size_t axis = 0; axis < rank; ++axis) {
@@ -94,8 +94,8 @@ Result<void> run_pad(const RunCall& call) {
     OUTRIGGER_CHECK(fill_window(call.context, value, out, Dims(rank), out.shape()));
     if (element_count(kept) == 0) return {};
   } else {
-    // The margins, none of them twice: below and above in each axis, within what the axes before
-    // it keep.
+    // Fills the margins below and above in each axis, without overlap: each margin is within the
+    // kept part of the axes before it.
     Dims first(rank);
     Dims shape = out.shape();
     for (std::size_t axis = 0; axis < rank; ++axis) {

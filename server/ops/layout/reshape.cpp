@@ -28,7 +28,7 @@ Result<Inferred> infer_reshape(const InferCall& call) {
   return same_dtype(call, Dims(shape.begin(), shape.end()));
 }
 
-/// Strides of the new shape over the same memory, or nothing if the elements are not laid out so.
+/// The strides of the new shape over the same memory; nothing if no strides give these elements.
 std::optional<Dims> reshape_strides(const Tensor& from, std::span<const std::int64_t> shape) {
   if (from.size() == 0) return contiguous_strides(shape);
   Dims old_shape;
@@ -41,7 +41,7 @@ std::optional<Dims> reshape_strides(const Tensor& from, std::span<const std::int
   Dims strides(shape.size(), 1);
   std::size_t o = 0;
   std::size_t n = 0;
-  // Match the shortest groups of old and new axes with the same number of elements.
+  // Matches the shortest groups of old and new axes with the same number of elements.
   while (o < old_shape.size()) {
     std::size_t o_end = o + 1;
     std::int64_t old_count = old_shape[o];
@@ -71,7 +71,7 @@ std::optional<Dims> reshape_strides(const Tensor& from, std::span<const std::int
 Result<Tensor> view_reshape(const ViewCall& call) {
   const Tensor& from = call.in[0];
   auto strides = reshape_strides(from, call.result.shape);
-  // The executor has made the operand contiguous if a view of it is impossible.
+  // If no view of the operand is possible, the executor has made it contiguous.
   if (!strides)
     return fail(ErrorCode::bad_shape, "the memory of a strided view cannot be reshaped in place");
   return view_of(from, call.result, std::move(*strides), from.offset, call.mutable_view);
@@ -128,7 +128,7 @@ Result<Tensor> view_transpose(const ViewCall& call) {
   return view_of(from, call.result, std::move(strides), from.offset, call.mutable_view);
 }
 
-/// Which axis of the result each axis of the operand becomes.
+/// For each axis of the operand, the axis of the result.
 Result<Dims> broadcast_axes(const TensorType& from, const AttrView& attrs) {
   const std::size_t rank = attrs.integers("shape").size();
   const std::size_t from_rank = from.shape.size();

@@ -12,7 +12,8 @@
 namespace outrigger::ops {
 namespace {
 
-/// Operands after the first `skip` are the starts: one integer scalar for each axis.
+/// Checks the operands after the first `skip`: they are the starts, one integer scalar for each
+/// axis.
 Result<void> check_starts(const InferCall& call, std::size_t skip) {
   const std::size_t rank = call.type(0).shape.size();
   if (call.size() != rank + skip) {
@@ -29,14 +30,14 @@ Result<void> check_starts(const InferCall& call, std::size_t skip) {
   return {};
 }
 
-/// Starts are read as s64; a u64 stays what it is, so that a huge one does not turn negative.
+/// Starts are read as s64. A u64 keeps its dtype, so that a huge start does not become negative.
 void want_starts(const InferCall& call, std::size_t skip, Inferred& inferred) {
   for (std::size_t i = skip; i < call.size(); ++i) {
     inferred.operands[i] = call.type(i).dtype == DType::u64 ? DType::u64 : DType::s64;
   }
 }
 
-/// The start along an axis, moved so that the window fits, as Nx does.
+/// The start along an axis, moved so that the window fits, as in Nx.
 std::int64_t clamped_start(const Tensor& start, std::int64_t dim, std::int64_t extent) {
   const std::int64_t last = dim - extent;
   if (start.dtype() == DType::u64) {
