@@ -6,8 +6,8 @@
 
 #include "ops/linalg/matrices.hpp"
 
-/// What the decompositions share: LAPACK's workspaces, signs, the attributes that Nx has for its
-/// own methods.
+/// The parts that the decompositions share: LAPACK's workspaces, signs, and the attributes that Nx
+/// has for its own methods.
 
 namespace outrigger::ops {
 
@@ -15,10 +15,10 @@ inline std::int64_t smaller(const MatrixShape& shape) {
   return std::min(shape.rows, shape.columns);
 }
 
-/// How much workspace LAPACK asks for, in elements.
+/// The size of the workspace that LAPACK requests, in elements.
 template <typename T>
 std::int64_t workspace(T answer) {
-  // Rounded to f32, the answer may be a little less than what is meant.
+  // An answer in f32 is rounded, and may be less than the requested size.
   return static_cast<std::int64_t>(static_cast<double>(std::real(answer)) * (1 + 1e-6)) + 1;
 }
 
@@ -27,8 +27,8 @@ constexpr std::int64_t bytes_of(std::int64_t count) {
   return count * static_cast<std::int64_t>(sizeof(T));
 }
 
-/// The factor, of magnitude 1, that the convention gives a vector of n elements `stride` apart: its
-/// element of the largest magnitude (the first of equals) becomes real and positive.
+/// The factor of magnitude 1 by which a vector of n elements, `stride` apart, is multiplied: the
+/// element of the largest magnitude (the first of equal ones) becomes real and positive.
 template <typename T>
 T phase_factor(const T* vector, std::int64_t n, std::int64_t stride) {
   T largest{0};
@@ -48,20 +48,20 @@ void negate(T* vector, std::int64_t n, std::int64_t stride) {
   for (std::int64_t i = 0; i < n; ++i) vector[i * stride] = -vector[i * stride];
 }
 
-/// -0.0, which the library leaves where it has turned a sign, becomes 0.0.
+/// Changes -0.0, which a change of sign in the library leaves, to 0.0.
 template <typename T>
 void plain_zeros(T* x, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) x[i] += T{0};
 }
 
-/// The identity in each matrix of a batch.
+/// Writes the identity to each matrix of a batch.
 template <typename T>
 void write_identity(T* to, std::int64_t batch, std::int64_t n) {
   for (std::int64_t i = 0; i < batch * n * n; ++i) to[i] = i % (n * n) % (n + 1) == 0 ? T{1} : T{0};
 }
 
-/// Temporaries of a decomposition: for each thread what the plan takes that `make` gives for the
-/// library's functions and the matrices' shape.
+/// The temporaries of a decomposition: for each thread, those of the plan that `make` returns for
+/// the library's functions and the matrices' shape.
 template <typename Make>
 std::uint64_t plan_scratch(const ScratchCall& call, const Result<MatrixShape>& shape, Make make) {
   if (!shape || smaller(*shape) == 0) return 0;

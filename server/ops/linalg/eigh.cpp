@@ -16,8 +16,9 @@ Result<Inferred> infer_eigh(const InferCall& call) {
   return inferred;
 }
 
-/// Eigenvalues by falling magnitude, of equals the positive first; eigenvectors in columns. LAPACK
-/// saw the matrix transposed, which is its conjugate, and so are the vectors.
+/// Writes the eigenvalues in descending order of their magnitude (of equal ones, the positive
+/// first), and the eigenvectors as columns. LAPACK reads the matrix transposed, which is the
+/// conjugate matrix; its eigenvectors are therefore conjugates, too.
 template <typename T>
 void write_eigen(const RealOf<T>* values, const T* vectors, std::int64_t n, int* order, T* w,
                  T* v) {
@@ -26,7 +27,7 @@ void write_eigen(const RealOf<T>* values, const T* vectors, std::int64_t n, int*
     const RealOf<T> left = std::abs(values[a]), right = std::abs(values[b]);
     return left > right || (left == right && a > b);
   });
-  // Some columns at a time, whose lines in v stay in the cache.
+  // The number of columns in one step, so that their lines in v stay in the cache.
   constexpr std::int64_t columns = 16;
   for (std::int64_t first = 0; first < n; first += columns) {
     const std::int64_t end = std::min(first + columns, n);
@@ -46,7 +47,7 @@ template <typename T>
 struct EighPlan {
   std::int64_t n;
   std::int64_t lwork;
-  /// Reals beside the eigenvalues, which only complex matrices need.
+  /// The real elements of the workspace beside the eigenvalues; only complex matrices need them.
   int reals = 0;
   int integers = 1;
 
@@ -84,7 +85,7 @@ struct EighPlan {
     const auto size = static_cast<int>(lwork);
     std::copy_n(from, n * n, matrix);
     int info = 0;
-    // What is lower in C order is upper in Fortran's.
+    // The lower triangle in C order is the upper one in Fortran order.
     if constexpr (is_complex_v<T>) {
       lib.syevd("V", "U", &order, matrix, &order, values, work, &size, rwork, &reals, iwork,
                 &integers, &info, 1, 1);

@@ -9,8 +9,8 @@
 namespace outrigger::ops {
 namespace {
 
-/// OpenBLAS reads this when it is loaded. Set before main(), while there is one thread; what the
-/// user has set stays.
+/// OpenBLAS reads this variable when it is loaded. It is set before main(), while there is one
+/// thread. A value that the user has set stays.
 [[gnu::constructor]] void choose_kernels() {
 #if defined(__GNUC__) && !defined(__clang__)
   __builtin_cpu_init();
@@ -80,7 +80,8 @@ template <typename T>
 Result<const Lapack<T>*> lapack() {
   static const Library library = Loader().load();
   if (!library.error.empty()) return fail(ErrorCode::internal, library.error);
-  // It asks OpenMP, whose answer is each thread's own; before 0.3.22 or so it also told it.
+  // OpenBLAS asks OpenMP for the number of threads, which each thread has for itself. Versions
+  // before about 0.3.22 also set that number.
   library.set_threads(1);
   library.set_team(1);
   if constexpr (std::is_same_v<T, float>) {

@@ -10,7 +10,8 @@
 namespace outrigger::ops {
 
 /// LAPACK and BLAS for one element type, in Fortran's calling convention: matrices in column order,
-/// all arguments by address, the lengths of strings last. Only what linear algebra here needs.
+/// all arguments by address, the lengths of strings last. It has only the functions that the ops
+/// here use.
 template <typename T>
 struct Lapack {
   using Int = int;
@@ -26,7 +27,7 @@ struct Lapack {
                const Int* ldb, Length, Length, Length, Length);
   void (*geqrfp)(const Int* m, const Int* n, T* a, const Int* lda, T* tau, T* work,
                  const Int* lwork, Int* info);
-  /// ungqr of complex numbers.
+  /// For complex numbers it is ungqr.
   void (*orgqr)(const Int* m, const Int* n, const Int* k, T* a, const Int* lda, const T* tau,
                 T* work, const Int* lwork, Int* info);
   using Syevd = void (*)(const char* job, const char* uplo, const Int* n, T* a, const Int* lda,
@@ -36,18 +37,18 @@ struct Lapack {
                          RealOf<T>* w, T* work, const Int* lwork, RealOf<T>* rwork,
                          const Int* lrwork, Int* iwork, const Int* liwork, Int* info, Length,
                          Length);
-  /// heevd of complex numbers.
+  /// For complex numbers it is heevd.
   std::conditional_t<is_complex_v<T>, Heevd, Syevd> syevd;
-  /// Null of complex numbers.
+  /// It is null for complex numbers.
   void (*gesdd)(const char* job, const Int* m, const Int* n, T* a, const Int* lda, T* s, T* u,
                 const Int* ldu, T* vt, const Int* ldvt, T* work, const Int* lwork, Int* iwork,
                 Int* info, Length);
 };
 
-/// OpenBLAS's functions; T is float, double or a complex number of these. The library, its OpenMP
-/// flavour, is loaded at the first call, with the kernels of the processor's instruction set level:
-/// OpenBLAS takes a processor that is younger than itself for one of 2004. On the thread that calls
-/// this, and inside of parallel regions, a matrix is the work of one thread: with more, results
+/// The functions of OpenBLAS; T is float, double or a complex number of these. The first call loads
+/// the library, in its OpenMP variant, with the kernels for the processor's instruction set level.
+/// OpenBLAS itself would take a processor that it does not know for one of 2004. On the calling
+/// thread, and inside of parallel regions, one thread computes a matrix: with more threads, results
 /// would differ in their last bits. Errors: internal, if the library is not installed.
 template <typename T>
 Result<const Lapack<T>*> lapack();

@@ -17,7 +17,7 @@ Result<Inferred> infer_lu(const InferCall& call) {
   return inferred;
 }
 
-/// p[order[i]][i] = 1, where order tells which row of the matrix became row i.
+/// p[order[i]][i] = 1, where order[i] is the row of the matrix that became row i.
 void write_permutation(const Tensor& p, std::int64_t index, std::int64_t n, const int* order) {
   const auto write = [&](auto tag) {
     using P = typename decltype(tag)::type;
@@ -53,7 +53,7 @@ Result<void> lu(const MatrixBlock& call) {
           return true;
         }
         transpose(work, n, from, n, n, n);
-        int info = 0;  // a zero pivot is no error: u has a zero on its diagonal
+        int info = 0;  // a zero pivot is not an error: u has a zero on its diagonal
         lib->getrf(&order, &order, work, &order, pivots, &info);
         for (std::int64_t i = 0; i < n; ++i) std::swap(rows[i], rows[pivots[i] - 1]);
         write_permutation(call.out[0], index, n, rows);

@@ -13,40 +13,42 @@
 #include "ops/support/transpose.hpp"
 #include "tensor/tensor.hpp"
 
-/// What the ops of linear algebra share: shape rules and the loop over a batch of matrices.
+/// The parts that the ops of linear algebra share: shape rules, and the loop over a batch of
+/// matrices.
 
 namespace outrigger::ops {
 
-/// Rows and columns of the matrices in the last two axes.
+/// The rows and columns of the matrices in the last two axes.
 struct MatrixShape {
   std::int64_t batch = 1;
   std::int64_t rows = 0;
   std::int64_t columns = 0;
 };
 
-/// LAPACK counts with 32 bits, the squares of orders too.
+/// LAPACK counts in 32 bits, and also computes squares of orders.
 inline constexpr std::int64_t matrix_order_max = 20'000;
 
-/// Errors: bad_shape for less than two axes; limit_exceeded for a matrix too large for LAPACK.
+/// Errors: bad_shape for less than two axes; limit_exceeded for a matrix that is too large for
+/// LAPACK.
 Result<MatrixShape> matrix_shape(const TensorType& type);
-/// The same, and that the matrices are square. Errors: bad_shape too.
+/// matrix_shape for square matrices. Errors: also bad_shape for other matrices.
 Result<MatrixShape> square_shape(const TensorType& type);
-/// The shape with its last two axes replaced.
+/// The shape with other sizes in its last two axes.
 Dims with_matrix(const Dims& shape, std::initializer_list<std::int64_t> last);
-/// The dtype of an op's results over matrices: integers become f32.
+/// The dtype of the results of an op over matrices: integers become f32.
 DType matrix_dtype(const InferCall& call);
-/// Matrices of f32 (c64) up to some order may compute in f64 (c128): there it costs next to
-/// nothing.
+/// `widen`: matrices of f32 (c64) up to a certain order are computed in f64 (c128), which costs
+/// almost nothing for them.
 enum class SmallOrders : std::uint8_t { widen, keep };
-/// Inference without results: operands as they are, and the dtype that they compute in.
+/// Inference without results: the operands keep their types and get the dtype of the computation.
 Inferred infer_operands(const InferCall& call, SmallOrders small = SmallOrders::widen);
-/// Inference of an op over one tensor of matrices with one result of that shape.
+/// Inference of an op with one tensor of matrices and one result of the given shape.
 Result<Inferred> infer_matrix(const InferCall& call, const Dims& result,
                               SmallOrders small = SmallOrders::widen);
-/// b holds a vector, or a matrix, for each matrix of a. Gives the rows and columns of b; a vector
-/// is one column. Errors: bad_shape, limit_exceeded.
+/// Checks that b has a vector or a matrix for each matrix of a. Returns the rows and columns of b;
+/// a vector is one column. Errors: bad_shape, limit_exceeded.
 Result<MatrixShape> right_hand_sides(const TensorType& a, const TensorType& b, bool left_side);
-/// Inference of a system of equations: a solution of the shape of b. Errors: those of
+/// Inference of a system of equations, whose solution has the shape of b. Errors: those of
 /// right_hand_sides.
 Result<Inferred> infer_solution(const InferCall& call, bool left_side);
 
@@ -63,13 +65,13 @@ decltype(auto) with_matrix_type(DType dtype, F&& f) {
   }
 }
 
-/// The same where complex ones are refused.
+/// with_matrix_type for ops that refuse complex matrices.
 template <typename F>
 decltype(auto) with_real(DType dtype, F&& f) {
   return dtype == DType::f32 ? f(type_tag<float>{}) : f(type_tag<double>{});
 }
 
-/// The parts of complex numbers one after the other; of real ones they themselves.
+/// The parts of complex numbers as one array; real numbers do not change.
 template <typename T>
 const RealOf<T>* parts(const T* x) {
   return reinterpret_cast<const RealOf<T>*>(x);
@@ -81,7 +83,7 @@ template <typename T>
 bool all_finite(const T* x, std::int64_t n) {
   using R = RealOf<T>;
   R sum{};
-  // NaN for NaN and infinities
+  // The sum is NaN if x has a NaN or an infinity.
   for (std::int64_t i = 0; i < n * parts_of<T>; ++i) sum += parts(x)[i] * R{0};
   return sum == R{0};
 }
@@ -92,16 +94,16 @@ void fill_nan(T* x, std::int64_t n) {
               std::numeric_limits<RealOf<T>>::quiet_NaN());
 }
 
-/// x̄; real numbers are their own.
+/// x̄; a real number does not change.
 template <typename T>
 T conjugate(T x) {
   if constexpr (is_complex_v<T>) return std::conj(x);
   return x;
 }
 
-/// Runs f(scratch, index) → bool for each matrix of a batch, `scratch_bytes` of scratch to each
-/// call, on all threads; the interrupt is seen between matrices. Gives the first index for which f
-/// said false, or -1. Errors: out_of_memory, cancelled, deadline_exceeded.
+/// Runs f(scratch, index) → bool for each matrix of a batch on all threads, with `scratch_bytes` of
+/// scratch for each call. The interrupt is checked between matrices. Returns the lowest index for
+/// which f returned false, or -1. Errors: out_of_memory, cancelled, deadline_exceeded.
 template <typename F>
 Result<std::int64_t> for_each_matrix(const Context& context, std::int64_t batch, std::int64_t work,
                                      std::int64_t scratch_bytes, F&& f) {
@@ -123,7 +125,7 @@ Result<std::int64_t> for_each_matrix(const Context& context, std::int64_t batch,
   return failed.load() == std::numeric_limits<std::int64_t>::max() ? -1 : failed.load();
 }
 
-/// What for_each_matrix takes, for rows' `scratch`.
+/// The bytes that for_each_matrix takes, for `scratch` of a row.
 inline std::uint64_t batch_scratch(const ScratchCall& call, std::int64_t batch,
                                    std::int64_t scratch_bytes) {
   const std::int64_t threads = batch > 1 ? call.threads : 1;

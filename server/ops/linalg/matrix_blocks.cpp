@@ -9,13 +9,14 @@
 namespace outrigger::ops {
 namespace {
 
-/// Elements of a block's largest tensor, about, where the matrices are that small.
+/// The approximate number of elements of a block's largest tensor, if the matrices are smaller than
+/// that.
 constexpr std::int64_t block_elements = std::int64_t{1} << 16;
 
-/// Elements that a thread converts at a time.
+/// The elements of one conversion of a thread.
 constexpr std::int64_t chunk_elements = std::int64_t{1} << 13;
 
-/// The part of each operand and result that belongs to one matrix.
+/// The axes of the batch, and the part of each operand and result that belongs to one matrix.
 struct Batch {
   explicit Batch(const TensorType& matrices)
       : axes(matrices.shape.size() - 2), count(element_count(leading(matrices.shape))) {}
@@ -37,11 +38,11 @@ struct Batch {
     return part;
   }
 
-  std::size_t axes;  ///< before those of a matrix
+  std::size_t axes;  ///< the number of axes before those of a matrix
   std::int64_t count;
 };
 
-/// The dtype that a result has in a block: integers do not compute.
+/// The dtype that a result has in a block. An integer result has its own dtype.
 DType result_dtype(DType result, DType compute) {
   return is_integer(result) ? compute_dtype(result) : compute;
 }
@@ -52,7 +53,7 @@ std::int64_t matrices_per_block(const Batch& batch, std::int64_t largest, int th
   return std::min(wanted, batch.count);
 }
 
-/// An operand, wherever it lies: whole matrices are copied and converted.
+/// An operand with any strides. Whole matrices are copied and converted.
 class Operand {
  public:
   Operand(const Batch& batch, const Tensor& tensor, DType compute)
@@ -72,7 +73,7 @@ class Operand {
     return allocate_tensor(memory, batch_.block(tensor_.type, compute_, matrices));
   }
 
-  /// Matrices [first, first + n): the operand's own memory, or `room`'s.
+  /// Matrices [first, first + n), in the operand's own memory or in `room`.
   Result<Tensor> block(Context& context, const Tensor& room, std::int64_t first,
                        std::int64_t n) const {
     Tensor part = direct_ ? tensor_ : room;
@@ -117,7 +118,7 @@ class Operand {
   }
 
  private:
-  /// One matrix of the operand, and one of a block.
+  /// A matrix of the operand, and a matrix of a block.
   Tensor matrix(std::int64_t index) const {
     Tensor one = tensor_;
     one.type.shape = Dims(tensor_.shape().begin() + axes(), tensor_.shape().end());
@@ -159,7 +160,7 @@ class Output {
     return allocate_tensor(memory, batch_.block(tensor_.type, dtype_, matrices));
   }
 
-  /// Where to write matrices [first, first + n).
+  /// The memory to which matrices [first, first + n) are written.
   Tensor block(const Tensor& room, std::int64_t first, std::int64_t n) const {
     Tensor part = direct() ? tensor_ : room;
     part.type = batch_.block(tensor_.type, dtype_, n);

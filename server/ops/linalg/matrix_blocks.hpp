@@ -4,23 +4,24 @@
 
 namespace outrigger::ops {
 
-/// Some matrices of a batch, as LAPACK's functions take them: operands in C order and the dtype
-/// that is computed in, results with room for it. The first axis counts the matrices.
+/// Some matrices of a batch in the form for LAPACK's functions: operands in C order and in the
+/// dtype of the computation, and memory for the results. The first axis counts the matrices.
 struct MatrixBlock : RunCall {
   const Tensor& whole;  ///< operand 0 of the op
   std::int64_t first;   ///< position in the batch
 };
 
-/// "the matrix", or which of a batch: the one at `index` of the block.
+/// The text "the matrix", or, in a batch, one that names the matrix at `index` of the block.
 std::string matrix_text(const MatrixBlock& block, std::int64_t index);
 
 using MatrixRun = Result<void> (*)(const MatrixBlock& block);
-/// Temporaries of a MatrixRun; the operands of a block are plain.
+/// The temporaries of a MatrixRun. The operands of a block are plain.
 using MatrixScratch = std::uint64_t (*)(const ScratchCall& block);
 
-/// Runs an op over matrices, in the last two axes of operand 0. What lies otherwise, or has another
-/// dtype, is converted and copied for some matrices at a time: at least one for each thread, if
-/// there are. Errors: those of `run`, out_of_memory, cancelled, deadline_exceeded.
+/// Runs an op over matrices, which are in the last two axes of operand 0. An operand with another
+/// layout or dtype is copied and converted for some matrices at a time: at least one for each
+/// thread, if there are enough. Errors: those of `run`, out_of_memory, cancelled,
+/// deadline_exceeded.
 Result<void> run_by_blocks(const RunCall& call, MatrixRun run);
 std::uint64_t scratch_by_blocks(const ScratchCall& call, MatrixScratch scratch);
 

@@ -27,8 +27,8 @@ Result<Inferred> infer_qr(const InferCall& call) {
   return inferred;
 }
 
-/// One matrix of m × n. `factors`: the matrix in Fortran's order, m × max(n, width); `q` has
-/// `width` columns, r as many rows.
+/// The decomposition of one matrix of m × n. `factors` is the matrix in Fortran order, m × max(n,
+/// width). `q` has `width` columns, and r has `width` rows.
 template <typename T>
 struct QrPlan {
   std::int64_t m, n, k, width;
@@ -73,10 +73,9 @@ struct QrPlan {
   }
 
   void keep_signs(const T* factors, T* tau, T* work, T* r) const {
-    // A column that is zero below the diagonal already is left as it is by Nx, and so is its sign;
-    // LAPACK turns it, by a reflection of one element.
-    // Of the last column, what is left below the diagonal may be a rounding error, whose reflection
-    // would turn the columns of a complete q around.
+    // If a column is zero below the diagonal, Nx does not change it or its sign. LAPACK changes its
+    // sign, by a reflection of one element. In the last column, the element below the diagonal may
+    // be a rounding error. Its reflection would change the signs of columns of a complete q.
     constexpr T epsilon = std::numeric_limits<T>::epsilon();
     if (n == k && tau[k - 1] < 8 * epsilon * epsilon) tau[k - 1] = T{0};
     for (std::int64_t i = 0; i < k; ++i) work[i] = flips(factors, tau, i) ? T{-1} : T{1};
@@ -88,10 +87,10 @@ struct QrPlan {
     }
   }
 
-  /// Nx's reflection turns a column whose first element has the phase e^iφ to -e^iφ times its
-  /// length; the last column of a square matrix is left as it is. Which phases it meets is told by
-  /// q alone: since q's columns are orthonormal, reflecting them is an elimination, of which the
-  /// leading k × k elements, in y, are enough.
+  /// Nx's reflection maps a column, whose first element has the phase e^iφ, to -e^iφ times
+  /// its length. It does not change the last column of a square matrix. The phases follow from q
+  /// alone: because the columns of q are orthonormal, their reflection is an elimination, for which
+  /// the leading k × k elements, in y, are sufficient.
   void turn_phases(T* y, T* q, T* r) const {
     for (std::int64_t i = 0; i < k; ++i) std::copy_n(q + i * width, k, y + i * k);
     for (std::int64_t i = 0; i < k; ++i) {
@@ -127,7 +126,7 @@ Result<void> qr(const MatrixBlock& call) {
   T* q = call.out[0].as<T>();
   T* r = call.out[1].as<T>();
   if (n == 0) {
-    write_identity(q, shape.batch, m);  // complete: as wide as high
+    write_identity(q, shape.batch, m);  // complete: a square matrix
     return {};
   }
   const auto plan = QrPlan<T>::make(*lib, m, n, width);

@@ -21,7 +21,7 @@ Result<Inferred> infer_determinant(const InferCall& call) {
 
 Result<Inferred> infer_solve(const InferCall& call) { return infer_solution(call, true); }
 
-/// Scratch of a factorisation: the matrix and its pivots.
+/// The scratch of a factorisation: the matrix and its pivots.
 template <typename T>
 struct Factors {
   T* matrix;
@@ -57,7 +57,8 @@ Result<void> solve(const MatrixBlock& call) {
                       lib->getrf(&order, &order, lu.matrix, &order, lu.pivots, &info);
                       if (info != 0) return false;
                       transpose(lu.more, n, b.as<T>() + i * each, sides.columns, n, sides.columns);
-                      // Fortran saw the matrix transposed, and solves with that transposed again.
+                      // LAPACK reads the matrix transposed, and solves with the transposed matrix,
+                      // which is the original.
                       lib->getrs("T", &order, &columns, lu.matrix, &order, lu.pivots, lu.more,
                                  &order, &info, 1);
                       transpose(call.out[0].as<T>() + i * each, sides.columns, lu.more, n,
@@ -73,7 +74,7 @@ Result<void> run_solve(const MatrixBlock& call) {
                           [&](auto tag) { return solve<typename decltype(tag)::type>(call); });
 }
 
-/// Factors with `more` elements for each matrix.
+/// The scratch of Factors with `more` elements for each matrix.
 std::uint64_t factor_scratch(const ScratchCall& call, std::int64_t more) {
   const auto shape = square_shape(*call.in[0].type);
   if (!shape) return 0;
@@ -95,7 +96,7 @@ std::uint64_t invert_scratch(const ScratchCall& call) {
   return factor_scratch(call, call.in[0].type->shape.back());
 }
 
-/// Small orders by the closed formulas, as Nx does, in double.
+/// Small orders are computed by closed formulas, as in Nx, in double.
 template <typename T>
 T small_determinant(const T* a, std::int64_t n) {
   using Wide = std::conditional_t<is_complex_v<T>, std::complex<double>, double>;
@@ -157,7 +158,7 @@ Result<void> run_determinant(const MatrixBlock& call) {
   });
 }
 
-/// Largest sum of absolute values in a row.
+/// The largest sum of magnitudes of a row.
 template <typename T>
 RealOf<T> row_norm(const T* a, std::int64_t n) {
   RealOf<T> norm{0};
@@ -169,7 +170,8 @@ RealOf<T> row_norm(const T* a, std::int64_t n) {
   return norm;
 }
 
-/// inverse = a⁻¹. False if `a`, its rows scaled to 1 as Nx does, is singular to working precision.
+/// inverse = a⁻¹. Returns false if `a`, with its rows scaled to 1 as in Nx, is singular to working
+/// precision.
 template <typename T>
 bool invert_one(const Lapack<T>& lib, const T* a, T* inverse, std::int64_t n,
                 const Factors<T>& lu) {

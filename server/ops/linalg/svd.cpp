@@ -27,7 +27,7 @@ struct SvdPlan {
   int m, n, k, u_columns, v_rows;
   int lwork = 1;
 
-  /// In Fortran's order the matrix is transposed: n × m, with u and vt in each other's place.
+  /// In Fortran order the matrix is transposed: it is n × m, and u and vt are exchanged.
   int call(const Lapack<T>& lib, T* a, T* s, T* u, T* vt, T* work, int size, int* iwork) const {
     const char* const job = u_columns == m && v_rows == n ? "A" : "S";
     int info = 0;
@@ -66,7 +66,8 @@ struct SvdPlan {
     for (std::int64_t j = k; j < u_columns; ++j) {
       if (phase_factor(u + j, m, u_columns) < T{0}) negate(u + j, m, u_columns);
     }
-    // What is no more than the error that the method may make is none of the matrix's rank.
+    // A singular value that is not larger than the error of the method becomes 0, so that it does
+    // not add to the rank.
     const T least = static_cast<T>(std::max(m, n)) * std::numeric_limits<T>::epsilon() * s[0];
     for (int i = 0; i < k; ++i) {
       if (s[i] < least) s[i] = T{0};

@@ -38,7 +38,7 @@ namespace {
 
 constexpr std::int64_t widened_order_max = 32;
 
-/// Whether all operands are that small.
+/// True if all operands are small.
 bool small_orders(const InferCall& call) {
   const Dims& matrix = call.type(0).shape;
   return matrix[matrix.size() - 2] <= widened_order_max &&
@@ -135,7 +135,7 @@ Result<void> cholesky(const MatrixBlock& call) {
           std::copy_n(a + row * n, row + 1, l + row * n);
           std::fill_n(l + row * n + row + 1, n - row - 1, T{0});
         }
-        // What is lower in C order is upper in Fortran's.
+        // The lower triangle in C order is the upper one in Fortran order.
         int info = 0;
         if (n > 0) lib->potrf("U", &order, l, &order, &info, 1);
         return info == 0;
@@ -151,7 +151,7 @@ Result<void> run_cholesky(const MatrixBlock& call) {
                           [&](auto tag) { return cholesky<typename decltype(tag)::type>(call); });
 }
 
-/// Bytes that a thread needs for the matrix that is conjugated.
+/// The bytes of a thread for the conjugated matrix.
 std::int64_t conjugated_bytes(const AttrView& attrs, const TensorType& a) {
   const bool conjugated = is_complex(a.dtype) && attrs.string("transform_a", "none") == "conjugate";
   return conjugated ? byte_count(a) / std::max<std::int64_t>(1, a.shape[0]) : 0;
@@ -173,8 +173,8 @@ Result<void> triangular_solve(const MatrixBlock& call) {
   const std::int64_t n = a.shape().back();
   const std::int64_t each = sides.rows * sides.columns;
   if (each == 0) return {};
-  // In Fortran's order all is transposed: X in A X = B stands on the left of A. A vector is
-  // the same either way, and is faster on the right.
+  // In Fortran order all matrices are transposed, so that X in A X = B is on the left of A. A
+  // vector gives the same result on both sides, and is faster on the right.
   const bool from_right = left_side && !vector;
   const char* const uplo = lower ? "U" : "L";
   const char* const trans = transposed == (left_side && vector) ? "N" : "T";
@@ -210,7 +210,7 @@ Result<void> run_triangular_solve(const MatrixBlock& call) {
   });
 }
 
-/// Without scratch for a matrix.
+/// The scratch without that of a matrix.
 std::uint64_t plain_scratch(const ScratchCall&) { return buffer_bytes(0); }
 
 std::uint64_t triangular_solve_scratch(const ScratchCall& call) {
