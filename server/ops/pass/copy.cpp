@@ -10,7 +10,7 @@
 namespace outrigger::ops {
 namespace {
 
-/// The axes of a copy, as few as possible, and how each side walks them.
+/// The fewest axes that describe the copy, with the strides of both sides.
 struct Walk {
   Walk(const Tensor& tensor_from, const Tensor& tensor_to) : dims(tensor_to.shape()) {
     std::array<Dims, 2> strides{tensor_to.strides, tensor_from.strides};
@@ -28,16 +28,17 @@ struct Walk {
   Dims from;
 };
 
-/// A copy of which each side walks another axis in steps of one element: axis `row` of `from`, the
-/// last axis of `to`.
+/// A copy in which the two sides have unit stride along different axes: axis `row` of `from`, and
+/// the last axis of `to`.
 struct Transposition : Walk {
   std::size_t row = 0;
 };
 
-/// Up to here one thread copies as fast as several, and nothing needs to be set up for it.
+/// Up to this size, one thread copies as fast as several threads, and the copy needs no
+/// preparation.
 constexpr std::size_t piece_bytes_max = std::size_t{64} << 10;
 
-/// Axes shorter than this are not worth a tile.
+/// An axis shorter than this is not cut into tiles.
 constexpr std::int64_t side_min = 8;
 
 std::optional<Transposition> as_transposition(const Walk& walk) {
@@ -50,13 +51,13 @@ std::optional<Transposition> as_transposition(const Walk& walk) {
   return std::nullopt;
 }
 
-/// Bytes of a row of a tile: two cache lines.
+/// The bytes of a row of a tile: two cache lines.
 constexpr std::int64_t row_bytes = 128;
 constexpr std::int64_t tile_rows = 128;
-/// Transposed results from this size on go past the caches.
+/// From this size on, transposed results bypass the caches.
 constexpr std::size_t streamed_transposition_min = std::size_t{4} << 20;
 
-/// Copies rows × columns elements by way of a buffer in the L1 cache, so that both sides see whole
+/// Copies rows × columns elements through a buffer in the L1 cache, so that both sides access whole
 /// cache lines.
 template <typename T>
 void copy_tile(const T* from, std::int64_t from_stride, T* to, std::int64_t to_stride,
@@ -98,7 +99,7 @@ Result<void> transpose_copy(Context& context, const T* from, T* to, const Transp
   return parallel_ranges(
       context, tasks, tiles_per_chunk, n, [&](int, std::int64_t begin, std::int64_t end) {
         for (std::int64_t task = begin; task < end; ++task) {
-          // Neighbouring tiles go along the rows of `from`, whose pages they share.
+          // Neighbouring tiles are adjacent along the rows of `from`, so that they share pages.
           const std::int64_t row = task % row_tiles * tile_rows;
           const std::int64_t column = task / row_tiles % column_tiles * tile_columns;
           std::int64_t from_at = row + column * t.from[last];

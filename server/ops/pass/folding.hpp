@@ -8,7 +8,7 @@ namespace outrigger::ops {
 
 class Reducer;
 
-/// How a shape folds: its axes in the order in which they are [outer][reduced][inner].
+/// The folding of a shape: an order of its axes in which they are [outer][reduced][inner].
 struct Folding {
   Dims order;
   std::int64_t outer = 1;
@@ -18,7 +18,7 @@ struct Folding {
   friend bool operator==(const Folding&, const Folding&) = default;
 };
 
-/// An op that reduces its operand along some axes.
+/// The reduction of an operand along some axes.
 struct Reduction {
   const Reducer* reducer = nullptr;
   Folding folding;

@@ -14,19 +14,21 @@
 namespace outrigger::ops {
 namespace {
 
-/// Positions of a block, at least: less is all set-up.
+/// The smallest number of positions of a block. In a smaller block, preparations take most of the
+/// time.
 constexpr std::int64_t block_min = 8 * tile_size;
-/// Positions between two looks for an interrupt.
+/// The positions between two checks of the interrupt.
 constexpr std::int64_t unwatched = 16 * tile_size;
-/// Blocks that a range holds in memory of its own: the first one, the last one that was computed,
-/// and the one that is being computed.
+/// The blocks of a range that are held in separate memory: the first one, the last computed one,
+/// and the one in progress.
 constexpr std::int64_t blocks_held = 3;
-/// Bytes of them, at most: beyond the caches, a lag costs what copies cost.
+/// The largest number of bytes of these blocks. If they do not fit the caches, a lag costs as much
+/// as copies.
 constexpr std::int64_t held_bytes_max = std::int64_t{8} << 20;
 constexpr std::int64_t blocks_of_range_min = 4;
 
-/// Whether addresses grow with positions: each step along an axis goes beyond all that lies in the
-/// axes behind it.
+/// True if addresses grow with positions: each step along an axis exceeds the extent of the axes
+/// behind it.
 bool grows(const Tensor& tensor) {
   std::int64_t reach = 0;
   for (std::size_t axis = tensor.shape().size(); axis-- > 0;) {
@@ -37,7 +39,8 @@ bool grows(const Tensor& tensor) {
   return true;
 }
 
-/// How many elements behind the output an input begins that is the same window otherwise.
+/// The distance in elements from the beginning of the output to that of an input, if the two
+/// windows are otherwise equal.
 std::optional<std::int64_t> shift_of(const Tensor& input, const Tensor& out) {
   if (size_of(input.dtype()) != size_of(out.dtype())) return std::nullopt;
   const Dims strides = broadcast_strides(input, out.shape());
@@ -49,7 +52,7 @@ std::optional<std::int64_t> shift_of(const Tensor& input, const Tensor& out) {
 
 class LaggingRun {
  public:
-  /// `blocks`: memory for those of all ranges.
+  /// `blocks` is the memory for the blocks of all ranges.
   LaggingRun(Context& context, const Pass& pass, std::span<const Tensor> in, const Tensor& out,
              const Lag& lag, const Tensor& blocks)
       : context_(context),
@@ -62,7 +65,7 @@ class LaggingRun {
         dims_(out.shape()),
         strides_(out.strides) {
     collapse(dims_, std::span(&strides_, 1));
-    // Bound as if a block were all of the output; where it really goes is known block by block.
+    // The run is bound to an output in `blocks`. put_output() sets the address for each block.
     const Tensor whole{TensorType{out.dtype(), pass.space}, contiguous_strides(pass.space), 0,
                        blocks.storage};
     Context cached = context;
@@ -101,13 +104,13 @@ class LaggingRun {
     std::array<std::byte*, pass_registers_max> registers;
   };
 
-  /// The first and the last block of a range. Only the space's very last block may be short.
+  /// The first and the last block of a range. Only the last block of the space may be short.
   std::pair<std::int64_t, std::int64_t> blocks_of(std::int64_t range) const {
     const std::int64_t count = (n_ + lag_.block - 1) / lag_.block;
     return {range * count / lag_.ranges, (range + 1) * count / lag_.ranges - 1};
   }
 
-  /// Whether a neighbour may still read what the block will be written over.
+  /// True if a neighbouring range may still read the elements that the block overwrites.
   bool waits(std::int64_t range, std::int64_t block) const {
     const auto [first, last] = blocks_of(range);
     return (block == first && range > 0) || (block == last && range + 1 < lag_.ranges);

@@ -8,35 +8,35 @@
 #include "ops/pass/pass.hpp"
 #include "ops/support/context.hpp"
 
-// Passes that write over what they read, each element's operands at other places than its result:
-// a step of a stencil in place. ops/pass/pass.cpp calls this.
+// Passes that overwrite inputs at other positions than those of the results, for example one step
+// of a stencil in place. ops/pass/pass.cpp calls these functions.
 
 namespace outrigger::ops {
 
-/// The elements that a result stays behind what is computed, so that it may be written over inputs
-/// that are its own window, shifted. With an input that begins s elements before the output, in
-/// memory, a write destroys what up to s positions behind it is still to read (s positions, because
-/// addresses grow at least as fast as positions do). So a thread goes through one range of
-/// positions block by block, computes each into memory of its own, and only then writes the one
-/// before. The first and the last block of its range, which the neighbours read, wait until all are
-/// done.
+/// A pass that writes results later than it computes them, so that the output may overlap inputs
+/// that are its own window, shifted. Let an input begin s elements before the output in memory. A
+/// write then destroys input elements that up to s later positions still read. (They are at most s
+/// positions, because addresses grow at least as fast as positions.) Therefore a thread goes
+/// through one range of positions block by block, computes each block into separate memory, and
+/// then writes the previous block. The first and the last block of its range, which the
+/// neighbouring ranges read, are written after all ranges are computed.
 struct Lag {
-  /// Positions; no input is shifted by more.
+  /// The positions of a block. No input is shifted by more.
   std::int64_t block = 0;
-  /// Ranges, of 4 blocks at least.
+  /// The number of ranges; each has at least 4 blocks.
   std::int64_t ranges = 1;
   std::uint64_t scratch_bytes = 0;
 };
 
-/// How to run the pass without copies of the inputs, one for each of `threads` ranges. Nothing if
-/// an input that overlaps the output is not the output's window shifted, or if blocks would be too
-/// large for that to pay. The pass has one output and no reductions; `overlapping` are the inputs
-/// that overlap it differently.
+/// A lag to run the pass without copies of the inputs, with one range for each of `threads`.
+/// Returns nothing if an input that overlaps the output is not the output's window shifted, or if
+/// the blocks would be too large. The pass has one output and no reductions; `overlapping` are the
+/// inputs that overlap the output at other positions.
 std::optional<Lag> find_lag(const Pass& pass, std::span<const Tensor> overlapping,
                             const Tensor& out, int threads);
 
-/// Runs it so. Inputs that overlap the output are those that the lag was found for, or the output's
-/// very window. Errors: as run_pass.
+/// Runs the pass with the lag. An input that overlaps the output must be one of those for which the
+/// lag was found, or must be the output's window itself. Errors: those of run_pass.
 Result<void> run_lagging(Context& context, const Pass& pass, std::span<const Tensor> in,
                          const Tensor& out, const Lag& lag);
 

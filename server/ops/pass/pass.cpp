@@ -48,7 +48,7 @@ void run_single(const Pass& pass, std::span<std::byte* const> in, std::span<std:
                                               registers[op.in[2]]};
     op.run(registers[op.out], operands.data(), 1);
   }
-  // An output may be the memory of an input that another one stores as it is.
+  // An output may share memory with an input that another output stores without a change.
   for (const Pass::Register r : pass.stores) {
     if (r >= pass.inputs) continue;
     std::byte* const kept = values.data() + r * element_max;
@@ -63,7 +63,7 @@ void run_single(const Pass& pass, std::span<std::byte* const> in, std::span<std:
 
 namespace {
 
-/// Tiles that one thread takes at a time: 64 Ki elements.
+/// The tiles of one task of a thread: 64 Ki elements.
 constexpr std::int64_t tiles_per_chunk = 16;
 
 using Inputs = boost::container::small_vector<Tensor, 8>;
@@ -73,7 +73,7 @@ bool overlaps_any(const Tensor& input, std::span<const Tensor> out) {
                      [&](const Tensor& output) { return overlap_differently(input, output); });
 }
 
-/// The inputs, copied where they overlap an output in another layout.
+/// The inputs; one that overlaps an output in another layout is replaced by a copy.
 Result<Inputs> inputs_apart(Context& context, std::span<const Tensor> in,
                             std::span<const Tensor> out) {
   Inputs inputs(in.begin(), in.end());
@@ -86,7 +86,8 @@ Result<Inputs> inputs_apart(Context& context, std::span<const Tensor> in,
   return inputs;
 }
 
-/// A run whose only output overlaps inputs differently. Takes no more than overlap_scratch().
+/// Runs a pass whose only output overlaps inputs at other positions. It takes at most
+/// overlap_scratch().
 Result<void> run_overlapping(Context& context, const Pass& pass, std::span<const Tensor> in,
                              std::span<const Tensor> out) {
   Inputs overlapping;
@@ -110,7 +111,7 @@ Result<void> run_overlapping(Context& context, const Pass& pass, std::span<const
   return run_pass(context, pass, std::span(inputs.data(), inputs.size()), out);
 }
 
-/// A run and what each thread needs for it.
+/// A run, and the memory of each thread for it.
 class Team {
  public:
   Team(Context& context, const Pass& pass, Inputs inputs, std::span<const Tensor> out,
@@ -131,7 +132,7 @@ class Team {
   void run(int thread, std::int64_t begin, std::int64_t end, std::int64_t unit, TileTaker* taker) {
     const auto t = static_cast<std::size_t>(thread);
     if (!prepared_[t]) {
-      // Uniform inputs are splatted once per thread, which is known by its first chunk.
+      // Uniform inputs are written to registers once for each thread, at its first chunk.
       run_.prepare(own(thread) + own_bytes_, elements_, registers_[t]);
       prepared_[t] = true;
     }

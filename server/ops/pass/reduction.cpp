@@ -12,15 +12,16 @@
 namespace outrigger::ops {
 namespace {
 
-/// Elements of one block: the unit that partial results are made of.
+/// The elements of one block, which has one partial result for each column.
 constexpr std::int64_t block_elements = std::int64_t{1} << 16;
-/// And at least so many rows: each block has a partial result for each of its columns.
+/// The smallest number of rows of a block, because each block has a partial result for each of its
+/// columns.
 constexpr std::int64_t block_rows_min = 64;
-/// Rows narrower than this are put into groups that lie side by side.
+/// Rows narrower than this form groups that are reduced side by side.
 constexpr std::int64_t narrow = 64;
 
-/// How a folded space is cut into blocks of whole rows of a tile of columns. It depends on the
-/// folding only.
+/// The cut of a folded space into blocks of whole rows of a tile of columns. It depends only on the
+/// folding.
 struct Grid {
   explicit Grid(const Folding& f)
       : folding(f),
@@ -35,17 +36,17 @@ struct Grid {
   /// A task is one block of one tile of columns of one outer index.
   struct Block {
     Lanes lanes;
-    std::int64_t first = 0;  ///< row
+    std::int64_t first = 0;  ///< the first row
     std::int64_t rows = 0;
-    std::int64_t start = 0;   ///< element of the space
-    std::int64_t output = 0;  ///< first of its results
+    std::int64_t start = 0;   ///< position of its first element in the space
+    std::int64_t output = 0;  ///< position of its first result
     std::int64_t partial = 0;
   };
   Block block(std::int64_t task) const {
     std::int64_t index = 0;
     std::int64_t outer = task;
     std::int64_t column = 0;
-    // Many small blocks are the rule: divisions would take as long as they do.
+    // Many small blocks are the usual case: divisions would take as long as the blocks.
     if (blocks > 1 || columns > 1) {
       index = task % blocks;
       outer = task / blocks / columns;
@@ -69,20 +70,20 @@ struct Grid {
     return std::clamp<std::int64_t>(narrow / of_width, 1, worth);
   }
 
-  /// Whether each result is reduced row by row, as if it were alone.
+  /// True if each result is reduced row by row, as if it were alone.
   bool row_by_row() const {
     const std::int64_t last = folding.inner - (columns - 1) * width;
     return blocks == 1 && groups(width) == 1 && groups(last) == 1;
   }
 
-  /// Whether the blocks of neighbouring tasks are neighbours in the space.
+  /// True if the blocks of neighbouring tasks are adjacent in the space.
   bool together() const { return columns == 1; }
 
   Folding folding;
   std::int64_t width;       ///< columns that are reduced side by side
-  std::int64_t columns;     ///< tiles of them
-  std::int64_t block_rows;  ///< at most
-  std::int64_t blocks;      ///< of one result
+  std::int64_t columns;     ///< number of tiles of columns
+  std::int64_t block_rows;  ///< largest number of rows of a block
+  std::int64_t blocks;      ///< number of blocks of one result
   std::int64_t outputs;
   std::int64_t tasks;
   bool short_runs;
@@ -93,7 +94,7 @@ using Partials = boost::container::small_vector<BufferPtr, 2>;
 constexpr std::size_t state_bytes = lanes_max * Reducer::lane_bytes_max;
 constexpr std::size_t accumulators_bytes = lanes_max * Reducer::accumulator_bytes_max;
 
-/// Reduces the blocks of a range of tasks, whose elements it gets tile by tile.
+/// Reduces the blocks of a range of tasks. It gets their elements tile by tile.
 class BlockTaker final : public TileTaker {
  public:
   BlockTaker(const Grid& grid, const Pass& pass, std::span<const Tensor> out,
@@ -104,7 +105,7 @@ class BlockTaker final : public TileTaker {
     return accumulators_bytes + pass.reductions.size() * state_bytes;
   }
 
-  /// What comes next are the tasks [begin, end).
+  /// Starts with tasks [begin, end): the next elements are theirs.
   void open(std::int64_t begin, std::int64_t end) {
     task_ = begin;
     end_ = end;
@@ -132,7 +133,7 @@ class BlockTaker final : public TileTaker {
  private:
   std::byte* state(std::size_t i) const { return own_ + accumulators_bytes + i * state_bytes; }
 
-  /// Opens the next task's block. One without elements ends at once.
+  /// Opens the block of the next task. A block without elements ends immediately.
   void open_block() {
     for (; task_ < end_; close_block()) {
       block_ = grid_.block(task_);
@@ -161,7 +162,7 @@ class BlockTaker final : public TileTaker {
                   out_[i].data() + static_cast<std::size_t>(output) * reducer.result_bytes);
   }
 
-  /// A tile holds whole runs.
+  /// A tile has whole runs only.
   void take_runs(std::int64_t n, std::span<const std::byte* const> tiles) {
     const std::int64_t length = grid_.folding.reduced;
     for (std::int64_t left = n / length, done = 0; left > 0;) {
@@ -187,11 +188,11 @@ class BlockTaker final : public TileTaker {
   std::int64_t task_ = 0;
   std::int64_t end_ = 0;
   Grid::Block block_;
-  std::int64_t at_ = 0;  ///< elements of the block that have come
+  std::int64_t at_ = 0;  ///< number of the block's elements that have come
   std::int64_t elements_ = 0;
 };
 
-/// Operands that are reduced as they are and lie in C order: no tiles need to be made of them.
+/// Operands in C order that are reduced without other operations: they need no tiles.
 class InMemory {
  public:
   InMemory(const Pass& pass, std::span<const Tensor> in) {
@@ -209,9 +210,10 @@ class InMemory {
 
   explicit operator bool() const { return !bases_.empty(); }
 
-  /// Shows n elements to the taker, tile by tile; one ends at a multiple of `unit`, if that many
-  /// elements fit in it. On Intel's processors the prefetcher alone does not keep memory busy: a
-  /// quarter of the time of a Xeon's sum. On AMD's Zen 4 it does, and to ask takes half more.
+  /// Passes n elements to the taker, tile by tile. A tile ends at a multiple of `unit`, if `unit`
+  /// elements fit in it. On Intel's processors, the prefetcher does not use the memory fully;
+  /// prefetches save a quarter of the time of a sum on a Xeon. On AMD's Zen 4 it does, and
+  /// prefetches add half of the time.
   void show_tiles(std::int64_t start, std::int64_t n, std::int64_t unit, TileTaker& taker) const {
     const std::int64_t step = unit <= tile_size ? tile_size - tile_size % unit : tile_size;
     static const std::int64_t ahead = __builtin_cpu_is("intel") ? 2 * tile_size : 0;
@@ -219,8 +221,8 @@ class InMemory {
       show(start + done, std::min(step, n - done), ahead, taker);
   }
 
-  /// Shows n elements to the taker, and asks for as many that come `ahead` of them, if that is not
-  /// 0: the hardware does not see rows coming that lie apart.
+  /// Passes n elements to the taker. If `ahead` is not 0, prefetches n elements at that distance:
+  /// the hardware does not predict rows that are not adjacent.
   void show(std::int64_t start, std::int64_t n, std::int64_t ahead, TileTaker& taker) const {
     boost::container::small_vector<const std::byte*, 4> tiles;
     for (std::size_t i = 0; i < bases_.size(); ++i) {
@@ -238,7 +240,7 @@ class InMemory {
   boost::container::small_vector<std::size_t, 4> widths_;
 };
 
-/// False if it was interrupted.
+/// Returns false if it was interrupted.
 bool run_tasks(const Grid& grid, const BoundPass& bound, const InMemory& memory, int thread,
                std::int64_t begin, std::int64_t end, BlockTaker& taker, Look& look,
                std::int64_t steps) {
@@ -316,7 +318,7 @@ Result<void> run_reductions(Context& context, const Pass& pass, std::span<const 
   const InMemory memory(pass, in);
   const std::int64_t task_elements =
       std::clamp<std::int64_t>(pass.folding.reduced, 1, grid.block_rows) * grid.width;
-  // Small tasks go together.
+  // Several small tasks form one task of a thread.
   const std::int64_t grain = std::max<std::int64_t>(1, block_elements / task_elements);
   const auto steps = static_cast<std::int64_t>(1 + pass.micro_ops.size());
   OUTRIGGER_CHECK(looking_ranges(
@@ -360,7 +362,8 @@ Folding fold_shape(std::span<const std::int64_t> shape, std::span<const std::int
     return contains(axes, static_cast<std::int64_t>(axis));
   };
   Folding folding;
-  // The pattern kept… reduced… kept… folds as it is; any other is brought to kept… reduced… first.
+  // Axes of the pattern kept… reduced… kept… keep their order; others are reordered to kept…
+  // reduced….
   std::size_t axis = 0;
   for (; axis < rank && !reduced(axis); ++axis) folding.outer *= shape[axis];
   for (; axis < rank && (reduced(axis) || shape[axis] == 1); ++axis) folding.reduced *= shape[axis];
@@ -394,7 +397,7 @@ std::optional<RowsFolding> folding_of_rows(const Folding& whole,
   }
   if (whole.inner % (rows * behind) != 0) return std::nullopt;
   rest.folding.inner = whole.inner / rows * n;
-  // The number of columns decides on the order in which each is reduced.
+  // The number of columns decides the order in which a column is reduced.
   if (!Grid(whole).row_by_row() || !Grid(rest.folding).row_by_row()) return std::nullopt;
   return rest;
 }

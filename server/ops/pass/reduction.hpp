@@ -11,28 +11,28 @@
 
 namespace outrigger::ops {
 
-/// Axes of a tensor in the order in which it is [outer][reduced][inner].
+/// The folding of a tensor whose `axes` are reduced.
 Folding fold_shape(std::span<const std::int64_t> shape, std::span<const std::int64_t> axes);
 
-/// The folding of n of the positions along an axis of a space that has that folding, if every
-/// result for one of them has the same bits as in the whole.
+/// The folding of n positions along an axis of a space, if every result for them has the same bits
+/// as in the whole space.
 struct RowsFolding {
   Folding folding;
-  /// The axis is before the reduced ones; otherwise behind them.
+  /// True if the axis is before the reduced axes, false if it is behind them.
   bool outer = false;
 };
 OUTRIGGER_EXPORT std::optional<RowsFolding> folding_of_rows(const Folding& whole,
                                                             std::span<const std::int64_t> space,
                                                             std::size_t axis, std::int64_t n);
 
-/// The pass's reductions, and its stores beside them (see run_pass).
+/// Runs the pass's reductions, and its stores (see run_pass).
 Result<void> run_reductions(Context& context, const Pass& pass, std::span<const Tensor> in,
                             std::span<const Tensor> out);
 
-/// Bytes of the temporaries that a pass's reductions take, at most.
+/// The largest number of bytes of the temporaries of a pass's reductions.
 OUTRIGGER_EXPORT std::uint64_t reductions_scratch(const Pass& pass);
 
-/// A pass that does nothing but reduce its only input.
+/// A pass that only reduces its single input.
 Pass reducing_pass(const TensorType& input, const Reduction& reduction);
 
 }  // namespace outrigger::ops

@@ -18,19 +18,20 @@
 #include "ops/support/stream.hpp"
 #include "ops/support/strided.hpp"
 
-// How ops/pass/pass.cpp and ops/pass/lag.cpp carry out a pass: their part alone.
+// The execution of a pass. Only ops/pass/pass.cpp and ops/pass/lag.cpp include this file.
 
 namespace outrigger::ops {
 
-/// Passes of this many micro-ops go in quarters of a tile (of bytes, in whole ones): the hardware's
-/// prefetcher runs about that far ahead while one is computed, so that arithmetic and memory
-/// overlap (a sixth of the time of tanh(a·b+1)·exp(-a)). Software prefetches gave nothing.
+/// A pass with this many micro-ops or more is computed in quarters of a tile (of bytes, in whole
+/// tiles). The hardware prefetches about a quarter of a tile while one is computed, so that
+/// arithmetic and memory accesses overlap (a sixth of the time of tanh(a·b+1)·exp(-a)). Software
+/// prefetches had no effect.
 inline constexpr std::size_t long_pass = 3;
 
 enum class Access : std::uint8_t { direct, uniform, strided };
 
-/// Rows of a strided operand that are shorter are gathered into a tile; longer ones are used where
-/// they are, and no tile goes beyond the end of a row.
+/// Shorter rows of a strided operand are gathered into a tile. Longer rows are used in place, and
+/// no tile crosses the end of a row.
 inline constexpr std::int64_t row_elements_min = 128;
 
 /// One input or output, bound to memory.
@@ -38,12 +39,12 @@ struct Binding {
   std::byte* base = nullptr;
   std::size_t width = 0;
   Access access = Access::direct;
-  bool rows = false;    ///< strided, but each row lies together
-  bool spread = false;  ///< strided, but each row is one element
+  bool rows = false;    ///< strided, but the elements of each row are adjacent
+  bool spread = false;  ///< strided, but all elements of a row are one element
   Dims strides;
 };
 
-/// The tensor's strides in the space that its shape broadcasts to.
+/// The tensor's strides in the space to which its shape is broadcast.
 inline Dims broadcast_strides(const Tensor& tensor, std::span<const std::int64_t> space) {
   Dims strides(space.size(), 0);
   const std::size_t shift = space.size() - tensor.shape().size();
@@ -65,7 +66,7 @@ inline Access classify(std::span<const std::int64_t> dims, std::span<const std::
   return Access::direct;
 }
 
-/// The numbers of each axis in another order of the axes; an empty one leaves them as they are.
+/// The numbers of each axis, in another order of the axes. An empty order does not change them.
 inline Dims reordered(const Dims& dims, std::span<const std::int64_t> order) {
   if (order.empty()) return dims;
   Dims result;
@@ -73,7 +74,7 @@ inline Dims reordered(const Dims& dims, std::span<const std::int64_t> order) {
   return result;
 }
 
-/// That much of the context's scratch, aligned to a cache line.
+/// `bytes` of the context's scratch, aligned to a cache line.
 inline std::byte* aligned_scratch(Context& context, std::size_t bytes) {
   if (context.scratch.size() < bytes + cache_line) context.scratch.resize(bytes + cache_line);
   void* unaligned = context.scratch.data();
@@ -115,13 +116,13 @@ class PassRun {
     without_tiles_ = needs_no_tiles();
   }
 
-  /// Scratch that each thread needs.
+  /// The bytes of scratch for each thread.
   std::size_t scratch_bytes() const {
     const std::size_t count = code_ != nullptr ? code_->schedule->slot_count : pass_.slot_count;
     return count * pass_.slot_bytes;
   }
 
-  /// Points each register at its slot of the scratch and fills the uniform inputs.
+  /// Sets each register to its slot of the scratch, and fills the uniform inputs.
   void prepare(std::byte* scratch, std::int64_t n, std::span<std::byte*> registers) const {
     const auto& slots = code_ != nullptr ? code_->schedule->slots : pass_.slots;
     for (std::size_t r = 0; r < pass_.registers.size(); ++r) {
@@ -139,13 +140,13 @@ class PassRun {
     }
   }
 
-  /// From now on element `begin` of the only output goes to that address, and the others relative
-  /// to it. The output is in C order, and not the memory of an input.
+  /// Sets the address of element `begin` of the only output; the other elements follow from it. The
+  /// output is in C order, and does not share memory with an input.
   void put_output(std::byte* to, std::int64_t begin) {
     outputs_[0].base = to - begin * static_cast<std::int64_t>(outputs_[0].width);
   }
 
-  /// Elements of a tile, at most.
+  /// The largest number of elements of a tile.
   std::int64_t step() const {
     if (without_tiles_) return std::numeric_limits<std::int64_t>::max();
     if (code_ != nullptr && code_->schedule->whole()) return tile_size;
@@ -153,7 +154,7 @@ class PassRun {
     return tile_size / std::min<std::int64_t>(pass_.slot_bytes / tile_size, 4);
   }
 
-  /// All tiles of [begin, end), of at most `step` elements.
+  /// Runs all tiles of [begin, end), with at most `step` elements each.
   void tiles(std::int64_t begin, std::int64_t end, std::int64_t step,
              std::span<std::byte*> registers, TileTaker* taker) const {
     if (without_tiles_ && code_ != nullptr) return through(begin, end);
@@ -168,8 +169,8 @@ class PassRun {
   }
 
  private:
-  /// Whether the code finds all operands where they are, or there is nothing to compute: elements
-  /// are only handed to reductions.
+  /// True if the code reads and writes all operands in place, or if there are no operations and the
+  /// elements only go to reductions.
   bool needs_no_tiles() const {
     const bool coded =
         code_ != nullptr && code_->schedule->whole() && pass_.reductions.empty() && !any_deferred_;
@@ -181,7 +182,7 @@ class PassRun {
            });
   }
 
-  /// Runs the code over [begin, end), row by row if rows matter, where the operands are.
+  /// Runs the code over [begin, end) on operands in place, row by row if rows matter.
   void through(std::int64_t begin, std::int64_t end) const {
     const Schedule::Part& part = code_->schedule->parts[0];
     const CompiledPass::Segment& segment = code_->segments[0];
@@ -224,12 +225,13 @@ class PassRun {
     return static_cast<std::size_t>(found - pass_.stores.begin());
   }
 
-  /// From a row to the next.
+  /// The bytes from a row to the next.
   std::ptrdiff_t row_bytes(const Binding& binding) const {
     return binding.strides[dims_.size() - 2] * static_cast<std::ptrdiff_t>(binding.width);
   }
 
-  /// Where a tile begins: its first element, and that one's index where rows matter.
+  /// The place of a tile: the position of its first element, and that element's index if rows
+  /// matter.
   struct Place {
     std::int64_t start = 0;
     std::array<std::int64_t, Limits::rank_max> index;
@@ -262,7 +264,7 @@ class PassRun {
       taker->take(n, std::span(taken.data(), taken.size()));
     }
     if (!any_deferred_) return;
-    // Inputs that are stored as they are go first: another store may overwrite them.
+    // Stores of inputs come first, because another store may overwrite the inputs.
     for (const bool inputs_first : {true, false}) {
       for (std::size_t i = 0; i < outputs_.size(); ++i) {
         const bool is_input = pass_.stores[i] < pass_.inputs;
@@ -295,7 +297,7 @@ class PassRun {
     }
   }
 
-  /// Of the tile's first element, behind which its row or all of the operand lies.
+  /// The address of the tile's first element. The rest of its row, or of the operand, follows it.
   std::byte* address(const Binding& binding, const Place& at) const {
     if (binding.access == Access::uniform) return binding.base;
     std::int64_t offset = at.start;
@@ -314,8 +316,8 @@ class PassRun {
     return Binding{tensor.data(), size_of(tensor.dtype()), access, rows, false, std::move(strides)};
   }
 
-  /// Code for inputs as they are. An input whose rows are one element each need not be spread over
-  /// a tile if only code reads it.
+  /// Finds code for the inputs in place. An input whose rows are one element each needs no tile if
+  /// only code reads it.
   const CompiledPass* find_code(const Context& context) {
     const std::int64_t n = element_count(dims_);
     std::vector<bool> uniform;
@@ -343,7 +345,7 @@ class PassRun {
     return code_;
   }
 
-  /// Whether a kernel reads the input from a tile.
+  /// True if a kernel reads the input from a tile.
   bool read_by_calls(std::size_t input) const {
     if (code_ == nullptr) return true;
     const auto reads = [input](const Schedule::Part& part) {
@@ -354,8 +356,9 @@ class PassRun {
            pass_.is_wanted(static_cast<Pass::Register>(input));
   }
 
-  /// An output can be computed right where it belongs, unless it is strided, is itself an input
-  /// or a second name of a register, or overwrites an input that is still read after it.
+  /// True if an output cannot be computed directly into its memory: because it is strided, because
+  /// it is an input or a second name of a register, or because it overwrites an input that is read
+  /// later.
   bool must_defer(std::size_t output) const {
     const Pass::Register r = pass_.stores[output];
     const Binding& target = outputs_[output];
@@ -370,7 +373,8 @@ class PassRun {
     return false;
   }
 
-  /// Memory that is about to be read for an input anyway need not go past the caches.
+  /// True if stores may bypass the caches. Memory that is also read for an input need not bypass
+  /// them.
   bool may_stream(const Binding& output, const Tensor& tensor, std::size_t from) const {
     if (output.access == Access::strided && !output.rows) return false;
     if (static_cast<std::size_t>(byte_count(tensor.type)) < from) return false;
@@ -378,7 +382,7 @@ class PassRun {
                         [&](const Binding& input) { return input.base == output.base; });
   }
 
-  /// When it is, counted in micro-ops or in parts of the schedule.
+  /// The time of the write, counted in micro-ops or in parts of the schedule.
   std::size_t written_at(Pass::Register r) const {
     if (code_ == nullptr) return r - pass_.inputs;
     std::size_t part = 0;
@@ -389,7 +393,7 @@ class PassRun {
   }
 
   std::size_t last_read(Pass::Register r) const {
-    // A store of the input itself reads it at the very end, and so does a reduction of it.
+    // A store or a reduction of the input itself reads it at the end.
     if (pass_.is_wanted(r)) return pass_.micro_ops.size();
     std::size_t last = 0;
     if (code_ != nullptr) {
@@ -443,7 +447,7 @@ class PassRun {
   const CompiledPass* code_ = nullptr;
   bool in_rows_ = false;
   bool any_deferred_ = false;
-  bool stream_ = false;  ///< outputs go past the caches
+  bool stream_ = false;  ///< outputs bypass the caches
   bool without_tiles_ = false;
   boost::container::small_vector<Binding, 8> inputs_;
   boost::container::small_vector<Binding, 4> outputs_;

@@ -8,8 +8,8 @@
 
 namespace outrigger::ops {
 
-/// run_pass for a space of one element, where no layout matters: addresses of the inputs and
-/// outputs. An output may be the memory of any input.
+/// run_pass for a space of one element, where layouts do not matter. `in` and `out` are addresses;
+/// an output may be the memory of any input.
 OUTRIGGER_EXPORT void run_single(const Pass& pass, std::span<std::byte* const> in,
                                  std::span<std::byte* const> out);
 

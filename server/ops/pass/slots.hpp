@@ -8,10 +8,10 @@
 
 namespace outrigger::ops {
 
-/// Gives the registers of a pass slots of its scratch: one to each input, which must outlive the
-/// tile because uniform ones are filled only once, and the others share where their lives do not
-/// overlap. The pass is carried out in `parts`; reads(part, f) and writes(part, f) call f with the
-/// registers that one reads and makes. Returns the number of slots.
+/// Assigns slots of the scratch to the registers of a pass. Each input has its own slot for the
+/// whole pass, because uniform inputs are filled only once. Other registers share a slot if their
+/// lives do not overlap. The pass runs in `parts`; reads(part, f) and writes(part, f) call f with
+/// the registers that the part reads and writes. Returns the number of slots.
 template <typename Reads, typename Writes>
 std::uint16_t assign_slots(const Pass& pass, std::size_t parts, std::vector<std::uint16_t>& slots,
                            Reads&& reads, Writes&& writes) {

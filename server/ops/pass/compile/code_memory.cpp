@@ -20,7 +20,7 @@ std::size_t in_pages(std::size_t bytes) {
   return (bytes + page - 1) / page * page;
 }
 
-/// Null, and errno, if the system refuses.
+/// Returns null, and sets errno, if the system refuses.
 void* map_code(std::span<const std::uint8_t> code, std::size_t bytes) {
   void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED) return nullptr;

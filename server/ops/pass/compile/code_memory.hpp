@@ -12,11 +12,11 @@
 
 namespace outrigger::ops {
 
-/// Machine code in pages of its own, which are first writable, then executable, never both.
+/// Machine code in pages that are first writable and then executable, never both.
 class CodePages {
  public:
-  /// Evicts what was used longest ago if need be. Nothing if the system refuses executable memory,
-  /// or if there is still no room.
+  /// Copies the code to pages. Evicts the least recently used code if there is no space. Returns
+  /// nothing if the system refuses executable memory, or if there is still no space.
   static std::optional<CodePages> make(std::span<const std::uint8_t> code, Kept& kept);
 
   CodePages(CodePages&& other) noexcept

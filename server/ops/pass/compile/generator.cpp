@@ -8,17 +8,18 @@ namespace {
 
 using namespace Xbyak::util;  // NOLINT(google-build-using-namespace): register names
 
-/// What addresses are kept in; the first need not be saved for the caller. rax is the position,
-/// rdi the addresses, rsi the end, r11 scratch.
+/// The registers for addresses. The caller saves the first `unsaved` of them. rax is the position,
+/// rdi the list of addresses, rsi the end, and r11 is scratch.
 const std::array address_file{rdx, rcx, r8, r9, r10, rbx, r12, r13, r14, r15};
 constexpr std::size_t unsaved = 5;
 
-/// A function may change the first ones: beside calls, only the others are used.
+/// A called function may change the first registers. Code with calls therefore uses only the
+/// others.
 std::size_t first_address(bool calls) { return calls ? unsaved : 0; }
 
 constexpr std::size_t code_bytes_max = std::size_t{64} << 10;
 
-/// Short loops are written several times over, which makes less of what counts and jumps.
+/// The bodies of short loops are repeated, which reduces the share of counting and jumping.
 constexpr std::size_t unrolled_operations = 24;
 constexpr std::int64_t unrolled_max = 4;
 
@@ -33,13 +34,14 @@ Generator::Generator(const SegmentTrace& segment, Isa isa, std::span<std::uint8_
   slots_.assign(count, -1);
   pinned_.assign(count, false);
   vectors_.end = wide() ? 32 : 16;
-  // k0 means no mask where one is asked for; k7 is the mask of the tail.
+  // k0 means "no mask" in an operand; k7 is the mask of the tail.
   masks_.first = 1;
   masks_.end = 7;
   find_uses();
 }
 
-/// What the outputs need, and where; the widest of it decides about the lanes.
+/// Finds the operations that the outputs need, and their uses. The widest of them decides the
+/// number of lanes.
 void Generator::find_uses() {
   const auto& ops = segment_.trace.ops();
   std::size_t widest = 1;
@@ -106,7 +108,7 @@ void Generator::prologue() {
     push(address_file[first + k]);
     ++saved_;
   }
-  // The size of the stack is known only at the end.
+  // The size of the stack is known only at the end; epilogue() writes it here.
   sub(rsp, 0x7fffffff);
   stack_size_at_ = getSize() - 4;
   and_(rsp, -vector_bytes());
@@ -198,7 +200,7 @@ void Generator::body(std::int64_t displacement, bool tail) {
   for (at_ = 0; at_ < ops.size(); ++at_) {
     if (live_[at_]) operation(static_cast<Id>(at_));
   }
-  // An output may be the memory of an input that another one stores as it is.
+  // An output may share memory with an input that another output stores without a change.
   for (const Id id : segment_.outputs) {
     if (ops[id].code != Trace::Code::input || is_uniform(id) || places_[id].spilled) continue;
     reg_of(id);
@@ -220,7 +222,7 @@ void Generator::epilogue() {
   for (std::size_t k = address_registers_.size(); saved_ > 0; --saved_)
     pop(address_registers_[--k]);
   pop(rbp);
-  // Streamed stores are ordered by nothing else.
+  // Only a fence orders streamed stores.
   if (segment_.stream) sfence();
   vzeroupper();
   ret();

@@ -14,18 +14,20 @@
 
 namespace outrigger::ops {
 
-/// What a segment's code takes: addresses of its inputs (of one element, if it is uniform), then
-/// those of its outputs; the number of elements. AVX2 code takes multiples of `lanes` only.
+/// The function of a segment's code. It takes the addresses of the inputs (of one element, if the
+/// input is uniform), then those of the outputs, and the number of elements. AVX2 code accepts only
+/// multiples of `lanes`.
 using SegmentFn = void (*)(std::byte* const* addresses, std::int64_t n);
 
 struct SegmentTrace {
   const Trace& trace;
-  /// By the input's position.
+  /// The dtypes, by the input's position.
   std::vector<DType> inputs;
   std::vector<bool> uniform;
   std::vector<Trace::Id> outputs;
   std::vector<DType> output_types;
-  /// Outputs of whole registers go past the caches. Their memory must be aligned to a register.
+  /// True if stores of whole registers bypass the caches. The memory of the outputs must then be
+  /// aligned to a register.
   bool stream = false;
 };
 
@@ -34,18 +36,19 @@ struct SegmentCode {
   std::int64_t lanes = 0;
 };
 
-/// The loop for a trace as machine code that runs at any address. Nothing if it gets too long.
+/// The loop of a trace as position-independent machine code. Returns nothing if the code is too
+/// long.
 std::optional<SegmentCode> generate(const SegmentTrace& segment, Isa isa);
 
-/// Bytes of a register.
+/// The bytes of a register.
 constexpr std::size_t register_bytes(Isa isa) { return isa == Isa::avx512 ? 64 : 32; }
 
-/// Writes the loop: a vector of each value at a time, which stay in registers as far as there are
-/// any; what is needed last goes to the stack. Outputs are stored when all inputs have been read,
-/// so that they may be the same memory.
+/// Writes the loop. In each iteration, every value is one vector. Values stay in registers while
+/// there are enough; a value with a late next use goes to the stack. Outputs are stored after all
+/// inputs have been read, so that an output may share memory with an input.
 class Generator : private Xbyak::CodeGenerator {
  public:
-  /// Registers that hold uniform inputs and constants throughout the loop.
+  /// Uniform inputs and constants that stay in registers during the whole loop.
   struct Pins {
     std::vector<Trace::Id> values;
   };
@@ -55,7 +58,7 @@ class Generator : private Xbyak::CodeGenerator {
 
   std::size_t bytes() const { return getSize(); }
   std::int64_t lanes() const { return lanes_; }
-  /// After write(): what would be worth the registers that were never needed.
+  /// After write(): the values to pin in the registers that were never needed.
   Pins worth_pinning() const;
 
  private:
@@ -64,25 +67,25 @@ class Generator : private Xbyak::CodeGenerator {
   using Xmm = Xbyak::Xmm;
   using Operand = Xbyak::Operand;
 
-  /// Where a value is.
+  /// The location of a value.
   struct Place {
     int reg = -1;
-    bool spilled = false;  ///< a copy is in its slot
-    std::size_t next = 0;  ///< of its uses
+    bool spilled = false;  ///< true if its slot has a copy
+    std::size_t next = 0;  ///< index of its next use
   };
-  /// One kind of registers.
+  /// One class of registers: vectors or masks.
   struct File {
     int first = 0;
     int end = 0;
-    std::array<int, 32> holds{};  ///< a value, or free, or taken
-    std::uint32_t locked = 0;     ///< of the operation at hand
+    std::array<int, 32> holds{};  ///< for each register: a value, free_ or taken_
+    std::uint32_t locked = 0;     ///< registers that the current operation uses
     std::uint32_t touched = 0;
   };
   static constexpr int free_ = -1;
   static constexpr int taken_ = -2;
   static constexpr std::size_t never = ~std::size_t{0};
 
-  // What is written, in this order.
+  // The parts of the code, in the order in which they are written.
   void find_uses();
   void prologue();
   void loop();
@@ -103,22 +106,22 @@ class Generator : private Xbyak::CodeGenerator {
   int take(File& file);
   void evict(File& file, int reg);
   void spill(Id id);
-  /// Before a call, which may change them all.
+  /// Saves all values before a call, which may change the registers.
   void leave_registers(File& file);
   void place(Id id, int reg);
   int reg_of(Id id);
   Xmm use(Id id, DType type) { return view(reg_of(id), type); }
   Xbyak::Opmask use_mask(Id id) { return Xbyak::Opmask(reg_of(id)); }
   int temporary();
-  /// A register for the result; it may be that of an operand that is not needed any more.
+  /// A register for the result. It may be the register of an operand without a later use.
   Xmm define(Id id, DType type);
-  /// The same, but no operand's.
+  /// A register for the result that is not the register of an operand.
   Xmm define_apart(Id id, DType type);
   Xbyak::Opmask define_mask(Id id);
   void release_operands(const Op& op);
   void release(Id id);
   void end_of_operation(const Op& op);
-  /// Calls f with the value's register or, if that saves a load, its memory.
+  /// Calls f with the value's register, or with its memory if that saves a load.
   template <typename F>
   void with_source(Id id, DType type, F&& f);
 
@@ -127,7 +130,7 @@ class Generator : private Xbyak::CodeGenerator {
   Xbyak::Address element(std::size_t operand, DType type);
   Xbyak::Reg64 address_register(std::size_t operand);
   bool is_uniform(Id id) const;
-  bool is_kept(Id id) const;  ///< its memory lasts: it need not be spilled
+  bool is_kept(Id id) const;  ///< true if its memory does not change, so that it needs no slot
   void load(Id id, int reg);
   void load_elements(int reg, DType type, const Xbyak::Address& from);
   void store_elements(int reg, DType type, const Xbyak::Address& to);
@@ -176,15 +179,15 @@ class Generator : private Xbyak::CodeGenerator {
   std::vector<bool> pinned_;
   File vectors_;
   File masks_;
-  std::size_t at_ = 0;             ///< the operation at hand
-  std::int64_t displacement_ = 0;  ///< in elements, of the copy of the loop's body at hand
+  std::size_t at_ = 0;             ///< the current operation
+  std::int64_t displacement_ = 0;  ///< position of the current copy of the loop's body, in elements
   bool tail_ = false;
   std::vector<Xbyak::Reg64> address_registers_;
-  bool calls_ = false;             ///< functions
-  int call_slot_ = -1;             ///< what else they may change
-  std::size_t operations_ = 0;     ///< that are live
-  std::size_t saved_ = 0;          ///< registers, on the stack
-  std::size_t stack_size_at_ = 0;  ///< where its size stands in the code
+  bool calls_ = false;             ///< true if the code calls functions
+  int call_slot_ = -1;             ///< slot for the other registers that a call may change
+  std::size_t operations_ = 0;     ///< number of live operations
+  std::size_t saved_ = 0;          ///< number of registers that are saved on the stack
+  std::size_t stack_size_at_ = 0;  ///< position of the stack's size in the code
 
   std::deque<Constant> constants_;
 };

@@ -1,4 +1,4 @@
-// Conversions of a trace as instructions, and calls of functions.
+// The instructions for a trace's conversions and calls of functions.
 
 #include "ops/pass/compile/generator.hpp"
 
@@ -47,8 +47,8 @@ void Generator::convert(Id id, const Op& op) {
   }
 }
 
-/// By the platform's convention: the vector in register 0, and nothing else survives but what the
-/// loop keeps in saved registers.
+/// The calling convention of the platform: the argument and the result are in vector register 0.
+/// Only the address registers of the loop keep their values.
 void Generator::call_function(Id id, const Op& op) {
   using namespace Xbyak::util;  // NOLINT(google-build-using-namespace): register names
   const int from = reg_of(op.in[0]);
@@ -89,7 +89,7 @@ void Generator::widen(const Xmm& to, const Operand& from, std::size_t from_size,
   }
 }
 
-/// The low bits of each element.
+/// Keeps the low bits of each element.
 void Generator::narrow(Id id, Id in, std::size_t from_size, std::size_t to_size) {
   if (!wide()) return narrow_avx2(id, in, from_size, to_size);
   const Xmm from = view(reg_of(in), from_size);
@@ -115,7 +115,7 @@ void Generator::narrow_avx2(Id id, Id in, std::size_t from_size, std::size_t to_
   const Xmm from = view(reg_of(in), from_size);
   const Xmm to = define_apart(id, segment_.trace.at(id).type);
   if (!from.isYMM()) return vpshufb(to, from, shuffle_address(from_size, to_size));
-  // Within each half; then the halves are put together.
+  // The shuffle works within each half; then the halves are combined.
   const Xbyak::Ymm packed(temporary());
   const Xmm low(packed.getIdx());
   vpshufb(packed, from, shuffle_address(from_size, to_size));

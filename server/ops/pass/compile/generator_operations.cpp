@@ -1,5 +1,5 @@
-// Arithmetic, bits, comparisons and choices of a trace as instructions, for AVX2 and for AVX-512
-// (F, BW, DQ, VL).
+// The instructions for a trace's arithmetic, bit operations, comparisons and choices, for AVX2 and
+// for AVX-512 (F, BW, DQ, VL).
 
 #include <utility>
 
@@ -81,7 +81,7 @@ void Generator::arithmetic(Id id, const Op& op) {
     return with_source(op.in[0], op.type, [&](const Operand& a) {
       const Xmm to = define(id, op.type);
       if (op.code == Code::sqrt) return single ? vsqrtps(to, a) : vsqrtpd(to, a);
-      // To floor, ceiling or zero, without the exception of inexactness.
+      // The modes round to floor, ceiling or zero, and suppress the inexact exception.
       const std::uint8_t mode = op.code == Code::floor ? 9 : op.code == Code::ceil ? 10 : 11;
       if (wide()) return single ? vrndscaleps(to, a, mode) : vrndscalepd(to, a, mode);
       return single ? vroundps(to, a, mode) : vroundpd(to, a, mode);
@@ -212,7 +212,7 @@ void Generator::bits(Id id, const Op& op) {
               [&](const Operand& b) { logic(op.code, define(id, op.type), a, b); });
 }
 
-/// There is no instruction: the even and the odd bytes are multiplied as 16 bits each.
+/// No instruction multiplies bytes. The even and the odd bytes are multiplied as 16-bit numbers.
 void Generator::multiply_bytes(Id id, const Op& op) {
   const Xmm a = use(op.in[0], op.type);
   const Xmm b = use(op.in[1], op.type);
@@ -228,13 +228,13 @@ void Generator::multiply_bytes(Id id, const Op& op) {
   vpsrlw(high, a, 8);
   vpmullw(odd, odd, high);
   vpmullw(to, a, b);
-  // The even products lose their upper bytes, the odd ones have no lower ones.
+  // The shift removes the upper bytes of the even products; the odd products have no lower bytes.
   vpsllw(to, to, 8);
   vpsrlw(to, to, 8);
   logic(Code::bit_or, to, to, odd);
 }
 
-/// 64 bits from the products of halves.
+/// A 64-bit product from the products of halves.
 void Generator::multiply_wide(Id id, const Op& op) {
   const Xmm a = use(op.in[0], op.type);
   const Xmm b = use(op.in[1], op.type);
@@ -310,7 +310,7 @@ std::uint64_t sign_bits(std::size_t size) {
   }
 }
 
-/// Predicates of vcmpps and vpcmpd alike; with NaN only "not equal" is true.
+/// The predicates are the same for vcmpps and vpcmpd. With NaN, only "not equal" is true.
 std::uint8_t predicate(Code code) {
   switch (code) {
     case Code::equal:
@@ -362,7 +362,7 @@ void Generator::compare(Id id, const Op& op) {
   });
 }
 
-/// Integers: AVX2 knows only == and signed >.
+/// Compares integers: AVX2 has only == and signed >.
 void Generator::compare_avx2(Id id, const Op& op) {
   const std::size_t size = size_of(op.type);
   Xmm a = use(op.in[0], op.type);
@@ -389,7 +389,7 @@ void Generator::compare_avx2(Id id, const Op& op) {
     return vpxor(to, to, ones);
   }
   if (is_unsigned(op.type)) {
-    // With the upper bit turned, the order is that of signed numbers.
+    // When the highest bit is inverted, the signed order is the unsigned one.
     const Xmm other = view(temporary(), op.type);
     vpbroadcastq(whole(ones.getIdx()), constant_address(sign_bits(size)));
     vpxor(to, a, ones);

@@ -1,4 +1,4 @@
-// Registers and memory of the generated loop.
+// The registers and the memory of the generated loop.
 
 #include <algorithm>
 #include <cassert>
@@ -21,7 +21,7 @@ Xbyak::Xmm Generator::whole(int reg) const {
   return Xbyak::Ymm(reg);
 }
 
-/// Of the uses by this operation and later ones, the first.
+/// The first use of a value by the current operation or a later one.
 std::size_t Generator::next_use(Id id) const {
   const auto& uses = uses_[id];
   const auto found = std::lower_bound(uses.begin(), uses.end(), at_);
@@ -128,7 +128,7 @@ Xbyak::Opmask Generator::define_mask(Id id) {
   return Xbyak::Opmask(places_[id].reg);
 }
 
-/// Registers of operands that nobody needs after this operation are free.
+/// Frees the registers of operands without a use after this operation.
 void Generator::release_operands(const Op& op) {
   for (std::size_t i = 0; i < op.arity; ++i) release(op.in[i]);
 }
@@ -228,7 +228,7 @@ Xbyak::Address Generator::constant_address(std::uint64_t pattern) {
   return pooled(constant);
 }
 
-/// For vpshufb: the low `to` bytes of each element of `from` bytes, beside each other.
+/// The control for vpshufb that gathers the low `to` bytes of each element of `from` bytes.
 Xbyak::Address Generator::shuffle_address(std::size_t from, std::size_t to) {
   Constant constant{{}, 32, {}};
   constant.bytes.fill(0x80);
@@ -250,7 +250,7 @@ Xbyak::Address Generator::pooled(const Constant& constant) {
   return ptr[rip + found->label];
 }
 
-/// The pool behind the code, aligned to what is read at once.
+/// The pool of constants behind the code, aligned to the size of one read.
 void Generator::constants() {
   for (const std::size_t size : {std::size_t{32}, std::size_t{8}}) {
     align(size);

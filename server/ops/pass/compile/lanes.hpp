@@ -11,14 +11,15 @@
 
 namespace outrigger::ops {
 
-// The function objects of elementwise ops are templates: called with numbers they are what a tile's
-// kernel does to an element, called with lanes they record it for the compiler. So an op's meaning
-// is written once. They use operators, `choose` in place of `?:`, and the functions below.
+// The function objects of elementwise ops are templates. A call with numbers computes the result of
+// a tile's kernel for one element. A call with lanes records the operation for the compiler. In
+// this way an op's meaning is written once. The function objects use operators, `choose` instead of
+// `?:`, and the functions below.
 
-/// Marks a function object that can be called with lanes.
+/// Marks a function object that accepts lanes.
 struct OnLanes {};
 
-/// The dtype of a C++ type that kernels are written for.
+/// The dtype of a C++ type that has kernels.
 template <typename T>
 inline constexpr DType dtype_v = [] {
   constexpr std::array floats{DType::f32, DType::f64};
@@ -31,7 +32,7 @@ inline constexpr DType dtype_v = [] {
     return std::is_unsigned_v<T> ? naturals[size] : integers[size];
 }();
 
-/// Of some lanes each: true or false.
+/// A truth value in each lane.
 struct Mask {
   Trace* trace;
   Trace::Id id;
@@ -44,7 +45,8 @@ struct Mask {
   }
 };
 
-/// Of some lanes each: a T. A constant has no trace until it meets a lane that has one.
+/// A T in each lane. A constant has no trace until an operation combines it with a lane that has
+/// one.
 template <typename T>
 class Lane {
  public:
@@ -131,11 +133,11 @@ template <typename T>
 struct element<Lane<T>> {
   using type = T;
 };
-/// The type of a number or of a lane's elements.
+/// The type of a number, or of the elements of a lane.
 template <typename T>
 using Element = typename element<T>::type;
 
-// For numbers, what lanes have by themselves.
+// The operations on numbers that lanes have as members.
 
 template <typename T>
 T choose(bool condition, T a, T b) {
@@ -149,7 +151,7 @@ template <typename T>
 T greater(T a, T b) {
   return a > b ? a : b;
 }
-/// True if a shift by b moves every bit out; a negative b counts as one.
+/// True if a shift by b moves all bits out. A negative b counts as such a shift.
 template <typename T>
 bool shifts_out(T b) {
   return static_cast<std::make_unsigned_t<T>>(b) >= sizeof(T) * 8;
@@ -178,7 +180,7 @@ Trace::Id recorded(Trace& trace, bool constant) {
   return trace.constant(DType::u8, constant ? 1 : 0);
 }
 
-/// Records F's call: elements of types A… give one of type R.
+/// Records a call of F: elements of types A… give an element of type R.
 template <typename F, typename R, typename... A>
 Trace::Id record_kernel(Trace& trace, const Trace::Id* in) {
   const auto call = [&]<std::size_t... I>(std::index_sequence<I...>) {

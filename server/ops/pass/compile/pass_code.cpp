@@ -10,10 +10,10 @@
 namespace outrigger::ops {
 namespace {
 
-/// Element operations in a pass before it is compiled: about what takes the interpreter as long as
-/// compiling takes.
+/// The element operations of a pass before it is compiled. The interpreter takes about as long for
+/// them as the compilation takes.
 constexpr std::uint64_t work_before = std::uint64_t{1} << 18;
-/// Kinds of inputs that a pass is compiled for; further ones are interpreted.
+/// The combinations of inputs for which a pass is compiled; other combinations are interpreted.
 constexpr std::size_t variants_max = 8;
 
 std::optional<CompiledPass::Segment> compile_segment(const Pass& pass, const Schedule::Part& part,
@@ -59,7 +59,7 @@ std::optional<CompiledPass::Segment> compile_segment(const Pass& pass, const Sch
 }  // namespace
 
 #if defined(__clang__)
-// The check looks for the function's type in front of it, where generated code has nothing.
+// The check reads the type of the function in front of the code. Generated code has no type there.
 __attribute__((no_sanitize("function")))
 #endif
 void CompiledPass::Segment::run(std::span<std::byte* const> addresses, std::int64_t n) const {
@@ -67,7 +67,7 @@ void CompiledPass::Segment::run(std::span<std::byte* const> addresses, std::int6
   const std::int64_t whole = n - n % lanes;
   if (whole > 0) code(addresses.data(), whole);
   if (whole == n) return;
-  // The rest goes through vectors of its own.
+  // The rest is copied to padded vectors.
   constexpr std::size_t vector_max = 64;
   const auto rest = static_cast<std::size_t>(n - whole);
   const auto done = static_cast<std::size_t>(whole);
@@ -127,7 +127,7 @@ const CompiledPass* PassCode::find(const Pass& pass, const std::vector<bool>& un
   try {
     compiled = compile(pass, uniform, stream, how.isa, context.memory.kept());
   } catch (const std::bad_alloc&) {
-    // It can be interpreted.
+    // The interpreter needs no memory for code.
   }
   hopeless_ = compiled == nullptr;
   return compiled;

@@ -15,67 +15,69 @@
 
 namespace outrigger::ops {
 
-/// The micro-ops of a pass in another order: those that code can be generated for are segments, run
-/// at once over registers of the machine; the others are called over tiles, in between.
+/// The micro-ops of a pass in another order. Micro-ops for which code can be generated form
+/// segments, which compute in registers of the machine. The other micro-ops are called on tiles
+/// between the segments.
 struct Schedule {
   struct Part {
-    /// By position in the pass: all of a segment, or one that is called.
+    /// Positions in the pass: all micro-ops of a segment, or one that is called.
     std::vector<std::uint16_t> micro_ops;
     bool segment = false;
-    /// Registers of the pass that the part reads, and those that it makes for others.
+    /// The registers of the pass that the part reads, and those that it gives to other parts.
     std::vector<Pass::Register> in;
     std::vector<Pass::Register> out;
   };
   std::vector<Part> parts;
-  /// As Pass::slots, for this order.
+  /// Pass::slots for this order.
   std::vector<std::uint16_t> slots;
   std::uint16_t slot_count = 0;
 
   Schedule(const Pass& pass, Isa isa);
-  /// Micro-ops that are part of a segment.
+  /// The number of micro-ops in segments.
   std::size_t compiled() const;
-  /// The pass is one segment.
+  /// True if the pass is one segment.
   bool whole() const { return parts.size() == 1 && parts[0].segment; }
 };
 
-/// A pass as machine code, for inputs of which certain ones are the same for all elements.
+/// A pass as machine code, for one combination of uniform inputs.
 struct CompiledPass {
   struct Segment {
     SegmentFn code = nullptr;
     std::int64_t lanes = 0;
-    /// Whether the code takes any number of elements.
+    /// True if the code accepts any number of elements.
     bool any_length = false;
-    /// Bytes of an element of each input and output; 0 of a uniform input.
+    /// The bytes of an element of each input and output; 0 for a uniform input.
     std::vector<std::uint8_t> widths;
     std::size_t inputs = 0;
     CodePages pages;
 
-    /// Addresses of its inputs and outputs, and the number of elements.
+    /// Runs the code with the addresses of its inputs and outputs, and the number of elements.
     void run(std::span<std::byte* const> addresses, std::int64_t n) const;
   };
   Isa isa = Isa::none;
   std::vector<bool> uniform;
   bool streams = false;
   std::shared_ptr<const Schedule> schedule;
-  /// One for each segment of the schedule, in its order.
+  /// One segment of code for each segment of the schedule, in the same order.
   std::vector<Segment> segments;
-  /// The same as the only segment, but its outputs go past the caches.
+  /// The only segment, with stores that bypass the caches.
   std::optional<Segment> streaming;
 
-  /// Runs the only segment, past the caches as far as the outputs' memory is aligned.
+  /// Runs the only segment. Its stores bypass the caches where the memory of the outputs is
+  /// aligned.
   void stream(std::span<std::byte*> addresses, std::int64_t n) const;
 };
 
-/// What became of a pass: how much it was used, and its code once that pays. Copies of a pass share
-/// it. Thread-safe; the code lives as long as this.
+/// The use of a pass so far, and its code once compilation pays. Copies of a pass share it.
+/// Thread-safe; the code lives as long as this object.
 class PassCode {
  public:
-  /// Called for a run over so many elements, whose outputs may have to go past the caches. Null:
-  /// interpret it.
+  /// Call it before a run over `elements` elements; `stream` is true if the outputs may bypass the
+  /// caches. Null means that the pass must be interpreted.
   const CompiledPass* find(const Pass& pass, const std::vector<bool>& uniform, bool stream,
                            std::int64_t elements, const Context& context);
 
-  /// Micro-ops that the code made last runs in registers.
+  /// The number of micro-ops in the segments of the latest code.
   std::size_t compiled_micro_ops() const;
 
  private:

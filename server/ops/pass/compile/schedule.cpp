@@ -15,8 +15,9 @@ bool can_compile(const Pass& pass, const Pass::MicroOp& op, Isa isa) {
   return trace.complete();
 }
 
-/// Levels of the micro-ops: at each, a segment runs before the calls. A call is as early as it can
-/// be, what is compiled as late as somebody needs it, so that little goes through tiles.
+/// The levels of the micro-ops. In each level, the segment runs before the calls. A call has the
+/// earliest possible level. A compiled micro-op has the level of its first use, so that few values
+/// go through tiles.
 std::vector<std::size_t> levels_of(const Pass& pass, const std::vector<bool>& compiled) {
   const std::size_t count = pass.micro_ops.size();
   std::vector<std::size_t> level(count, 0);
@@ -43,7 +44,7 @@ std::vector<std::size_t> levels_of(const Pass& pass, const std::vector<bool>& co
   return level;
 }
 
-/// Micro-ops that some output needs.
+/// The micro-ops that an output needs.
 std::vector<bool> live_of(const Pass& pass) {
   std::vector<bool> live(pass.micro_ops.size());
   for (std::size_t i = live.size(); i-- > 0;) {
@@ -60,7 +61,8 @@ void add_once(std::vector<Pass::Register>& registers, Pass::Register r) {
   if (std::find(registers.begin(), registers.end(), r) == registers.end()) registers.push_back(r);
 }
 
-/// Finds what the part reads from elsewhere and what others read of it.
+/// Finds the registers that the part reads from other parts, and those that other parts read from
+/// it.
 void connect(const Pass& pass, const std::vector<bool>& live, Schedule::Part& part) {
   const auto mine = [&](std::size_t position) {
     return std::find(part.micro_ops.begin(), part.micro_ops.end(), position) !=

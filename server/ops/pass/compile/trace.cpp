@@ -6,7 +6,7 @@ namespace {
 using Code = Trace::Code;
 using Id = Trace::Id;
 
-/// The unsigned integer of the same width.
+/// The unsigned integer dtype of the same width.
 DType bits_type(DType type) {
   switch (size_of(type)) {
     case 1:
@@ -73,7 +73,7 @@ Id Trace::binary(Code code, DType type, Id a, Id b) {
   if (code == Code::shift_left || code == Code::shift_right) return shift(code, type, a, b);
   const bool bits = code == Code::bit_and || code == Code::bit_or || code == Code::bit_xor;
   if (bits && type == DType::u8 && at(a).code == Code::byte_of_mask) {
-    // Truth values stay masks.
+    // Operations on truth values are recorded as operations on masks.
     if (at(b).code == Code::byte_of_mask) {
       const Code of_masks = code == Code::bit_and  ? Code::mask_and
                             : code == Code::bit_or ? Code::mask_or
@@ -128,8 +128,8 @@ Id Trace::call(Isa isa, DType type, std::uint64_t function, Id a) {
   return record({.code = Code::call, .type = type, .arity = 1, .in = {a}, .bits = function});
 }
 
-/// A count of the element's width or more gives what the machine's shifts give, but those of narrow
-/// elements, which not every machine has, go through 32 bits.
+/// The machine's shifts define the result for a count of the element's width or more. Shifts of
+/// narrow elements, which some machines lack, are computed in 32 bits.
 Id Trace::shift(Code code, DType type, Id a, Id b) {
   const std::size_t size = size_of(type);
   const bool arithmetic = code == Code::shift_right && !is_unsigned(type);
@@ -160,8 +160,8 @@ Id Trace::convert(DType from, DType to, Id a) {
   return record({.code = Code::convert, .type = to, .from = from, .arity = 1, .in = {a}});
 }
 
-/// Where there is no instruction: the bits are put into the mantissas of floats that are large
-/// enough, and those are taken off again; only the last addition rounds.
+/// If there is no instruction, the bits are put into the mantissas of large floats, which are then
+/// subtracted. Only the last addition rounds.
 Id Trace::to_float(DType from, DType to, Id a) {
   const std::size_t size = size_of(from);
   if (size < 4) return to_float(DType::s32, to, convert(from, DType::s32, a));
@@ -191,7 +191,7 @@ Id Trace::to_float(DType from, DType to, Id a) {
   return binary(Code::add, to, bits(Code::subtract, to, high, offset), low);
 }
 
-/// The integer part of a float's magnitude, modulo 2^32 or 2^64: its mantissa, shifted. 0 for
+/// The integer part of a float's magnitude, modulo 2^32 or 2^64: the shifted mantissa. It is 0 for
 /// infinities and NaN.
 Id Trace::magnitude_of(DType from, Id bits) {
   const bool single = from == DType::f32;
@@ -206,7 +206,7 @@ Id Trace::magnitude_of(DType from, Id bits) {
       with(Code::bit_and, with(Code::shift_right, bits, mantissa), single ? 0xff : 0x7ff);
   const Id left = with(Code::subtract, biased, single ? 150 : 1075);
   const Id right = binary(Code::subtract, type, constant(type, 0), left);
-  // One of the counts is negative, which shifts everything out, or both are 0.
+  // Either one of the counts is negative, and its shift gives 0, or both counts are 0.
   return binary(Code::bit_or, type, binary(Code::shift_left, type, m, left),
                 binary(Code::shift_right, type, m, right));
 }

@@ -12,34 +12,35 @@
 
 namespace outrigger::ops {
 
-/// A straight line of typed operations on vectors: what the function objects of elementwise ops
-/// leave behind when they are called with lanes (ops/pass/compile/lanes.hpp) in place of numbers,
-/// and what code is generated from. Each operation gives one value. Equal ones are recorded once.
+/// A sequence of typed operations on vectors without branches. The function objects of elementwise
+/// ops record it when they are called with lanes (ops/pass/compile/lanes.hpp) instead of numbers.
+/// The generator makes code from it. Each operation gives one value. Equal operations are recorded
+/// once.
 class Trace {
  public:
   using Id = std::uint16_t;
 
   enum class Code : std::uint8_t {
-    input,     ///< bits: its position
+    input,     ///< bits: the position of the input
     constant,  ///< bits: the element, repeated to 8 bytes
     add,
     subtract,
     multiply,
-    divide,   ///< floats
-    bit_and,  ///< as the others that only see bits, on floats too
+    divide,   ///< only for floats
+    bit_and,  ///< also for floats, as all operations that only read bits
     bit_or,
     bit_xor,
     lesser,       ///< a < b ? a : b
     greater,      ///< a > b ? a : b
     shift_left,   ///< 0 if the shift, unsigned, is the width or more
-    shift_right,  ///< likewise 0, or the sign
+    shift_right,  ///< 0, or the sign, if the shift is the width or more
     sqrt,
     floor,
     ceil,
     truncate,
-    convert,  ///< from `from`: a machine conversion, or the low bits of an integer
+    convert,  ///< from dtype `from`: a machine conversion, or the low bits of an integer
     choose,   ///< in[0] ? in[1] : in[2]
-    // What follows gives a mask; type: that of the operands.
+    // The following operations give a mask; `type` is the type of their operands.
     equal,
     not_equal,
     less,
@@ -48,8 +49,8 @@ class Trace {
     mask_or,
     mask_xor,
     mask_not,
-    resize,  ///< AVX2: a mask has as many bits for each lane as `type`
-    // And back: 0 or 1 as u8.
+    resize,  ///< AVX2: changes the bits of each lane of a mask to those of `type`
+    // From a mask to a number: 0 or 1 as u8.
     byte_of_mask,
     call,  ///< bits: the address of a function from a vector to a vector
   };
@@ -68,7 +69,7 @@ class Trace {
   explicit Trace(Isa isa) : isa_(isa) {}
 
   Id input(DType type, std::uint64_t position);
-  /// An element of `type` in the low bits.
+  /// A constant; `bits` has an element of `type` in its low bits.
   Id constant(DType type, std::uint64_t bits);
   Id unary(Code code, DType type, Id a);
   Id binary(Code code, DType type, Id a, Id b);
@@ -77,17 +78,18 @@ class Trace {
   Id mask_not(Id a);
   Id choose(DType type, Id mask, Id a, Id b);
   Id byte_of_mask(Id mask);
-  /// As the kernels of casts between these dtypes do; f16 is known besides those that kernels have.
+  /// The conversion of the kernel that casts between these dtypes. It also accepts f16, which has
+  /// no kernels.
   Id convert(DType from, DType to, Id a);
 
-  /// A function from a vector to a vector of the instruction set; no element's result may depend on
-  /// another's.
+  /// A call of a function from a vector to a vector of the instruction set. In the function, each
+  /// element must be independent of the others.
   Id call(Isa isa, DType type, std::uint64_t function, Id a);
 
   const std::vector<Op>& ops() const { return ops_; }
   const Op& at(Id id) const { return ops_[id]; }
   bool is_mask(Id id) const;
-  /// False once something was recorded that there are no instructions for.
+  /// False once an operation without instructions was recorded.
   bool complete() const { return complete_; }
 
  private:
