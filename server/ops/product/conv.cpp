@@ -102,7 +102,7 @@ Result<Inferred> infer_conv(const InferCall& call) {
   OUTRIGGER_CHECK(check_shape(result.shape, size_of(result.dtype)));
   Inferred inferred;
   for (const InferOperand& operand : call.in) {
-    // Real numbers are converted while tiles are put together.
+    // Real operands are converted while tiles are assembled.
     const bool as_it_is = operand.literal == nullptr && !is_complex(result.dtype);
     inferred.operands.push_back(as_it_is ? operand.type.dtype : result.dtype);
   }

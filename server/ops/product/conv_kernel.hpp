@@ -7,9 +7,9 @@
 
 namespace outrigger::ops {
 
-/// The inner product of conv: C[rows][width] = A · B over `depth`, A packed as [depth][height], B
-/// as [depth][width]. Sums stay in registers; how many there are decides height and width. A
-/// complex number's parts lie side by side in them.
+/// The inner product of conv: C[rows][width] = A · B over `depth`, with A packed as [depth][height]
+/// and B as [depth][width]. The sums stay in registers; the number of registers decides height and
+/// width. The parts of a complex number are adjacent in them.
 template <typename T>
 struct ConvPanel {
 #if defined(__AVX512F__)
@@ -25,7 +25,7 @@ struct ConvPanel {
   static constexpr std::int64_t lanes = vector_bytes / static_cast<std::int64_t>(sizeof(T));
   static constexpr std::int64_t width = 2 * lanes;
 
-  /// `c` has rows `stride` apart. Adds to it if `add`.
+  /// Computes C, whose rows are `stride` apart. Adds the product to C if `add`.
   static void multiply(const T* a, const T* b, T* c, std::int64_t stride, std::int64_t depth,
                        std::int64_t rows, bool add) {
     if (rows == 1) {
@@ -47,7 +47,7 @@ struct ConvPanel {
     return v;
   }
 
-  /// i times each complex number.
+  /// The product of i and each complex number.
   static Vector turn(Vector v) {
     Vector turned{};
     for (std::int64_t i = 0; i < 2 * lanes; i += 2) {

@@ -16,43 +16,44 @@
 
 namespace outrigger::ops {
 
-/// A convolution with its operands' axes in the order batch, feature, space… and output feature,
-/// input feature, space…
+/// A convolution whose operands have their axes in the orders batch, feature, space… and output
+/// feature, input feature, space…
 struct Convolution {
   Dims input_order, kernel_order, output_order;
-  /// Over the input's space; low and high padding count after the input's dilation.
+  /// The windows over the space of the input. The low and the high padding apply after the input's
+  /// dilation.
   Windows windows;
   Dims input_dilation;
   std::int64_t feature_groups = 1;
   std::int64_t batch_groups = 1;
-  /// The result in the order batch, output feature, space…
+  /// The shape of the result in the order batch, output feature, space…
   Dims out;
 };
 
-/// What makes the kernel's elements of those of the operands, and of its sums those of the result;
-/// null where they are the same.
+/// The conversions of the operands' elements for the kernel, and of the kernel's sums for the
+/// result; null where the dtypes are equal.
 struct ConvConversions {
   const Conversion* input = nullptr;
   const Conversion* kernel = nullptr;
   const Conversion* output = nullptr;
 };
 
-/// A run of positions of a tile that lie beside each other along the last axis of the output's
-/// space and in one panel.
+/// A run of positions in one panel of a tile that are adjacent along the last axis of the output's
+/// space.
 struct Segment {
-  Dims at;  ///< of the first position, in the output's space
+  Dims at;  ///< first position, in the output's space
   std::int64_t to = 0;
   std::int64_t length = 0;
 };
 
-/// Works out tiles of the output: the elements that its windows see, put together to panels
-/// (im2col), times the kernel.
+/// Computes tiles of the output: the elements of the windows, assembled to panels (im2col), times
+/// the kernel.
 template <typename T>
 class ConvKernel {
  public:
   using Panel = ConvPanel<T>;
 
-  /// `input` and `out` have the axes that the convolution works on.
+  /// The axes of `input` and `out` are in the orders of the Convolution.
   ConvKernel(const Convolution& conv, const Tensor& input, std::int64_t features, const Tensor& out,
              const ConvConversions& conversions)
       : conv_(conv),
@@ -64,7 +65,7 @@ class ConvKernel {
     filters_ = conv.out[1] / (conv.feature_groups * conv.batch_groups);
     depth_ = features_ * conv.windows.taps();
     positions_ = element_count(conv.windows.out);
-    // A tile's sums stay in the L2 cache together with its panels.
+    // The sums and the panels of a tile fit the L2 cache together.
     const std::int64_t fitting = tile_sums / std::max<std::int64_t>(1, filters_);
     tile_ = std::clamp<std::int64_t>(fitting / Panel::width, 1, tile_panels) * Panel::width;
     tiles_ = (positions_ + tile_ - 1) / tile_;
@@ -78,14 +79,14 @@ class ConvKernel {
   std::int64_t groups() const { return conv_.feature_groups * conv_.batch_groups; }
   std::int64_t tasks() const { return conv_.out[0] * groups() * tiles_; }
   std::int64_t work() const { return element_count(conv_.out) * std::max<std::int64_t>(1, depth_); }
-  /// Elements of the packed kernel, and of each thread's scratch.
+  /// The elements of the packed kernel, and of each thread's scratch.
   std::int64_t packed_size() const { return groups() * filter_blocks_ * Panel::height * depth_; }
   std::int64_t scratch_size() const {
     return tile_ * (depth_block + filter_blocks_ * Panel::height);
   }
 
-  /// Filters `height` at a time, their elements side by side: [group][block][depth][height].
-  /// False if it was interrupted.
+  /// Packs the filters, `height` of them side by side: [group][block][depth][height]. Returns false
+  /// if it was interrupted.
   bool pack(const Tensor& kernel, std::int64_t begin, std::int64_t end, T* packed,
             const Interrupt& interrupt) const {
     Look look(interrupt);
@@ -119,7 +120,7 @@ class ConvKernel {
 
   std::int64_t filter_blocks() const { return groups() * filter_blocks_; }
 
-  /// False if it was interrupted.
+  /// Returns false if it was interrupted.
   bool task(std::int64_t index, const T* packed, T* scratch, const Interrupt& interrupt) const {
     Look look(interrupt);
     const std::int64_t tile = index % tiles_;
@@ -163,13 +164,13 @@ class ConvKernel {
   }
 
  private:
-  /// Panels of a tile, elements that their columns are multiplied with at a time, and sums of a
-  /// tile.
+  /// The panels of a tile, the depth of one product with them, and the sums of a tile.
   static constexpr std::int64_t tile_panels = 8;
   static constexpr std::int64_t depth_block = 256;
   static constexpr std::int64_t tile_sums = std::int64_t{1} << 16;
 
-  /// No more than the positions of a tile: one is at least one of them.
+  /// There are at most as many segments as positions of a tile, because each segment has at least
+  /// one position.
   using Segments = boost::container::static_vector<Segment, tile_panels * Panel::width>;
 
   void cut(std::int64_t first, std::int64_t count, Segments& segments) const {
@@ -189,12 +190,12 @@ class ConvKernel {
     }
   }
 
-  /// Elements of a tile as they are in memory, before or after a conversion.
+  /// The elements of a tile in the dtype of the memory, before or after a conversion.
   static constexpr std::int64_t tile_max = tile_panels * Panel::width;
   template <typename S>
   using Line = std::array<S, static_cast<std::size_t>(tile_max)>;
 
-  /// What element k (feature and tap) of the windows of all segments is: a row of each panel.
+  /// Loads element k (a feature and a tap) of the windows of all segments, as a row of each panel.
   void load(std::int64_t batch, std::int64_t group, std::int64_t k, const Segments& segments,
             T* row, std::int64_t panel_size) const {
     if (conversions_.input == nullptr) return gather<T>(batch, group, k, segments, row, panel_size);
@@ -212,7 +213,7 @@ class ConvKernel {
     }
   }
 
-  /// The same of elements that are S, with 0 in the padding.
+  /// load() for elements of type S, with 0 in the padding.
   template <typename S>
   void gather(std::int64_t batch, std::int64_t group, std::int64_t k, const Segments& segments,
               S* row, std::int64_t panel_size) const {

@@ -16,7 +16,7 @@
 namespace outrigger::ops {
 namespace {
 
-/// Which axes of the two operands are contracted and which are batches; all normalised.
+/// The contracted axes and the batch axes of the two operands, all normalised.
 struct Axes {
   Dims left, left_batch, right, right_batch;
 };
@@ -27,7 +27,8 @@ Result<Dims> axes_attr(const InferCall& call, std::string_view name, std::size_t
   return normalize_axes(call.attrs.integers(name), call.type(operand).shape.size());
 }
 
-/// Nx.dot/2: the last axis of the left with the last but one of the right; a scalar multiplies.
+/// The axes of Nx.dot/2: the last axis of the left operand and the last but one of the right. A
+/// scalar multiplies.
 Result<Axes> dot_axes(const InferCall& call) {
   const auto left_rank = static_cast<std::int64_t>(call.type(0).shape.size());
   const auto right_rank = static_cast<std::int64_t>(call.type(1).shape.size());
@@ -58,7 +59,7 @@ Result<void> check_pairs(const InferCall& call, const Dims& left, const Dims& ri
                                         " do not match");
 }
 
-/// Axes that are neither contracted nor batches, in their order.
+/// The axes that are neither contracted nor batch axes, in their order.
 Dims free_axes(std::size_t rank, const Dims& contracted, const Dims& batch) {
   Dims axes;
   for (const std::int64_t axis : all_axes(rank)) {
@@ -97,7 +98,7 @@ Result<Inferred> infer_dot(const InferCall& call) {
   OUTRIGGER_CHECK(check_shape(result.shape, size_of(result.dtype)));
   Inferred inferred;
   for (const InferOperand& operand : call.in) {
-    // They are converted while they are packed.
+    // Tensors are converted while they are packed.
     const bool as_it_is = operand.literal == nullptr;
     inferred.operands.push_back(as_it_is ? operand.type.dtype : compute_dtype(result.dtype));
   }
@@ -105,7 +106,7 @@ Result<Inferred> infer_dot(const InferCall& call) {
   return inferred;
 }
 
-/// The axes of a tensor walked as one. `memory` owns the table that this may need.
+/// Several axes of a tensor as one axis. `memory` owns its table, if there is one.
 struct JoinedAxes {
   gemm::Axis axis;
   BufferPtr memory;
@@ -149,11 +150,11 @@ Sizes sizes_of(const TensorType& left, const TensorType& right, const Axes& axes
           count_along(right.shape, free_axes(right.shape.size(), axes.right, axes.right_batch))};
 }
 
-/// Rows, columns and depth of complex blocks that are multiplied at a time. Fixed, as rounding
-/// depends on it.
+/// The rows, columns and depth of a product of complex blocks. It is a constant, because the
+/// rounding depends on it.
 constexpr std::int64_t complex_block = 256;
 
-/// Elements that a thread copies at a time, of both operands.
+/// The elements that a thread copies for one product, of both operands.
 std::int64_t complex_room(const Sizes& s) {
   const auto part = [](std::int64_t size) { return std::min(size, complex_block); };
   return (part(s.m) + part(s.n)) * part(s.k);
@@ -174,13 +175,13 @@ std::uint64_t dot_scratch(const ScratchCall& call) {
           ? buffer_bytes(call.threads * complex_room(sizes) * static_cast<std::int64_t>(element))
           : gemm::scratch_bytes(sizes.batch, sizes.m, sizes.k, sizes.n, element, converts,
                                 call.threads);
-  // A table for each group of axes, at most.
+  // There is at most one table for each group of axes.
   for (const std::int64_t count : {sizes.batch, sizes.m, sizes.k, sizes.batch, sizes.k, sizes.n})
     bytes += buffer_bytes(count * std::int64_t{sizeof(std::int64_t)});
   return bytes;
 }
 
-/// Free axes of the left operand: what is summed does not depend on them.
+/// The free axes of the left operand: the sums do not depend on them.
 std::optional<std::size_t> sliced_axis_of_dot(const InferCall& call, std::size_t axis) {
   const auto axes = dot_axes(call);
   if (!axes || !axes->left_batch.empty() || is_complex(merged_dtype(call.in))) return std::nullopt;
@@ -194,8 +195,8 @@ std::optional<std::size_t> sliced_axis_of_dot(const InferCall& call, std::size_t
   return static_cast<std::size_t>(found - free.begin());
 }
 
-/// Rows [row, row + rows) × columns [column, column + columns) of the `group`-th matrix, in C
-/// order.
+/// Copies rows [row, row + rows) × columns [column, column + columns) of the matrix number `group`,
+/// in C order.
 template <typename T>
 void copy_block(const gemm::Matrices<T>& matrices, const Conversion& conversion, std::int64_t group,
                 std::int64_t row, std::int64_t rows, std::int64_t column, std::int64_t columns,
@@ -219,7 +220,8 @@ void copy_block(const gemm::Matrices<T>& matrices, const Conversion& conversion,
   }
 }
 
-/// Complex numbers: Eigen's product, of blocks whose rows lie in one piece, or are copied to.
+/// Multiplies complex numbers with Eigen's product. A block whose rows are not contiguous is
+/// copied.
 template <typename T>
 Result<void> multiply_complex(const Context& context, const gemm::Matrices<T>& a,
                               const Conversion& from_a, const gemm::Matrices<T>& b,
@@ -305,7 +307,7 @@ Result<void> run_dot(const RunCall& call) {
   const auto if_any = [](const Conversion& c) { return c.none() ? nullptr : &c; };
   return with_type(compute, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    // Sums and products of integers do not depend on the sign: one kernel for both.
+    // Sums and products of integers do not depend on the sign, so that one kernel computes both.
     using U = typename gemm::Unsigned<T>::type;
     const gemm::Matrices<U> a{left.data(), left_batch.axis, rows.axis, left_k.axis,
                               if_any(from_left)};

@@ -8,30 +8,31 @@
 namespace outrigger::ops::gemm {
 namespace {
 
-/// Rows of A that one task packs, some 700 KiB: they stay in the L2 cache while all of B passes by.
+/// The rows of A that one task packs, about 700 KiB: they stay in the L2 cache while all of B is
+/// read.
 constexpr std::int64_t rows_of(std::size_t element_bytes) {
   return std::int64_t{1792} / static_cast<std::int64_t>(element_bytes) / tile_rows * tile_rows;
 }
 template <typename C>
 constexpr std::int64_t block_rows = rows_of(sizeof(C));
-/// Columns of B that are packed at once: they stay in the last cache.
+/// The columns of B that are packed in one step: they stay in the last cache.
 constexpr std::int64_t block_columns = 4096;
-/// Up to so many multiplications a product is one task, and no larger one is cut into pieces of
-/// fewer elements than these.
+/// A product with at most so many multiplications is one task. A larger product is not cut into
+/// pieces with fewer elements than small_piece.
 constexpr std::int64_t small_product = std::int64_t{1} << 18;
 constexpr std::int64_t small_piece = std::int64_t{1} << 13;
-/// Columns of a piece whose sums are converted only when they are complete.
+/// The columns of a piece whose sums are converted. The conversion waits for the complete sums.
 constexpr std::int64_t converted_columns = 1024;
-/// Pieces with fewer tiles of rows than this are not cut at one's edge: the last one's rows would
-/// be missing from the other threads' work.
+/// The rows of a piece with fewer tiles than this are not rounded up to whole tiles. With few
+/// tiles, the rounding would leave the last thread with much less work than the others.
 constexpr std::int64_t many_tiles = 16;
 
-/// Multiplications that take as long as a step does, about: there is no vector instruction for
-/// integers of 64 bits.
+/// The number of multiplications that take as long as a step, approximately. Integers of 64 bits
+/// have no vector instruction.
 template <typename C>
 constexpr std::int64_t multiplied_at_once = std::is_same_v<C, std::uint64_t> ? 1 : 8;
 
-/// One tile of the result, which may end inside of the tile.
+/// One tile of the result. The result may end inside of the tile.
 template <typename C, typename T>
 void multiply_tile(std::int64_t k, const C* a, const C* b, std::int64_t b_stride, T* c,
                    std::int64_t c_stride, std::int64_t rows, std::int64_t columns, bool add) {
@@ -54,12 +55,12 @@ void multiply_tile(std::int64_t k, const C* a, const C* b, std::int64_t b_stride
   }
 }
 
-/// Packed rows of A times packed columns of B. False if it was interrupted.
+/// Multiplies packed rows of A by packed columns of B. Returns false if it was interrupted.
 template <typename C, typename T>
 bool multiply_block(Look& look, std::int64_t k, const C* a, const C* b, T* c, std::int64_t c_stride,
                     std::int64_t rows, std::int64_t columns, bool add) {
   constexpr std::int64_t width = tile_columns<C>;
-  // While a panel of B is used, the next one comes from the last cache, a share with each tile.
+  // While a panel of B is used, each tile prefetches a share of the next panel from the last cache.
   const std::int64_t tiles = (rows + tile_rows - 1) / tile_rows;
   const std::int64_t share = round_up(width * k / tiles, line_bytes / std::int64_t{sizeof(C)});
   for (std::int64_t j = 0; j < columns; j += width) {
@@ -126,8 +127,9 @@ class Product {
   }
 
  private:
-  /// Cuts the result into pieces for the threads, each packing what it needs: they meet only once,
-  /// and packing twice costs less than to wait for each other.
+  /// Cuts the result into pieces for the threads. Each thread packs the operands of its piece, so
+  /// that threads wait only at the end. To pack an operand twice costs less than to wait for
+  /// another thread.
   void cut() {
     const std::int64_t columns = converts() ? converted_columns : block_columns;
     column_pieces_ = (n_ + columns - 1) / columns;
@@ -165,7 +167,7 @@ class Product {
     return (batch * m_ + row) * n_ + column;
   }
 
-  /// False if it was interrupted.
+  /// Returns false if it was interrupted.
   bool piece(Look& look, std::int64_t batch, std::int64_t index, C* a) const {
     C* const b = a + left_elements();
     C* const sums = b + right_elements();

@@ -6,10 +6,10 @@
 
 #include "ops/support/simd.hpp"
 
-/// The inner kernel of the matrix product: a tile of C held in registers, one step of k at a time
-/// (Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008). Written with
-/// the compiler's vector types, so that one source serves every instruction set level and element
-/// type.
+/// The inner kernel of the matrix product: a tile of C stays in registers, and k advances by one
+/// step (Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008). It uses
+/// the compiler's vector types, so that one source serves all instruction set levels and element
+/// types.
 
 namespace outrigger::ops::gemm {
 
@@ -18,22 +18,23 @@ inline constexpr int tile_rows = 14;
 #else
 inline constexpr int tile_rows = 6;
 #endif
-/// Vectors side by side in a tile: tile_rows × tile_vectors accumulators, and what they are made
-/// of, fill the registers.
+/// The vectors of a row of a tile. The tile_rows × tile_vectors accumulators and their operands
+/// fill the registers.
 inline constexpr int tile_vectors = 2;
 
 template <typename T>
 inline constexpr int tile_columns = tile_vectors* lanes<T>;
 
-/// Steps of k that are added up in registers before they are added to C. Fixed, as every element's
-/// rounding depends on it.
+/// The steps of k that are summed in registers before they are added to C. It is a constant,
+/// because the rounding of every element depends on it.
 inline constexpr std::int64_t depth = 384;
-/// Elements between the rows of a packed piece of A: known when compiling, so that every row is
-/// read from one address; and no multiple of what the L1 cache's sets repeat after.
+/// The distance of the rows of a packed piece of A, in elements. It is a constant, so that one
+/// address register is sufficient for all rows. It is not a multiple of the distance at which
+/// addresses share a set of the L1 cache.
 inline constexpr std::int64_t a_pitch = depth + 16;
 
-/// C[0, rows) × [0, vectors · lanes) = (add ? C : 0) + A · B over k steps. Rows of A are a_pitch
-/// apart.
+/// C[0, rows) × [0, vectors · lanes) = (add ? C : 0) + A · B over k steps. The rows of A are
+/// a_pitch apart.
 template <typename T, int rows, int vectors>
 void tile(std::int64_t k, const T* a, const T* b, std::int64_t b_stride, T* c,
           std::int64_t c_stride, bool add) {
@@ -44,7 +45,7 @@ void tile(std::int64_t k, const T* a, const T* b, std::int64_t b_stride, T* c,
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; ++v) {
       sums[i][v] = V{};
-      // C comes from afar, and is wanted only at the end.
+      // C is read from memory, and only at the end.
       __builtin_prefetch(c + i * c_stride + v * lanes<T>, 1);
     }
   }
@@ -79,8 +80,8 @@ template <typename T>
 using TileKernel = void (*)(std::int64_t k, const T* a, const T* b, std::int64_t b_stride, T* c,
                             std::int64_t c_stride, bool add);
 
-/// The kernel for a tile of `rows` (1 … tile_rows) by `vectors` (1 … tile_vectors): the fewer, the
-/// less is computed in vain at the edges.
+/// The kernel for a tile of `rows` (1 … tile_rows) by `vectors` (1 … tile_vectors). Small kernels
+/// avoid useless work at the edges.
 template <typename T>
 TileKernel<T> tile_kernel(std::int64_t rows, int vectors) {
   static constexpr auto kernels = []<int... i>(std::integer_sequence<int, i...>) {

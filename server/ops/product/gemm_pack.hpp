@@ -8,8 +8,8 @@
 #include "ops/product/gemm_kernel.hpp"
 #include "ops/support/transpose.hpp"
 
-/// Pieces of the operands in the order in which the kernel reads them, and in the type that it
-/// computes in.
+/// Packs pieces of the operands in the order in which the kernel reads them, and in the type of the
+/// computation.
 
 namespace outrigger::ops::gemm {
 
@@ -24,8 +24,8 @@ void prefetch(const C* from, std::int64_t count) {
     __builtin_prefetch(bytes + i, 0, 2);
 }
 
-/// Elements [first, first + n) along one axis of an operand that is converted, from `origin` on.
-/// T may be narrower than C.
+/// Loads elements [first, first + n) along one axis of a converted operand, relative to `origin`. T
+/// may be narrower than C.
 template <typename C, typename T>
 void load_run(C* to, const Matrices<T>& matrices, std::int64_t origin, const Axis& axis,
               std::int64_t first, std::int64_t n) {
@@ -49,7 +49,7 @@ void load_run(C* to, const Matrices<T>& matrices, std::int64_t origin, const Axi
   }
 }
 
-/// Complete sums to positions [first, first + n) of the result.
+/// Stores complete sums at positions [first, first + n) of the result.
 template <typename T, typename C>
 void store_run(const Output& out, std::int64_t first, const C* sums, std::int64_t n) {
   if (out.conversion == nullptr) {
@@ -71,11 +71,11 @@ void store_run(const Output& out, std::int64_t first, const C* sums, std::int64_
   }
 }
 
-/// Lines of a converted operand that are turned at a time.
+/// The lines of a converted operand that are transposed in one step.
 inline constexpr std::int64_t turned_lines = 8;
 
-/// to[j · pitch + i] = element (i, j) of the operand, i along `across` from `first` on and j along
-/// `along` from `start` on, where elements lie side by side along `along`.
+/// to[j · pitch + i] = element (i, j) of the operand, with i along `across` from `first` on and j
+/// along `along` from `start` on. Elements are adjacent along `along`.
 template <typename C, typename T>
 void load_turned(C* to, std::int64_t pitch, const Matrices<T>& matrices, std::int64_t origin,
                  const Axis& across, std::int64_t first, std::int64_t lines, const Axis& along,
@@ -90,8 +90,8 @@ void load_turned(C* to, std::int64_t pitch, const Matrices<T>& matrices, std::in
   }
 }
 
-/// Rows [row, row + rows) × columns [k0, k0 + k) of a matrix of the left operand, a_pitch elements
-/// to a row.
+/// Packs rows [row, row + rows) × columns [k0, k0 + k) of a matrix of the left operand, a_pitch
+/// elements for each row.
 template <typename C, typename T>
 void pack_left(C* to, const Matrices<T>& left, std::int64_t batch, std::int64_t row,
                std::int64_t rows, std::int64_t k0, std::int64_t k) {
@@ -120,7 +120,7 @@ void pack_left(C* to, const Matrices<T>& left, std::int64_t batch, std::int64_t 
     C* out = to + i * a_pitch;
     if (k_axis.unit()) {
       line += k0;
-      // Rows lie far apart: a later one is on its way while this one is copied.
+      // The rows are far apart: a later row is prefetched while this one is copied.
       if (i + 4 < rows) prefetch(from + row_axis(row + i + 4) + k0, k);
       for (std::int64_t p = 0; p < k; ++p) out[p] = static_cast<C>(line[p]);
     } else {
@@ -129,7 +129,7 @@ void pack_left(C* to, const Matrices<T>& left, std::int64_t batch, std::int64_t 
   }
 }
 
-/// pack_right of an operand that is converted.
+/// pack_right for a converted operand.
 template <typename C, typename T>
 void pack_right_converted(C* to, const Matrices<T>& right, std::int64_t batch, std::int64_t k0,
                           std::int64_t k, std::int64_t column, std::int64_t columns) {
@@ -157,8 +157,8 @@ void pack_right_converted(C* to, const Matrices<T>& right, std::int64_t batch, s
   }
 }
 
-/// Rows [k0, k0 + k) × columns [column, column + columns) of a matrix of the right operand as
-/// panels, one after the other, of k rows of tile_columns; zeros beyond the edge.
+/// Packs rows [k0, k0 + k) × columns [column, column + columns) of a matrix of the right operand as
+/// consecutive panels, each with k rows of tile_columns. The elements beyond the edge are zeros.
 template <typename C, typename T>
 void pack_right(C* to, const Matrices<T>& right, std::int64_t batch, std::int64_t k0,
                 std::int64_t k, std::int64_t column, std::int64_t columns) {
@@ -178,7 +178,8 @@ void pack_right(C* to, const Matrices<T>& right, std::int64_t batch, std::int64_
     return;
   }
   if (column_axis.unit()) {
-    // Some rows at a time: lines of B are read next to each other, and panels written in runs.
+    // Several rows are packed together: their lines of B are adjacent, and a panel is written in
+    // runs.
     constexpr std::int64_t rows = 16;
     for (std::int64_t p = 0; p < k; p += rows) {
       const std::int64_t end = std::min(p + rows, k);

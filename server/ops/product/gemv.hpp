@@ -9,25 +9,25 @@
 #include "ops/product/gemm_pack.hpp"
 #include "ops/support/look.hpp"
 
-/// Matrix × vector and vector · vector: every element of the matrix is used once, so memory is the
-/// limit, and nothing is packed but the vector.
+/// Matrix × vector and vector · vector. Each element of the matrix is used once, so that the memory
+/// is the limit, and only the vector is packed.
 
 namespace outrigger::ops::gemm {
 
-/// Elements of k that are one task: a long vector is shared by the threads.
+/// The elements of k of one task: several threads share a long vector.
 inline constexpr std::int64_t dot_chunk = std::int64_t{1} << 16;
-/// Results of one task where the results lie side by side in the matrix.
+/// The results of one task, if the results are adjacent in the matrix.
 inline constexpr std::int64_t axpy_chunk = 2048;
-/// What a column costs beside its elements, in elements.
+/// The overhead of a column, as a number of elements.
 inline constexpr std::int64_t axpy_overhead = 16;
 
-/// Sum of a[i] · b[i], taken in one part after the other. In a fixed number of interleaved partial
-/// sums, added up in a fixed order.
+/// The sum of a[i] · b[i], which is added in parts. It has a fixed number of interleaved partial
+/// sums, which are added in a fixed order.
 template <typename C>
 class DotSum {
  public:
   static constexpr int parts = 4;
-  /// Every part but the last is of a multiple of so many elements.
+  /// The number of elements of every part except the last must be a multiple of this.
   static constexpr std::int64_t step = std::int64_t{parts} * lanes<C>;
 
   template <typename T>
@@ -68,7 +68,7 @@ class DotSum {
   bool is_complete_ = false;
 };
 
-/// The sum over n elements of a line of the matrix from `origin` on, with the vector x.
+/// The sum over n elements of a line of the matrix, from `origin` on, times the vector x.
 template <typename T, typename C>
 C dot_run(const Matrices<T>& matrix, std::int64_t origin, const C* x, std::int64_t n) {
   DotSum<C> sum;
@@ -94,8 +94,8 @@ void axpy(C* sums, const T* column, C factor, std::int64_t n) {
     sums[i] = static_cast<C>(sums[i] + static_cast<C>(column[i]) * factor);
 }
 
-/// Elements [begin, end) of a batch of vectors, one after the other, in the type that is computed
-/// in.
+/// Loads elements [begin, end) of a batch of vectors, one vector after the other, in the type of
+/// the computation.
 template <typename T, typename C>
 void load_vector(const Matrices<T>& vectors, const Axis& along, std::int64_t begin,
                  std::int64_t end, C* to) {
@@ -112,8 +112,8 @@ void load_vector(const Matrices<T>& vectors, const Axis& along, std::int64_t beg
   }
 }
 
-/// out[batch][free] = sum over `along` of matrix · vector. The matrix has unit stride along one of
-/// the two axes, or one free position.
+/// out[batch][free] = the sum over `along` of matrix · vector. The matrix has unit stride along one
+/// of the two axes, or has one free position.
 template <typename T>
 Result<void> multiply_vector(const Context& context, const Matrices<T>& matrix, const Axis& free,
                              const Axis& along, const Matrices<T>& vector, const Axis& vector_along,
@@ -124,7 +124,7 @@ Result<void> multiply_vector(const Context& context, const Matrices<T>& matrix, 
   const std::int64_t m = free.size;
   const bool by_rows = along.unit();
   const std::int64_t chunks = by_rows ? (k + dot_chunk - 1) / dot_chunk : 1;
-  // The vectors in the type that is computed in, and the partial sums.
+  // The memory for the vectors in the type of the computation, and for the partial sums.
   const std::int64_t vectors =
       vector.batch.stride == 0 && vector.batch.table == nullptr ? 1 : batch;
   const std::size_t elements = static_cast<std::size_t>(vectors * k + batch * m * chunks);
@@ -178,8 +178,7 @@ Result<void> multiply_vector(const Context& context, const Matrices<T>& matrix, 
       }));
   return parallel_ranges(context, batch * m, dot_chunk, batch * m * chunks,
                          [&](int, std::int64_t begin, std::int64_t end) {
-                           // The chunks' sums give way to complete ones, of which each lies before
-                           // the next row's.
+                           // A complete sum is the total of a row's chunks.
                            C sums[axpy_chunk];
                            for (std::int64_t first = begin; first < end; first += axpy_chunk) {
                              const std::int64_t count = std::min(axpy_chunk, end - first);
