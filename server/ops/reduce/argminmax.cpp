@@ -18,15 +18,15 @@ struct Extremum {
   std::int64_t index = 0;
 };
 
-/// Whether x, which comes after `best`, takes its place: a larger one (smaller, for the minimum)
-/// does, an equal one if `high`. A NaN always does, and nothing but a NaN takes the place of a NaN.
+/// True if x, which comes after `best`, replaces it: x replaces it if it is larger (smaller, for
+/// the minimum), or equal with `high`. A NaN always replaces it, and only a NaN replaces a NaN.
 template <typename T, bool max, bool high>
 bool replaces(T x, T best) {
   const bool beyond = max ? x > best : x < best;
   return beyond | (x != x) | (high && x == best);
 }
 
-/// Of two extrema in any order of their places.
+/// The better of two extrema, whatever the order of their positions.
 template <typename T, bool max, bool high>
 Extremum<T> better(Extremum<T> a, Extremum<T> b) {
   if (a.index > b.index) std::swap(a, b);
@@ -121,7 +121,8 @@ class Search final : public Reducer {
   }
 
  private:
-  /// Of a lane: as wide as the value, so that both fit the same vectors, but never narrow.
+  /// The position of a lane's extremum. It is as wide as the value, so that both fit the same
+  /// vectors, but not narrower than 32 bits.
   using Row = std::conditional_t<sizeof(T) == 8, std::int64_t, std::int32_t>;
 
   static T* values(std::byte* state) { return reinterpret_cast<T*>(state); }
@@ -129,8 +130,8 @@ class Search final : public Reducer {
     return reinterpret_cast<Row*>(state + static_cast<std::size_t>(lanes_max) * sizeof(T));
   }
 
-  /// The extremum of a few neighbours is found first: only if it is better than what is known is it
-  /// worth looking where it is.
+  /// The extremum of a few adjacent elements is found first. Only if it is better than the present
+  /// one is its position searched.
   static void add_run(std::int64_t at, const T* x, std::int64_t n, std::byte* state) {
     constexpr std::int64_t few = 1024;
     for (std::int64_t start = 0; start < n; start += few) {
@@ -146,7 +147,7 @@ class Search final : public Reducer {
     }
   }
 
-  /// Rows of `lanes` elements, `count` of them at once.
+  /// Adds `count` rows of `lanes` elements.
   template <std::int64_t count>
   static void add_rows(T* best, Row* best_row, const T* x, std::int64_t lanes, Row row) {
     OUTRIGGER_INDEPENDENT
@@ -179,7 +180,7 @@ const Reducer* search_of(bool high, DType index) {
   return high ? search_of<T, max, true, std::int32_t>() : search_of<T, max, false, std::int32_t>();
 }
 
-/// The rows' `reduction`.
+/// `reduction` of the rows.
 template <bool max>
 Reduction search(const TensorType& operand, DType result, const AttrView& attrs) {
   const std::size_t rank = operand.shape.size();
@@ -218,7 +219,7 @@ Result<Inferred> infer_extremum(const InferCall& call) {
                   "there is no extremum along an axis without elements: " + to_string(from));
     }
   }
-  // As in Nx, there is no axis to keep if none is named.
+  // As in Nx, no axis is kept if no axis is named.
   const bool keep = call.attrs.has("axis") && call.attrs.boolean("keep_axis");
   inferred.results.push_back(TensorType{type, remove_axes(from.shape, axes, keep)});
   return inferred;

@@ -16,7 +16,7 @@
 namespace outrigger::ops {
 namespace {
 
-/// What inference has checked.
+/// The axes that inference has checked.
 Dims axes_of(std::size_t rank, const AttrView& attrs) { return *reduced_axes(rank, attrs); }
 
 template <typename T>
@@ -34,7 +34,8 @@ struct Any {
   static std::uint8_t combine(std::uint8_t a, std::uint8_t b) { return a | b; }
 };
 
-/// A result as it is stored. The sign of a NaN that arithmetic makes is the processor's own.
+/// The stored form of a result. The sign of a NaN from arithmetic depends on the processor; a
+/// stored NaN is always the same.
 template <typename Out, typename A>
 Out finished(A x) {
   if constexpr (is_complex_v<A>) {
@@ -128,14 +129,14 @@ struct PredicateType {
   using type = std::uint8_t;
 };
 
-/// The row's `reduction`: R over each type that it has a meaning for.
+/// `reduction` of the row: R for each type for which it is defined.
 template <template <typename> typename R, typename OutOf>
 Reduction reduction_of(const TensorType& operand, DType result, const AttrView& attrs) {
   const auto of_type = [&](auto tag) -> const Reducer* {
     using T = typename decltype(tag)::type;
     using Out = typename OutOf::template type<T>;
     if constexpr (OutOf::wide && std::is_same_v<Out, float>) {
-      // Sums of small floats: they are rounded only once they are narrowed.
+      // Sums of small floats are rounded only when they are narrowed.
       if (result == DType::f64) return reducer_of<R<T>, T, double>();
     }
     return reducer_of<R<T>, T, Out>();

@@ -13,11 +13,11 @@
 
 namespace outrigger::ops {
 
-/// Short runs that are worked on side by side.
+/// Short runs that are reduced side by side.
 inline constexpr std::int64_t runs_turned = 64;
 
-/// Turns `count` runs of n neighbours, n < run_lanes, some at a time: calls f(first, runs, turned)
-/// where element k of run first + i is turned[k · runs_turned + i].
+/// Transposes `count` runs of n adjacent elements, n < run_lanes, some runs at a time. Calls
+/// f(first, runs, turned); element k of run first + i is turned[k · runs_turned + i].
 template <typename T, typename F>
 void turn_short_runs(const T* x, std::int64_t count, std::int64_t n, F&& f) {
   std::array<T, static_cast<std::size_t>(run_lanes * runs_turned)> turned;
@@ -28,11 +28,11 @@ void turn_short_runs(const T* x, std::int64_t count, std::int64_t n, F&& f) {
   }
 }
 
-// A reducing function lifts elements to an accumulator and combines two of them. Combination is
-// commutative, and associative up to rounding: lanes, blocks and threads regroup it, always in the
-// same way.
+// A reducing function lifts elements to an accumulator, and combines two accumulators. The
+// combination is commutative, and associative except for rounding. Lanes, blocks and threads
+// regroup it, always in the same way.
 
-/// f32 accumulates in f64, c64 in c128, as Nx.BinaryBackend does.
+/// f32 accumulates in f64, and c64 in c128, as in Nx.BinaryBackend.
 template <typename T>
 using SumAccumulator = std::conditional_t<
     std::is_floating_point_v<T>, double,
@@ -41,7 +41,7 @@ using SumAccumulator = std::conditional_t<
         std::conditional_t<sizeof(T) == 8, std::int64_t,
                            std::conditional_t<std::is_signed_v<T>, std::int32_t, std::uint32_t>>>>;
 
-/// Adds up in A; with integers it wraps around.
+/// Sums in A; integers wrap around.
 template <typename T, typename A>
 struct SumIn {
   using Accumulator = A;
@@ -79,13 +79,14 @@ struct Minimum {
   static T combine(T a, T b) { return a < b || a != a ? a : b; }
 };
 
-/// Lanes that do not stay in registers.
+/// The number of lanes from which on they do not stay in registers.
 inline constexpr std::int64_t wide_lanes = 256;
-/// Rows that they take at once: to read and write each lane takes longer than to read the rows.
+/// The rows that are added to wide lanes in one step: to read and write a lane takes longer than to
+/// read the rows.
 inline constexpr std::int64_t rows_together = 4;
 
-/// Combines n neighbours with run_lanes lanes, the first with the first lane. Inlined, lanes that
-/// live no longer than that never leave the registers.
+/// Combines n adjacent elements with run_lanes lanes; the first element belongs to the first lane.
+/// The function is inlined, so that lanes with a short life stay in registers.
 template <typename R, typename T>
 [[gnu::always_inline]] inline void add_to_run(typename R::Accumulator* lane, const T* x,
                                               std::int64_t n) {
@@ -98,7 +99,7 @@ template <typename R, typename T>
   std::copy_n(kept.begin(), run_lanes, lane);
 }
 
-/// Combines elements [at, at + n) of rows of `lanes` elements, each with its lane.
+/// Combines elements [at, at + n) of rows of `lanes` elements with the lanes.
 template <typename R, typename T>
 void add_to_lanes(typename R::Accumulator* lane, std::int64_t lanes, std::int64_t at, const T* x,
                   std::int64_t n) {
@@ -127,7 +128,7 @@ void add_to_lanes(typename R::Accumulator* lane, std::int64_t lanes, std::int64_
   add(0, n);
 }
 
-/// Combines n lanes, a power of two: the result is in the first.
+/// Combines n lanes, a power of two. The first lane has the result.
 template <typename R, std::int64_t n = run_lanes>
 [[gnu::always_inline]] inline void join_run(typename R::Accumulator* lane) {
   if constexpr (n > 1) {
@@ -136,7 +137,7 @@ template <typename R, std::int64_t n = run_lanes>
   }
 }
 
-/// Combines `groups` groups of `width` lanes: the result is in the first.
+/// Combines `groups` groups of `width` lanes. The first group has the result.
 template <typename R>
 void join_lanes(typename R::Accumulator* lane, std::int64_t width, std::int64_t groups) {
   if (width == 1 && groups == run_lanes) return join_run<R>(lane);
@@ -150,7 +151,7 @@ void join_lanes(typename R::Accumulator* lane, std::int64_t width, std::int64_t 
   }
 }
 
-/// Reduces n neighbours on lanes.
+/// Reduces n adjacent elements on lanes.
 template <typename R, typename T>
 typename R::Accumulator reduce_run(const T* x, std::int64_t n) {
   std::array<typename R::Accumulator, run_lanes> lane;

@@ -8,7 +8,7 @@ namespace outrigger::ops {
 /// The attribute "axes", normalised; all axes if it is absent. Errors: bad_axis.
 Result<Dims> reduced_axes(std::size_t rank, const AttrView& attrs);
 
-// `run` and `scratch` of a row that is a reduction.
+// `run` and `scratch` of the row of a reduction.
 
 using ReductionOf = Reduction (*)(const TensorType& operand, DType result, const AttrView& attrs);
 

@@ -17,12 +17,12 @@ namespace {
 
 using namespace scanning;
 
-// Scans run in blocks of a fixed length: first the total of each block, then, from the totals,
-// where each block starts, then each block from its start. So every block can go to another thread,
-// and results do not depend on how many there are.
+// A scan works in blocks of a fixed length. The first step computes the total of each block, the
+// second the start of each block from the totals, and the third scans each block from its start.
+// Each block can therefore go to any thread, and results do not depend on the number of threads.
 
-/// From the dtype of the elements to the loops' and back; and room for the elements between, for
-/// each thread.
+/// The conversions from the dtype of the elements to that of the loops and back, and memory for
+/// converted elements for each thread.
 struct Conversions {
   Conversion widen;
   Conversion narrow;
@@ -30,14 +30,14 @@ struct Conversions {
   BufferPtr rooms;
 };
 
-/// One scan: what to do, where, and in which direction.
+/// One scan: its operation, its elements and its direction.
 struct Scan {
   const RunCall& call;
   const ScanLoops& loops;
   const std::byte* from;  ///< elements in C order
   const Folding& x;
   bool reverse;
-  const Conversions* conversions;  ///< null: the loops take the elements as they are
+  const Conversions* conversions;  ///< null if the loops accept the dtype of the elements
 
   std::int64_t element_bytes() const {
     return static_cast<std::int64_t>(size_of(call.out[0].dtype()));
@@ -46,20 +46,20 @@ struct Scan {
   std::byte* out(std::int64_t element) const {
     return call.out[0].data() + element * element_bytes();
   }
-  /// Room for elements as the loops take them, from the thread's `skip`-th on.
+  /// The thread's memory for converted elements, from element `skip` on.
   std::byte* room(int thread, std::int64_t skip) const {
     if (conversions == nullptr) return nullptr;
     return conversions->rooms->data() + thread * conversions->room_bytes +
            skip * loops.element_bytes;
   }
 
-  /// n elements, from `first` on, as the loops take them.
+  /// n elements, from `first` on, in the dtype of the loops.
   const std::byte* load(std::int64_t first, std::int64_t n, std::byte* room) const {
     if (conversions == nullptr) return in(first);
     conversions->widen.run(in(first), room, n);
     return room;
   }
-  /// Where the loops write them, and what makes them results afterwards.
+  /// The memory to which the loops write; store() converts it to results.
   std::byte* place(std::int64_t first, std::byte* room) const {
     return conversions == nullptr ? out(first) : room;
   }
@@ -68,15 +68,15 @@ struct Scan {
   }
 };
 
-/// No power of two, or the streams would meet in the same sets of the L1 cache.
+/// The length is not a power of two, because the streams would then share sets of the L1 cache.
 constexpr std::int64_t block_elements = 8000;
-/// Blocks whose totals are taken before they are scanned: their elements are then still in the
-/// cache.
+/// The blocks of a group. The totals of a group are computed just before its scan, while its
+/// elements are in the cache.
 constexpr std::int64_t group_blocks = 64;
-/// Blocks that one thread takes at a time: as many elements as other kernels take.
+/// The elements of one task of a thread, as in other kernels.
 constexpr std::int64_t chunk_elements = std::int64_t{1} << 16;
 
-/// Lines cut into blocks, which are numbered line by line in the order of the scan.
+/// Lines cut into blocks. The blocks are numbered line by line, in the order of the scan.
 struct LineBlocks {
   std::int64_t n;  ///< elements of a line
   std::int64_t per_line;
@@ -85,7 +85,8 @@ struct LineBlocks {
   std::int64_t length(std::int64_t block) const {
     return std::min(block_elements, n - block % per_line * block_elements);
   }
-  /// Where the scan of a block begins: at its end when it goes backwards.
+  /// The first element of a block in the order of the scan: its last one in memory if the scan is
+  /// reversed.
   std::int64_t first(std::int64_t block) const {
     const std::int64_t begin = block % per_line * block_elements;
     return block / per_line * n + (reverse ? n - 1 - begin : begin);
@@ -110,7 +111,7 @@ void scan_blocks(const Scan& scan, const LineBlocks& lines, const std::byte* sta
   constexpr auto together = static_cast<std::int64_t>(streams);
   while (block < end) {
     const std::int64_t length = lines.length(block);
-    // A line's last block may be shorter than its neighbours.
+    // The last block of a line may be shorter than its neighbours.
     bool alike = block + together <= end;
     for (std::int64_t k = 1; alike && k < together; ++k) alike = lines.length(block + k) == length;
     const std::int64_t count = alike ? together : 1;
@@ -127,7 +128,7 @@ void scan_blocks(const Scan& scan, const LineBlocks& lines, const std::byte* sta
   }
 }
 
-/// Scans along the last axis: x.inner is 1.
+/// Scans along the last axis; x.inner is 1.
 Result<void> scan_lines(const Scan& scan) {
   const Folding& x = scan.x;
   const LineBlocks lines{x.reduced, (x.reduced + block_elements - 1) / block_elements,
@@ -178,7 +179,7 @@ struct Cut {
   std::int64_t blocks;
 };
 
-/// Narrower tiles where that gives each thread one of its own; only else the rows are cut, too.
+/// Chooses narrower tiles if each thread then has a tile. Otherwise cuts the rows, too.
 Cut cut_rows(std::int64_t outer, std::int64_t reduced, std::int64_t inner) {
   constexpr std::int64_t enough_tiles = 16;
   Cut cut{};
@@ -191,16 +192,16 @@ Cut cut_rows(std::int64_t outer, std::int64_t reduced, std::int64_t inner) {
   return cut;
 }
 
-/// Columns side by side, row by row: what one thread goes through at once.
+/// Adjacent columns, whose rows one thread scans in one step.
 struct Columns {
-  std::int64_t first;  ///< the first row's first element, in the order of the scan
+  std::int64_t first;  ///< position of the first element of the first row, in the order of the scan
   std::int64_t rows;
-  std::int64_t step;  ///< from row to row, in elements
+  std::int64_t step;  ///< elements from a row to the next
   std::int64_t columns;
 };
 
-/// Rows as the loops take them, some at a time, fewer if they have to be converted:
-/// f(where the loops read, where they write, rows, step). False if it was interrupted.
+/// Calls f(input, output, rows, step) for some rows at a time in the dtype of the loops; there are
+/// fewer rows if they are converted. Returns false if it was interrupted.
 template <typename F>
 bool for_rows(const Scan& scan, const Columns& at, int thread, F&& f) {
   Look look(scan.call.context.interrupt);
@@ -229,7 +230,7 @@ bool for_rows(const Scan& scan, const Columns& at, int thread, F&& f) {
   return true;
 }
 
-/// Scans along an axis that others follow: rows of columns, side by side.
+/// Scans along an axis before the last one: rows of adjacent columns.
 Result<void> scan_columns(const Scan& scan) {
   const Folding& x = scan.x;
   const Cut cut = cut_rows(x.outer, x.reduced, x.inner);
@@ -243,7 +244,7 @@ Result<void> scan_columns(const Scan& scan) {
                 scan.call.context.memory.allocate(static_cast<std::size_t>(
                     by_blocks ? x.outer * cut.blocks * x.inner * state : 0)));
   std::byte* starts = by_blocks ? buffer->data() : nullptr;
-  // f(thread, columns, the block's starts)
+  // Calls f(thread, columns, starts of the block).
   const auto for_each_task = [&](const auto& f) {
     const std::int64_t grain = std::max<std::int64_t>(
         1,
@@ -310,13 +311,13 @@ ScanLoops loops_of(DType dtype) {
   return with_type(dtype, of);
 }
 
-/// A thread's room for converted elements.
+/// The bytes of a thread's memory for converted elements.
 std::int64_t room_bytes(DType compute) {
   return static_cast<std::int64_t>(streams) * block_elements *
          static_cast<std::int64_t>(size_of(compute));
 }
 
-/// None if the loops take the dtype as it is.
+/// The conversions; nothing if the loops accept the dtype.
 Result<std::optional<Conversions>> conversions_for(const Context& context, DType dtype) {
   const DType compute = compute_dtype(dtype);
   if (compute == dtype) return std::nullopt;
@@ -334,7 +335,8 @@ Result<void> run_scan(const RunCall& call) {
   OUTRIGGER_TRY(const std::int64_t axis,
                 normalize_axis(call.attrs.integer("axis"), in.shape().size()));
   const Folding folding = fold_shape(in.shape(), std::span(&axis, 1));
-  // Each result is written once its operand has been read: what lies apart is put in order there.
+  // Each result is written after its operand has been read. An operand that is not contiguous is
+  // copied to the output first.
   const bool apart = !in.contiguous();
   if (apart) OUTRIGGER_CHECK(copy_tensor(call.context, in, call.out[0]));
   OUTRIGGER_TRY(const auto conversions, conversions_for(call.context, in.dtype()));

@@ -11,7 +11,7 @@
 #include "ops/elementwise/kernels.hpp"
 #include "ops/reduce/reducers.hpp"
 
-/// What the cumulative ops do to a run of elements, whatever goes round it.
+/// The operations of the cumulative ops on a run of elements.
 namespace outrigger::ops::scanning {
 
 template <typename T>
@@ -19,41 +19,41 @@ using Wide = std::conditional_t<
     std::is_same_v<T, float>, double,
     std::conditional_t<std::is_same_v<T, std::complex<float>>, std::complex<double>, T>>;
 
-/// As Sum and Product, but integers keep their dtype.
+/// Sum and Product in which integers keep their dtype.
 template <typename T>
 using RunningSum = SumIn<T, Wide<T>>;
 template <typename T>
 using RunningProduct = ProductIn<T, Wide<T>>;
 
-/// Runs that are scanned side by side: each step of one run waits for the one before it.
+/// The runs that are scanned side by side, because each step of a run waits for the step before it.
 constexpr std::size_t streams = 8;
 
-/// Where a run starts, and what came before it.
+/// The memory of a run, and its start: the total of the elements before it.
 struct Run {
   const std::byte* in;
   std::byte* out;
   const std::byte* start;
 };
 
-/// Room for any accumulator.
+/// The memory of any accumulator.
 struct alignas(16) State {
   std::array<std::byte, 16> bytes;
   std::byte* data() { return bytes.data(); }
   const std::byte* data() const { return bytes.data(); }
 };
 
-/// The loops of one scan over one type. What goes round them knows sizes only, and is compiled
-/// once. A start or total is an accumulator; steps are in elements, 1 or more, or negative.
+/// The loops of one scan on one type. The code around them knows sizes only, and is compiled once.
+/// A start or total is an accumulator. Steps are in elements, and may be negative.
 struct ScanLoops {
   std::int64_t element_bytes;
   std::int64_t accumulator_bytes;
   State identity;
   void (*total)(const std::byte* in, std::int64_t n, std::byte* total);
-  /// a := a ∘ b, and b := the old a.
+  /// Sets a to a ∘ b, and b to the old a.
   void (*advance)(std::byte* a, std::byte* b);
   void (*scan)(const Run& run, std::int64_t n, std::int64_t step);
   void (*scan_streams)(const std::array<Run, streams>& runs, std::int64_t n, std::int64_t step);
-  /// Rows side by side: an accumulator for each column, which goes on from what it is.
+  /// Rows of adjacent columns: each column continues from its accumulator.
   void (*total_columns)(const std::byte* in, std::int64_t rows, std::int64_t step,
                         std::int64_t columns, std::byte* totals);
   void (*scan_columns)(const std::byte* in, std::byte* out, std::byte* totals, std::int64_t rows,
