@@ -16,7 +16,7 @@
 namespace outrigger::ops {
 namespace {
 
-/// For so few keys, nothing is worth its preparations.
+/// For so few keys, all other algorithms need too much preparation.
 constexpr std::int64_t inserted_max = 16;
 
 template <typename K>
@@ -36,14 +36,14 @@ void vector_sort(K* keys, std::int64_t n) {
   sorter(keys, static_cast<std::size_t>(n), hwy::SortAscending());
 }
 
-/// How many keys of 32 bits are left to sort_few.
+/// The largest number of keys of 32 bits that sort_few gets.
 #if defined(__AVX2__)
 constexpr std::int64_t few_keys_max = network::keys_max;
 #else
 constexpr std::int64_t few_keys_max = 256;
 #endif
 
-/// More of them come only where quicksort has found bad pivots too often.
+/// It gets more keys only if quicksort has found too many bad pivots.
 void sort_few(std::uint32_t* keys, std::int64_t n) {
 #if defined(__AVX2__)
   if (n <= few_keys_max) {
@@ -55,20 +55,20 @@ void sort_few(std::uint32_t* keys, std::int64_t n) {
 }
 
 constexpr std::int64_t parts_max = 32;
-/// From here on a line is sorted in parts.
+/// From this length on, a line is sorted in parts.
 constexpr std::int64_t parts_keys_min = std::int64_t{1} << 16;
-/// A part of so many keys stays in the L2 cache.
+/// A part of this size stays in the L2 cache.
 constexpr std::int64_t part_keys_wanted = std::int64_t{1} << 16;
 constexpr std::int64_t chunk_keys = std::int64_t{1} << 16;
 constexpr std::int64_t samples_per_part = 64;
-/// A part of more keys would be sorted for too long without a look at the interrupt.
+/// The sort of a larger part would take too long without a check of the interrupt.
 constexpr std::int64_t sorted_at_once_max = std::int64_t{1} << 20;
 
-/// The keys that divide the parts: part p holds those k with divider[p - 1] <= k < divider[p].
+/// The keys that divide the parts: part p has the keys k with divider[p - 1] <= k < divider[p].
 template <typename K>
 struct Dividers {
   std::array<K, parts_max> keys{};
-  /// Whether all keys of a part are the same.
+  /// True if all keys of a part are equal.
   std::array<bool, parts_max> equal{};
   std::int64_t parts = 0;
 };
@@ -77,7 +77,8 @@ template <typename K>
 Dividers<K> choose_dividers(K* keys, std::int64_t n, const FillKeys& fill) {
   Dividers<K> dividers;
   dividers.parts = std::clamp<std::int64_t>(n / part_keys_wanted, 2, parts_max);
-  // Evenly spaced with a jump inside of each stretch, or periodic data would look alike.
+  // The samples are evenly spaced, with a random offset in each stretch. Without the offset,
+  // periodic data would give equal samples.
   std::array<K, parts_max * samples_per_part> samples;
   const std::int64_t count = dividers.parts * samples_per_part;
   const std::int64_t stretch = n / count;
@@ -98,8 +99,8 @@ Dividers<K> choose_dividers(K* keys, std::int64_t n, const FillKeys& fill) {
   for (std::int64_t d = 0; d <= last; ++d) {
     K& key = dividers.keys[static_cast<std::size_t>(d)];
     key = divider(d);
-    // Part d holds what is divider(d - 1) at least. A key that would divide twice is so frequent
-    // that it gets a part of its own; items of argsort are all different.
+    // Part d has the keys that are not less than divider(d - 1). A key that would divide twice is
+    // so frequent that it gets a part of its own. Items of argsort are all different.
     if constexpr (std::is_integral_v<K>) {
       const bool again = d > 0 && divider(d - 1) == key;
       if (!again || (d < last && divider(d + 1) == key)) continue;
@@ -113,10 +114,10 @@ Dividers<K> choose_dividers(K* keys, std::int64_t n, const FillKeys& fill) {
 
 constexpr std::int64_t block_keys = 1024;
 
-/// The part of each of n keys.
+/// Finds the part of each of n keys.
 template <typename K>
 void find_parts(const K* keys, std::int64_t n, const Dividers<K>& dividers, std::uint8_t* part) {
-  // Counted in the keys' own width, in registers, and narrowed once.
+  // The counts have the width of the keys, stay in registers, and are narrowed once.
   constexpr std::int64_t group = 64;
   using Count = std::conditional_t<std::is_integral_v<K>, K, std::uint64_t>;
   std::array<Count, group> count;
@@ -141,7 +142,8 @@ void find_parts(const K* keys, std::int64_t n, const Dividers<K>& dividers, std:
 
 void sort_keys(std::uint8_t* keys, std::int64_t n, std::uint8_t*) {
   if (n <= inserted_max) return insertion_sort(keys, n);
-  // Four counters for each value: runs of equal bytes would wait for their own increments.
+  // Each value has four counters, because in runs of equal bytes each increment would wait for the
+  // one before it.
   std::array<std::array<std::int64_t, 256>, 4> counts{};
   std::int64_t i = 0;
   for (; i + 4 <= n; i += 4) {
@@ -157,7 +159,8 @@ void sort_keys(std::uint8_t* keys, std::int64_t n, std::uint8_t*) {
 }
 void sort_keys(std::uint16_t* keys, std::int64_t n, std::uint16_t*) { vector_sort(keys, n); }
 void sort_keys(std::uint32_t* keys, std::int64_t n, std::uint32_t* spare) {
-  if (n <= inserted_max / 2) return insertion_sort(keys, n);  // networks are fast sooner
+  // sorting networks are faster from small sizes on
+  if (n <= inserted_max / 2) return insertion_sort(keys, n);
   const int depth = 2 * static_cast<int>(std::bit_width(static_cast<std::uint64_t>(n)));
   partition::sort<few_keys_max>(keys, n, spare, depth, &sort_few);
 }
@@ -173,14 +176,14 @@ std::uint64_t parts_scratch(std::int64_t n) {
 
 namespace {
 
-/// Where the parts of keys begin, and the end.
+/// The beginnings of the parts, and the end of the last one.
 struct Dealt {
   std::int64_t parts = 0;
   std::array<std::int64_t, parts_max + 1> starts{};
   std::array<bool, parts_max> equal{};
 };
 
-/// Deals the n keys that `fill` writes to `keys` out to parts that follow one another in `to`.
+/// Distributes the n keys that `fill` writes to `keys` over consecutive parts in `to`.
 template <typename K>
 Result<Dealt> deal(const Context& context, K* keys, K* to, std::int64_t n, const FillKeys& fill) {
   const Dividers<K> dividers = choose_dividers(keys, n, fill);
@@ -190,7 +193,7 @@ Result<Dealt> deal(const Context& context, K* keys, K* to, std::int64_t n, const
   const std::int64_t table = chunks * parts * std::int64_t{sizeof(std::int64_t)};
   OUTRIGGER_TRY(const BufferPtr buffer,
                 context.memory.allocate(static_cast<std::size_t>(table + n)));
-  // First how many keys of each part a chunk has, then where they go.
+  // The number of keys of each part in each chunk, and then the positions of these keys.
   auto* places = reinterpret_cast<std::int64_t*>(buffer->data());
   auto* part_of = reinterpret_cast<std::uint8_t*>(buffer->data() + table);
   OUTRIGGER_CHECK(
@@ -227,7 +230,7 @@ template <typename K>
 Result<void> sort_parts(const Context& context, const Dealt& dealt, K* keys, K* spare,
                         const PartSorted& sorted, std::int64_t wanted);
 
-/// Sorts n keys, many, in place.
+/// Sorts a large number n of keys in place.
 template <typename K>
 Result<void> sort_large(const Context& context, K* keys, K* spare, std::int64_t n,
                         const PartSorted& sorted, std::int64_t wanted) {
@@ -248,7 +251,7 @@ Result<void> sort_parts(const Context& context, const Dealt& dealt, K* keys, K* 
     return dealt.starts[static_cast<std::size_t>(part)];
   };
   const std::int64_t n = first_of(dealt.parts);
-  // A part that is nearly all there is would not become smaller by being dealt out again.
+  // A part with almost all of the keys would not become smaller if it were distributed again.
   const auto is_large = [&](std::int64_t part) {
     const std::int64_t count = first_of(part + 1) - first_of(part);
     return count > sorted_at_once_max && count < n - n / 8;

@@ -10,7 +10,7 @@
 namespace outrigger::ops {
 namespace {
 
-/// A float narrower than f32, as its bits.
+/// The bits of a float narrower than f32.
 template <typename F>
 struct SmallFloatBits {
   typename F::Bits bits;
@@ -28,7 +28,7 @@ using KeyOf = std::conditional_t<
     std::conditional_t<sizeof(T) == 2, std::uint16_t,
                        std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>>>;
 
-/// An unsigned integer that sorts as the element does; every NaN is the largest.
+/// An unsigned integer with the same order as the elements. Every NaN gives the largest one.
 template <typename T>
 KeyOf<T> to_key(T x) {
   using K = KeyOf<T>;
@@ -48,7 +48,7 @@ KeyOf<T> to_key(T x) {
   }
 }
 
-/// Both zeros are equal to argsort.
+/// For argsort, the two zeros are equal.
 template <typename T>
 T one_zero(T x) {
   if constexpr (is_small_float_bits<T>::value) {
@@ -78,7 +78,7 @@ T from_key(KeyOf<T> key) {
   }
 }
 
-/// Elements and keys may be the same memory: they are moved as bytes.
+/// Elements and keys may share memory: they are moved as bytes.
 template <typename To, typename From, typename F>
 void convert(const void* in, void* out, std::int64_t n, F f) {
   const auto* from = static_cast<const std::byte*>(in);
@@ -113,7 +113,7 @@ Keys keys_of() {
         const auto* x = static_cast<const T*>(in);
         for (std::int64_t i = 0; i < n; ++i) {
           const auto key = static_cast<K>(to_key(one_zero(x[i])) ^ flip_mask<K>(flip));
-          // Only called for narrow keys: a wide one would not fit.
+          // Called only for narrow keys: a wide key would not fit.
           items[i] = static_cast<std::uint64_t>(key) << 32 | static_cast<std::uint64_t>(first + i);
         }
       },
@@ -141,7 +141,7 @@ Keys keys_of(DType dtype) {
     default:
       break;
   }
-  // Integers below 8 bits sort as the bytes that carry them.
+  // Integers below 8 bits are sorted as the bytes that hold them.
   return with_type(compute_dtype(dtype),
                    [](auto tag) { return keys_of<typename decltype(tag)::type>(); });
 }

@@ -6,12 +6,12 @@
 
 #include "ops/support/simd.hpp"
 
-/// Sorting networks for some hundred keys of 32 bits (K. Batcher, 1968): columns of vectors first,
-/// which takes no shuffles, then runs are merged.
+/// Sorting networks for some hundred keys of 32 bits (K. Batcher, 1968). The columns of vectors are
+/// sorted first, without shuffles; then runs are merged.
 
 namespace outrigger::ops::network {
 
-/// Eight lanes: what AVX2 has, and what shuffles of AVX-512 are no better at.
+/// The lanes of AVX2. Shuffles of AVX-512 are not faster for the 16 lanes that it has.
 inline constexpr int width = 8;
 using Keys = Vector<std::uint32_t, width>;
 
@@ -26,14 +26,14 @@ template <int h>
 constexpr int partner(int i, int) {
   return i ^ h;
 }
-/// The lower of two partners from the first vector, the upper from the second.
+/// The lower of two partners from the first vector, and the upper from the second.
 template <int h>
 constexpr int pick(int i, int n) {
   return (i & h) == 0 ? i : n + i;
 }
 }  // namespace lane
 
-/// Sorts the lanes of a vector whose lanes rise, then fall.
+/// Sorts the lanes of a vector in which the lanes first rise and then fall.
 template <int h = width / 2>
 OUTRIGGER_INLINE Keys sort_lanes(Keys x) {
   if constexpr (h == 0) {
@@ -41,12 +41,12 @@ OUTRIGGER_INLINE Keys sort_lanes(Keys x) {
   } else {
     Keys other = shuffle<&lane::partner<h>, width>(x, x);
     order(x, other);
-    // Both of a pair now have the lower key in x, the upper one in other.
+    // Both lanes of a pair now have the lower key in x, and the upper key in `other`.
     return sort_lanes<h / 2>(shuffle<&lane::pick<h>, width>(x, other));
   }
 }
 
-/// Halves, quarters, … of vectors that rise, then fall, in order.
+/// Sorts halves, quarters, … of vectors that first rise and then fall.
 template <int n>
 OUTRIGGER_INLINE void clean(Keys* x) {
   if constexpr (n > 1) {
@@ -88,7 +88,7 @@ OUTRIGGER_INLINE void merge(Keys* x) {
   for (int i = 0; i < n; ++i) x[i] = sort_lanes(x[i]);
 }
 
-/// Sorts n keys, at most rows × width.
+/// Sorts n keys; n is at most rows × width.
 template <int rows>
 void sort_rows(std::uint32_t* keys, std::int64_t n) {
   Keys x[rows];
@@ -98,7 +98,7 @@ void sort_rows(std::uint32_t* keys, std::int64_t n) {
 #pragma GCC unroll 32
   for (int i = 0; i < rows; ++i) x[i] = load_vector<Keys>(padded + i * width);
   sort_columns<rows>(x);
-  // Each column becomes a run of vectors that follow each other.
+  // Each column becomes a run of consecutive vectors.
   constexpr int length = rows / width;
   Keys runs[rows];
 #pragma GCC unroll 4
@@ -120,7 +120,7 @@ void sort_rows(std::uint32_t* keys, std::int64_t n) {
   std::copy_n(padded, n, keys);
 }
 
-/// How many keys sort() takes, at most.
+/// The largest number of keys that sort() accepts.
 inline constexpr std::int64_t keys_max = std::int64_t{32} * width;
 
 inline void sort(std::uint32_t* keys, std::int64_t n) {

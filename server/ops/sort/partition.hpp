@@ -8,12 +8,13 @@
 
 #include "ops/support/simd.hpp"
 
-/// Quicksort's inner loop on vectors. Keys are packed in registers and written by whole vectors:
-/// processors from AMD take some ten times as long for the masked stores that libraries use here.
+/// The inner loop of quicksort on vectors. Keys are packed in registers, and whole vectors are
+/// written. AMD's processors take about ten times as long for the masked stores that libraries use
+/// here.
 
 namespace outrigger::ops::partition {
 
-/// The lanes of v whose bit is set in mask, packed to the front; the rest is anything.
+/// The lanes of v whose bit is set in mask, packed to the front; the other lanes are undefined.
 #if defined(__AVX512F__)
 template <typename K>
 OUTRIGGER_INLINE __m512i packed(__m512i v, unsigned mask) {
@@ -23,7 +24,7 @@ OUTRIGGER_INLINE __m512i packed(__m512i v, unsigned mask) {
     return _mm512_maskz_compress_epi64(static_cast<__mmask8>(mask), v);
 }
 #elif defined(__AVX2__)
-/// Per mask of eight lanes of 32 bits: which lanes come first.
+/// For each mask of eight lanes of 32 bits: the order of the lanes.
 struct Orders {
   std::array<std::array<std::uint8_t, 8>, 256> of{};
   constexpr Orders() {
@@ -37,15 +38,15 @@ struct Orders {
 };
 inline constexpr Orders orders;
 
-/// `mask` has a bit for each 32 bits.
+/// `mask` has one bit for each 32 bits.
 OUTRIGGER_INLINE __m256i packed(__m256i v, unsigned mask) {
   const __m128i order = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(orders.of[mask].data()));
   return _mm256_permutevar8x32_epi32(v, _mm256_cvtepu8_epi32(order));
 }
 #endif
 
-/// Moves the keys below the pivot (not above it, if `equal`) to the front of `keys`, the others to
-/// `rest`, which has room for n. Returns how many are in front.
+/// Moves the keys below the pivot (or up to it, if `equal`) to the front of `keys`, and the other
+/// keys to `rest`, which has space for n. Returns the number of keys in front.
 template <bool equal, typename K>
 std::int64_t split(K* keys, std::int64_t n, K pivot, K* rest) {
   std::int64_t i = 0;
@@ -115,7 +116,8 @@ K middle(K a, K b, K c) {
   return std::max(std::min(a, b), std::min(std::max(a, b), c));
 }
 
-/// About the median: of three medians of three, of three of those if there are many keys.
+/// An approximation of the median: of three medians of three, or of three of those if there are
+/// many keys.
 template <typename K>
 K pivot_of(const K* keys, std::int64_t n) {
   const auto nine = [](const K* from, std::int64_t step) {
@@ -130,8 +132,8 @@ K pivot_of(const K* keys, std::int64_t n) {
                 nine(keys + 2 * third + step / 5, step));
 }
 
-/// Sorts n keys in place; `spare` has room for as many. Few keys are left to `few`, and so are
-/// those whose pivots were bad too often.
+/// Sorts n keys in place; `spare` has space for n keys. `few` sorts small parts, and parts for
+/// which too many pivots were bad.
 template <std::int64_t few_max, typename K, typename Few>
 void sort(K* keys, std::int64_t n, K* spare, int depth, const Few& few) {
   while (n > few_max) {
@@ -140,7 +142,7 @@ void sort(K* keys, std::int64_t n, K* spare, int depth, const Few& few) {
     std::int64_t below = split<false>(keys, n, pivot, spare);
     bool done = false;
     if (below == 0) {
-      // The pivot is the least key. The keys are still in place, in front of nothing.
+      // The pivot is the smallest key. All keys are in `spare`, and no key is in front.
       std::memcpy(keys, spare, static_cast<std::size_t>(n) * sizeof(K));
       below = split<true>(keys, n, pivot, spare);
       done = true;

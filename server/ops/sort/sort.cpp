@@ -20,7 +20,7 @@ Result<std::size_t> sorted_axis(const AttrView& attrs, std::size_t rank) {
 
 bool descending(const AttrView& attrs) { return attrs.string("direction", "asc") == "desc"; }
 
-/// What sorting n keys of a line takes, in operations.
+/// The operations for each of n keys of a line.
 constexpr std::int64_t work_per_key = 16;
 
 /// Sorts the keys of lines of type K, in place.
@@ -50,7 +50,7 @@ class LineSorter {
                           });
   }
 
-  /// Room that a thread needs for lines of less than sorts_in_parts, in keys.
+  /// The memory of a thread for lines that are not sorted in parts, in keys.
   static std::int64_t room_keys(std::int64_t n, std::int64_t per_block, bool apart) {
     return (needs_spare<K> ? n : 0) + (apart ? per_block * n : 0);
   }
@@ -59,7 +59,7 @@ class LineSorter {
   void sort_in_place(const LineBlock& block, K* spare) const {
     const std::int64_t n = lines_.n;
     K* const first = elements_ + block.to;
-    // Lines that follow one another are converted as one.
+    // Adjacent lines are converted as one line.
     const bool together = block.to_stride == n;
     const std::int64_t pieces = together ? 1 : block.count;
     const std::int64_t length = together ? block.count * n : n;
@@ -131,7 +131,7 @@ Result<void> run_sort(const RunCall& call) {
   });
 }
 
-/// Sorts (key, index) items of each line: equal elements keep their order.
+/// Sorts the (key, index) items of each line: equal elements keep their order.
 template <typename Item>
 class LineArgsorter {
  public:
@@ -159,8 +159,8 @@ class LineArgsorter {
                           });
   }
 
-  /// What a thread needs for lines of less than sorts_in_parts: a line's items, and a block of
-  /// elements or indices where they do not lie in one piece.
+  /// The memory of a thread for lines that are not sorted in parts: the items of a line, and a
+  /// block of elements or indices if they are not contiguous.
   struct Room {
     Room(std::int64_t n, std::int64_t per_block, std::int64_t width, std::int64_t index_width,
          bool from_apart, bool to_apart)
@@ -168,11 +168,11 @@ class LineArgsorter {
           indices(elements + (from_apart ? whole_lines(per_block * n * width) : 0)),
           bytes(indices + (to_apart ? whole_lines(per_block * n * index_width) : 0)) {}
 
-    std::int64_t elements, indices;  ///< where they start
+    std::int64_t elements, indices;  ///< the beginnings of both
     std::int64_t bytes;
 
    private:
-    /// Each starts at a cache line.
+    /// Each begins at a cache line.
     static std::int64_t whole_lines(std::int64_t size) { return (size + 63) / 64 * 64; }
   };
 
@@ -189,7 +189,7 @@ class LineArgsorter {
       keys_.narrow_items(elements, items, first, n, down_);
   }
 
-  /// Calls f with a pointer to the dtype of the indices.
+  /// Calls f with a pointer of the dtype of the indices.
   template <typename F>
   void with_indices(std::byte* at, F&& f) const {
     if (wide_indices_)
@@ -274,7 +274,7 @@ class LineArgsorter {
   bool down_;
 };
 
-/// Whether key and index fit into 64 bits.
+/// True if a key and an index fit in 64 bits.
 bool narrow_items(DType dtype, std::int64_t n) {
   return size_of(dtype) <= 4 && n <= std::numeric_limits<std::uint32_t>::max();
 }
@@ -286,7 +286,7 @@ Result<void> run_argsort(const RunCall& call) {
                                                     : LineArgsorter<WideKey>(call, axis).run();
 }
 
-/// A thread's or a line's temporaries, by whether lines may lie apart in operand and result.
+/// The temporaries of a thread or of a line. They depend on the layouts of operand and result.
 template <typename F>
 std::uint64_t sort_scratch(const ScratchCall& call, F&& bytes) {
   const Dims& shape = call.in[0].type->shape;
@@ -301,7 +301,7 @@ std::uint64_t sort_scratch(const ScratchCall& call, F&& bytes) {
 }
 
 std::uint64_t sorted_scratch(const ScratchCall& call) {
-  // It works in the target, which is operand 0.
+  // The op works in the target, which is operand 0.
   return sort_scratch(call, [&](std::int64_t n, std::int64_t per_block, bool apart, bool) {
     return with_width(size_of(call.in[0].type->dtype), [&](auto tag) -> std::uint64_t {
       using K = typename decltype(tag)::type;

@@ -21,24 +21,24 @@ WideKey greatest(const WideKey&) {
                  std::numeric_limits<std::uint64_t>::max()};
 }
 
-/// Elements of one chunk: what one thread looks through at a time.
+/// The elements of one chunk, which one thread examines.
 constexpr std::int64_t chunk_elements = std::int64_t{1} << 16;
 constexpr std::int64_t block_elements = 256;
 
-/// Whether the k first of n elements are selected, or a long line is sorted as far as they go: what
-/// is selected must be so little that this needs no look at the interrupt.
+/// True if the k first of n elements are selected, false if a long line is sorted up to them. The
+/// selection has no check of the interrupt, and k must be small enough for that.
 bool selects(std::int64_t n, std::int64_t k) {
   constexpr std::int64_t selected_max = std::int64_t{1} << 19;
   return !sorts_in_parts(n) || (k <= n / 64 && k <= selected_max);
 }
 
-/// Much longer than k, so that few items are left to look through again.
+/// A chunk is much longer than k, so that few items remain for the second selection.
 std::int64_t chunk_length(std::int64_t k) { return std::max(chunk_elements, 16 * k); }
 std::int64_t chunk_count(std::int64_t n, std::int64_t k) {
   return (n + chunk_length(k) - 1) / chunk_length(k);
 }
 
-/// Keeps the k first of many items in a buffer of capacity(k).
+/// Keeps the k first of many items, in a buffer of capacity(k).
 template <typename Item>
 class Best {
  public:
@@ -61,7 +61,7 @@ class Best {
     }
   }
 
-  /// How many items there are: k if at least k were added. They are in no order.
+  /// Returns the number of items: k if at least k were added. The items have no order.
   std::int64_t finish() {
     shrink();
     return count_;
@@ -83,12 +83,12 @@ class Best {
   Item* items_;
   std::int64_t k_;
   std::int64_t count_ = 0;
-  /// Set once k items are there: from then on, only what comes before the last of them enters.
+  /// True once there are k items. Then only items before the last of them are added.
   bool full_ = false;
   Item last_{};
 };
 
-/// The lines along the last axis of a tensor, wherever they lie.
+/// The lines along the last axis of a tensor, with any strides.
 struct Operand {
   explicit Operand(const Tensor& in)
       : keys(keys_of(in.dtype())),
@@ -108,7 +108,7 @@ struct Operand {
   WalkedAxes others;
 };
 
-/// The items of elements of a line, from `first` on: those of larger elements are less.
+/// Makes the items of elements of a line, from `first` on. The item of a larger element is less.
 template <typename Item>
 void make_items(const Operand& operand, const std::byte* elements, std::int64_t first,
                 std::int64_t n, Item* items) {
@@ -118,8 +118,8 @@ void make_items(const Operand& operand, const std::byte* elements, std::int64_t 
     operand.keys.narrow_items(elements, items, first, n, true);
 }
 
-/// Looks through elements [begin, end) of a line, then gives its best items. None if it was
-/// interrupted.
+/// Examines elements [begin, end) of a line, and returns the number of its best items. Returns
+/// nothing if it was interrupted.
 template <typename Item>
 std::optional<std::int64_t> best_of(const Operand& operand, std::int64_t line, std::int64_t begin,
                                     std::int64_t end, std::int64_t k, Item* buffer, Look& look) {
@@ -141,7 +141,7 @@ std::optional<std::int64_t> best_of(const Operand& operand, std::int64_t line, s
   return best.finish();
 }
 
-/// Elements and indices of items [begin, end) of a line's results.
+/// Stores the elements and indices of items [begin, end) of a line's results.
 template <typename Item>
 void store(const RunCall& call, const Operand& operand, std::int64_t line, const Item* items,
            std::int64_t begin, std::int64_t end) {
@@ -159,7 +159,7 @@ void store(const RunCall& call, const Operand& operand, std::int64_t line, const
   });
 }
 
-/// Each line is sorted as far as its k first items go.
+/// Sorts each line up to its k first items.
 template <typename Item>
 Result<void> sort_lines(const RunCall& call, const Operand& operand, std::int64_t k) {
   const std::int64_t n = operand.n;
@@ -223,7 +223,8 @@ Result<void> top_k_lines(const RunCall& call, std::int64_t k) {
           Look look(call.context.interrupt);
           const auto count = best_of(operand, line, begin, end, k, mine, look);
           if (!count) return false;
-          // A last chunk shorter than k: nothing comes after the rest.
+          // If the last chunk is shorter than k, the rest of the buffer is filled with the greatest
+          // item.
           std::fill(mine + *count, mine + std::max(*count, k), greatest(Item{}));
           return true;
         }));
