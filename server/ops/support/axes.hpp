@@ -8,15 +8,16 @@
 
 namespace outrigger::ops {
 
-/// Shape rules that several families share.
+/// The shape rules that several families share.
 
-/// The shape that both broadcast to (aligned at the last axis). Errors: bad_shape.
+/// The shape to which both are broadcast (aligned at the last axis). Errors: bad_shape.
 Result<Dims> broadcast_shapes(std::span<const std::int64_t> a, std::span<const std::int64_t> b);
 
-/// A possibly negative axis as an index into a shape of `rank` axes. Errors: bad_axis.
+/// The index of an axis in a shape of `rank` axes; a negative axis counts from the end. Errors:
+/// bad_axis.
 Result<std::int64_t> normalize_axis(std::int64_t axis, std::size_t rank);
 
-/// The same for a list, which must not name an axis twice. Errors: bad_axis.
+/// normalize_axis for a list without repeated axes. Errors: bad_axis.
 Result<Dims> normalize_axes(std::span<const std::int64_t> axes, std::size_t rank);
 
 /// All axes of a rank: 0, 1, ….

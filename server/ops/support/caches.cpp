@@ -8,7 +8,7 @@
 namespace outrigger::ops {
 namespace {
 
-/// sysconf(_SC_LEVEL3_CACHE_SIZE) counts a cache for each of a virtual machine's processors.
+/// sysconf(_SC_LEVEL3_CACHE_SIZE) counts one cache for each processor of a virtual machine.
 std::size_t cache_bytes(int level, std::size_t if_unknown) {
   std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(level) + "/size");
   std::size_t kibibytes = 0;
@@ -23,7 +23,7 @@ std::size_t core_cache_bytes() {
 }
 
 std::size_t last_cache_bytes() {
-  // A virtual machine is shown the cache of a processor that it shares with others.
+  // A virtual machine shares its processor's cache with others.
   static const std::size_t share = std::size_t{16} << 20;
   static const std::size_t bytes =
       std::min(cache_bytes(3, std::size_t{32} << 20),

@@ -6,8 +6,8 @@
 
 namespace outrigger::ops {
 
-/// Bytes of a core's own last cache, the second level, and of the last level of all; usual sizes
-/// where the system does not tell.
+/// The bytes of a core's own last cache, which is the second level, and of the last level of all
+/// cores. They are usual sizes if the system does not report them.
 OUTRIGGER_EXPORT std::size_t core_cache_bytes();
 OUTRIGGER_EXPORT std::size_t last_cache_bytes();
 

@@ -19,7 +19,7 @@
 
 namespace outrigger::ops {
 
-/// Set from outside to end a running program; seen between tiles of work.
+/// A flag that another thread sets to end a running program. It is checked between tiles of work.
 class Interrupt {
  public:
   using Clock = std::chrono::steady_clock;
@@ -42,28 +42,28 @@ class Interrupt {
   std::optional<Clock::time_point> deadline_;
 };
 
-/// What a kernel may use while it runs. One per running program, used by one thread (and the OpenMP
-/// team that it starts).
+/// The resources of a running kernel. Each running program has one Context, which one thread (and
+/// its OpenMP team) uses.
 struct Context {
   Memory& memory;
   const Interrupt& interrupt;
   int threads = 1;
-  /// Scratch for tiles, kept between programs; grows only.
+  /// Scratch memory for tiles. It is kept between programs, and only grows.
   std::vector<std::byte>& scratch;
   Compile compile = {};
-  /// Results of as many bytes go past the caches, which would first read what is overwritten, and
-  /// keep nothing of it anyway.
+  /// Results of at least so many bytes bypass the caches. The caches would first read the memory
+  /// that is overwritten, and could not keep the results.
   std::size_t stream_from = last_cache_bytes();
 };
 
-/// Work below this many element operations is not worth waking a second thread for.
+/// With fewer element operations than this, a second thread is not used.
 inline constexpr std::int64_t parallel_threshold = 1 << 16;
 
-/// Calls f(thread, chunk) for each chunk in [0, chunks), on all threads if `work` (element
-/// operations) is worth it, and in any order: chunks must not depend on each other, and their
-/// bounds must not depend on the number of threads, so that results are the same bit for bit.
-/// f may throw std::bad_alloc and nothing else, which is thrown anew once no thread works any more.
-/// Returns false if the interrupt was raised; some chunks are then not done.
+/// Calls f(thread, chunk) for each chunk in [0, chunks), in any order, and on all threads if `work`
+/// (element operations) is large enough. Chunks must not depend on each other, and their bounds
+/// must not depend on the number of threads, so that results are the same bit for bit. f may throw
+/// only std::bad_alloc, which is thrown again after all threads have ended. Returns false if the
+/// interrupt was raised; some chunks are then not done.
 template <typename F>
 bool parallel_for(const Context& context, std::int64_t chunks, std::int64_t work, F&& f) {
   std::atomic<bool> stop{false};
@@ -84,8 +84,8 @@ bool parallel_for(const Context& context, std::int64_t chunks, std::int64_t work
   };
 #ifdef _OPENMP
   if (context.threads > 1 && chunks > 1 && work >= parallel_threshold) {
-    // Each thread has a range of its own, the same in each run, whose memory its caches may know;
-    // one that is done takes what is left of the others'.
+    // Each thread has a range of chunks, which is the same in each run, so that caches may have its
+    // memory. A thread that has finished its range takes chunks of the other ranges.
     struct alignas(64) Cursor {
       std::atomic<std::int64_t> next;
     };
@@ -115,7 +115,7 @@ bool parallel_for(const Context& context, std::int64_t chunks, std::int64_t work
   return !stop.load();
 }
 
-/// parallel_for over [0, n) in ranges of `grain`: f(thread, begin, end).
+/// parallel_for over [0, n) in ranges of `grain`: calls f(thread, begin, end).
 template <typename F>
 Result<void> parallel_ranges(const Context& context, std::int64_t n, std::int64_t grain,
                              std::int64_t work, F&& f) {

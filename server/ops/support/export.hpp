@@ -1,5 +1,5 @@
 #pragma once
 
-/// The ops layer is a shared library, built once per instruction set level; what the layers above
-/// call is marked with this.
+/// Marks the functions that the layers above call: the ops layer is a shared library, with one
+/// build for each instruction set level.
 #define OUTRIGGER_EXPORT __attribute__((visibility("default")))

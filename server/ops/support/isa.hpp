@@ -6,13 +6,14 @@
 
 namespace outrigger::ops {
 
-/// What code can be generated for.
+/// The targets of code generation.
 enum class Isa : std::uint8_t { none, avx2, avx512 };
 
-/// The best that this machine runs.
+/// The best target that this machine supports.
 OUTRIGGER_EXPORT Isa machine_isa();
 
-/// Which passes are compiled to machine code; the others are interpreted, with the same bits.
+/// The condition for the compilation of a pass to machine code. Other passes are interpreted, with
+/// the same bits.
 struct Compile {
   enum class When : std::uint8_t { never, when_it_pays, always };
   When when = When::when_it_pays;

@@ -10,8 +10,8 @@
 
 namespace outrigger::ops {
 
-/// A tensor and one that is made from it, of the same shape, as lines along an axis, wherever their
-/// elements lie. Offsets, strides and steps are counted in elements.
+/// A tensor and a result of the same shape as lines along an axis, with any strides. Offsets,
+/// strides and steps are in elements.
 struct Lines {
   Lines(const Tensor& tensor_from, const Tensor& tensor_to, std::size_t axis)
       : n(tensor_from.shape()[axis]),
@@ -35,25 +35,25 @@ struct Lines {
   std::int64_t per_block(int threads) const;
 
   std::int64_t n;          ///< elements of a line
-  std::int64_t from_step;  ///< from one of them to the next
+  std::int64_t from_step;  ///< elements from one to the next
   std::int64_t to_step;
-  std::int64_t count;  ///< of lines
-  Dims dims;           ///< of the other axes
+  std::int64_t count;  ///< number of lines
+  Dims dims;           ///< sizes of the other axes
   Dims from, to;       ///< strides of the other axes
 };
 
-/// Lines beside each other.
+/// Adjacent lines.
 struct LineBlock {
   std::int64_t from = 0, to = 0;                ///< offsets of the first one
-  std::int64_t from_stride = 0, to_stride = 0;  ///< from one to the next
+  std::int64_t from_stride = 0, to_stride = 0;  ///< distance between lines
   std::int64_t count = 1;
 };
 
-/// Elements of a block of lines, about.
+/// The approximate number of elements of a block of lines.
 inline constexpr std::int64_t block_elements = std::int64_t{1} << 16;
 
-/// Lines of a block. Of lines whose elements lie apart a few, as they share cache lines; but there
-/// are blocks for all threads.
+/// The number of lines of a block. If the elements of a line are not adjacent, a block has several
+/// lines, because they share cache lines. There are enough blocks for all threads.
 inline std::int64_t lines_per_block(std::int64_t n, std::int64_t count, bool apart, int threads) {
   const std::int64_t length = std::max<std::int64_t>(1, n);
   const std::int64_t few = apart ? std::min<std::int64_t>(16, 4 * block_elements / length) : 1;
@@ -65,7 +65,8 @@ inline std::int64_t Lines::per_block(int threads) const {
   return lines_per_block(n, count, apart(), threads);
 }
 
-/// f(thread, block) for all lines; `work` as in parallel_for. Errors: cancelled, deadline_exceeded.
+/// Calls f(thread, block) for all lines; `work` as in parallel_for. Errors: cancelled,
+/// deadline_exceeded.
 template <typename F>
 Result<void> for_each_block(const Context& context, const Lines& lines, std::int64_t work, F&& f) {
   if (lines.count == 0) return {};
@@ -97,11 +98,11 @@ Result<void> for_each_block(const Context& context, const Lines& lines, std::int
                          });
 }
 
-/// Elements that are turned at a time, so that cache lines are still there when they are come back
-/// to.
+/// The elements that are transposed in one step, so that their cache lines are still in the cache
+/// for the next line.
 inline constexpr std::int64_t turned_at_once = 128;
 
-/// Copies `count` lines of n elements to where they follow one another.
+/// Copies `count` lines of n elements to consecutive memory.
 template <typename T>
 void gather_lines(const T* from, std::int64_t stride, std::int64_t step, std::int64_t count,
                   std::int64_t n, T* to) {
@@ -114,7 +115,7 @@ void gather_lines(const T* from, std::int64_t stride, std::int64_t step, std::in
     transpose(to + i, n, from + i * step, step, std::min(turned_at_once, n - i), count);
 }
 
-/// The reverse.
+/// The reverse of gather_lines.
 template <typename T>
 void scatter_lines(const T* from, std::int64_t count, std::int64_t n, T* to, std::int64_t stride,
                    std::int64_t step) {

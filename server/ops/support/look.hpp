@@ -8,15 +8,17 @@
 
 namespace outrigger::ops {
 
-/// Element steps between two looks at the interrupt, about: a millisecond or a few.
+/// The approximate number of element steps between two checks of the interrupt: they take one to a
+/// few milliseconds.
 inline constexpr std::int64_t steps_between_looks = std::int64_t{1} << 18;
 
-/// Looks at the interrupt from inside of a chunk that may be long.
+/// Checks the interrupt inside of a long chunk.
 class Look {
  public:
   explicit Look(const Interrupt& interrupt) : interrupt_(interrupt) {}
 
-  /// So many element steps were done since the last call. False: what is left need not be done.
+  /// Counts element steps since the last call. Returns false if the interrupt was raised: the rest
+  /// need not be done.
   bool go_on(std::int64_t steps) {
     done_ += steps;
     if (done_ < steps_between_looks) return true;
@@ -29,7 +31,8 @@ class Look {
   std::int64_t done_ = 0;
 };
 
-/// parallel_ranges for an f that looks itself: it gives false where it was interrupted.
+/// parallel_ranges for an f that checks the interrupt itself, and returns false if it was
+/// interrupted.
 template <typename F>
 Result<void> looking_ranges(const Context& context, std::int64_t n, std::int64_t grain,
                             std::int64_t work, F&& f) {
@@ -44,8 +47,8 @@ Result<void> looking_ranges(const Context& context, std::int64_t n, std::int64_t
   return {};
 }
 
-/// Has the system give the pages of memory that nobody has written yet, some at a time. A task that
-/// would be the first to write here and there in all of it would take as long as to clear it all.
+/// Makes the system map pages of new memory, some at a time. A task that is the first to write to
+/// scattered pages would take as long as to clear all of the memory.
 inline Result<void> touch_pages(const Context& context, void* memory, std::int64_t bytes) {
   constexpr std::int64_t page = 4096;
   auto* const first = static_cast<std::byte*>(memory);

@@ -9,10 +9,10 @@
 #include <immintrin.h>
 #endif
 
-/// The compiler's vector types, as wide as the instruction set level's registers: one source serves
-/// every level and element type.
+/// The compiler's vector types, as wide as the registers of the instruction set level. One source
+/// serves all levels and element types.
 
-// Kernels are made of small functions on vectors, which must not go through memory.
+// Kernels consist of small functions on vectors, whose values must stay in registers.
 #define OUTRIGGER_INLINE [[gnu::always_inline]] inline
 
 namespace outrigger::ops {
@@ -25,7 +25,7 @@ inline constexpr std::size_t vector_bytes = 32;
 inline constexpr std::size_t vector_bytes = 16;
 #endif
 
-/// Elements of a register.
+/// The elements of a register.
 template <typename T>
 inline constexpr int lanes = static_cast<int>(vector_bytes / sizeof(T));
 
@@ -36,7 +36,7 @@ struct VectorOf {
 template <typename T, int n = lanes<T>>
 using Vector = typename VectorOf<T, n>::type;
 
-/// From and to memory of any alignment.
+/// Loads from and stores to memory of any alignment.
 template <typename V, typename T>
 OUTRIGGER_INLINE V load_vector(const T* from) {
   V v;
@@ -48,7 +48,8 @@ OUTRIGGER_INLINE void store_vector(T* to, V v) {
   std::memcpy(static_cast<void*>(to), &v, sizeof v);
 }
 
-/// Past the caches, where the address allows it: for results that are larger than they are.
+/// Stores that bypass the caches if the address allows it, for results that are larger than the
+/// caches.
 template <typename V, typename T>
 OUTRIGGER_INLINE void stream_vector(T* to, V v) {
 #if defined(__AVX512F__)
@@ -65,14 +66,14 @@ OUTRIGGER_INLINE void stream_vector(T* to, V v) {
   store_vector(to, v);
 }
 
-/// Other threads see what this one has streamed.
+/// Makes streamed stores of this thread visible to other threads.
 inline void end_stream() {
 #if defined(__AVX__)
   _mm_sfence();
 #endif
 }
 
-/// Lane i is lane index(i) of a and b, one behind the other.
+/// Lane i of the result is lane index(i) of a and b, where the lanes of b follow those of a.
 template <int (*index)(int, int), int n, typename V, int... i>
 OUTRIGGER_INLINE V shuffle(V a, V b, std::integer_sequence<int, i...>) {
   return __builtin_shufflevector(a, b, index(i, n)...);
@@ -88,7 +89,7 @@ constexpr int odd(int i, int) { return 2 * i + 1; }
 constexpr int zip_low(int i, int n) { return i / 2 + i % 2 * n; }
 constexpr int zip_high(int i, int n) { return n / 2 + zip_low(i, n); }
 constexpr int reversed(int i, int n) { return n - 1 - i; }
-/// Squares of h lanes change places: one step of a transposition.
+/// Exchanges squares of h lanes: one step of a transposition.
 template <int h>
 constexpr int swap_low(int i, int n) {
   return (i & h) == 0 ? i : n + i - h;

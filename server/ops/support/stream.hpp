@@ -11,8 +11,8 @@ namespace outrigger::ops {
 
 inline constexpr std::size_t cache_line = 64;
 
-/// Copies to memory past the caches; what does not fill a cache line goes the usual way. Before
-/// another thread reads the copy, this one must call end_of_stream().
+/// Copies to memory and bypasses the caches, except for bytes that do not fill a cache line. Before
+/// another thread reads the copy, this thread must call end_of_stream().
 inline void stream_copy(std::byte* to, const std::byte* from, std::size_t bytes) {
   const auto address = reinterpret_cast<std::uintptr_t>(to);
   const std::size_t head =
@@ -32,7 +32,7 @@ inline void stream_copy(std::byte* to, const std::byte* from, std::size_t bytes)
   std::memcpy(to + at, from + at, bytes - at);
 }
 
-/// Streamed stores are ordered by nothing else.
+/// Only a fence orders streamed stores.
 inline void end_of_stream() { _mm_sfence(); }
 
 }  // namespace outrigger::ops

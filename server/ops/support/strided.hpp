@@ -12,8 +12,8 @@
 
 namespace outrigger::ops {
 
-/// Walks the elements [start, start + n) of a strided window in C order, as runs along its last
-/// axis: f(position in the walk, element offset, stride, length of the run).
+/// Visits elements [start, start + n) of a strided window in C order, as runs along its last axis.
+/// Calls f(position in the walk, element offset, stride, length of the run).
 template <typename F>
 void for_each_run(std::span<const std::int64_t> dims, std::span<const std::int64_t> strides,
                   std::int64_t start, std::int64_t n, F&& f) {
@@ -68,7 +68,7 @@ void gather_tile(T* out, const T* base, std::span<const std::int64_t> dims,
       });
 }
 
-/// The reverse: scatters `in` to elements [start, start + n) of the window at `base`.
+/// The reverse of gather_tile: writes `in` to elements [start, start + n) of the window at `base`.
 template <typename T>
 void scatter_tile(const T* in, T* base, std::span<const std::int64_t> dims,
                   std::span<const std::int64_t> strides, std::int64_t start, std::int64_t n) {
@@ -85,11 +85,11 @@ void scatter_tile(const T* in, T* base, std::span<const std::int64_t> dims,
       });
 }
 
-/// Merges neighbouring axes of an iteration space that every operand walks as if they were one, and
-/// drops axes of size 1. `strides` holds one row per operand, each as long as dims.
+/// Merges neighbouring axes of an iteration space that act as one axis for every operand, and drops
+/// axes of size 1. `strides` has one row for each operand, each as long as dims.
 void collapse(Dims& dims, std::span<Dims> strides);
 
-/// Some axes of a tensor, as few as they can be walked as.
+/// The axes of a tensor, or some of them, merged to the fewest axes.
 struct WalkedAxes {
   WalkedAxes() = default;
   WalkedAxes(Dims of, Dims by) : dims(std::move(of)), strides(std::move(by)) {
@@ -97,10 +97,10 @@ struct WalkedAxes {
     if (count > 0) collapse(dims, std::span(&strides, 1));
   }
 
-  /// Whether their elements lie side by side.
+  /// True if the elements are adjacent.
   bool together() const { return dims.empty() || (dims.size() == 1 && strides[0] == 1); }
 
-  /// Where the element at a position in C order lies.
+  /// The offset of the element at a position in C order.
   std::int64_t offset(std::int64_t position) const {
     std::int64_t sum = 0;
     for (std::size_t axis = dims.size(); axis-- > 1; position /= dims[axis])
@@ -112,7 +112,7 @@ struct WalkedAxes {
   std::int64_t count = 1;
 };
 
-/// All axes of a tensor but one.
+/// The axes of a tensor except one.
 inline WalkedAxes axes_but(const Tensor& tensor, std::size_t axis) {
   Dims dims, strides;
   for (std::size_t other = 0; other < tensor.shape().size(); ++other) {
@@ -123,9 +123,9 @@ inline WalkedAxes axes_but(const Tensor& tensor, std::size_t axis) {
   return WalkedAxes(std::move(dims), std::move(strides));
 }
 
-/// Calls f(elements, first, n) for elements [begin, end) of a line of elements of `width` bytes,
-/// `step` of them from one to the next: all at once if they lie side by side, else for copies of
-/// some of them.
+/// Calls f(elements, first, n) for elements [begin, end) of a line. The elements have `width` bytes
+/// and a distance of `step` elements. There is one call if the elements are adjacent; otherwise f
+/// gets copies of some of them at a time.
 template <typename F>
 void for_each_piece(const std::byte* line, std::int64_t width, std::int64_t step,
                     std::int64_t begin, std::int64_t end, F&& f) {

@@ -6,8 +6,9 @@
 
 namespace outrigger::ops {
 
-/// to[j · to_stride + i] = from[i · from_stride + j] for i < rows, j < columns, converted to To. In
-/// squares of 4 by 4, which the compiler turns into shuffles, and lines of `to` that stay in cache.
+/// to[j · to_stride + i] = from[i · from_stride + j] for i < rows, j < columns, converted to To.
+/// The loops go over squares of 4 by 4, which the compiler changes into shuffles, and over lines of
+/// `to` that stay in the cache.
 template <typename To, typename From>
 void transpose(To* to, std::int64_t to_stride, const From* from, std::int64_t from_stride,
                std::int64_t rows, std::int64_t columns) {
