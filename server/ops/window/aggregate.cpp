@@ -29,7 +29,7 @@ CombineFn combine_fn() {
   return &combine<R, typename R::Accumulator>;
 }
 
-/// Integers wrap around: their sums have the same bits with and without sign.
+/// Integers wrap around, so that signed and unsigned sums have the same bits.
 DType sum_accumulator(DType dtype) {
   if (is_complex(dtype)) return DType::c128;
   if (is_float(dtype)) return DType::f64;

@@ -14,11 +14,11 @@
 namespace outrigger::ops {
 namespace {
 
-/// Windows whose best elements are found side by side.
+/// The windows whose best elements are found side by side.
 constexpr std::int64_t selected_tile = 512;
-/// What a window's position costs beside its elements, in elements.
+/// The overhead of a position in the windows, as a number of elements.
 constexpr std::int64_t tap_overhead = 32;
-/// Output elements of one task, about.
+/// The approximate number of output elements of one task.
 constexpr std::int64_t task_elements = std::int64_t{1} << 14;
 
 struct GreaterEqual {
@@ -46,14 +46,14 @@ Result<Inferred> infer_window_scatter(const InferCall& call) {
     return fail(ErrorCode::bad_shape,
                 "init_value must be a scalar, got " + to_string(call.type(2)));
   }
-  // Padding holds init_value: where windows see it, the tensor's dtype and its meet.
+  // The padding is init_value, converted to its common dtype with the tensor if windows reach it.
   const std::array<InferOperand, 2> both{call.in[0], call.in[2]};
   const auto compared = std::span(both).first(windows.reach_padding(tensor.shape) ? 2 : 1);
   const DType result = merged_dtype(call.in.subspan(1));
   const auto as_it_is = [&](std::size_t i, DType otherwise) {
     return call.in[i].literal == nullptr ? call.type(i).dtype : otherwise;
   };
-  // Tensor and source are converted piece by piece.
+  // The tensor and the source are converted piece by piece.
   Inferred inferred;
   inferred.compute = merged_dtype(compared);
   inferred.operands = {as_it_is(0, compute_dtype(inferred.compute)),
@@ -62,8 +62,8 @@ Result<Inferred> infer_window_scatter(const InferCall& call) {
   return inferred;
 }
 
-/// Where the operand's windows are looked at: its memory, and what the padding holds, as what is
-/// compared.
+/// The elements of the operand's windows: its memory, and the value of the padding in the dtype of
+/// the comparison.
 struct Compared {
   const Windows& windows;
   const Tensor& x;
@@ -71,10 +71,10 @@ struct Compared {
   const void* padding;
 };
 
-/// Finds the best element of windows (row…, row[last] + i), i < n, beside each other along the last
-/// axis: taps[i] is its position inside of window i in C order. Of equal ones the last is taken; a
-/// NaN only if it comes first, as it compares as false. False if it was interrupted: windows may be
-/// far larger than the operand, in its padding.
+/// Finds the best element of windows (row…, row[last] + i), i < n, which are adjacent along the
+/// last axis: taps[i] is its position inside of window i in C order. Of equal elements the last one
+/// is the best. A NaN is the best only if it is first, because comparisons with NaN are false.
+/// Returns false if it was interrupted: with padding, windows may be much larger than the operand.
 using SelectFn = bool (*)(const Compared& compared, const Dims& row, std::int64_t n,
                           std::int64_t* taps, Look& look);
 
@@ -102,7 +102,7 @@ bool select(const Compared& compared, const Dims& row, std::int64_t n, std::int6
       inside = inside && at >= 0 && at < dims[axis];
       offset += at * strides[axis];
     }
-    // Windows [low, high) have this element in the operand, the others in the padding.
+    // In windows [low, high), this element is in the operand. In the others, it is in the padding.
     const std::int64_t start = windows.position(last, row[last], tap % windows.window[last]);
     const std::int64_t low = inside ? std::clamp<std::int64_t>((step - 1 - start) / step, 0, n) : n;
     const std::int64_t high =
@@ -134,8 +134,9 @@ SelectFn select_fn(DType dtype) {
                    [](auto tag) -> SelectFn { return &select<F, typename decltype(tag)::type>; });
 }
 
-/// How the output is cut into boxes that tasks own. A task looks again at the windows of its
-/// neighbours that reach into its box: it is several windows wide, where there are.
+/// The cut of the output into boxes, one for each task. A task examines again the windows of
+/// neighbouring boxes that reach into its box. Therefore a box is several windows wide, if the
+/// output is.
 struct Boxes {
   Boxes(const Windows& windows, const Dims& shape) : size(shape), count(shape.size(), 1) {
     std::int64_t left = task_elements;
@@ -152,11 +153,11 @@ struct Boxes {
 
   std::int64_t tasks() const { return element_count(count); }
   std::int64_t elements() const { return element_count(size); }
-  /// Boxes that are added up at a time.
+  /// The number of boxes in progress at the same time.
   std::int64_t at_work(int threads) const { return tasks() == 1 ? 1 : threads; }
 
-  Dims size;   ///< of a box; the last ones of an axis may be smaller
-  Dims count;  ///< of boxes along each axis
+  Dims size;   ///< size of a box; the last boxes of an axis may be smaller
+  Dims count;  ///< number of boxes along each axis
 };
 
 /// One box of the output, and the windows that reach into it.
@@ -180,7 +181,7 @@ struct Box {
   Dims first, windows_in;
 };
 
-/// What is added up: the source, and what everything starts from.
+/// The terms of the sums: the source, and the start value.
 template <typename S>
 struct Added {
   const Tensor& source;
@@ -188,7 +189,8 @@ struct Added {
   S start;
 };
 
-/// Elements [0, count) in pieces, between which it looks: f(first, n). False if it was interrupted.
+/// Calls f(first, n) for pieces of [0, count), and checks the interrupt between them. Returns false
+/// if it was interrupted.
 template <typename F>
 bool in_pieces(std::int64_t count, Look& look, F&& f) {
   constexpr std::int64_t piece = std::int64_t{1} << 16;
@@ -200,7 +202,8 @@ bool in_pieces(std::int64_t count, Look& look, F&& f) {
   return true;
 }
 
-/// Adds up one box, whose elements are at `sums` with those strides. False if it was interrupted.
+/// Computes the sums of one box, which are at `sums` with the given strides. Returns false if it
+/// was interrupted.
 template <typename S>
 bool scatter_box(const Compared& compared, SelectFn select, const Box& box, const Added<S>& added,
                  S* sums, const Dims& strides, Look& look) {
@@ -253,12 +256,12 @@ bool scatter_box(const Compared& compared, SelectFn select, const Box& box, cons
   return true;
 }
 
-/// Elements that are compared; enough to know whether threads are worth it.
+/// A number of comparisons, large enough to decide if several threads are used.
 std::int64_t scatter_work(const Windows& windows) {
   return element_count(windows.out) * std::min<std::int64_t>(windows.taps(), 1 << 20);
 }
 
-/// Whether sums are added up in another dtype than the result's, box by box.
+/// True if sums have another dtype than the result, and are computed box by box.
 bool sums_apart(DType result) { return compute_dtype(result) != result; }
 
 template <typename T>

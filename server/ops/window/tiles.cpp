@@ -42,14 +42,15 @@ Space merged_space(const Windows& windows, const Tensor& x) {
   return space;
 }
 
-/// Windows of one task along each axis, and elements of a window that are reduced at a time.
+/// The windows of one task along each axis, and the elements of a window that are reduced in one
+/// step.
 struct Blocks {
   Dims tile;
   Dims chunk;
 };
 
-/// The largest blocks whose elements fit the scratch. A tile is kept longer than the part of the
-/// window that hangs over it: what hangs over is reduced again by the neighbours.
+/// The largest blocks whose elements fit the scratch. A tile stays longer than the overhang of its
+/// windows, because the neighbouring tiles reduce the overhang again.
 Blocks choose_blocks(const Windows& windows) {
   Blocks blocks{windows.out, windows.window};
   const std::size_t rank = blocks.tile.size();
@@ -69,7 +70,7 @@ Blocks choose_blocks(const Windows& windows) {
     std::size_t chunk_axis = rank;
     double best = 0;
     for (std::size_t axis = 0; axis < rank; ++axis) {
-      // Long rows are worth keeping, for the vector unit.
+      // Long rows are kept for the vector unit.
       const std::int64_t hang = std::max<std::int64_t>(overhang(axis), axis + 1 == rank ? 255 : 1);
       const double ratio = static_cast<double>(blocks.tile[axis]) *
                            static_cast<double>(windows.strides[axis]) / static_cast<double>(hang);
@@ -133,7 +134,8 @@ void RowCast::run(std::byte* to, const std::byte* from, std::int64_t stride, std
   }
 }
 
-/// Runs along one axis: [length][inner] elements become [count][inner] of `window` each.
+/// Runs along one axis: [length][inner] elements become [count][inner] results of `window` elements
+/// each.
 struct WindowTiles::Run {
   std::int64_t length, count, inner, window, stride, dilation;
 };
@@ -205,9 +207,9 @@ bool WindowTiles::task(std::int64_t index, std::byte* scratch, Look& look) const
   return true;
 }
 
-/// How many elements of the windows [first, first + count) along an axis are outside of the
-/// padding for at least one of them; they begin at `from`. A window may be far larger than what
-/// it lies on.
+/// The number of elements that are outside of the padding in at least one of the windows [first,
+/// first + count) along an axis; `from` is the first of them. A window may be much larger than the
+/// operand.
 std::int64_t WindowTiles::clip(std::size_t axis, std::int64_t first, std::int64_t count,
                                std::int64_t& from) const {
   const Windows& windows = space_.windows;
@@ -220,7 +222,7 @@ std::int64_t WindowTiles::clip(std::size_t axis, std::int64_t first, std::int64_
   return std::max<std::int64_t>(0, to - from);
 }
 
-/// Elements [from, from + chunk) of the windows [first, first + tile), reduced.
+/// Reduces elements [from, from + chunk) of the windows [first, first + tile).
 const std::byte* WindowTiles::reduce(const Dims& first, const Dims& tile, const Dims& from,
                                      const Dims& chunk, std::byte* a, std::byte* b) const {
   const Windows& windows = space_.windows;
@@ -290,7 +292,7 @@ void WindowTiles::combine_shifted(std::byte* to, const std::byte* from, std::int
 
 /// Reduces runs along the first axis of [length][inner] to [count][inner]. Overwrites `x`.
 void WindowTiles::along(std::byte* x, std::byte* to, const Run& run) const {
-  // Doubling reduces windows at every position, also those that a stride leaves out.
+  // Doubling reduces windows at every position, also at those that a stride skips.
   const auto steps =
       2 * static_cast<std::int64_t>(std::bit_width(static_cast<std::uint64_t>(run.window)));
   const std::int64_t ahead = run.dilation * run.inner;
@@ -327,8 +329,9 @@ void WindowTiles::along_strided(const std::byte* x, std::byte* to, const Run& ru
   }
 }
 
-/// to[i] = window elements from x[i] on, `dilation` rows apart, for each i where they fit.
-/// x holds runs of 1, 2, 4, … elements; `to` puts together those of the window's binary digits.
+/// to[i] = the reduction of the window elements from x[i] on, `dilation` rows apart, for each i for
+/// which they fit. x holds runs of 1, 2, 4, … elements; `to` combines the runs of the binary digits
+/// of the window's length.
 void WindowTiles::double_up(std::byte* x, std::byte* to, const Run& run) const {
   const std::int64_t ahead = run.dilation * run.inner;
   const std::int64_t n = run.length * run.inner - (run.window - 1) * ahead;

@@ -9,35 +9,36 @@
 #include "ops/window/windows.hpp"
 #include "tensor/tensor.hpp"
 
-// Windows are boxes, and every reducer here is associative: a box is reduced axis by axis, and
-// along an axis by doubling (runs of 1, 2, 4, … elements put together to the window's length), so
-// that a window of w × h elements costs about log w + log h combinations and not w × h. Tiles of
-// windows are worked on in scratch that stays in the L2 cache. Only the innermost loops know types.
+// Windows are boxes, and all reducers here are associative. A box is reduced axis by axis, and
+// along an axis by doubling: runs of 1, 2, 4, … elements are combined to the window's length. A
+// window of w × h elements therefore costs about log w + log h combinations instead of w × h. Tiles
+// of windows are reduced in scratch that stays in the L2 cache. Only the innermost loops depend on
+// types.
 
 namespace outrigger::ops {
 
-/// Accumulators of one scratch buffer, and buffers that a thread needs.
+/// The accumulators of one scratch buffer, and the buffers of a thread.
 inline constexpr std::int64_t window_scratch_elements = std::int64_t{1} << 15;
 inline constexpr std::int64_t window_scratch_buffers = 3;
 
-/// to[i] = a[i] ⊕ b[i · step] for i < n. `to` may be `a`, and b may lie ahead of it in the same
+/// to[i] = a[i] ⊕ b[i · step] for i < n. `to` may be `a`, and b may be ahead of it in the same
 /// memory.
 using CombineFn = void (*)(void* to, const void* a, const void* b, std::int64_t n,
                            std::int64_t step);
 
-/// How windows of one dtype are reduced.
+/// The reduction of windows of one dtype.
 struct WindowReducer {
   CombineFn combine = nullptr;
   DType accumulator = DType::f64;
-  /// What padding counts as: an accumulator.
+  /// The value of the padding, as an accumulator.
   std::array<std::byte, 16> identity{};
 };
 
-/// A row of elements under a chain of casts, tile by tile.
+/// A chain of casts for a row of elements, tile by tile.
 class RowCast {
  public:
   RowCast(DType from, DType to);
-  /// n elements of `from`, `stride` apart, to n elements beside each other.
+  /// Casts n elements of `from`, `stride` apart, to n adjacent elements.
   void run(std::byte* to, const std::byte* from, std::int64_t stride, std::int64_t n) const;
 
  private:
@@ -46,7 +47,7 @@ class RowCast {
   std::size_t to_width_;
 };
 
-/// One operand's windows with neighbouring axes merged where they can be.
+/// The windows of one operand, with neighbouring axes merged where that is possible.
 struct Space {
   Windows windows;
   Dims dims;
@@ -56,7 +57,7 @@ struct Space {
 /// Reduces windows, tile by tile.
 class WindowTiles {
  public:
-  /// `out` is in C order. All of them must outlive this.
+  /// `out` is in C order. All arguments must outlive this object.
   WindowTiles(const WindowReducer& reducer, const Windows& windows, const Tensor& x,
               const Tensor& out);
 
@@ -66,7 +67,7 @@ class WindowTiles {
     return window_scratch_buffers * window_scratch_elements *
            static_cast<std::int64_t>(size_of(accumulator));
   }
-  /// False if it was interrupted: a window may be as large as its operand.
+  /// Returns false if it was interrupted: a window may be as large as its operand.
   bool task(std::int64_t index, std::byte* scratch, Look& look) const;
 
  private:
@@ -95,7 +96,7 @@ class WindowTiles {
   const WindowReducer& reducer_;
   Space space_;
   std::size_t width_;  ///< bytes of an accumulator
-  Dims tile_, chunk_;  ///< windows of a task, elements of a window that are reduced at a time
+  Dims tile_, chunk_;  ///< windows of a task, and elements of a window that are reduced in one step
   Dims tiles_;
   const Tensor& x_;
   const Tensor& out_;

@@ -6,7 +6,7 @@
 namespace outrigger::ops {
 namespace {
 
-/// Positions are added up in s64; no tensor is anywhere near as long.
+/// The limit for sums of positions in s64. No tensor is nearly as long.
 constexpr std::int64_t extent_max = std::int64_t{1} << 61;
 
 Result<std::int64_t> windows_along(const Windows& windows, std::size_t axis, std::int64_t dim) {
@@ -57,7 +57,7 @@ Result<Windows> fit_windows(Windows windows, std::span<const std::int64_t> shape
     OUTRIGGER_TRY(const std::int64_t count, windows_along(windows, axis, shape[axis]));
     windows.out.push_back(count);
   }
-  // The taps are counted too, though no tensor has their shape.
+  // The number of taps is checked, too, although no tensor has their shape.
   OUTRIGGER_CHECK(check_shape(windows.window, 1));
   return windows;
 }
