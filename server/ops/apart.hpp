@@ -5,7 +5,7 @@
 
 namespace outrigger::ops {
 
-/// What an operand takes that must be in memory of its own.
+/// The bytes of the copy of an operand that may overlap the output; 0 for other operands.
 inline std::uint64_t apart_bytes(const ScratchOperand& operand) {
   return operand.overlaps ? copy_bytes(*operand.type) : 0;
 }

@@ -39,8 +39,8 @@ std::string_view name_of(AttrType type) {
   return attr_type_names.at(static_cast<std::size_t>(type));
 }
 
-/// Writes JSON in a fixed layout, one op's key per line, so that a diff of two catalogues reads
-/// well.
+/// Writes JSON in a fixed layout, one key of an op on each line, so that a diff of two catalogues
+/// is easy to read.
 class JsonWriter {
  public:
   std::string take() { return std::move(out_); }
@@ -129,7 +129,7 @@ std::string compute_hash() {
   return text.data();
 }
 
-/// The numbers that have a name on the wire, because some languages have no such floats.
+/// The numbers that have a name on the wire, because the floats of some languages do not have them.
 std::optional<double> non_finite(std::string_view name) {
   if (name == "nan") return std::numeric_limits<double>::quiet_NaN();
   if (name == "infinity") return std::numeric_limits<double>::infinity();

@@ -11,10 +11,11 @@ namespace outrigger::ops {
 
 /// The catalogue as JSON, as PROTOCOL.md section 6 describes it.
 OUTRIGGER_EXPORT std::string describe_ops_json();
-/// Hash of the catalogue, hexadecimal: clients compare it with the one that they were built from.
+/// The hash of the catalogue, in hexadecimal. A client compares it with the hash of the catalogue
+/// from which it was built.
 OUTRIGGER_EXPORT std::string_view catalogue_hash();
 
-/// Each family adds its rows: the files of a folder are named in its `rows.hpp`.
+/// Each family adds its rows. The `rows.hpp` of a folder names the folder's files.
 void register_layout(std::vector<OpRow>& rows);
 void register_elementwise(std::vector<OpRow>& rows);
 void register_cast(std::vector<OpRow>& rows);

@@ -7,7 +7,7 @@
 namespace outrigger::ops {
 namespace {
 
-/// Complex numbers are allowed where the row knows them, in operands as in results.
+/// Refuses complex operands and results of a row without complex kernels.
 Result<void> check_complex(const OpRow& row, const InferCall& call, const Inferred& inferred) {
   if (takes_complex(row)) return {};
   for (std::size_t i = 0; i < call.size(); ++i) {
@@ -24,12 +24,12 @@ Result<void> check_complex(const OpRow& row, const InferCall& call, const Inferr
   return {};
 }
 
-/// The dtype that the row's kernels have in place of `dtype`.
+/// The dtype of the row's kernels for `dtype`.
 DType kernel_dtype(const OpRow& row, DType dtype) {
   return row.any_dtype ? dtype : compute_dtype(dtype);
 }
 
-/// The dtype that they give for a result of `dtype`.
+/// The dtype that the row's kernels give for a result of `dtype`.
 DType raw_dtype(const OpRow& row, DType dtype) {
   if (row.any_dtype) return dtype;
   if (is_complex(dtype) && row.kind == Kind::create) return to_real(dtype);
@@ -40,8 +40,8 @@ DType raw_dtype(const OpRow& row, DType dtype) {
 
 bool takes_complex(const OpRow& row) {
   if (row.real_only) return false;
-  // What is only true or false may be complex; an op without operands counts in real numbers, which
-  // are then cast.
+  // An operand that is only true or false may be complex. An op without operands counts in real
+  // numbers, and the result is then cast.
   const bool boolean = row.boolean_operands == (1U << row.operands.size()) - 1;
   return row.any_dtype || row.complex || row.complex_tile != nullptr || boolean ||
          row.kind == Kind::control;

@@ -6,24 +6,25 @@
 
 namespace outrigger::ops {
 
-/// Inference for the usual elementwise rows: operands broadcast together and meet in one dtype.
+/// Inference for the usual elementwise rows: operands are broadcast together and converted to their
+/// common dtype.
 
-/// Operands are cast to `compute`.
+/// The operands are converted to `compute`.
 Result<Inferred> infer_elementwise(const InferCall& call, DType compute, DType result);
-/// Result and compute dtype: the merged dtype.
+/// The dtype of the result, and of the computation, is the merged dtype.
 Result<Inferred> infer_same(const InferCall& call);
-/// Integers become f32 first.
+/// infer_same, after integers are converted to f32.
 Result<Inferred> infer_floating(const InferCall& call);
-/// Complex numbers give a real one, as their magnitude does.
+/// infer_same, but complex operands give a real result, as their magnitude.
 Result<Inferred> infer_magnitude(const InferCall& call);
-/// Errors with bad_dtype for floats.
+/// infer_same; floats are an error, bad_dtype.
 Result<Inferred> infer_integer(const InferCall& call);
-/// Compares in the merged dtype, gives u8.
+/// The merged dtype is compared; the result is u8.
 Result<Inferred> infer_predicate(const InferCall& call);
-/// Operands are true or false; gives u8.
+/// The operands are true or false; the result is u8.
 Result<Inferred> infer_logical(const InferCall& call);
 
-/// The dtype that the operands meet in; literals adapt to the tensors beside them.
+/// The common dtype of the operands. A literal adapts to the tensors beside it.
 DType merged_dtype(std::span<const InferOperand> operands);
 
 }  // namespace outrigger::ops

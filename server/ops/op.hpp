@@ -18,30 +18,30 @@
 
 namespace outrigger::ops {
 
-/// What an op is to the planner.
+/// The way in which the planner handles an op.
 enum class Kind : std::uint8_t {
-  elementwise,  ///< a kernel over tiles: fuses with its neighbours
-  view,         ///< another window onto the operand's memory: no work
-  constant,     ///< one number (the attribute "value") in every position: no memory of its own
-  create,       ///< makes its result from attributes only
-  compute,      ///< reads operands, writes a result of its own
-  update,       ///< changes a few places of a copy of operand 0 (or of operand 0 itself)
-  fold,         ///< applies its region to elements; lifted, or carried out by the engine
-  control,      ///< has regions; carried out by the engine
+  elementwise,  ///< a kernel over tiles: it is fused with its neighbours
+  view,         ///< another window onto the operand's memory, without work
+  constant,     ///< one number (the attribute "value") at every position, without memory
+  create,       ///< the result depends on attributes only
+  compute,      ///< reads its operands, writes a result with memory of its own
+  update,       ///< changes some elements of a copy of operand 0, or of operand 0 itself
+  fold,         ///< applies its region to elements; the region is lifted, or the engine runs it
+  control,      ///< an op with regions that the engine runs
 };
 
-/// How an op's work grows with the elements of its operands and results: what is little may run on
-/// the I/O thread.
+/// The growth of an op's work with the elements of its operands and results. Ops with little work
+/// may run on the I/O thread.
 enum class Cost : std::uint8_t {
   linear,
   transform,  ///< some dozens of operations for each element
   quadratic,  ///< products, windows
-  unbounded,  ///< may be far more than the elements tell
+  unbounded,  ///< may be much larger than the elements show
 };
 
 struct OperandSpec {
   std::string_view name;
-  bool many = false;  ///< the last operand may stand for any number
+  bool many = false;  ///< the last operand may be repeated any number of times
 };
 
 enum class AttrType : std::uint8_t {
@@ -82,7 +82,7 @@ class OUTRIGGER_EXPORT AttrView {
   const Attrs& attrs_;
 };
 
-/// An operand as inference sees it: a tensor's type, or a literal (then type is the literal's own).
+/// An operand in inference: the type of a tensor, or a literal (whose own type is then `type`).
 struct InferOperand {
   TensorType type;
   const Number* literal = nullptr;
@@ -98,17 +98,17 @@ struct InferCall {
 struct Inferred {
   /// The type of each result.
   boost::container::small_vector<TensorType, 1> results;
-  /// The dtype that each operand is cast to before the op runs.
+  /// The dtype to which each operand is cast before the op runs.
   boost::container::small_vector<DType, 4> operands;
-  /// The dtype whose kernel runs, where operands and results do not tell; a small one is widened by
-  /// rows of any_dtype themselves.
+  /// The dtype of the kernel, if operands and results do not determine it. A row of any_dtype
+  /// widens a small one itself.
   DType compute = DType::f32;
-  /// The dtype that the op's kernel gives for each result, which is then cast to the result's own.
-  /// Rows of any_dtype may give it; where a row leaves it empty, ops::infer fills it in.
+  /// The dtype that the kernel gives for each result; the result is then cast to its own dtype. A
+  /// row of any_dtype may set it. If a row leaves it empty, ops::infer sets it.
   boost::container::small_vector<DType, 1> raw;
 };
 
-/// One execution of an op. Operands have the dtypes that inference asked for.
+/// One execution of an op. The operands have the dtypes that inference requested.
 struct RunCall {
   Context& context;
   std::span<const Tensor> in;
@@ -121,9 +121,9 @@ struct RunCall {
 /// An operand as the planner knows it.
 struct ScratchOperand {
   const TensorType* type = nullptr;
-  /// Known to be in C order.
+  /// True if it is known to be in C order.
   bool plain = false;
-  /// May lie in the memory that the op writes.
+  /// True if it may share the memory that the op writes.
   bool overlaps = false;
 };
 
@@ -143,7 +143,7 @@ struct ViewCall {
   bool mutable_view = false;
 };
 
-/// One row of the catalogue: all there is to know of an op.
+/// One row of the catalogue: the complete description of an op.
 struct OpRow {
   std::string_view name;
   std::string_view family;
@@ -151,59 +151,63 @@ struct OpRow {
   std::vector<OperandSpec> operands = {};
   std::vector<AttrSpec> attrs = {};
   std::vector<std::string_view> regions = {};
-  /// Number of results; control ops give what their regions give.
+  /// The number of results; the regions of a control op decide it.
   int results = 1;
-  /// Position of the operand that the in-place form writes; -1: no such form.
+  /// The position of the operand that the in-place form writes; -1 if there is no such form.
   int in_place = -1;
-  /// Elementwise: operands that are taken as true or false (a bit each), whatever their dtype.
+  /// For elementwise ops: operands that are taken as true or false, whatever their dtype (one bit
+  /// each).
   std::uint8_t boolean_operands = 0;
-  /// Elementwise: operands of which only the shape matters (a bit each).
+  /// For elementwise ops: operands of which only the shape is used (one bit each).
   std::uint8_t shape_operands = 0;
-  /// The op moves elements, or looks after small and complex dtypes itself: it gets them as they
-  /// are. Other rows never see a small dtype: ops::infer has their operands widened to
-  /// compute_dtype, and their results rounded or wrapped to the dtype that they inferred.
+  /// True if the op moves elements, or handles small and complex dtypes itself: the operands keep
+  /// their dtypes. Other rows never get a small dtype: ops::infer widens their operands to
+  /// compute_dtype, and rounds or wraps their results to the inferred dtype.
   bool any_dtype = false;
-  /// `run` has kernels for c64 and c128 (elementwise: `complex_tile`). Without it, and without
-  /// any_dtype, complex operands are refused.
+  /// True if `run` has kernels for c64 and c128 (`complex_tile` for elementwise ops). Without it,
+  /// and without any_dtype, complex operands are refused.
   bool complex = false;
-  /// Complex operands are refused in spite of any_dtype: they have no order, or no bits to count.
+  /// True if complex operands are refused although any_dtype is set: they have no order, or no bits
+  /// to count.
   bool real_only = false;
   Cost cost = Cost::linear;
-  /// What `run` gives for a result of a small float: f64 if it accumulates there, so that the
-  /// result is rounded once.
+  /// The dtype that `run` gives for a result of a small float: f64 if it accumulates in f64, so
+  /// that the result is rounded once.
   DType small_float_result = DType::f32;
 
-  /// Checks operands and attributes, gives the result types. Null for control ops.
+  /// Checks the operands and attributes, and gives the types of the results. Null for control ops.
   Result<Inferred> (*infer)(const InferCall& call) = nullptr;
-  /// Elementwise: how far a real float may be from the exact result, at most, in units in the last
-  /// place of the dtype that is computed in (0: it is the nearest one). Each row whose results
-  /// may be real floats states it. Results of complex operands have no such bound.
+  /// For elementwise ops: the largest distance of a real float result from the exact result, in
+  /// units in the last place of the dtype of the computation (0: the result is the nearest float).
+  /// Each row whose results may be real floats states it. Results of complex operands have no such
+  /// bound.
   std::optional<double> ulp = std::nullopt;
-  /// View: elements keep their order, so that a view of memory in C order is in C order.
+  /// For views: true if the elements keep their order, so that a view of memory in C order is in C
+  /// order.
   bool keeps_order = false;
 
-  /// Elementwise: the kernel for a compute dtype. Null if casting the operand is all there is to
-  /// do. If its function object is OnLanes, passes with the op can be compiled.
+  /// For elementwise ops: the kernel for a compute dtype. Null if the cast of the operand is the
+  /// whole op. If its function object is OnLanes, passes with the op can be compiled.
   Kernel (*tile)(DType compute) = nullptr;
-  /// The same for c64 and c128. Null if the op has no meaning for complex numbers.
+  /// `tile` for c64 and c128. Null if the op has no meaning for complex numbers.
   Kernel (*complex_tile)(DType compute) = nullptr;
-  /// View: the window. May fail only for operands whose values matter.
+  /// For views: the window. It may fail only for operands whose values are read.
   Result<Tensor> (*view)(const ViewCall& call) = nullptr;
-  /// Create, compute and update. For update, out[0] already holds operand 0's elements; it must
-  /// not be written before every check has passed.
+  /// For create, compute and update. With update, out[0] already holds the elements of operand 0.
+  /// It must not be written before every check has passed.
   Result<void> (*run)(const RunCall& call) = nullptr;
-  /// Compute, with one operand and one result: what `run` does, if a pass can end in it; `result`
-  /// is the dtype that the kernel gives. Null for other ops.
+  /// For compute, with one operand and one result: the reduction that `run` computes, if a pass can
+  /// end in it; `result` is the dtype that the kernel gives. Null for other ops.
   Reduction (*reduction)(const TensorType& operand, DType result, const AttrView& attrs) = nullptr;
-  /// Compute, with one result: the axis of the result of which slices are, bit for bit, what `run`
-  /// gives for the same slices of operand 0 along `axis`, if they are of two positions or more.
-  /// Null or none: there is no such axis.
+  /// For compute, with one result: the axis of the result along which the op can be computed by
+  /// slices. Bit for bit, each slice of two positions or more along this axis equals the result of
+  /// `run` for the same slice of operand 0 along `axis`. Null or nothing if there is no such axis.
   std::optional<std::size_t> (*sliced_axis)(const InferCall& call, std::size_t axis) = nullptr;
-  /// Bytes of the temporaries that `run` takes beside its results, at most. Null: none. The planner
-  /// counts them against the budget before anything runs.
+  /// The largest number of bytes of the temporaries that `run` takes beside its results. Null means
+  /// none. The planner counts them against the budget before the program runs.
   std::uint64_t (*scratch)(const ScratchCall& call) = nullptr;
 
-  /// Markdown: shapes, dtypes, errors, source.
+  /// In Markdown: shapes, dtypes, errors, source.
   std::string_view doc = "";
 };
 
@@ -211,23 +215,23 @@ struct OpRow {
 OUTRIGGER_EXPORT const OpRow* find_op(std::string_view name);
 OUTRIGGER_EXPORT std::span<const OpRow> all_ops();
 
-/// Whether the op takes complex operands.
+/// True if the op accepts complex operands.
 OUTRIGGER_EXPORT bool takes_complex(const OpRow& row);
 
-/// The kernel of an elementwise row for an inferred compute dtype; null if casting the operand is
-/// all there is to do.
+/// The kernel of an elementwise row for an inferred compute dtype; null if the cast of the operand
+/// is the whole op.
 OUTRIGGER_EXPORT Kernel kernel_of(const OpRow& row, DType compute);
 
-/// The row's inference, brought to dtypes that its kernels are written for (see OpRow::any_dtype).
-/// Every size that it speaks of can be counted: results, and operands in the dtypes that they are
-/// cast to. Errors: the row's, bad_dtype for complex operands of an op that has no meaning for
-/// them, bad_shape.
+/// The inference of the row, changed to the dtypes of the row's kernels (see OpRow::any_dtype). All
+/// sizes in it are countable: those of the results, and those of the operands after their casts.
+/// Errors: those of the row; bad_dtype for complex operands of an op without a meaning for them;
+/// bad_shape.
 OUTRIGGER_EXPORT Result<Inferred> infer(const OpRow& row, const InferCall& call);
 
 /// Checks names, presence and types of the attributes. Errors: bad_attr.
 OUTRIGGER_EXPORT Result<void> check_attrs(const OpRow& row, const Attrs& attrs);
 
-/// The instruction set level that this library was built for, e.g. "x86-64-v3".
+/// The instruction set level of this build of the library, e.g. "x86-64-v3".
 OUTRIGGER_EXPORT std::string_view isa_level();
 
 }  // namespace outrigger::ops
