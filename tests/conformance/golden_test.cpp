@@ -1,6 +1,6 @@
-// Every golden case, through a session in this process and through a daemon over pipes.
+// Runs each golden case through a session in this process, and through a daemon over pipes.
 //
-//   OUTRIGGER_CASE=…  only cases whose name contains this
+//   OUTRIGGER_CASE=…  only cases whose name contains this text
 
 #include <gtest/gtest.h>
 
@@ -31,7 +31,7 @@ class Golden : public testing::TestWithParam<std::tuple<Way, std::string>> {
     return text;
   }
 
-  /// Runs `check` on every case of the family; the first failures are told in full.
+  /// Runs `check` on each case of the family. The first failures are printed completely.
   void run(Check check) {
     const auto& [way, family] = GetParam();
     Client client(open(way));
@@ -46,7 +46,8 @@ class Golden : public testing::TestWithParam<std::tuple<Way, std::string>> {
       } catch (const std::exception& error) {
         ADD_FAILURE() << test.name << ": " << error.what();
         ++failed;
-        // The session may be out of step now; the rest deserves a new one.
+        // The session may be in a wrong state after a failure, so that the other cases get a new
+        // one.
         client = Client(open(way));
       }
     }

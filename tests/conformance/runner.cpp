@@ -29,7 +29,7 @@ Failure compare_all(std::span<const Data> expected, std::span<const Data> actual
   return std::nullopt;
 }
 
-/// The arguments are told, if they are small, so that a failure can be understood as it stands.
+/// Small arguments are printed, so that the message is sufficient to understand the failure.
 std::string with_args(const std::string& text, std::span<const Data> args) {
   std::string out = text;
   for (const Data& arg : args) out += "\n  with " + value_text(arg, 20);
@@ -104,7 +104,8 @@ Instruction instruction(std::string op, std::vector<Operand> in, ValueId out) {
   return made;
 }
 
-/// Where the in-place form writes: the position among the program's arguments, or null.
+/// The position of the written operand among the program's arguments; nothing if it is not an
+/// argument.
 std::optional<std::size_t> written_argument(const Case& test) {
   if (test.op.empty()) return std::nullopt;
   const ops::OpRow* row = ops::find_op(test.op);
@@ -117,7 +118,8 @@ std::optional<std::size_t> written_argument(const Case& test) {
   return *id;
 }
 
-/// A case of the in-place form itself; of the others it is made up by check_in_place.
+/// True for a case of the in-place form itself. check_in_place makes the in-place form of the other
+/// cases.
 bool is_in_place(const Case& test) {
   return !test.op.empty() && test.program.body.front().in_place;
 }
@@ -159,7 +161,8 @@ Failure check_case(Client& client, const Case& test) {
 
 Failure check_fused(Client& client, const Case& test) {
   if (test.op.empty() || !test.error.empty() || test.expected.size() != 1) return std::nullopt;
-  // 0 … n-1: parameters; then two instructions for each of them; then the op; then what follows.
+  // The ids 0 … n-1 are parameters. Two instructions for each of them follow, then the op, then the
+  // instructions after it.
   const auto params = static_cast<ValueId>(test.args.size());
   Program fused;
   fused.params = test.program.params;
@@ -209,7 +212,7 @@ Failure check_in_place(Client& client, const Case& test) {
   const Data& before = test.args[*written];
   const Data& expected = test.expected.front();
   const bool view = is_view(test.op);
-  // Integers below 8 bits keep their values in bytes: seen as another dtype, these mean others.
+  // A byte that holds an integer below 8 bits has another meaning in another dtype.
   const auto packed = [](const std::string& dtype) {
     return dtype == "u2" || dtype == "u4" || dtype == "s2" || dtype == "s4";
   };
@@ -277,7 +280,7 @@ Failure check_aliased(Client& client, const Case& test) {
   }
   if (aliases < 2) return std::nullopt;
   const Outcome apart = carry_out(client, test.program, args);
-  if (!apart.reply.ok()) return std::nullopt;  // e.g. indices that are out of bounds now
+  if (!apart.reply.ok()) return std::nullopt;  // e.g. because indices are now out of bounds
 
   Program program = test.program;
   program.body.front().in_place = true;

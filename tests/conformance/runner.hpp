@@ -10,31 +10,34 @@
 
 namespace outrigger::test {
 
-/// What came of running a program on uploaded arguments.
+/// The outcome of a program on uploaded arguments.
 struct Outcome {
   Reply reply;
   std::vector<Data> outputs;
-  /// What the arguments' handles hold afterwards.
+  /// The contents of the arguments' handles after the run.
   std::vector<Data> args;
 };
 
-/// Uploads the arguments, runs, downloads, and releases everything.
+/// Uploads the arguments, runs the program, downloads the results, and releases all handles.
 Outcome carry_out(Client& client, const Program& program, std::span<const Data> args);
 
-// Each of the following carries a case out in one way, and gives null or what is wrong.
+// Each of the following functions runs a case in one way. It returns null, or a text that describes
+// the failure.
 
-/// As it stands: the expected results or error, and the arguments unchanged.
+/// The case itself: the results or the error must be as expected, and the arguments must not
+/// change.
 std::optional<std::string> check_case(Client& client, const Case& test);
 
-/// Inside of a longer program, with element-wise ops before and after: the same bits as when every
-/// instruction is run alone. Only for cases of one op without an error.
+/// The case inside of a longer program, with elementwise ops before and after it: the bits must be
+/// those of the instructions run one by one. Only for cases of one op without an error.
 std::optional<std::string> check_fused(Client& client, const Case& test);
 
-/// With `in_place`, if the op has such a form: the same result, which the operand then holds, while
-/// another handle of the same value keeps the old one; or a refusal where the types forbid it.
+/// The case with `in_place`, if the op has such a form: the result must be the same, the operand
+/// must then have it, and another handle of the same value must keep the old value. If the types
+/// forbid the form, the daemon must refuse it.
 std::optional<std::string> check_in_place(Client& client, const Case& test);
 
-/// In place with one handle for all operands of the written operand's type.
+/// The case in place, with one handle for all operands that have the type of the written operand.
 std::optional<std::string> check_aliased(Client& client, const Case& test);
 
 }  // namespace outrigger::test

@@ -1,4 +1,5 @@
-// The same bits whatever the number of threads, on sizes that do not divide into tiles evenly.
+// The bits of results must not depend on the number of threads. The sizes are not multiples of
+// tiles.
 
 #include <gtest/gtest.h>
 
@@ -20,7 +21,7 @@ Instruction make(std::string op, std::vector<Operand> in, ValueId out, Attrs att
 
 using Shape = std::vector<std::int64_t>;
 
-/// Rounding shows in all of these, so that another order of additions would give other bits.
+/// All of these ops round, so that another order of additions would give other bits.
 Program everything(const std::string& dtype) {
   const Number tenth = 0.1;
   const auto in = [](auto... ids) { return std::vector<Operand>{ids...}; };
@@ -52,7 +53,7 @@ Program everything(const std::string& dtype) {
   return program;
 }
 
-/// A region of two parameters, or of one, that computes op(x · 1.0625, accumulator).
+/// A region with two parameters, or one, that computes op(x · 1.0625, accumulator).
 Region folding(ValueId first, const char* op, bool accumulator = true) {
   Region region;
   region.params = {first};
@@ -63,7 +64,7 @@ Region folding(ValueId first, const char* op, bool accumulator = true) {
   return region;
 }
 
-/// Ops that apply regions: in the order of the elements, and one that may be regrouped.
+/// Ops that apply regions: one in the order of the elements, and one that may be regrouped.
 Program folds(const std::string& dtype) {
   const auto v = [](ValueId id) { return Operand(id); };
   const Operand zero = Number(0.0);
