@@ -12,8 +12,8 @@
 namespace outrigger::test {
 namespace {
 
-/// A float dtype: explicit bits of mantissa, exponent of the smallest normal number, and the
-/// largest number.
+/// A float dtype: the explicit bits of the mantissa, the exponent of the smallest normal number,
+/// and the largest number.
 struct Format {
   int mantissa;
   int smallest;
@@ -45,7 +45,7 @@ long double read(const std::byte* at) {
   return static_cast<long double>(value);
 }
 
-/// By the format's definition, bit by bit.
+/// Reads a small float bit by bit, from the definition of the format.
 long double read_small(const Format& format, int exponent_bits, bool finite_only, unsigned bits) {
   const unsigned mantissa = bits & ((1U << format.mantissa) - 1);
   const unsigned exponent = bits >> format.mantissa & ((1U << exponent_bits) - 1);
@@ -97,7 +97,7 @@ bool agrees(long double exact, long double got, DType result, const Slack& slack
   if (slack.ulp == 0 && slack.abs == 0) return same_part(final(exact), got);
   if (std::isnan(exact)) return std::isnan(got);
   if (std::isinf(exact)) return same_part(final(exact), got);
-  // Rounding is monotone: what lies in the interval becomes what lies between the rounded ends.
+  // Rounding is monotone: a number in the interval is rounded to a number between the rounded ends.
   const long double margin = slack.ulp * spacing(computed, exact) + slack.abs;
   return final(exact - margin) <= got && got <= final(exact + margin);
 }

@@ -8,10 +8,10 @@
 namespace outrigger::test {
 namespace {
 
-/// Of a large tensor, elements all over it.
+/// The number of elements of a large tensor that are checked; they are spread over the tensor.
 constexpr std::int64_t checked_max = 3000;
 
-/// Position of the element of a broadcast operand that meets element `at` of the result.
+/// The position in a broadcast operand for element `at` of the result.
 std::size_t broadcast_index(const Dims& from, const Dims& to, std::int64_t at) {
   std::int64_t index = 0;
   std::int64_t stride = 1;
@@ -33,7 +33,7 @@ Cell as_operand(const ops::OpRow& row, const ops::Inferred& inferred, std::size_
   return cast_cell(cell, given.type.dtype, inferred.operands[i]);
 }
 
-/// Nx leaves open which zero these give.
+/// True if Nx does not define the sign of a zero for the op.
 bool any_zero(std::string_view op) {
   return op == "min" || op == "max" || op == "clip" || op == "round";
 }

@@ -1,6 +1,7 @@
 // Random programs of all ops and dtypes, over shapes with zeros and ones, broadcasts, views and
-// special values: each instruction alone against a naive reference; the whole program, fused, on 1,
-// 2 and 5 threads, interpreted and compiled, against its instructions one by one, bit for bit.
+// special values. Each instruction alone is compared with a naive reference. The whole program,
+// fused, on 1, 2 and 5 threads, interpreted and compiled, is compared with its instructions one by
+// one, bit for bit.
 //
 //   OUTRIGGER_SEED=…      one seed instead of the fixed ones and a new one
 //   OUTRIGGER_PROGRAMS=…  programs for each seed
@@ -24,7 +25,7 @@ using engine::test::Runner;
 
 constexpr std::int64_t elements_max = 200'000;
 
-/// How often each op ran, and how often a reference checked it.
+/// The number of runs of each op, and the number of runs that a reference checked.
 struct Coverage {
   std::set<std::string> failed;
   std::map<std::string, std::pair<int, int>> ops;
@@ -52,7 +53,7 @@ class ProgramRun {
     TensorType type{any_of(random_, all_dtypes), shapes_.draw(random_)};
     if (element_count(type.shape) > elements_max) return add_argument();
     if (chance(random_, 30)) type.dtype = chance(random_, 50) ? DType::f32 : DType::s32;
-    // A window onto something larger now and then: the elements lie apart, or backwards.
+    // Some tensors are windows onto a larger one: their elements are not adjacent, or are reversed.
     Dims whole = type.shape;
     const bool apart = !whole.empty() && chance(random_, 35);
     if (apart) whole.back() = whole.back() * 2 + 1;
@@ -73,7 +74,7 @@ class ProgramRun {
     add(id, std::move(tensor));
   }
 
-  /// [n][1] of zeros and ones: indices that are mostly within bounds.
+  /// Adds [n][1] zeros and ones: indices that are mostly within bounds.
   void add_indices() {
     const Tensor tensor = runner_.empty(any_of(random_, std::array{DType::s32, DType::u8}),
                                         {shapes_.size(random_), 1});
@@ -92,8 +93,8 @@ class ProgramRun {
     next_ = std::max(next_, id + 1);
   }
 
-  /// Draws an instruction or some that belong together, and runs each alone. False if the daemon
-  /// refuses one.
+  /// Draws one instruction or several that belong together, and runs each alone. Returns false if
+  /// the daemon refuses one.
   bool step() {
     if (!chance(random_, 4)) return run(draw_instruction(random_, shapes_, known_, next_));
     const std::vector<Instruction> stencil = draw_stencil(random_, any_of(random_, known_), next_);
@@ -117,7 +118,7 @@ class ProgramRun {
     for (const TensorType& type : (*plan)->results) {
       if (element_count(type.shape) > elements_max || type.shape.size() > 5) return false;
     }
-    // The plan knows no bound for windows; those that are drawn are small.
+    // The plan has no bound for windows; the windows that are drawn are small.
     if (instruction.op != "window_reduce" && (*plan)->work > 30'000'000) return false;
     const engine::Outcome outcome = runner_.run(**plan, arguments);
     if (outcome.error) return false;
@@ -145,7 +146,7 @@ class ProgramRun {
     auto& [ran, checked] = coverage_.ops[instruction.op];
     ++ran;
     checked += verdict.checked ? 1 : 0;
-    // One failure tells enough of an op.
+    // One failure of an op is sufficient.
     if (!verdict.wrong || !coverage_.failed.insert(instruction.op).second) return;
     std::string operands;
     for (const Given& given : in) operands += " " + to_string(given.type);
@@ -179,7 +180,7 @@ class ProgramRun {
 
   static constexpr std::array teams{1, 2, 5};
 
-  /// How passes are run: interpreted, and as code of each kind that this machine runs.
+  /// The ways to run passes: interpreted, and as code of each kind that this machine supports.
   static std::vector<ops::Compile> ways() {
     std::vector<ops::Compile> all{{.when = ops::Compile::When::never}};
     for (const ops::Isa isa : {ops::Isa::avx2, ops::Isa::avx512}) {
@@ -232,7 +233,7 @@ class ProgramRun {
   ValueId next_ = 0;
 };
 
-/// The ops that no program had so far.
+/// The ops that no program has used.
 std::string never_drawn(const Coverage& coverage) {
   std::string never;
   for (const ops::OpRow& row : ops::all_ops()) {
@@ -248,7 +249,7 @@ TEST(Differential, FusedUnfusedAndAnyNumberOfThreadsAgree) {
     const std::uint64_t programs = environment("OUTRIGGER_PROGRAMS", 300);
     std::cout << "OUTRIGGER_SEED=" << seed << " OUTRIGGER_PROGRAMS=" << programs << std::endl;
     Random random(seed);
-    // Rare ops may take some more.
+    // More programs are drawn while ops are missing.
     for (std::uint64_t i = 0; i < programs || (i < 4 * programs && !never_drawn(coverage).empty());
          ++i) {
       SCOPED_TRACE("OUTRIGGER_SEED=" + std::to_string(seed) + ", program " + std::to_string(i));

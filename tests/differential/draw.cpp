@@ -48,14 +48,14 @@ class Maker {
       }
       return all;
     }();
-    // Chains that end in reductions are what passes are made of.
+    // Chains that end in reductions are frequent, because they become passes.
     const std::int64_t draw = number(0, 99);
     return *any_of(random_, rows.at(draw < 55 ? 0 : draw < 85 ? 1 : 2));
   }
 
   std::int64_t number(std::int64_t low, std::int64_t high) { return between(random_, low, high); }
 
-  /// Later values are likelier, so that chains grow.
+  /// Later values are more likely, so that chains grow.
   const Known& pick() {
     const auto n = static_cast<std::int64_t>(known_.size());
     return known_[static_cast<std::size_t>(std::max(number(0, n - 1), number(0, n - 1)))];
@@ -106,7 +106,7 @@ class Maker {
     for (std::size_t i = 1; i < count; ++i) made.in.push_back(further(row, i));
   }
 
-  /// A value of the first one's rank that fits into it.
+  /// A value with the rank of the first one that is not larger along any axis.
   const Known& smaller() {
     const auto* found = pick([&](const Known& known) {
       const Dims& a = known.type.shape;
@@ -205,7 +205,7 @@ class Maker {
     return std::string(name_of(any_of(random_, fitting)));
   }
 
-  /// As many as dtype and shape, which come before, ask for.
+  /// The bytes for the dtype and the shape that were drawn before.
   Bytes bytes(const Instruction& made) {
     const ops::AttrView given(made.attrs);
     const TensorType type{given.dtype("type"),
@@ -233,7 +233,8 @@ class Maker {
     return {drawn.begin(), drawn.end()};
   }
 
-  /// Of the fold ops: elementwise on its parameters, a scalar in the middle of it now and then.
+  /// A region of a fold op: elementwise on its parameters, in some cases with a scalar in the
+  /// middle.
   Region region(const OpRow& row, ValueId next) {
     constexpr std::array ops{"add", "multiply", "max", "min", "subtract", "bitwise_xor"};
     Region made;

@@ -16,7 +16,8 @@ struct Known {
   TensorType type;
 };
 
-/// Draws shapes that meet: axes of 0, 1 and few other sizes, or of one large one.
+/// Draws shapes that can be broadcast together: axes of 0, 1 and few other sizes, or of one large
+/// size.
 class Shapes {
  public:
   explicit Shapes(Random& random);
@@ -27,16 +28,16 @@ class Shapes {
   std::vector<std::int64_t> sizes_;
 };
 
-/// An element at random: special values of the dtype now and then, small numbers, any bits.
+/// Draws an element: a special value of the dtype in some cases, a small number, or any bits.
 void draw_element(Random& random, DType dtype, std::byte* element);
 
-/// A random instruction of any op but `while` and `cond`, with results from `next` on. It fits its
-/// operands more often than not.
+/// A random instruction of any op except `while` and `cond`, with results from `next` on. In most
+/// cases it is valid for its operands.
 Instruction draw_instruction(Random& random, const Shapes& shapes, std::span<const Known> known,
                              ValueId next);
 
-/// Instructions that put what is made of windows of a value into that value, changed a little: a
-/// step of a stencil. Their results are `next` and those behind it.
+/// Instructions for a step of a stencil: they compute from windows of a value, and put the result
+/// into that value at other positions. Their results are `next` and the ids after it.
 std::vector<Instruction> draw_stencil(Random& random, const Known& known, ValueId next);
 
 }  // namespace outrigger::test

@@ -10,7 +10,7 @@
 namespace outrigger::test {
 namespace {
 
-/// By Newton's method from below, where erf is concave: every step is monotone.
+/// Computes it by Newton's method from below, where erf is concave: every step is monotone.
 long double inverse_erf(long double x, long double) {
   const long double a = std::fabs(x);
   if (!(a < 1)) return a == 1 ? std::copysign(INFINITY, x) : NAN;
@@ -63,7 +63,7 @@ std::optional<T> integer_element(std::string_view op, std::size_t bits, T a, T b
   const U x = static_cast<U>(a);
   const U y = static_cast<U>(b);
   const auto wrapped = [](U value) { return static_cast<T>(value); };
-  // The bits of the op's own dtype, which may be narrower than T.
+  // The bits of the dtype of the op, which may be narrower than T.
   const U mask = bits == 64 ? ~U{0} : (U{1} << bits) - 1;
   const bool out = (std::is_signed_v<T> && b < 0) || y >= bits;
   if (op == "add") return wrapped(x + y);
@@ -121,7 +121,7 @@ std::optional<T> float_element(std::string_view op, T a, T b) {
   return std::nullopt;
 }
 
-/// Of any ordered dtype: what only compares.
+/// The reference of ops that only compare, for each ordered dtype.
 template <typename T>
 std::optional<T> ordered_element(std::string_view op, T a, T b, T c) {
   const auto nan = [](T x) { return x != x; };

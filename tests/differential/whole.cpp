@@ -12,7 +12,7 @@ namespace {
 
 using List = std::vector<std::int64_t>;
 
-/// The position of an element, one number for each axis.
+/// The position of an element, with one number for each axis.
 List position_of(const Dims& shape, std::int64_t index) {
   List position(shape.size());
   for (std::size_t axis = shape.size(); axis-- > 0; index /= shape[axis])
@@ -61,7 +61,7 @@ class Check {
   }
 
  private:
-  /// The element of an operand in the result's dtype.
+  /// The element of an operand, cast to the result's dtype.
   Cell cast(std::size_t operand, std::int64_t index) const {
     return cast_cell(in_[operand].cells[static_cast<std::size_t>(index)], in_[operand].type.dtype,
                      type_.dtype);
@@ -141,7 +141,8 @@ class Check {
     return cast(0, index_of(from, at));
   }
 
-  /// Compares element i with the sum or product, … of cells, which are of the operand's dtype.
+  /// Compares element i with the sum, product or other fold of cells, which have the operand's
+  /// dtype.
   void fold(std::int64_t i, const Cells& cells) {
     const DType from = in_[0].type.dtype;
     if (is_complex(from)) return;
@@ -155,7 +156,7 @@ class Check {
         exact = product ? exact * x.re : exact + x.re;
         magnitude = product ? magnitude * std::fabs(x.re) : magnitude + std::fabs(x.re);
       }
-      // Partial results may overflow, or underflow, in one order and not in another.
+      // Partial results may overflow or underflow in one order but not in another.
       const DType computed = type_.dtype == DType::f64 ? DType::f64 : DType::f32;
       const long double largest = computed == DType::f64 ? 1e300L : 1e37L;
       if (std::isfinite(magnitude) && magnitude > largest) return;
@@ -177,7 +178,7 @@ class Check {
         if (std::isnan(best.re)) break;
         if (std::isnan(x.re) || (largest ? x.re > best.re : x.re < best.re)) best = x;
       }
-      // Which of two zeros is left open.
+      // The sign of a zero is not defined.
       return compare(i, best, {0, type_.dtype, std::numeric_limits<long double>::denorm_min()});
     }
     const auto truth = [](const Cell& x) { return x.re != 0; };
@@ -234,7 +235,8 @@ class Check {
   }
 
   void scan() {
-    // Each prefix again from its beginning: naive, so only of short lines.
+    // Each prefix is computed again from its beginning. This is slow, so that only short lines are
+    // checked.
     if (in_[0].type.shape[static_cast<std::size_t>(attrs_.integer("axis"))] > 100) return;
     lines([&](std::vector<std::int64_t> indices) {
       if (attrs_.boolean("reverse")) std::reverse(indices.begin(), indices.end());

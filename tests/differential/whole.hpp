@@ -9,24 +9,25 @@
 
 namespace outrigger::test {
 
-/// An operand of one instruction, as its elements in C order; a literal is a scalar.
+/// The elements of an operand of one instruction in C order; a literal is a scalar.
 struct Given {
   TensorType type;
   Cells cells;
 };
 
 struct Verdict {
-  /// Whether the reference knows the op, and the operands.
+  /// True if the reference knows the op and its operands.
   bool checked = false;
   std::optional<std::string> wrong;
 };
 
-/// The result of an elementwise instruction against element_of, within the ulps of the op's row.
+/// Compares the result of an elementwise instruction with element_of, within the ulps of the op's
+/// row.
 Verdict check_elementwise(const Instruction& instruction, std::span<const Given> in,
                           const Tensor& result);
 
-/// The result of another instruction against a naive reference: moves and orders exactly, sums and
-/// products of floats within the rounding errors of any order.
+/// Compares the result of another instruction with a naive reference: moves and orders must be
+/// exact; sums and products of floats must be within the rounding errors of any order.
 Verdict check_whole(const Instruction& instruction, std::span<const Given> in,
                     const Tensor& result);
 
