@@ -12,8 +12,8 @@ inline std::vector<std::uint8_t> bytes_of(const Tensor& tensor) {
   return all;
 }
 
-/// The program's instructions, without regions, one by one; every output must be what the run gave,
-/// bit for bit.
+/// Runs the program's instructions, without regions, one by one. Each output must be equal to that
+/// of the run, bit for bit.
 inline void expect_same_alone(Runner& runner, const Program& program,
                               const std::vector<Tensor>& arguments, const Outcome& together) {
   ASSERT_TRUE(succeeded(together));

@@ -47,7 +47,7 @@ inline Instruction branch(Operand pred, Ids out, Region on_true, Region on_false
 }
 inline ValueId v(ValueId id) { return id; }
 
-/// Memory, and what it takes to plan and run programs.
+/// Memory, a planner and an executor for programs.
 class Runner {
  public:
   explicit Runner(std::uint64_t limit = 0) : memory(limit) {}

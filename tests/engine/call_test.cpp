@@ -10,14 +10,14 @@ Instruction call(std::int64_t id, std::vector<Operand> in, Ids out) {
                      {},     false};
 }
 
-/// x + n, as a new value or written into x.
+/// x + n, as a new value, or written into x.
 Program plus(std::int64_t n, bool writes = false) {
   Instruction add = op("add", {v(0), number(n)}, 1);
   add.in_place = writes;
   return {{0}, {add}, {1}};
 }
 
-/// Calls program `id` `times` times, each with what the one before gave.
+/// Calls program `id` `times` times. The argument of each call is the result of the call before.
 Program repeated(std::int64_t id, ValueId times) {
   Program program{{0}, {}, {times}};
   for (ValueId i = 0; i < times; ++i) program.body.push_back(call(id, {v(i)}, {i + 1}));
@@ -66,7 +66,7 @@ TEST_F(CallTest, NoProgramCallsItself) {
   ASSERT_TRUE(refused.error);
   EXPECT_EQ(refused.error->op, "call");
   EXPECT_EQ(refused.error->index, std::vector<std::uint32_t>{0});
-  // The name then is that of the program before.
+  // The name then still refers to the program before.
   ASSERT_TRUE(prepare(1, plus(5)).ok());
   ASSERT_TRUE(prepare(1, repeated(1, 2)).ok());
   upload(10, 1);
@@ -84,7 +84,7 @@ TEST_F(CallTest, WhatIsWrittenInPlaceIsWrittenInTheOperand) {
   EXPECT_EQ(number_in(10), 4);
   EXPECT_EQ(number_in(11), 2) << "what it gives is a value of that moment";
   EXPECT_EQ(number_in(12), 4);
-  // A later error tells of the write, or undoes it.
+  // A later error reports the write, or undoes it.
   Program fails{{0}, {call(1, {v(0)}, {1}), iota(2, "s32", {3}), op("take", {v(2), v(1)}, 3)}, {3}};
   const Reply written = caller_.run(fails, {10}, {13});
   EXPECT_EQ(written.code(), "bad_index");
@@ -102,7 +102,7 @@ TEST_F(CallTest, ANumberCannotBeWritten) {
   ASSERT_TRUE(refused.error);
   EXPECT_EQ(refused.error->op, "add");
   EXPECT_EQ(refused.error->index, (std::vector<std::uint32_t>{0, 0, 0}));
-  // What a program gives of it is a value like any other.
+  // The program's result is a value like any other.
   ASSERT_TRUE(prepare(2, {{0}, {}, {0}}).ok());
   ASSERT_TRUE(
       prepare(3, {{}, {call(2, {number(7)}, {1}), in_place(op("add", {v(1), number(1)}, 2))}, {2}})
@@ -170,7 +170,7 @@ TEST_F(CallTest, SizeIsBounded) {
   EXPECT_EQ(number_in(11), 1 + (1 << (id - 1)));
   EXPECT_GT(id, 14U) << "2^14 additions and their calls are within instructions_max";
 
-  // Bytes: a constant of a quarter MiB, named 300 times.
+  // The bytes: a constant of a quarter MiB that the program names 300 times.
   Attrs attrs = typed("u8", {1 << 18});
   attrs.emplace_back("data", Bytes(1 << 18));
   ASSERT_TRUE(prepare(1, {{}, {op("from_binary", {}, 0, attrs)}, {0}}).ok());

@@ -9,7 +9,7 @@ using Clock = std::chrono::steady_clock;
 
 class CancelTest : public SessionTestBase {
  protected:
-  /// Waits until the request is the one that runs.
+  /// Waits until the engine runs the request.
   bool runs(std::uint64_t id) {
     for (int i = 0; i < 2000; ++i) {
       const Reply info = caller_->ask(wire::Info{});
@@ -110,7 +110,7 @@ TEST_F(CancelTest, CloseWhileIdleFreesEverything) {
   EXPECT_TRUE(becomes_unused(Milliseconds(1000)));
 }
 
-/// The engine's own thread may be the last to hold a session, and with it the engine.
+/// The engine's own thread may be the last owner of a session, and of the engine through it.
 void drop_everything() {
   for (int i = 0; i < 200; ++i) {
     auto engine = make_engine(EngineOptions{1, 0, {}});

@@ -1,5 +1,5 @@
-// Chains: which steps are carried out block of rows by block, and that they give what the steps
-// give one after the other.
+// Chains: the steps that are carried out block of rows by block. The results must be those of the
+// steps one after the other.
 
 #include <iostream>
 #include <random>
@@ -16,7 +16,7 @@ using enum DType;
 using Kind = Step::Kind;
 using Floats = std::vector<float>;
 
-/// Small tensors become chains, too.
+/// With these rules, small tensors become chains, too.
 constexpr ChainRules eager{.saved_bytes_min = 1, .block_bytes = 512, .rows_min = 2};
 
 Attrs over(List axes, bool keep = false) {
@@ -36,7 +36,8 @@ class ChainTest : public testing::TestWithParam<int> {
     return runner_.run(cast, {floats}).results[0];
   }
 
-  /// The kinds of the plan's steps. The results must be those of the instructions on their own.
+  /// Returns the kinds of the plan's steps, after it has compared the results with those of the
+  /// instructions run one by one.
   std::vector<Kind> check(const Program& program, const std::vector<Tensor>& arguments,
                           const std::optional<ChainRules>& rules = eager) {
     const auto plan = runner_.plan(program, arguments, GetParam(), rules);
@@ -80,7 +81,7 @@ TEST_P(ChainTest, SmallValuesStayInTheCacheAnyway) {
 }
 
 TEST_P(ChainTest, AProductIsTheFirstOfThem) {
-  // The distances of a k-means: what is aside comes first.
+  // The distances of a k-means: the step that does not belong to the chain comes first.
   const Program program{
       {0, 1},
       {op("dot", {v(0), v(1)}, 2), op("multiply", {v(1), v(1)}, 3), op("sum", {v(3)}, 4, over({0})),
@@ -159,7 +160,7 @@ TEST_P(ChainTest, ACancelEndsIt) {
   EXPECT_EQ(outcome.error->code, ErrorCode::cancelled);
 }
 
-/// Draws programs over values that share an axis, or seem to.
+/// Draws programs over values that share an axis, or that only seem to share one.
 class Drawer {
  public:
   Drawer(std::uint64_t seed, const std::vector<Dims>& params) : generator_(seed) {
@@ -187,7 +188,7 @@ class Drawer {
   std::size_t below(std::size_t n) {
     return std::uniform_int_distribution<std::size_t>(0, n - 1)(generator_);
   }
-  /// Rather one of the last ones.
+  /// One of the last values is more likely.
   const Known& any() {
     return known_[known_.size() - 1 - below(std::min<std::size_t>(known_.size(), 1 + below(6)))];
   }

@@ -1,4 +1,4 @@
-// while and cond.
+// Tests of while and cond.
 
 #include <cmath>
 
@@ -17,7 +17,7 @@ class ControlTest : public testing::Test {
   Runner runner_;
 };
 
-/// i < 10, with i in `id`.
+/// i < 10, where `id` is i.
 Region below_ten(Ids params, ValueId id, ValueId fresh) {
   return Region{std::move(params), {op("less", {v(id), number(10)}, fresh)}, {fresh}};
 }
@@ -49,7 +49,7 @@ TEST_F(ControlTest, NoTurnGivesTheInitialValues) {
 }
 
 TEST_F(ControlTest, CarriedValuesSwap) {
-  // (i, a, b) → (i + 1, b, a), ten times, and three times.
+  // (i, a, b) → (i + 1, b, a), ten times and three times.
   for (const int from : {0, 7}) {
     const Program program{{0, 1, 2},
                           {loop({v(0), v(1), v(2)}, {20, 21, 22}, below_ten({3, 4, 5}, 3, 6),
@@ -89,7 +89,7 @@ TEST_F(ControlTest, BothOutputsTheSameValue) {
 }
 
 TEST_F(ControlTest, CapturedValuesStay) {
-  // acc += step with step from outside; step is a result too.
+  // acc += step, where step is captured; step is a result, too.
   const Program program{
       {0, 1},
       {op("multiply", {v(1), number(2)}, 2),
@@ -105,7 +105,7 @@ TEST_F(ControlTest, CapturedValuesStay) {
 }
 
 TEST_F(ControlTest, ACapturedValueCarriedOnIsNotWritten) {
-  // The body gives the captured c as the next a, and writes a in place: c must stay.
+  // The body returns the captured c as the next a, and writes a in place: c must not change.
   const Program program{
       {0, 1},
       {iota(2, "s32", {4}),

@@ -1,4 +1,4 @@
-// Functional ops work in the memory of values that nobody else needs: seen by Memory::peak.
+// Functional ops write into the memory of values without a later use. Memory::peak shows it.
 
 #include "engine/session_support.hpp"
 
@@ -49,7 +49,7 @@ TEST(DonationTest, AComputedArrayIsNotCopiedAtAll) {
 
 TEST(DonationTest, AFunctionalChainReusesItsBuffer) {
   Runner runner;
-  // Reductions between force passes of their own.
+  // A reduction between them ends each pass.
   Program program{{}, {iota(0, "s32", {n})}, {}};
   for (ValueId k = 0; k < 6; ++k) {
     program.body.push_back(op("reduce_max", {v(100 + k)}, 200 + k));
@@ -142,7 +142,7 @@ TEST(DonationTest, ALoopOverAnArrayWithAPassNeedsTwoBuffersAtMost) {
   EXPECT_LT(runner.memory.peak(), 5 * MiB) << "x + i may be computed in x's memory";
 }
 
-/// Room for one array and a half.
+/// A budget for one array and a half.
 class DonatedArgumentTest : public SessionTestBase {
  protected:
   DonatedArgumentTest() : SessionTestBase(6 * MiB) {
@@ -193,7 +193,7 @@ TEST_F(DonatedArgumentTest, ALoopAndAnUpdateTakeItOver) {
 }
 
 TEST_F(DonatedArgumentTest, ItIsFreeOnceItWasUsedForTheLastTime) {
-  // The sum needs x; the new array then takes its place.
+  // The sum needs x; the new array then takes the memory of x.
   const Reply reply =
       donate({{0}, {op("sum", {v(0)}, 1), iota(2, "s32", {n}), op("add", {v(2), v(1)}, 3)}, {3}});
   ASSERT_TRUE(reply.ok()) << reply.text();

@@ -11,7 +11,7 @@ namespace {
 
 class EngineTest : public SessionTestBase {};
 
-/// Some milliseconds of work, too much for the I/O thread.
+/// A program of some milliseconds, which is too long for the I/O thread.
 Program some_work() {
   return Program{
       {},
@@ -68,7 +68,7 @@ TEST_F(EngineTest, ManySessionsFromManyThreads) {
               caller.run_later({{}, {iota(0, "s32", {n}), op("sum", {v(0)}, 1)}, {1}}, {}, {i}));
           if (random() % 10 == 0) caller.later(wire::Cancel{ids.back()});
         }
-        if (random() % 3 == 0) continue;  // closed with work in the queue
+        if (random() % 3 == 0) continue;  // its session is closed with requests in the queue
         for (const std::uint64_t id : ids) {
           const Reply reply = caller.outbox->wait(id);
           if (!reply.ok() && reply.status != "cancelled") ++wrong;
@@ -97,7 +97,7 @@ TEST_F(EngineTest, ThePoolIsGivenBackWhenIdle) {
 }
 
 TEST_F(EngineTest, PlanningALongProgramDoesNotHoldTheIoThread) {
-  // 20,000 conds fit a frame. submit() returns quickly, whoever plans.
+  // A frame has space for 20,000 conds. submit() returns quickly, whichever thread plans.
   Caller caller(engine_);
   ASSERT_TRUE(caller.upload(1, "s32", {}, std::vector<std::int32_t>{1}).ok());
   Program program{{0}, {}, {}};

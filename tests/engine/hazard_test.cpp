@@ -1,4 +1,4 @@
-// The order of reads and writes: what is written in place, and who may see it.
+// The order of reads and writes: the effect of in-place writes, and the values that they change.
 
 #include <array>
 #include <numeric>
@@ -72,7 +72,7 @@ TEST_P(HazardTest, AMutableViewSeesWritesAndWrites) {
 }
 
 TEST_P(HazardTest, AReversedMutableViewOfTheTarget) {
-  // x += reverse(x) through a mutable view: all reads happen before the writes.
+  // x += reverse(x) through a mutable view: all reads are before the writes.
   const Program program{
       {0}, {in_place(op("reverse", {v(0)}, 1)), in_place(op("add", {v(0), v(1)}, 2))}, {}};
   ASSERT_TRUE(succeeded(run(program, {x_})));
@@ -128,8 +128,8 @@ TEST_P(HazardTest, PutSliceOfAWindowOfItself) {
 }
 
 TEST_P(HazardTest, IndicesThatAreTheTargetItself) {
-  // Checked indices must not change while they are used: the first update would make the second one
-  // wild.
+  // Indices must not change after they are checked: the first update would put the second one out
+  // of bounds.
   const Tensor x = runner_.tensor<std::int32_t>(s32, {3}, {1, 2, 0});
   const Program program{{0, 1},
                         {in_place(op("reshape", {v(0)}, 2, {{"shape", List{3, 1}}})),
@@ -152,7 +152,7 @@ TEST_P(HazardTest, AStartThatIsAnElementOfTheTarget) {
 }
 
 TEST_P(HazardTest, ATakenOverInputThatIsAlsoAResult) {
-  // x dies in the pass, y may take its memory; z is x as it was.
+  // x ends in the pass, so that y may take its memory; z is x before the pass.
   const Program program{{},
                         {iota(0, "s32", {3000}), op("negate", {v(0)}, 1),
                          op("as_type", {v(0)}, 2, {{"type", std::string("s32")}})},
@@ -164,7 +164,7 @@ TEST_P(HazardTest, ATakenOverInputThatIsAlsoAResult) {
 }
 
 TEST_P(HazardTest, InPlaceOnTheOpJustBefore) {
-  // What is written must be a tensor by then, not a register of the pass that makes it.
+  // A written value must be a tensor by then, not a register of the pass that makes it.
   for (const Ids& outputs : {Ids{1}, Ids{2}, Ids{1, 2}, Ids{3}, Ids{}}) {
     const Program program{
         {0},
@@ -231,8 +231,8 @@ TEST_P(HazardTest, AFailingInPlaceOpHasChangedNothing) {
   EXPECT_EQ(ints(x_), (Ints{1, 2, 3, 4}));
 }
 
-/// x, seen by mutable views of views, put into x itself: each size on both sides of what is copied
-/// as one tile. What it must be, a copy of the view tells.
+/// x, through mutable views of views, is put into x itself, with sizes below and above that of one
+/// tile. A copy of the view gives the expected result.
 TEST_P(HazardTest, WhatIsPutMayBeAnyViewOfTheTarget) {
   const unsigned seed = outrigger::test::new_seed();
   std::mt19937 random(seed);

@@ -1,4 +1,4 @@
-// What a session holds beside its tensors' elements is bounded, and counted as much as it is.
+// The memory of a session beside its tensors' elements is limited, and all of it is counted.
 
 #include <malloc.h>
 
@@ -22,7 +22,7 @@ using enum DType;
 constexpr std::uint64_t kibibyte = 1024;
 constexpr std::uint64_t mebibyte = 1024 * kibibyte;
 
-/// Bytes that malloc has given out, those with pages of their own included.
+/// The bytes that malloc has allocated, with those that have their own pages.
 std::uint64_t allocated() {
   const auto info = ::mallinfo2();
   return info.uordblks + info.hblkhd;
@@ -83,7 +83,7 @@ TEST_F(HeldTest, AChainOfFailuresHoldsTheFirstCauseOnly) {
 }
 
 TEST_F(HeldTest, ACauseDoesNotSayWhatWasWritten) {
-  // It was told in the request's own reply, and may be long.
+  // The request's own reply contained the error, which may be long.
   caller_.upload(1, "s32", {2}, std::vector<std::int32_t>{1, 2});
   const Program program{{0},
                         {in_place(op("add", {v(0), number(1)}, 1)), constant(2, 9, "s32", {1}),
@@ -134,14 +134,14 @@ TEST_F(SmallLimitTest, HandlesOfNothingReachTheLimit) {
     EXPECT_LE(used(), 4 * mebibyte + Limits::failures_bytes_beyond);
   }
   EXPECT_EQ(code, "out_of_memory");
-  // Failures are remembered a little beyond the limit, then no more.
+  // Failures are remembered up to a little beyond the limit, and then not any more.
   for (std::uint64_t i = 100; i < 200; ++i) caller_.run(empty, {}, range(1 + i * 1000, 1000));
   EXPECT_LE(used(), 4 * mebibyte + Limits::failures_bytes_beyond);
   caller_.close();
   EXPECT_TRUE(becomes_unused());
 }
 
-/// Instructions that do not fuse.
+/// A program whose instructions are not fused.
 Program long_program(std::size_t instructions) {
   Program program{{0}, {}, {static_cast<ValueId>(instructions)}};
   for (ValueId i = 0; i < instructions; ++i)
@@ -203,7 +203,7 @@ TEST_F(SmallLimitTest, PlansAndProgramsShareOneBudget) {
       EXPECT_EQ(info.numbers.at("memory.kept_limit"), limit);
     }
   }
-  // Without the budget: 60 programs with four plans each, some 130 MB.
+  // Without the budget, 60 programs with four plans each would take about 130 MB.
   EXPECT_LE(allocated() - before, 2 * limit);
   EXPECT_GE(caller_.ask(wire::Info{}).numbers.at("memory.kept"), limit / 2);
   caller_.close();
@@ -212,7 +212,8 @@ TEST_F(SmallLimitTest, PlansAndProgramsShareOneBudget) {
 }
 
 TEST_F(SmallLimitTest, ProgramsGoAfterAllThatTheDaemonCanMakeAgain) {
-  // Some of 250 kB each, called with many types: their plans go, they stay.
+  // Programs of 250 kB each are called with many types: their plans are evicted, and the programs
+  // stay.
   for (std::uint64_t id = 1; id <= 8; ++id)
     ASSERT_TRUE(caller_.ask(wire::Prepare{id, long_program(1000)}).ok());
   for (std::int64_t n = 1; n <= 8; ++n) {
@@ -230,7 +231,7 @@ TEST_F(SmallLimitTest, APlanThatIsTooLargeIsRefusedBeforeItIsMade) {
   EXPECT_NE(reply.text().find("instructions"), std::string::npos) << reply.text();
 }
 
-/// Two lists that share one budget.
+/// Two lists share one budget.
 TEST(Kept, TheLeastRecentlyUsedGoesFirst) {
   Kept kept(1);
   std::vector<int> evicted;
@@ -259,7 +260,7 @@ TEST(Kept, TheLeastRecentlyUsedGoesFirst) {
   EXPECT_EQ(kept.bytes(), 0U);
 }
 
-/// An argument that is a number against the same number as a literal.
+/// Compares an argument that is a number with the same number as a literal.
 class NumberArgumentTest : public HeldTest {
  protected:
   Reply call(std::uint64_t id, Handles args, std::vector<NumberArgument> numbers, Handles results) {
@@ -339,7 +340,7 @@ TEST_F(NumberArgumentTest, CannotBeWrittenAndMayBeAResult) {
   EXPECT_EQ(caller_.download<float>(3, 1), std::vector<float>{2.5F});
 }
 
-/// An outbox that says when it is full.
+/// An outbox that can report that it is full.
 class Fillable : public Collector {
  public:
   bool full() const override { return full_.load(); }
@@ -351,7 +352,7 @@ TEST_F(HeldTest, NoRepliesAreMadeWhileNobodyTakesThem) {
   const auto session = open_session(engine_, outbox);
   const auto frame = std::make_shared<const wire::Frame>(64);
   session->submit({1, wire::Hello{1, "test"}}, frame);
-  // A long one first, so that the others wait in the queue.
+  // The first request is long, so that the others wait in the queue.
   session->submit({2, wire::Run{endless(), {}, {}, {1}, false, 300}}, frame);
   std::uint64_t info = 1000;
   do {

@@ -1,6 +1,6 @@
-// What comes before a run takes time in proportion to the request: sixteen times the size takes
-// less than a hundred times the processor's time (larger memory is slower), where what is quadratic
-// takes 256 times. And it hears a cancel.
+// The work before a run takes time in proportion to the request: sixteen times the size takes less
+// than a hundred times the processor time (larger memory is slower), while quadratic work takes 256
+// times. This work also notices a cancel.
 
 #include <ctime>
 
@@ -16,14 +16,14 @@ namespace {
 
 using enum DType;
 
-/// Seconds of all threads of the process: what other programs do does not count.
+/// The processor seconds of all threads of this process. Other processes do not count.
 double processor_time() {
   timespec time{};
   ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
 }
 
-/// How much longer work(16n) takes than work(n): the least of some tries.
+/// The ratio of the times of work(16n) and work(n): the smallest of several tries.
 template <typename Work>
 double growth(std::size_t n, const Work& work) {
   const auto least = [&](std::size_t size) {
@@ -35,7 +35,7 @@ double growth(std::size_t n, const Work& work) {
     }
     return best;
   };
-  work(n);  // what a first time brings along
+  work(n);  // the first call has extra costs
   const double small = least(n);
   return least(16 * n) / small;
 }
@@ -54,7 +54,8 @@ ValueId id(std::size_t n) { return static_cast<ValueId>(n); }
 
 Attrs axis_0() { return {{"axis", Number{std::int64_t{0}}}}; }
 
-/// n vectors as rows of a matrix: n views, then one op with n operands that end there.
+/// n vectors as rows of a matrix: n views, then one op with n operands, which all have their last
+/// use there.
 Program stack(std::size_t n) {
   Program program{ids(n), {}, {id(2 * n)}};
   for (std::size_t i = 0; i < n; ++i)
@@ -82,14 +83,14 @@ Program carrying(std::size_t n) {
                  {id(5 * n)}};
 }
 
-/// A cond whose regions give n values from outside.
+/// A cond whose regions return n captured values.
 Program choosing(std::size_t n) {
   return Program{ids(n),
                  {branch(v(0), ids(n, id(n)), Region{{}, {}, ids(n)}, Region{{}, {}, ids(n)})},
                  {id(n)}};
 }
 
-/// n values that are each much larger than what they are made of.
+/// n values that are each much larger than their operands.
 Program spreading(std::size_t n) {
   Program program{{0}, {}, {id(2 * n)}};
   for (std::size_t i = 0; i < n; ++i) {
@@ -155,11 +156,11 @@ INSTANTIATE_TEST_SUITE_P(Programs, Linear,
 
 class LinearSession : public SessionTestBase {
  protected:
-  /// Handles of n tensors, or n times that of one.
+  /// The handles of n tensors, or n times the handle of one.
   Handles make(std::size_t n, bool distinct) {
     const std::size_t wanted = distinct ? n : 1;
     while (made_ < wanted) {
-      // Few requests: the replies are all kept.
+      // The requests are few, because all replies are kept.
       Handles more(std::min<std::size_t>(1000, wanted - made_));
       std::iota(more.begin(), more.end(), base_ + made_);
       const Program one{{}, {iota(0, "f32", {2})}, std::vector<ValueId>(more.size(), 0)};
@@ -171,7 +172,7 @@ class LinearSession : public SessionTestBase {
     handles.resize(n, base_);
     return handles;
   }
-  /// What was made is gone.
+  /// The handles that were made are released.
   void begin_anew() {
     base_ += made_;
     made_ = 0;
@@ -259,13 +260,13 @@ TEST(Planning, SeesADeadlineThatPasses) {
   EXPECT_EQ(late.error().code, ErrorCode::deadline_exceeded);
 }
 
-/// Where replies are made.
+/// Tests of the thread that makes replies.
 class ThreadOfReplies : public SessionTestBase {
  protected:
   ThreadOfReplies() {
     caller_.outbox->before_reply = [this] { last_ = std::this_thread::get_id(); };
   }
-  /// Whether the reply to a request is made on this thread, while the engine's has nothing to do.
+  /// True if this thread makes the reply to a request while the engine's thread is idle.
   template <typename Body>
   bool here(Body body) {
     while (!engine_->try_claim()) std::this_thread::yield();

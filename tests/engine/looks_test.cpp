@@ -1,7 +1,7 @@
-// Every op of the catalogue looks at the interrupt often enough while it works on large operands,
-// and ends at the look that tells it to. What is counted is looks beside elements, never time.
-// OUTRIGGER_LOOKS=n prints, for operands of n elements, how much processor time lies between two
-// looks of each case, at most: to find out where looks are missing.
+// Each op of the catalogue checks the interrupt often enough while it works on large operands, and
+// ends at the check that reports it. The test counts checks against elements, and never time.
+// OUTRIGGER_LOOKS=n prints, for operands of n elements, the longest processor time between two
+// checks of each case. It shows where checks are missing.
 
 #include <atomic>
 #include <cstdio>
@@ -15,12 +15,13 @@
 
 namespace outrigger::engine::test {
 
-/// Called at each look, by any thread: whether the deadline has passed. Null if nobody counts.
+/// Any thread calls it at each check; it returns true if the deadline has passed. Null if the
+/// checks are not counted.
 std::function<bool()> is_late;
 
 }  // namespace outrigger::engine::test
 
-// Where there is a deadline, a look asks for the time: the clock of this program counts the looks.
+// With a deadline, a check reads the time. The clock of this program therefore counts the checks.
 std::chrono::steady_clock::time_point std::chrono::steady_clock::now() noexcept {
   using outrigger::engine::test::is_late;
   if (is_late && is_late()) return time_point::max();
@@ -32,7 +33,7 @@ std::chrono::steady_clock::time_point std::chrono::steady_clock::now() noexcept 
 namespace outrigger::engine::test {
 namespace {
 
-/// Runs the plan, and asks `late` at each look.
+/// Runs the plan, and calls `late` at each check.
 Outcome run_watched(Runner& runner, const Plan& plan, const std::vector<Tensor>& args, int threads,
                     std::function<bool()> late) {
   runner.interrupt.set_deadline(ops::Interrupt::Clock::time_point::max());
@@ -42,20 +43,21 @@ Outcome run_watched(Runner& runner, const Plan& plan, const std::vector<Tensor>&
   return outcome;
 }
 
-/// Element steps between two looks, at most.
+/// The largest number of element steps between two checks.
 constexpr std::int64_t steps_max = std::int64_t{1} << 18;
 
 struct Case {
   std::string op;
   std::vector<Tensor> args;
   Attrs attrs = {};
-  /// Steps of work for each of Operands::n(), at least: a step is what an element costs.
+  /// The smallest number of steps for each of Operands::n() elements. A step is the work for one
+  /// element.
   std::int64_t steps = 1;
-  /// A region's op, for folds.
+  /// The op of a region, for folds.
   std::string region = {};
 };
 
-/// One case after the other: together their operands would be too large.
+/// The cases are visited one after the other, because together their operands would be too large.
 using Visit = std::function<void(const Case&)>;
 
 class Operands {
@@ -64,7 +66,7 @@ class Operands {
 
   std::int64_t n() const { return n_; }
 
-  /// Elements that look random, small enough for every op; integers below `bound`.
+  /// Pseudo-random elements that are small enough for every op; integers are below `bound`.
   Tensor of(DType dtype, const Dims& shape, std::int64_t bound = 100) {
     Tensor made = runner_.empty(dtype, shape);
     const std::size_t width = size_of(dtype);
@@ -88,7 +90,7 @@ class Operands {
     return made;
   }
   Tensor flat(DType dtype) { return of(dtype, {n_}); }
-  /// Two axes, the second of which lies closer.
+  /// Two axes; the second one has the larger stride.
   Tensor turned(DType dtype) {
     const std::int64_t rows = 64;
     const Tensor made = of(dtype, {rows, n_ / rows});
@@ -221,7 +223,7 @@ void products(Operands& make, const Visit& visit) {
     visit({"dot", {make.of(dtype, {4, n / 4}), make.of(dtype, {n / 4, 4})}});
     visit({"dot", {make.of(dtype, {n / 4, 4}), make.of(dtype, {4, 4})}});
     visit({"dot", {make.turned(dtype), make.of(dtype, {64, 64})}, {}, 4});
-    // 256³ products of complex numbers are one piece; a piece of bytes has more products than one
+    // A product of 256³ complex numbers is one piece. A piece of bytes has more products than one
     // of wider numbers.
     visit({"dot",
            {make.of(dtype, {n / 1024, 1024}), make.of(dtype, {1024, 256})},
@@ -380,7 +382,7 @@ Program program_of(const Case& c) {
   if (c.op == "map")
     instruction.regions = {Region{{50}, {op(c.region, {v(50)}, 52)}, {52}}};
   else if (c.region == "sum")
-    // A reduction is not elementwise: the region is carried out for each element.
+    // A reduction is not elementwise, so that the region runs once for each element.
     instruction.regions = {
         Region{{50, 51}, {op("sum", {v(50)}, 52), op("add", {v(52), v(51)}, 53)}, {53}}};
   else if (!c.region.empty())
@@ -436,7 +438,8 @@ using Maker = void (*)(Operands&, const Visit&);
 
 class Looks : public testing::TestWithParam<std::pair<const char*, Maker>> {};
 
-/// A run whose deadline passes at a look, counted from 1 (0: never). Gives how many there were.
+/// A run whose deadline passes at check number `ended_at`, counted from 1 (0: never). Returns the
+/// number of checks.
 std::int64_t looks_of(Runner& runner, const Case& c, std::int64_t ended_at, int threads) {
   std::atomic<std::int64_t> looks{0};
   const auto planned = runner.plan(program_of(c), c.args, threads);
@@ -463,7 +466,7 @@ std::int64_t looks_of(const Case& c, std::int64_t ended_at, int threads) {
 }
 
 TEST_P(Looks, AreFrequentAndEndTheOp) {
-  /// What callers ask once more on their way out.
+  /// The checks that callers make after the op has ended.
   constexpr std::int64_t afterwards = 4;
   const char* const asked = std::getenv("OUTRIGGER_LOOKS");
   Runner runner;
@@ -525,7 +528,8 @@ TEST(LooksTest, EveryOpIsCounted) {
                             &indexed, &sorts, &folds, &small_matrices}) {
     maker(make, [&](const Case& c) { counted.insert(c.op); });
   }
-  // A frame bounds it; and decompositions, which LAPACK carries out: a matrix is never left.
+  // The size of a frame limits from_binary. LAPACK computes the decompositions, and does not
+  // interrupt a matrix.
   const std::set<std::string> exempt{"from_binary", "cholesky", "solve", "invert", "eigh"};
   for (const ops::OpRow& row : ops::all_ops()) {
     const std::string name(row.name);

@@ -1,5 +1,6 @@
-// The system has no memory left, at any moment: each allocation of a session is made to fail once.
-// Every request gets exactly one reply, and everything works and is as before afterwards.
+// The system has no more memory, at any moment: each allocation of a session fails once. Each
+// request must get exactly one reply, and afterwards the session must work, with the state from
+// before.
 
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -26,9 +27,9 @@
 
 namespace {
 
-/// Allocations before the one that fails; negative if none does any more.
+/// The number of allocations before the one that fails; negative if no allocation is to fail.
 std::atomic<long> left_before_failure{-1};
-/// The client's thread is not to fail.
+/// True for the client's thread, whose allocations do not fail.
 thread_local bool exempt = false;
 
 bool fails_now() {
@@ -40,7 +41,7 @@ bool fails_now() {
 
 }  // namespace
 
-// In the place of malloc's, for all that the process links: operator new, libraries.
+// These functions replace malloc for all callers in the process: operator new, and libraries.
 extern "C" {
 void* __libc_malloc(std::size_t bytes);                     // NOLINT
 void* __libc_calloc(std::size_t count, std::size_t bytes);  // NOLINT
@@ -101,7 +102,7 @@ class Daemon {
       sent += static_cast<std::size_t>(count);
     }
   }
-  /// Status "none" if there is none in time.
+  /// The next reply; its status is "none" if there is none in time.
   Reply receive() const {
     timeval patience{10, 0};
     ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
@@ -140,7 +141,8 @@ class Daemon {
   std::uint64_t last_id_ = 0;
 };
 
-/// One of each kind of request, with handles of its own: what it makes is known by number.
+/// One request of each kind, with handles of its own. The number of a handle tells which request
+/// made it.
 class Script {
  public:
   Script(Daemon& daemon, std::uint64_t round)
@@ -166,14 +168,15 @@ class Script {
     add(encode_call(id(), program(1), Handles{h(0)}, Handles{h(4), h(5)},
                     {.atomic = true, .profile = true}));
     add(encode_call(id(), program(0), Handles{h(4), h(1)}, Handles{h(6)}, {.donated = {h(4)}}));
-    // Written in place, then failing: `written` and the undo log.
+    // The program writes in place and then fails: it needs `written` and the undo log.
     const Program writes{{0},
                          {in_place(op("add", {v(0), number(1)}, 1)), constant(2, 99, "s32", {1}),
                           op("take", {v(1), v(2)}, 3, {{"axis", Number{std::int64_t{0}}}})},
                          {3}};
     add(encode_run(id(), writes, Handles{h(2)}, Handles{h(7)}), true);
     add(encode_run(id(), writes, Handles{h(2)}, Handles{h(8)}, {.atomic = true}), true);
-    // Large enough for the team; a length of its own needs a plan of its own.
+    // The length is large enough for the team, and differs in each round, so that it needs a new
+    // plan.
     const auto length = static_cast<std::int64_t>(1000 + round % 500);
     const Program large{
         {},
@@ -212,7 +215,8 @@ class Script {
   Script(const Script&) = delete;
   Script& operator=(const Script&) = delete;
 
-  /// Sends all and reads as many replies. Returns how many requests failed that need not.
+  /// Sends all requests and reads as many replies. Returns the number of requests that failed
+  /// although they need not.
   std::size_t run(bool may_fail) {
     for (const Step& step : steps_) daemon_.send(step.payload);
     std::set<std::uint64_t> answered;
@@ -238,7 +242,7 @@ class Script {
     return failed;
   }
 
-  /// Nothing of it is left.
+  /// Checks that nothing remains.
   void clean() {
     Handles all;
     for (std::uint64_t i = 0; i < 20; ++i) all.push_back(h(i));
@@ -282,7 +286,8 @@ TEST(NoMemory, AnyAllocationOfASessionMayFail) {
   exempt = true;
   Daemon daemon;
   std::uint64_t round = 0;
-  // What is loaded and made once for the process: LAPACK, tables, the team's threads.
+  // The first rounds load and make the data that exists once in the process: LAPACK, tables, the
+  // team's threads.
   for (; round < 3; ++round) {
     Script script(daemon, round);
     ASSERT_EQ(script.run(false), 0U);
@@ -329,7 +334,7 @@ TEST(NoMemory, ADaemonWithoutAddressSpaceLives) {
   ASSERT_EQ(::prlimit(pid, RLIMIT_AS, &most, nullptr), 0);
   std::set<std::string> codes;
   Handles made;
-  // Tensors, programs, plans and errors, until there is no address space for any of them.
+  // Makes tensors, programs, plans and errors until the address space is used up.
   for (int i = 0; i < 100; ++i) {
     const Handles one{client.new_handle()};
     const std::int64_t n = i % 3 == 0 ? 1 << 18 : 1 << 8;

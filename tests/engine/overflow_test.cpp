@@ -1,5 +1,5 @@
-// Programs whose sizes exceed what fits 63 bits: refused or out_of_memory, never a crash. Each in a
-// process of its own.
+// Programs whose sizes do not fit in 63 bits must be refused or run out of memory, and must never
+// crash. Each one has its own process.
 
 #include <unistd.h>
 
@@ -14,7 +14,7 @@ constexpr std::int64_t huge = std::int64_t{1} << 61;
 
 /// Exits with 0 if the program is refused, 1 if it runs.
 void refuse(const Program& program) {
-  ::alarm(10);  // a program that goes on for ever fails too
+  ::alarm(10);  // a program that does not end fails, too
   Runner runner(64 << 20);
   std::_Exit(runner.run(program).error ? 0 : 1);
 }

@@ -1,5 +1,4 @@
-// Plan::peak is what the budget is checked against: it must not be less than what a run
-// takes.
+// The budget is compared with Plan::peak. It must not be less than the memory of a run.
 
 #include <cstdio>
 #include <optional>
@@ -18,7 +17,7 @@ struct Measured {
   std::uint64_t taken = 0;
 };
 
-/// The rise of the peak while the program runs, over what was in use before.
+/// The rise of the peak during the run, above the memory in use before.
 Measured measure(const Program& program, const std::vector<TensorType>& types) {
   Runner runner;
   std::vector<Tensor> arguments;
@@ -133,8 +132,7 @@ TEST(PeakTest, APassThatPutsAMutableViewIntoItsTarget) {
                   {3}});
 }
 
-/// The first half of 2n elements that nobody else needs: its memory is all that a result in it
-/// takes.
+/// The first half of 2n elements without another use: a result in it takes the memory of the whole.
 std::vector<Instruction> half_of_something() {
   return {iota(0, "s32", {2 * n}), op("slice", {v(0), number(0)}, 1, {{"lengths", List{n}}})};
 }
@@ -167,7 +165,7 @@ TEST(PeakTest, APutOfAPassThatTakesTheMemoryOfAPart) {
 }
 
 TEST(PeakTest, ValuesThatMayBeOneAreNotBothTaken) {
-  // Without a turn, the loop gives back what went in: the pass finds one value under two names.
+  // Without a turn, the loop returns its arguments: the pass gets one value under two names.
   const Region condition{{2, 3}, {op("less", {v(2), number(0)}, 4)}, {4}};
   expect_covered({{0},
                   {op("negate", {v(0)}, 1), constant(5, 5, "s32", {}),
@@ -185,7 +183,7 @@ TEST(PeakTest, SumsOfHugeSizesDoNotWrapAround) {
     program.outputs.push_back(i);
   }
   const auto plan = runner.plan(program);
-  if (!plan) return;  // refused: as well
+  if (!plan) return;  // refused, which is correct
   EXPECT_GE((*plan)->peak.bytes, std::uint64_t{1} << 62);
 }
 
@@ -288,7 +286,7 @@ class RandomProgram {
     }
   }
 
-  /// A value's neighbours are added up and put into it, or into another.
+  /// The sum of a value's neighbours is put into that value, or into another one.
   void stencil(std::vector<Instruction>& body) {
     const ValueId x = pick();
     std::optional<ValueId> kept;

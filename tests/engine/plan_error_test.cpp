@@ -1,4 +1,4 @@
-// Every mistake that a program can have: its code, op and place, and no memory left behind.
+// Each mistake that a program can have: its code, op and place. No memory may stay in use.
 
 #include "engine/builder.hpp"
 
@@ -221,7 +221,7 @@ TEST(PlanErrorTest, ThePathOfAnOutputOfARegionIsTheInstructions) {
 }
 
 TEST(PlanErrorTest, ThePathOfAnInstructionOfARegionGoesThroughTheRegion) {
-  // The second region, after a first one that is right.
+  // The second region is wrong, after a first one that is right.
   const Region wrong{{}, {op("negate", {v(0)}, 2), op("no_such", {v(2)}, 3)}, {3}};
   const Program program{{0},
                         {op("negate", {v(0)}, 1),
@@ -245,7 +245,7 @@ TEST(PlanErrorTest, CheckProgramFindsWhatNeedsNoTypes) {
 }
 
 TEST(PlanErrorTest, PrepareRefusesIdsAndRegionsThatCannotFit) {
-  // PROTOCOL: `prepare` "checks the program's form": ids and regions are form.
+  // PROTOCOL: `prepare` "checks the program's form". Ids and regions are form.
   EXPECT_FALSE(check_program({{0}, {op("negate", {v(99)}, 1)}, {1}})) << "an id that nobody gives";
   EXPECT_FALSE(check_program({{0}, {op("negate", {v(0)}, 0)}, {0}})) << "an id given twice";
   EXPECT_FALSE(check_program({{0}, {Instruction{"cond", {v(0)}, {1}, {}, {}, false}}, {1}}))

@@ -1,4 +1,4 @@
-// What the planner makes of programs: how many passes, which types, what it calls an alias.
+// The plans of programs: the number of passes, the types, and the aliases.
 
 #include <cmath>
 

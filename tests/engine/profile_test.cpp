@@ -1,4 +1,4 @@
-// What a profiled run tells of its steps.
+// The report of a profiled run about its steps.
 
 #include "engine/executor/profile.hpp"
 #include "engine/builder.hpp"
@@ -11,7 +11,7 @@ using Strings = std::vector<std::string_view>;
 
 class ProfileTest : public testing::Test {
  protected:
-  /// The steps point into the plan, which stays alive.
+  /// The steps point into the plan, which therefore stays alive.
   std::vector<wire::StepProfile> profile(Program program, const std::vector<Tensor>& arguments) {
     auto plan = runner_.plan(std::move(program), arguments);
     if (!plan) {
@@ -42,7 +42,7 @@ TEST_F(ProfileTest, APassNamesItsInstructionsAndCountsBytes) {
   EXPECT_EQ(names(steps[0]), (Strings{"multiply", "exp", "sum"}));
   EXPECT_EQ(names(steps[1]), (Strings{"cumulative_sum"}));
   EXPECT_EQ(steps[0].calls, 1U);
-  // The literal is a scalar of 4 bytes, in a buffer of its own.
+  // The literal is a scalar of 4 bytes, in its own buffer.
   EXPECT_EQ(steps[0].bytes, 24U + 4U + 24U + 4U);
   EXPECT_EQ(steps[1].bytes, 24U + 24U);
   EXPECT_EQ(std::vector(steps[1].index.begin(), steps[1].index.end()),
@@ -96,7 +96,7 @@ TEST_F(ProfileTest, APassThatPutsItsResultNamesBoth) {
 
 TEST_F(ProfileTest, OfManyStepsTheSlowestAreTold) {
   Program program{{0}, {}, {}};
-  // Four sums share a pass, which runs last; the others are steps of their own.
+  // Four sums share a pass, which runs last. The others are separate steps.
   for (ValueId i = 0; i < 300; ++i) program.body.push_back(op("sum", {v(0)}, i + 1));
   program.outputs = {300};
   const auto steps = profile(std::move(program), {x_});

@@ -1,4 +1,5 @@
-// Programs that are too long for one frame: uploaded as the data of a tensor, prepared from there.
+// Programs that are too long for one frame: the client uploads them as the data of a tensor, and
+// prepares them from it.
 
 #include "engine/session_support.hpp"
 #include "support/encode.hpp"
@@ -17,7 +18,7 @@ class ProgramUploadTest : public SessionTestBase {
  protected:
   explicit ProgramUploadTest(std::uint64_t limit = 0) : SessionTestBase(limit) {}
 
-  /// In parts of that size.
+  /// Uploads the bytes in parts of that size.
   void upload_bytes(const Octets& bytes, std::size_t part) {
     const List shape{static_cast<std::int64_t>(bytes.size())};
     for (std::size_t at = 0; at < bytes.size(); at += part) {
@@ -81,7 +82,7 @@ TEST_F(ProgramUploadTest, WhatIsNoProgramIsRefusedAndTheCallsSayWhy) {
     EXPECT_EQ(caller_.ask(wire::Prepare{id, {}, handle}).code(), code) << handle;
     EXPECT_EQ(call(id, {}, {}).code(), code) << handle;
   }
-  // What is there stays: a refused program replaces none.
+  // The present program stays: a refused program does not replace it.
   ASSERT_TRUE(prepare(50, increment).ok());
   EXPECT_EQ(caller_.ask(wire::Prepare{50, {}, 3}).code(), "bad_request");
   ASSERT_TRUE(caller_.upload(60, "s32", {1}, Ints{1}).ok());
@@ -200,7 +201,7 @@ class ProgramUploadBudgetTest : public ProgramUploadTest {
 };
 
 TEST_F(ProgramUploadBudgetTest, WhatAProgramIsReadWithIsWithinTheLimit) {
-  // 3 MB, and 20 MB of msgpack values.
+  // The program has 3 MB, and 20 MB of msgpack values.
   const Reply refused = prepare(7, chain(100'000));
   EXPECT_EQ(refused.code(), "out_of_memory");
   EXPECT_EQ(call(7, {}, {}).code(), "out_of_memory");

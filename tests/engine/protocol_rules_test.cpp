@@ -1,4 +1,4 @@
-// Sentences of PROTOCOL.md about handles, uploads, ids and deadlines that a client may rely on.
+// Sentences of PROTOCOL.md about handles, uploads, ids and deadlines on which a client may rely.
 
 #include "engine/session_support.hpp"
 

@@ -1,4 +1,4 @@
-// A put_slice of what a pass gives: the pass writes the window itself.
+// A put_slice of the result of a pass: the pass writes the window directly.
 
 #include "engine/builder.hpp"
 
@@ -9,7 +9,7 @@ using enum DType;
 using Kind = Step::Kind;
 using Ints = std::vector<std::int32_t>;
 
-/// slice(x, starts) of those lengths.
+/// slice(x, starts) with the given lengths.
 Instruction window(ValueId x, std::vector<std::int64_t> starts, List lengths, ValueId out) {
   std::vector<Operand> in{v(x)};
   for (const std::int64_t start : starts) in.push_back(number(start));
@@ -34,7 +34,7 @@ class PutPassTest : public testing::TestWithParam<int> {
     return made;
   }
 
-  /// What runs took, at most, on top of what was in use.
+  /// The largest memory of the runs, above the memory in use before.
   template <typename F>
   std::uint64_t taken(F&& run) {
     runner_.memory.reset_watermark();
@@ -122,7 +122,7 @@ TEST_P(PutPassTest, ATargetThatTheGroupMakes) {
 }
 
 TEST_P(PutPassTest, TheTargetIsAlsoRead) {
-  // The pass reads all of the target, once as it is and once through a view.
+  // The pass reads all of the target twice: directly, and through a view.
   const Program program{{0},
                         {op("negate", {v(0)}, 1), op("reverse", {v(1)}, 2),
                          op("add", {v(1), v(2)}, 3), op("put_slice", {v(1), v(3), number(0)}, 4)},
@@ -172,7 +172,8 @@ TEST_P(PutPassTest, MutableViewsSeeTheWrite) {
 }
 
 TEST_P(PutPassTest, AFunctionalPutLeavesWhatMutableViewsSee) {
-  // y is made here and dies in the put_slice, but a mutable view of it lives on, or dies with it.
+  // y is made here and has its last use in the put_slice. A mutable view of it stays alive, or also
+  // ends there.
   for (const Ids& outputs : {Ids{4, 1}, Ids{4}}) {
     Program program{{9}, neighbours(0, 1, 4), outputs};
     program.body.insert(program.body.begin(), op("add", {v(9), number(0)}, 0));
@@ -260,7 +261,7 @@ TEST_P(PutPassTest, AStartThatIsAnElementOfTheTarget) {
 }
 
 TEST_P(PutPassTest, AnInPlacePassOverDyingViewsOfItsTarget) {
-  // m is a mutable window, the others are values that end with the write.
+  // m is a mutable window; the others are values whose last use is the write.
   const std::int64_t n = 200'000;
   const Tensor x = counting({n});
   Ints expected = ints(x);
@@ -278,8 +279,8 @@ TEST_P(PutPassTest, AnInPlacePassOverDyingViewsOfItsTarget) {
   EXPECT_LT(bytes, n * 4 * 9 / 10) << "neither x nor a view of it was copied";
 }
 
-/// turns × (the inside of u = the sum of its four neighbours, halved), on an argument or a carried
-/// value.
+/// A number of turns of (the inside of u = the sum of its four neighbours, halved), on an argument
+/// or on a carried value.
 class PutPassGridTest : public PutPassTest {
  protected:
   static constexpr std::int64_t rows = 450;
@@ -353,7 +354,7 @@ TEST_P(PutPassGridTest, CarriedThroughAWhile) {
 }
 
 TEST_P(PutPassGridTest, ACarriedGridNeedsNoMoreThanBefore) {
-  // The plan knows that each turn's grid takes the memory of the one before.
+  // The plan knows that the grid of each turn takes the memory of the previous one.
   Region body{{10, 11}, stencil(11, 20, 40), {12, 40}};
   body.body.push_back(op("add", {v(10), number(1)}, 12));
   const Program program{

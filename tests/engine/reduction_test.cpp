@@ -1,5 +1,5 @@
-// Reductions at the end of a pass: which instructions they are fused with, and that they see what
-// they would see on their own.
+// Reductions at the end of a pass: the instructions with which they are fused. Their results must
+// be those of separate steps.
 
 #include <cmath>
 #include <numeric>
@@ -25,7 +25,7 @@ Floats ramp(std::int64_t n) {
 
 class ReductionTest : public testing::TestWithParam<int> {
  protected:
-  /// The steps of the plan, nothing else counted.
+  /// The kinds of the plan's steps.
   std::vector<Kind> kinds(const Program& program, const std::vector<Tensor>& arguments) {
     const auto plan = runner_.plan(program, arguments, GetParam());
     EXPECT_TRUE(plan) << (plan ? "" : plan.error().text);
@@ -59,7 +59,7 @@ TEST_P(ReductionTest, AProductIsSummedInOnePass) {
 
 TEST_P(ReductionTest, WhatIsNeededLaterIsStoredBesideTheSum) {
   const Tensor x = runner_.tensor<float>(f32, {4, 300}, ramp(1200));
-  // softmax of rows
+  // The softmax of rows.
   const Program program{
       {0},
       {op("reduce_max", {v(0)}, 1, over({1}, true)), op("subtract", {v(0), v(1)}, 2),
@@ -120,7 +120,7 @@ TEST_P(ReductionTest, AnInPlaceWriteBeforeOrAfterTheReduction) {
 }
 
 TEST_P(ReductionTest, ADyingOperandIsReducedThoughItsMemoryIsTaken) {
-  // The pass stores x · 2 where x was, and sums x.
+  // The pass stores x · 2 into the memory of x, and sums x.
   constexpr std::int64_t n = std::int64_t{1} << 20;
   const Program program{{0},
                         {iota(1, "s32", {n}), op("add", {v(1), v(0)}, 2), op("sort", {v(2)}, 3),
@@ -225,7 +225,7 @@ TEST_P(ReductionTest, NothingToReduce) {
 }
 
 TEST_P(ReductionTest, AChainOverARegionsParametersInALoop) {
-  // Newton's method on each element until the largest change is small.
+  // Newton's method on each element, until the largest change is small.
   const Tensor x = runner_.tensor<float>(f32, {5000}, Floats(5000, 9));
   const Tensor change = runner_.tensor<float>(f32, {}, {1});
   const Program program{

@@ -1,5 +1,5 @@
-// The planner's peak against what the system sees: a daemon of its own gets as much memory as the
-// plan says, and its resident set must stay within that, and come near to it.
+// Compares the planner's peak with the resident set of the process. A separate daemon gets as much
+// memory as the plan states. Its resident set must stay within that, and must come near to it.
 
 #include <cstdio>
 #include <fstream>
@@ -15,7 +15,7 @@ using outrigger::test::Client;
 using outrigger::test::DaemonClient;
 
 constexpr std::uint64_t mebibyte = std::uint64_t{1} << 20;
-/// Stacks, the heap's own, replies, code that is read for the first time.
+/// Memory for stacks, the heap's overhead, replies, and code that is read for the first time.
 constexpr std::uint64_t slack = 12 * mebibyte;
 
 /// A line of /proc/<pid>/status, in bytes.
@@ -41,11 +41,12 @@ struct Case {
   const char* name;
   std::vector<Instruction> body;
   ValueId output;
-  /// How much of the figure is taken at least: some plans count the worst layout of operands.
+  /// The smallest share of the planned memory that the run takes: some plans count the worst layout
+  /// of operands.
   double share;
 };
 
-/// Programs over f32[2048][2048], 16 MiB, which no argument carries: it would count twice.
+/// Programs over f32[2048][2048], 16 MiB. No argument has this type: it would count twice.
 std::vector<Case> cases() {
   const auto x = iota(0, "f32", {2048, 2048});
   const Attrs first_axis{{"axes", List{0}}};
@@ -87,9 +88,9 @@ TEST(Rss, StaysWithinThePlannedPeak) {
       const std::uint64_t result = client.new_handle();
       EXPECT_EQ(client.run(program, {}, std::span(&result, 1)).code(), "out_of_memory");
     }
-    // Something small is in use already.
+    // A small amount is in use already.
     Client client = connect(planned + mebibyte, pid);
-    // What a first program brings along for good: code, stacks of the team.
+    // The permanent memory of the first program: code, stacks of the team.
     const std::uint64_t warm = client.new_handle();
     Program small{{}, c.body, {c.output}};
     std::get<std::vector<std::int64_t>>(small.body[0].attrs[1].second) = {64, 64};

@@ -21,7 +21,7 @@ using Reply = outrigger::test::Reply;
 using Handles = std::vector<std::uint64_t>;
 using Milliseconds = std::chrono::milliseconds;
 
-/// Keeps the replies of a session, from whatever thread they come.
+/// Collects the replies of a session, from any thread.
 class Collector : public Outbox {
  public:
   void send(wire::Frame frame) override {
@@ -33,7 +33,7 @@ class Collector : public Outbox {
     arrived_.notify_all();
   }
 
-  /// The reply to a request, or one with status "none" when it does not come in time.
+  /// The reply to a request; its status is "none" if it does not come in time.
   Reply wait(std::uint64_t id, Milliseconds timeout = std::chrono::seconds(20)) {
     std::unique_lock lock(mutex_);
     Reply found;
@@ -53,7 +53,7 @@ class Collector : public Outbox {
     return {replies_.begin(), replies_.end()};
   }
 
-  /// Called with each reply, as the I/O thread would look at the session's counts then.
+  /// Called with each reply, at the time when the I/O thread would read the session's counts.
   std::function<void()> before_reply;
 
  private:
@@ -62,7 +62,7 @@ class Collector : public Outbox {
   std::deque<Reply> replies_;
 };
 
-/// One session and its outbox; requests get ids 1, 2, …
+/// One session and its outbox; requests have the ids 1, 2, …
 class Caller {
  public:
   explicit Caller(const std::shared_ptr<Engine>& engine, bool greet = true)
@@ -132,7 +132,7 @@ class SessionTestBase : public testing::Test {
   explicit SessionTestBase(std::uint64_t limit = 0, Limits limits = {})
       : engine_(make_engine(EngineOptions{2, limit, limits})) {}
   ~SessionTestBase() override {
-    // The engine's thread may still hold a closed session, and must not be the last to hold the
+    // The engine's thread may still own a closed session, and must not be the last owner of the
     // engine.
     while (engine_.use_count() > 1) std::this_thread::sleep_for(std::chrono::microseconds(100));
   }
@@ -148,7 +148,7 @@ class SessionTestBase : public testing::Test {
   std::shared_ptr<Engine> engine_;
 };
 
-/// Turns that take about a minute; a cancel ends it.
+/// A program of about a minute, which a cancel ends.
 inline Program endless() {
   return Program{
       {},

@@ -122,7 +122,7 @@ TEST_F(SessionTest, PreparedProgramsAreCalledAndForgotten) {
 TEST_F(SessionTest, AtomicRunsUndoAllWrites) {
   ASSERT_TRUE(caller_.upload(1, "s32", {3}, Ints{1, 2, 3}).ok());
   ASSERT_TRUE(caller_.upload(2, "s64", {}, std::vector<std::int64_t>{9}).ok());
-  // A mutable view made before must stay one with its base.
+  // A mutable view that was made before must keep sharing its base's memory.
   ASSERT_TRUE(
       caller_
           .run({{0}, {in_place(op("slice", {v(0), number(1)}, 1, {{"lengths", List{2}}}))}, {1}},
@@ -203,14 +203,15 @@ TEST_F(BudgetTest, WhatExceedsItIsRefusedWithSizesAndNothingIsDone) {
   EXPECT_NE(refused.error->text.find("8.0 MiB"), std::string::npos) << refused.error->text;
   EXPECT_TRUE(refused.error->written.empty());
   EXPECT_EQ(caller_.download<std::int32_t>(1, 2), (Ints{1, 2}));
-  caller_.ask(wire::Release{{2}});  // the failed one
+  caller_.ask(wire::Release{{2}});  // the failed handle
   EXPECT_EQ(used(), before);
   EXPECT_EQ(caller_.upload(5, "u8", {9 << 20}, std::vector<std::uint8_t>{1}).code(),
             "out_of_memory");
 }
 
 TEST_F(BudgetTest, NothingIsDoneEvenIfATemporaryIsWhatExceedsIt) {
-  // 1 MiB argument; argsort of a long line needs 16 bytes for each element beside its result.
+  // The argument has 1 MiB; argsort of a long line needs 16 bytes for each element beside its
+  // result.
   const Program make{{}, {iota(0, "s32", {1 << 18})}, {0}};
   ASSERT_TRUE(caller_.run(make, {}, {1}).ok());
   ASSERT_TRUE(caller_.upload(2, "s32", {1}, Ints{1}).ok());

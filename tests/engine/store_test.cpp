@@ -110,7 +110,7 @@ class ProgramsTest : public testing::Test {
 
 TEST_F(ProgramsTest, TheLeastRecentlyUsedGoesFirst) {
   for (const std::uint64_t id : {1, 2, 3}) ASSERT_TRUE(programs_.prepare(id, increment_));
-  EXPECT_TRUE(known(1));  // used now: 2 is the oldest
+  EXPECT_TRUE(known(1));  // 1 is used now, so that 2 is the oldest
   ASSERT_TRUE(programs_.prepare(4, increment_));
   EXPECT_EQ(programs_.size(), 3U);
   EXPECT_FALSE(known(2));
@@ -144,7 +144,7 @@ TEST_F(ProgramsTest, PlansAreKeptByArgumentTypes) {
   EXPECT_EQ(kept.get(), first);
   EXPECT_NE(plan(1, b)->get(), first);
   EXPECT_EQ(plan(1, a)->get(), first);
-  ASSERT_TRUE(plan(1, c));  // b goes
+  ASSERT_TRUE(plan(1, c));  // evicts b
   EXPECT_EQ(plan(1, a)->get(), first);
   EXPECT_EQ(plan(1, {}).error().code, ErrorCode::bad_program);
   EXPECT_EQ(plan(9, a).error().code, ErrorCode::unknown_program);

@@ -142,7 +142,7 @@ TEST_F(TransferTest, DownloadLimits) {
 }
 
 TEST_F(TransferTest, TheFrameIsKeptUntilTheUploadIsDone) {
-  // Behind a long run the upload waits in the queue; its bytes must live as long.
+  // The upload waits in the queue behind a long run; its bytes must stay valid.
   const std::uint64_t busy = caller_.run_later(endless(), {}, {50});
   const std::uint64_t upload = caller_.upload_later(1, "u8", {4}, Octets{1, 2, 3, 4});
   caller_.ask(wire::Cancel{busy});
