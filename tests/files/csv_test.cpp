@@ -126,7 +126,8 @@ TEST_F(CsvTest, TheCheckIsAskedWithinLinesAndFields) {
   for (const auto& [what, text] : long_texts(bytes)) {
     SCOPED_TRACE(what);
     const std::string path = folder_.write("t.csv", text);
-    // A Check that is never raised counts; then one is raised at each of some asks.
+    // A first Check is never raised, and counts its calls. Then a Check is raised at each of some
+    // calls.
     std::size_t asks = 0;
     std::size_t raised_at = 0;
     const Check check = [&]() -> Result<void> {
@@ -165,7 +166,7 @@ TEST_F(CsvTest, TheTextIsNeverInMemoryAsAWhole) {
     const std::string path = folder_.write("t.csv", text);
     text = std::string();
     const std::size_t before = status("VmRSS");
-    std::ofstream("/proc/self/clear_refs") << "5";  // VmHWM becomes VmRSS
+    std::ofstream("/proc/self/clear_refs") << "5";  // sets VmHWM to VmRSS
     const auto tensor =
         load_csv(memory_, path, {DType::s8, ',', *what == 'a'}, one_after_the_other, nullptr);
     const std::size_t result = tensor ? byte_count(tensor->type) : 0;
@@ -205,7 +206,7 @@ TEST_F(CsvTest, ReadsWhatPythonsCsvModuleReads) {
 }
 
 TEST_F(CsvTest, RoundsDecimalNumbersOnce) {
-  // Halfway between two floats, and a little more than that beyond what f64 sees.
+  // The middle between two floats, and a number above it by less than the precision of f64.
   const auto single = load("1.00000005960464477539062500001\n1e39\n1e-60\n16777217");
   ASSERT_TRUE(single);
   EXPECT_EQ(values<float>(*single),
@@ -252,7 +253,7 @@ TEST_F(CsvTest, MistakesAreToldWithLineAndColumn) {
 }
 
 TEST_F(CsvTest, ManyChunks) {
-  // Several MiB, so that lines are cut at other places than chunks.
+  // The text has several MiB, so that line ends differ from chunk ends.
   std::string text;
   const std::int64_t lines = 300'000;
   for (std::int64_t i = 0; i < lines; ++i) {

@@ -1,4 +1,4 @@
-// Every dtype that NumPy and we share, against the bytes that NumPy wrote:
+// Each dtype that both NumPy and the daemon have, compared with the bytes that NumPy wrote:
 // tests/files/data/dtypes.npz.
 
 #include "files/npy.hpp"
@@ -25,7 +25,7 @@ constexpr Pair pairs[] = {{"u1", "u8"},   {"u2", "u16"}, {"u4", "u32"}, {"u8", "
 
 const std::string archive_path = data_path("dtypes.npz");
 
-/// A member of the archive as NumPy wrote it.
+/// A member of the archive, as NumPy wrote it.
 std::string member_bytes(const std::string& wanted) {
   auto file = File::open(archive_path);
   const auto archive = ZipArchive::open(std::move(*file));
@@ -40,7 +40,8 @@ std::string member_bytes(const std::string& wanted) {
   return {};
 }
 
-/// Reads a member and writes it: what NumPy writes of the same array in our byte order.
+/// Reads a member and writes it. The result must be the file that NumPy writes of the same array in
+/// our byte order.
 void expect_saved_as(const std::string& member, const std::string& type,
                      const std::string& saved_as) {
   const Folder folder;

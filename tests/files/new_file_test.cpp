@@ -27,7 +27,7 @@ std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
 }
 
-/// Whether the file system of temporary files makes some without a name.
+/// True if the file system of temporary files supports files without a name.
 bool unnamed_files() {
   const Folder folder;
   const int fd = ::open(folder.path("").c_str(), O_TMPFILE | O_WRONLY, 0600);
@@ -35,13 +35,13 @@ bool unnamed_files() {
   return fd >= 0;
 }
 
-/// Files that show while one is written.
+/// The number of visible files while one is written.
 std::size_t visible(NewFile::Form form) {
   return form == NewFile::Form::named || !unnamed_files() ? 1 : 0;
 }
 
-/// Another process, which lives until it is killed. It runs `begin`, and is waited for until that
-/// is done, then `go_on` again and again.
+/// Another process, which lives until it is killed. It runs `begin`, for which the constructor
+/// waits, and then `go_on` again and again.
 class Process {
  public:
   explicit Process(
@@ -128,7 +128,7 @@ TEST(NewFile, OfAKilledProcessGoes) {
     EXPECT_EQ(folder.entries(), visible(form));
     other.kill();
     EXPECT_EQ(folder.entries(), visible(form));
-    // This process saves here for the first time.
+    // This process saves into this folder for the first time.
     auto file = NewFile::create(folder.path("ours"));
     ASSERT_TRUE(file && file->commit());
     EXPECT_EQ(folder.entries(), 1U);
@@ -182,7 +182,7 @@ TEST(NewFile, ALongFolderIsLookedThroughUntilItIsCancelled) {
   EXPECT_EQ(asked, 2);
 }
 
-// Between making a file and locking it, another process may remove it.
+// Another process may remove the file before it is locked.
 TEST(NewFile, SurvivesOthersThatLookForLeftovers) {
   const Folder folder;
   const Process other([] { return true; },

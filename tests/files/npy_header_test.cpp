@@ -37,7 +37,7 @@ TEST(NpyHeader, ReadsWhatNumpyAndOthersWrite) {
 
 struct Bad {
   std::string text;
-  const char* part;  ///< of the error's text
+  const char* part;  ///< a part of the error's text
 };
 
 std::vector<Bad> malformed() {
@@ -113,7 +113,7 @@ TEST(NpyHeader, RefusesMalformedDicts) {
 TEST(NpyHeader, EveryPrefixOfAHeaderIsRefused) {
   const std::string text = "{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4), }";
   for (std::size_t n = 0; n < text.size(); ++n) {
-    // A copy of its own, so that ASan sees a read past its end.
+    // The prefix is a copy, so that ASan finds a read past its end.
     const std::vector<char> prefix(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(n));
     EXPECT_FALSE(parse_npy_header({prefix.data(), prefix.size()})) << n;
   }

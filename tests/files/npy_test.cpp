@@ -112,7 +112,7 @@ TEST(LoadNpy, ReadsSwappedArraysOverSeveralChunks) {
 
 struct Bad {
   std::string bytes;
-  const char* part;  ///< of the error's text
+  const char* part;  ///< a part of the error's text
 };
 
 std::vector<Bad> malformed() {
@@ -189,7 +189,7 @@ TEST(LoadNpy, KeepsToTheBudget) {
   Memory small(4095);
   EXPECT_TRUE(outcome(load_npy(small, path)).starts_with("out_of_memory: "));
   EXPECT_EQ(small.peak(), 0U);
-  // The copy to C order needs as much again.
+  // The copy to C order needs the same amount again.
   Memory one_copy(6000);
   EXPECT_TRUE(outcome(load_npy(one_copy, path)).starts_with("out_of_memory: "));
   EXPECT_EQ(one_copy.used(), 0U);

@@ -23,7 +23,7 @@ std::string little_endian(std::uint64_t value, int bytes) {
   return text;
 }
 
-/// The directory's entry for the (first) member.
+/// The position of the (first) member's entry in the directory.
 std::size_t directory_at(const std::string& zip) { return zip.find("PK\x01\x02"); }
 
 std::vector<std::int32_t> counting24() {
@@ -75,7 +75,7 @@ TEST(LoadNpz, RefusesAnEmptyArchive) {
   EXPECT_TRUE(contains(got, "has no arrays") || contains(got, "cannot be unpacked")) << got;
 }
 
-/// What to change in single.npz, and a part of the error's text.
+/// A change of single.npz, and a part of the error's text.
 struct Change {
   const char* what;
   std::size_t offset;  ///< in the directory's entry
@@ -174,8 +174,8 @@ TEST(LoadNpz, ZipBombsTakeNoMoreThanTheTensorAndTheBudget) {
   EXPECT_EQ(outcome(load_npz(memory, data_path("bomb_honest.npz"), "x")), "u8[4194304]");
 }
 
-/// The end of an archive whose directory of `entries` entries and `bytes` bytes begins at 0, for a
-/// file of `file_bytes` so far.
+/// The end of an archive whose directory has `entries` entries and `bytes` bytes and begins at 0.
+/// The file has `file_bytes` before this end.
 std::string zip64_end(std::uint64_t entries, std::uint64_t bytes, std::uint64_t file_bytes) {
   std::string end("PK\x06\x06");
   end += little_endian(44, 8) + little_endian(45, 2) + little_endian(45, 2) + little_endian(0, 8);
@@ -202,7 +202,7 @@ TEST(LoadNpz, ALargeDirectoryIsNotReadWhole) {
   const std::string good = read_bytes(data_path("single.npz"));
   const std::size_t at = directory_at(good);
   std::string entry = good.substr(at, good.find("PK\x05\x06") - at);
-  // One member over and over, with a comment that makes each entry long.
+  // One member many times, with a comment that makes each entry long.
   entry.replace(32, 2, little_endian(60000, 2));
   entry += std::string(60000, 'c');
   constexpr std::uint64_t entries = 80;

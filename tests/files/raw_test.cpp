@@ -30,7 +30,7 @@ TEST_F(RawTest, MapsBytesFromAnOffset) {
   ASSERT_EQ(outcome(tensor), "s32[100000]");
   EXPECT_EQ(values<std::int32_t>(*tensor)[n - 1], n - 1);
   EXPECT_GE(memory_.used(), 4U * n) << "it may come to be written";
-  // What is written does not get into the file.
+  // Writes do not change the file.
   std::fill_n(tensor->as<std::int32_t>(), n, -1);
   EXPECT_EQ(read_bytes(folder_.path("t")), bytes);
   EXPECT_TRUE(check_intact(*tensor));
@@ -83,7 +83,7 @@ TEST_F(RawTest, ACutFileIsNoticedAndKillsNobody) {
   const auto head = load({DType::u8, {300'000}});
   ASSERT_TRUE(whole && head);
   ASSERT_EQ(::truncate(folder_.path("t").c_str(), 301'000), 0);
-  // The bytes behind the end would be a SIGBUS.
+  // Without the handler, the bytes behind the end would cause a SIGBUS.
   std::uint64_t sum = 0;
   for (const std::uint8_t byte : values<std::uint8_t>(*whole)) sum += byte;
   EXPECT_EQ(sum, 301'000U * 'a');
@@ -92,10 +92,10 @@ TEST_F(RawTest, ACutFileIsNoticedAndKillsNobody) {
   EXPECT_EQ(checked.error().code, ErrorCode::io_error);
   EXPECT_TRUE(contains(checked.error().text, "became shorter"));
   EXPECT_TRUE(check_intact(*head));
-  // Longer again, it is still not what it was.
+  // The file has its old length again, but not its old contents.
   ASSERT_EQ(::truncate(folder_.path("t").c_str(), 1 << 20), 0);
   EXPECT_FALSE(check_intact(*whole));
-  // Within a page there is no signal.
+  // A cut within a page causes no signal.
   ASSERT_EQ(::truncate(folder_.path("t").c_str(), 299'999), 0);
   EXPECT_FALSE(check_intact(*head));
 }

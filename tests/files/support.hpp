@@ -18,7 +18,7 @@
 
 namespace outrigger::files::testing {
 
-/// A file that generate.py has written.
+/// The path of a file that generate.py has written.
 inline std::string data_path(const std::string& name) {
   return OUTRIGGER_SOURCE_DIR "/tests/files/data/" + name;
 }
@@ -28,7 +28,7 @@ inline std::string read_bytes(const std::string& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-/// An empty directory that goes with its test.
+/// An empty directory that is removed after its test.
 class Folder {
  public:
   Folder() {
@@ -53,7 +53,7 @@ class Folder {
   std::string path_;
 };
 
-/// While it lives, no file grows beyond so many bytes: a disk that is full.
+/// During its life, no file can exceed that size: it simulates a full disk.
 class FileSizeLimit {
  public:
   explicit FileSizeLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
@@ -73,7 +73,7 @@ class FileSizeLimit {
   rlimit before_{};
 };
 
-/// A .npy file by hand: magic, version, length and dict, then the data.
+/// The bytes of a .npy file: magic, version, length and dict, then the data.
 inline std::string npy_bytes(std::string_view dict, std::string_view data = {}, char major = 1) {
   std::string bytes("\x93NUMPY");
   bytes += major;
@@ -90,7 +90,7 @@ std::vector<T> values(const Tensor& tensor) {
   return {tensor.as<T>(), tensor.as<T>() + tensor.size()};
 }
 
-/// `code: text` of an error; the type of a tensor.
+/// `code: text` of an error, or the type of a tensor.
 inline std::string outcome(const Result<Tensor>& result) {
   if (result) return to_string(result->type);
   return std::string(name_of(result.error().code)) + ": " + result.error().text;
