@@ -1,6 +1,6 @@
-// Bytes as a file of numbers → a tensor. Whatever they are, nothing crashes, an error is of the
-// kinds that load_csv() names, the numbers of lines and columns are those of a simple count, and no
-// memory is kept. The first byte chooses dtype, separator and header.
+// Bytes as a file of numbers → a tensor. For all inputs: there is no crash, an error is one of
+// those that load_csv() documents, the numbers of lines and columns are those of a simple count,
+// and no memory stays in use. The first byte chooses dtype, separator and header.
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -24,7 +24,7 @@ using namespace outrigger;
   std::abort();
 }
 
-/// Lines with something on them; a separator is something.
+/// The number of lines that are not blank; a line with a separator is not blank.
 std::int64_t rows_of(std::string_view text, char separator) {
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   std::int64_t rows = 0;
@@ -47,7 +47,7 @@ Result<void> one_after_the_other(std::int64_t n, const std::function<void(std::i
 
 void check(const Tensor& tensor, std::string_view text, const files::CsvOptions& options) {
   const std::int64_t rows = rows_of(text, options.separator) - (options.header ? 1 : 0);
-  // Quoted names may go over lines.
+  // Names in quotes may contain line ends.
   const bool lines_join = options.header && text.find('"') != std::string_view::npos;
   if (lines_join ? tensor.shape()[0] > rows : tensor.shape()[0] != rows)
     fail("another number of lines");

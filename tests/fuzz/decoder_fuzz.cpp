@@ -1,5 +1,5 @@
-// Bytes as a client might send them → frames → requests. Whatever they are, nothing crashes, and
-// the decoder's memory stays within its bound.
+// Bytes from a client → frames → requests. For all inputs, there is no crash, and the decoder's
+// memory stays within its limit.
 
 #include <algorithm>
 #include <cstddef>
@@ -41,7 +41,7 @@ void check_memory(std::span<const std::uint8_t> payload) {
   demand(parser.memory_bytes() <= sizeof(wire::Node) * payload.size());
 }
 
-/// The same bytes as a program that was uploaded.
+/// Decodes the same bytes as an uploaded program.
 void decode_program(std::span<const std::uint8_t> bytes) {
   const auto count = wire::count_program_values(bytes, limits);
   if (!count) return demand(count.error().code == ErrorCode::bad_request);

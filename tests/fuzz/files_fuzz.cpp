@@ -1,6 +1,6 @@
-// Bytes as the contents of a file → a tensor. Whatever they are, nothing crashes, an error is of
-// the kinds that load_array() names, and no memory is kept. The first byte chooses the member of an
-// npz.
+// Bytes as the contents of a file → a tensor. For all inputs: there is no crash, an error is one of
+// those that load_array() documents, and no memory stays in use. The first byte chooses the member
+// of an npz.
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -32,7 +32,7 @@ void check(const Tensor& tensor) {
   if (!tensor.contiguous()) fail("a loaded tensor is in C order");
   const auto bytes = static_cast<std::size_t>(byte_count(tensor.type));
   if (bytes > memory_limit) fail("a tensor beyond the limit");
-  // AddressSanitizer sees if the memory is shorter than the type says.
+  // AddressSanitizer finds memory that is shorter than the type requires.
   if (bytes > 0) sink = tensor.data()[bytes - 1];
 }
 

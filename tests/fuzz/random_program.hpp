@@ -15,7 +15,7 @@
 
 namespace outrigger::fuzz {
 
-/// The fuzzer's bytes, read as choices; zeros when they are used up.
+/// The fuzzer's bytes as choices; zeros after the last byte.
 class Choices {
  public:
   explicit Choices(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
@@ -27,23 +27,23 @@ class Choices {
     return first;
   }
   std::size_t below(std::size_t count) { return count == 0 ? 0 : byte() % count; }
-  /// Once in `n`, for n ≤ 256.
+  /// True in one of `n` cases, for n ≤ 256.
   bool once_in(std::size_t n) { return below(n) == n - 1; }
 
  private:
   std::span<const std::uint8_t> bytes_;
 };
 
-/// Programs of any ops of the catalogue: mostly well formed, now and then wrong in every way that a
-/// client can be.
+/// Programs of any ops of the catalogue. Most are well formed; others have the mistakes that a
+/// client can make.
 class ProgramMaker {
  public:
-  /// What a prepared program takes and gives.
+  /// The parameters and results of a prepared program.
   struct Callee {
     std::size_t params = 0;
     std::size_t outputs = 0;
   };
-  /// By id.
+  /// Programs by id.
   using Callees = std::map<std::uint64_t, Callee>;
 
   explicit ProgramMaker(Choices& choices, const Callees& callees)
@@ -65,7 +65,7 @@ class ProgramMaker {
   ValueId fresh() { return next_++; }
   ValueId id() {
     if (visible_.empty() || choices_.once_in(64)) return static_cast<ValueId>(choices_.below(256));
-    // Late values are the likelier ones.
+    // Later values are more likely.
     const std::size_t back = choices_.below(
         choices_.once_in(4) ? visible_.size() : std::min<std::size_t>(visible_.size(), 4));
     return visible_[visible_.size() - 1 - back];
@@ -161,7 +161,7 @@ class ProgramMaker {
       operands += choices_.below(4) - (choices_.once_in(4) ? 1 : 0);
     if (choices_.once_in(64)) operands = choices_.below(5);
     for (std::size_t i = 0; i < operands; ++i) made.in.push_back(operand());
-    // Starts of slices are scalars: numbers hit more often than values.
+    // Starts of slices are scalars: numbers are valid more often than values.
     if (row.family == "slice") {
       for (std::size_t i = row.name == "slice" ? 1 : 2; i < made.in.size(); ++i)
         made.in[i] = Number{integer()};
@@ -181,7 +181,8 @@ class ProgramMaker {
     return made;
   }
 
-  /// As many operands and results as the program had when it was sent; it may have been refused.
+  /// The instruction has as many operands and results as the program when it was sent; the program
+  /// may have been refused.
   Instruction call() {
     const auto& [id, callee] =
         *std::next(callees_.begin(), static_cast<std::ptrdiff_t>(choices_.below(callees_.size())));
@@ -207,7 +208,8 @@ class ProgramMaker {
     return made;
   }
 
-  /// A loop that has a chance to be right: a counter, and values that keep their types or not.
+  /// A loop that is valid in many cases: a counter, and values that may or may not keep their
+  /// types.
   Instruction counted_loop(std::size_t depth) {
     Instruction made;
     made.op = "while";

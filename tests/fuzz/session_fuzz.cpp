@@ -1,6 +1,6 @@
-// Whatever a client sends to a live session: each request gets exactly one terminal reply, the
-// session still answers, and its end frees its memory. The first byte chooses: the rest is a stream
-// of frames as they come from a socket, or choices for requests with programs of any ops.
+// Any input to a live session: each request gets exactly one terminal reply, the session still
+// answers, and its end frees its memory. The first byte decides if the rest is a stream of frames
+// from a socket, or choices for requests with programs of any ops.
 
 #include <algorithm>
 #include <chrono>
@@ -59,7 +59,7 @@ class Mailbox : public engine::Outbox {
     arrived_.notify_one();
   }
 
-  /// Waits until there are as many replies as requests, for each id.
+  /// Waits until each id has as many replies as requests.
   bool wait(const std::map<std::uint64_t, int>& requests, std::size_t count) {
     std::unique_lock lock(mutex_);
     arrived_.wait_for(lock, seconds(60), [&] { return count_ >= count; });
@@ -78,20 +78,20 @@ class Mailbox : public engine::Outbox {
 };
 
 const std::shared_ptr<engine::Engine>& the_engine() {
-  // Never destroyed: its thread must not end after main's statics.
+  // It is never destroyed: its thread must not outlive the static objects of main.
   static const auto* const made =
       new std::shared_ptr(engine::make_engine(engine::EngineOptions{1, memory_limit, limits}));
   return *made;
 }
 
-/// Where the sessions' files are: a path that the input made up becomes one of a few in here.
+/// The folder of the sessions' files: a path in the input is replaced by one of a few paths in it.
 class Files {
  public:
   std::string path_for(const std::string& path) {
     used_ = true;
     return folder() + "/" + std::to_string(path.size() % 4) + ".npy";
   }
-  /// No input sees the files of another.
+  /// An input does not see the files of another input.
   void clear() {
     if (!used_) return;
     for (const auto& entry : std::filesystem::directory_iterator(folder()))
@@ -117,7 +117,7 @@ class Files {
   bool used_ = false;
 };
 
-/// One session, with an account of what it owes.
+/// One session, with a count of its requests and replies.
 class Client {
  public:
   Client() : session_(engine::open_session(the_engine(), mailbox_)) {}
@@ -147,7 +147,7 @@ class Client {
     session_->refuse(refusal);
   }
 
-  /// Settles the account and closes.
+  /// Compares the counts, and closes the session.
   void finish() {
     if (!said_bye_) {
       if (!mailbox_->wait(owed_, count_)) fail("not exactly one terminal reply for each request");
@@ -254,7 +254,8 @@ class Requests {
     return run;
   }
 
-  /// In the frame, or as the data of a tensor in two parts, of which a byte may be another.
+  /// Sends the program in the frame, or as the data of a tensor in two parts, of which one byte may
+  /// be changed.
   void prepare(std::uint64_t id, Program program) {
     if (choices_.below(4) != 0)
       return static_cast<void>(client_.submit(wire::Prepare{id, std::move(program)}));
