@@ -14,7 +14,7 @@ namespace {
 struct Slot {
   ValueId id = 0;
   ValueType type;
-  /// May be written in place: not so for values from outside of a region.
+  /// True if it may be written in place: a value from outside of a region may not.
   bool own = true;
   /// Slots with one number share memory.
   int memory = 0;
@@ -65,13 +65,13 @@ class Generator {
       if (filter(slot)) fitting.push_back(&slot);
     }
     if (fitting.empty()) return nullptr;
-    // Later values are likelier, so that chains grow.
+    // Later values are more likely, so that chains grow.
     const auto n = static_cast<std::int64_t>(fitting.size());
     return fitting[static_cast<std::size_t>(
         std::max(between(random_, 0, n - 1), between(random_, 0, n - 1)))];
   }
 
-  /// Adds an instruction that gives a value of its own.
+  /// Adds an instruction whose result has its own memory.
   Slot add(Region& region, Slots& slots, std::string op, std::vector<Operand> in, ValueType type,
            Attrs attrs = {}) {
     Instruction made;
@@ -89,7 +89,7 @@ class Generator {
               std::vector<Operand> more, Attrs attrs = {}) {
     std::vector<Operand> in{target.id};
     in.insert(in.end(), more.begin(), more.end());
-    const Slot from = target;  // `target` may lie in `slots`, which grows
+    const Slot from = target;  // `target` may be an element of `slots`, which grows
     Slot made = add(region, slots, std::move(op), std::move(in), from.type, std::move(attrs));
     if (from.own && chance(random_, 35)) {
       region.body.back().in_place = true;
@@ -108,7 +108,7 @@ class Generator {
     return slots.back();
   }
 
-  /// Brings numbers back to a small range; in place if the last instruction worked in place.
+  /// Reduces numbers to a small range, in place if the last instruction was in place.
   void bound(Region& region, Slots& slots, const Slot& grown) {
     const bool in_place = region.body.back().in_place;
     const Slot from = grown;
@@ -174,7 +174,7 @@ class Generator {
     std::string op;
     Attrs attrs;
     std::vector<Operand> in{x.id};
-    // A mutable reshape may be refused where the memory is strided; the model cannot know.
+    // The daemon may refuse a mutable reshape of strided memory. The model cannot know this.
     bool in_place = x.own && x.dense && chance(random_, 40);
     switch (between(random_, 0, 4)) {
       case 0:
@@ -218,7 +218,7 @@ class Generator {
     return {count};
   }
 
-  /// A start of a slice: a number, also out of range, or a scalar.
+  /// A start of a slice: a number, which may be out of range, or a scalar.
   Operand start(const Slots& slots, std::int64_t size) {
     const Slot* scalar =
         pick(slots, [](const Slot& slot) { return is_scalar(slot) && slot.type.dtype[0] != 'f'; });
@@ -235,7 +235,7 @@ class Generator {
   }
 
   void emit_sum(Region& region, Slots& slots) {
-    // A sum of u8 is u32, which the model does not have.
+    // The sum of u8 is u32, a dtype that the model does not have.
     const Slot* x = pick(slots, [](const Slot& slot) { return slot.type.dtype != "u8"; });
     if (x == nullptr) return;
     bound(region, slots, add(region, slots, "sum", {x->id}, {x->type.dtype, {}}));
@@ -256,7 +256,7 @@ class Generator {
     update(region, slots, "put_slice", x, std::move(more));
   }
 
-  /// A window of a value becomes what is made of its neighbours.
+  /// Puts the result of a window's neighbours into that window of a value.
   void emit_stencil(Region& region, Slots& slots) {
     const Slot* found = pick(slots, has_rank);
     if (found == nullptr) return;
@@ -287,7 +287,8 @@ class Generator {
     update(region, slots, "put_slice", x, starts(made.id));
   }
 
-  /// s64[n], or s64[n][1]: rows of an axis of size `rows`. Out of bounds now and then, if allowed.
+  /// s64[n], or s64[n][1]: rows of an axis of size `rows`. In some cases, if allowed, they are out
+  /// of bounds.
   Slot indices(Region& region, Slots& slots, std::int64_t n, bool column, std::int64_t rows) {
     const Shape shape = column ? Shape{n, 1} : Shape{n};
     if (may_fail_ && chance(random_, 30)) {
@@ -387,7 +388,7 @@ class Generator {
     return pick(slots, [&](const Slot& slot) { return slot.type == type; })->id;
   }
 
-  /// A counter and up to two states; the body changes them by random instructions.
+  /// A counter and up to two states, which the body changes by random instructions.
   void emit_while(Region& region, Slots& slots, int depth) {
     std::vector<Slot> state{constant(region, slots, "s32", {}, 0)};
     for (std::int64_t n = between(random_, 1, 2); n > 0; --n) state.push_back(*pick(slots, any));
@@ -409,7 +410,7 @@ class Generator {
                         {"u8", {}});
     made.regions[0].outputs = {go.id};
     Region& body = made.regions[1];
-    // Nobody else writes the counter, or the loop might never end.
+    // No instruction may write the counter, because the loop might never end.
     inside[1][captured_count].own = false;
     const ValueId counter = add(body, inside[1], "add", {body.params[0], whole(1)}, {"s32", {}}).id;
     inside[1].back().own = false;
@@ -477,8 +478,7 @@ class Generator {
     }
   }
 
-  /// Up to three values, no two of which share memory (but for unchanged arguments: these are
-  /// copied).
+  /// Up to three values that do not share memory, except for unchanged arguments, which are copied.
   void choose_outputs(Generated& out, const Slots& slots) {
     Program& program = out.program;
     std::set<int> taken;
@@ -502,7 +502,7 @@ class Generator {
 ValueType random_type(Random& random) {
   static constexpr std::array<const char*, 5> dtypes{"u8", "s32", "s64", "f32", "f64"};
   ValueType type{dtypes[static_cast<std::size_t>(between(random, 0, 4))], {}};
-  // Few different sizes, so that shapes meet.
+  // There are few different sizes, so that many shapes are compatible.
   for (std::int64_t rank = between(random, 0, 3); rank > 0; --rank) {
     type.shape.push_back(between(random, 1, 4));
   }

@@ -10,38 +10,39 @@
 
 namespace outrigger::test {
 
-/// A random type of at most 60 elements, rank 0 to 3, no axis of size 0.
+/// A random type with at most 60 elements, rank 0 to 3, and no axis of size 0.
 ValueType random_type(Random& random);
-/// Whole numbers from -50 (0 for u8) to 50.
+/// Integers from -50 (0 for u8) to 50.
 Value random_value(Random& random, const ValueType& type);
 
-/// What a program may take: its type, and which arguments share memory (equal numbers).
+/// An argument of a program: its type, and a number for its memory (arguments with equal numbers
+/// share memory).
 struct Argument {
   ValueType type;
   int memory = 0;
-  /// Whether each element has memory of its own, so that a mutable view can be taken: a constant's
-  /// elements, for one, share theirs.
+  /// True if each element has its own memory, so that a mutable view is possible. The elements of a
+  /// constant, for example, share memory.
   bool dense = true;
 };
 
 struct GeneratorOptions {
-  /// Whether indices may be out of bounds.
+  /// True if indices may be out of bounds.
   bool may_fail = false;
-  /// Whether one instruction is ill-typed, so that the whole program must be refused.
+  /// True if one instruction has a wrong type, so that the whole program must be refused.
   bool ill_typed = false;
 };
 
 struct Generated {
   Program program;
-  /// Which outputs are dense.
+  /// True for outputs that are dense.
   std::vector<bool> dense = {};
-  /// For an ill-typed program: the code and place of the error.
+  /// For a program with a wrong type: the code and the place of the error.
   std::string code;
   std::uint32_t index = 0;
 };
 
-/// A random program of a few instructions: functional ops, in-place ops, views of both kinds,
-/// while and cond. Numbers stay whole and small, so that every float is exact.
+/// A random program of a few instructions: functional ops, in-place ops, views of both kinds, while
+/// and cond. Numbers are small integers, so that each float is exact.
 Generated random_program(Random& random, const std::vector<Argument>& args,
                          const GeneratorOptions& options);
 

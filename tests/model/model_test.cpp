@@ -1,11 +1,13 @@
-// Random requests to a session, compared with a simple model of what handles mean: functional ops
-// never change an operand, in-place ops change it for its mutable views and for nobody else, a
-// refused program changes nothing, a program that stops says what it had changed.
+// Random requests to a session, compared with a simple model of handles. A functional op never
+// changes an operand. An in-place op changes its operand and the mutable views of it, and no other
+// handle. A refused program changes nothing. A program that stops reports the handles that it has
+// changed.
 //
 //   OUTRIGGER_SEED=…   one seed instead of the fixed ones and a new one
 //   OUTRIGGER_STEPS=…  requests for each seed
-//   OUTRIGGER_CHECK_EVERY=…  compare all handles after so many requests: 1 finds the guilty one
-//   OUTRIGGER_TRACE=…  a file that gets each request before it is sent, for when the engine crashes
+//   OUTRIGGER_CHECK_EVERY=…  compare all handles after so many requests: 1 finds the request that
+//   failed OUTRIGGER_TRACE=…  a file to which each request is written before it is sent, in case
+//   the engine crashes
 
 #include <gtest/gtest.h>
 
@@ -24,7 +26,7 @@ namespace outrigger::test {
 namespace {
 
 constexpr std::size_t handles_max = 40;
-/// A value that differs by nothing: +0 and -0 are the same to the model.
+/// The model does not distinguish +0 and -0.
 constexpr Tolerance exact{.ulp = 0, .abs = 1e-9};
 
 class ModelRun {
@@ -43,7 +45,7 @@ class ModelRun {
     release();
   }
 
-  /// Compares every live handle with the model.
+  /// Compares all live handles with the model.
   void check_all() {
     for (const auto& [handle, value] : live_) {
       const Data expected = to_data(value);
@@ -59,7 +61,7 @@ class ModelRun {
     for (const auto& entry : live_) handles.push_back(entry.first);
     ASSERT_EQ(client_.release(handles).numbers.at("released"), handles.size());
     live_.clear();
-    // Prepared programs hold their constants.
+    // A prepared program holds its constants.
     for (std::uint64_t program = 1; program <= last_program_; ++program) {
       const std::uint64_t id = client_.new_id();
       ASSERT_TRUE(client_.request(id, encode_forget(id, program)).ok());
@@ -169,7 +171,7 @@ class ModelRun {
                         : encode_call(call, program_id, handles, results, options));
     const Reply prepared = client_.wait(prepare);
     Reply reply = client_.wait(call);
-    // What is wrong with the form alone shows already now.
+    // A mistake in the form alone is reported here.
     if (!prepared.ok()) return prepared;
     if (inside && reply.error) {
       auto& index = reply.error->index;
@@ -212,8 +214,7 @@ class ModelRun {
     EXPECT_EQ(reply.code(), stop.code) << reply.text() << "\n" << last_;
     ASSERT_FALSE(reply.ok()) << last_;
     EXPECT_EQ(reply.error->index, stop.index) << reply.text() << "\n" << last_;
-    // Every handle that is named shares memory that was written, and no written argument is
-    // left out.
+    // Each named handle shares written memory, and all written arguments are named.
     const auto& written = reply.error->written;
     for (const std::uint64_t handle : written) {
       ASSERT_TRUE(live_.contains(handle)) << "written names " << handle << "\n" << last_;

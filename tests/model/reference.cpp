@@ -87,7 +87,7 @@ std::string string_attr(const Instruction& instruction, const std::string& name)
   return value == nullptr ? "" : std::get<std::string>(*value);
 }
 
-/// Places of a C-ordered tensor's elements along the axes of `shape` with these strides.
+/// The places of a C-ordered tensor's elements along the axes of `shape` with these strides.
 std::vector<std::uint32_t> strided(const Shape& shape, const Shape& strides, std::int64_t offset) {
   std::vector<std::uint32_t> places;
   places.reserve(static_cast<std::size_t>(count_of(shape)));
@@ -157,7 +157,7 @@ class Interpreter {
     values_[in.out[0]] = std::move(result);
   }
 
-  /// A region's parameters and results are values of their own.
+  /// The parameters and results of a region are separate values.
   std::vector<Value> run_region(const Region& region, std::uint32_t number,
                                 const std::vector<Value>& args) {
     path_.push_back(number);
@@ -201,7 +201,7 @@ class Interpreter {
     return operand(in, i, "s64").get(0);
   }
 
-  /// Element i of a tensor of `shape`, from an operand that broadcasts to it.
+  /// The position in an operand for element i of the shape to which it is broadcast.
   static std::int64_t broadcast(const Value& value, const Shape& shape, std::size_t i) {
     const Shape& own = value.type.shape;
     std::int64_t place = 0;
@@ -387,7 +387,7 @@ class Interpreter {
     return make_value({tensor(in, 0).type.dtype, shape}, std::move(cells));
   }
 
-  /// Row numbers for axis 0 of `x`; stops the program at one that is out of bounds.
+  /// Row numbers for axis 0 of `x`. The program stops at a number that is out of bounds.
   std::vector<std::size_t> rows(const Value& index, const Value& x) const {
     std::vector<std::size_t> out;
     for (std::size_t i = 0; i < index.size(); ++i) {
@@ -411,7 +411,7 @@ class Interpreter {
     return make_value({x.type.dtype, shape}, std::move(cells));
   }
 
-  /// Indices of shape [n][1], updates of shape [n][rest of the target].
+  /// The indices have the shape [n][1], and the updates [n][rest of the target].
   Value indexed(const Instruction& in) const {
     Value result = copy_of(tensor(in, 0));
     const Value& updates = tensor(in, 2);
@@ -455,7 +455,7 @@ class Interpreter {
   std::map<ValueId, Value> values_;
   std::vector<std::uint32_t> path_;
   std::set<const Storage*> written_;
-  /// Mutable views, and in-place results that are one.
+  /// Mutable views, and in-place results of mutable views.
   std::set<ValueId> views_;
 };
 
@@ -492,7 +492,7 @@ Data to_data(const Value& value) {
     const std::int64_t cell = value.get(i);
     const auto narrow = static_cast<float>(real_of(data.dtype, cell));
     const void* from = data.dtype == "f32" ? static_cast<const void*>(&narrow) : &cell;
-    // Little endian: an integer's low bytes come first.
+    // In little endian, the low bytes of an integer come first.
     std::memcpy(data.bytes.data() + i * bytes, from, bytes);
   }
   return data;

@@ -13,16 +13,16 @@
 
 namespace outrigger::test {
 
-/// What the model knows of a handle's memory. Two values with the same Storage see each other's
-/// in-place writes, all others never do.
+/// The model of a handle's memory. An in-place write to a value changes all values with the same
+/// Storage, and no others.
 struct Storage {
-  /// Elements as int64, or as the bits of a double for f32 and f64.
+  /// The elements as int64, or as the bits of a double for f32 and f64.
   std::vector<std::int64_t> cells;
 };
 
 using Shape = std::vector<std::int64_t>;
 
-/// dtype is one of u8, s32, s64, f32, f64.
+/// The dtype is u8, s32, s64, f32 or f64.
 struct ValueType {
   std::string dtype;
   Shape shape;
@@ -42,14 +42,14 @@ struct Value {
   std::size_t size() const { return places.size(); }
 };
 
-/// A value with a storage of its own.
+/// A value with its own storage.
 Value make_value(ValueType type, std::vector<std::int64_t> cells);
 Value copy_of(const Value& value);
 Data to_data(const Value& value);
-/// An element of `dtype` from a small whole number.
+/// An element of `dtype` from a small integer.
 std::int64_t cell_of(const std::string& dtype, std::int64_t number);
 
-/// Why a program stopped: the code and the instruction's path.
+/// The reason why a program stopped: the code and the instruction's path.
 struct Stop {
   std::string code;
   std::vector<std::uint32_t> index;
@@ -57,14 +57,14 @@ struct Stop {
 
 struct Answer {
   std::optional<Stop> stop;
-  /// Results: values of their own, but for mutable views, which share their tensor's storage.
+  /// The results: separate values, except for mutable views, which share their tensor's storage.
   std::vector<Value> outputs;
-  /// Storages that in-place instructions wrote.
+  /// The storages that in-place instructions wrote.
   std::set<const Storage*> written;
 };
 
-/// Carries a program out, instruction by instruction, in the plainest way. The program must be
-/// well-typed; of errors, only indices out of bounds are looked for.
+/// Runs a program, instruction by instruction, in the simplest way. The program must be well-typed;
+/// the only error that is checked is an index out of bounds.
 Answer interpret(const Program& program, const std::vector<Value>& args, bool atomic);
 
 }  // namespace outrigger::test
