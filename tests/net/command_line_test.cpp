@@ -1,4 +1,4 @@
-// How a client starts the daemon: PROTOCOL.md section 8, with the real executable.
+// The start of the daemon by a client: PROTOCOL.md section 8, with the real executable.
 
 #include <sys/wait.h>
 
@@ -24,7 +24,7 @@ struct Ended {
   std::string output;
 };
 
-/// What a shell's command prints to standard output, and its exit status.
+/// The standard output and the exit status of a shell command.
 Ended shell(const std::string& command) {
   Ended ended;
   FILE* pipe = ::popen(("D=" OUTRIGGERD_PATH "; " + command).c_str(), "r");

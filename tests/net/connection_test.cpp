@@ -143,7 +143,7 @@ TEST_P(ConnectionTest, EndsInTheMiddleOfWork) {
   served.peer.to_daemon.close();
   served.peer.from_daemon.close();
   EXPECT_EQ(served.end(std::chrono::milliseconds(200)), End::peer_closed);
-  EXPECT_EQ(served.session->answer(1), 1U);  // the engine may still send; nothing happens
+  EXPECT_EQ(served.session->answer(1), 1U);  // the engine may still send; this has no effect
 }
 
 TEST(Connection, EndsWhenNobodyReadsRepliesAnyMore) {

@@ -1,5 +1,5 @@
-// outriggerd with a fake session for an engine. With an argument, the session holds its answers
-// back for ever, as a program of 30 s would.
+// outriggerd with a fake session instead of an engine. With an argument, the session never answers,
+// as during a program of 30 s.
 
 #include <cstdio>
 

@@ -13,9 +13,10 @@
 
 namespace outrigger::testing {
 
-/// A session without an engine. Answers ping, cancel and bye at once; the rest too, or, if `hold`
-/// is set, only when the test (any thread) says so, as the engine's thread would. A download
-/// gets as many bytes as it asked for, each the low byte of the request's id.
+/// A session without an engine. It answers ping, cancel and bye at once. It also answers other
+/// requests at once or, if `hold` is set, only when the test (from any thread) allows it, as the
+/// engine's thread would. A download gets as many bytes as it requested, each the low byte of the
+/// request's id.
 class FakeSession : public engine::Session {
  public:
   FakeSession(std::shared_ptr<engine::Outbox> outbox, bool hold)
@@ -41,9 +42,9 @@ class FakeSession : public engine::Session {
   bool finished() const override { return finished_; }
   void close() override { closed_ = true; }
 
-  // For tests, from any thread.
+  // The following functions are for tests, from any thread.
 
-  /// Answers the oldest `count` requests that are held; how many there were.
+  /// Answers the oldest `count` requests that are held. Returns the number of answers.
   std::size_t answer(std::size_t count) {
     std::size_t done = 0;
     for (; done < count; ++done) {

@@ -1,4 +1,4 @@
-// Flow control: what a peer can make the daemon hold is bounded, whatever it does.
+// Flow control: the memory that a peer can make the daemon use is limited.
 
 #include <string>
 #include <thread>
@@ -74,7 +74,7 @@ TEST_P(FlowTest, StopsReadingForASlowReader) {
   for (std::uint64_t id = 1; id <= count; ++id) requests += download_frame(id, length);
   std::thread writer([&] { served.peer.write_all(requests); });
   ASSERT_TRUE(eventually([&] { return served.paused(); }));
-  // Unsent replies, one over the limit, and what the pipe has swallowed.
+  // Unsent replies up to one beyond the limit, and the contents of the pipe.
   EXPECT_LE(served.session->submitted() * length, limits.replies_bytes_max + length + (1U << 20));
   for (std::uint64_t id = 1; id <= count; ++id) ASSERT_EQ(served.peer.read_id(), id);
   writer.join();

@@ -15,7 +15,7 @@
 
 namespace outrigger::testing {
 
-/// A descriptor that closes itself.
+/// A descriptor that is closed at the end of its life.
 class Fd {
  public:
   Fd() = default;
@@ -38,12 +38,13 @@ class Fd {
   int fd_ = -1;
 };
 
-/// The client's ends of a connection: blocking, with timeouts that fail a test instead of hanging.
+/// The client's ends of a connection. They block, with timeouts that make a test fail instead of
+/// hang.
 struct Peer {
   Fd to_daemon;
   Fd from_daemon;
 
-  /// False if the daemon is gone.
+  /// Returns false if the daemon has ended.
   bool write_all(std::string_view bytes) const {
     while (!bytes.empty()) {
       const ssize_t count = ::write(to_daemon.get(), bytes.data(), bytes.size());
@@ -53,7 +54,7 @@ struct Peer {
     return true;
   }
 
-  /// Exactly `count` bytes, or nothing at the end of file or the timeout.
+  /// Reads exactly `count` bytes. Returns nothing at the end of the file or at the timeout.
   std::optional<std::string> read_exactly(std::size_t count, int timeout_ms = 5000) const {
     std::string out(count, '\0');
     std::size_t got = 0;
@@ -76,7 +77,7 @@ struct Peer {
     return read_exactly(length, timeout_ms);
   }
 
-  /// The id of the next reply; nothing as above.
+  /// The id of the next reply; nothing as in read_exactly().
   std::optional<std::uint64_t> read_id(int timeout_ms = 5000) const {
     const auto payload = read_payload(timeout_ms);
     if (!payload) return std::nullopt;

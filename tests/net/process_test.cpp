@@ -1,4 +1,4 @@
-// The daemon's life as a process, with a fake session for an engine.
+// The life of the daemon's process, with a fake session instead of an engine.
 
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -69,8 +69,8 @@ class Daemon {
   pid_t pid() const { return pid_; }
   void signal(int number) const { ::kill(pid_, number); }
 
-  /// As the BEAM tells it: the exit code, or 128 + the signal that ended it; -1 if it has not ended
-  /// within the time.
+  /// The exit code as the BEAM reports it: the code, or 128 + the signal; -1 if the daemon has not
+  /// ended in time.
   int exit_status(int patience_ms = 5000) {
     int status = 0;
     for (int waited = 0; waited < patience_ms; ++waited) {
@@ -148,7 +148,7 @@ TEST(Process, EndsWhilePausedWithFullPipes) {
   std::string requests;
   for (std::uint64_t id = 1; id <= 100'000; ++id) requests += testing::download_frame(id, 10);
   ::fcntl(daemon.peer.to_daemon.get(), F_SETFL, O_NONBLOCK);
-  daemon.peer.write_all(requests);  // as much as fits
+  daemon.peer.write_all(requests);  // writes as much as fits
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   daemon.peer.to_daemon.close();
   EXPECT_EQ(daemon.exit_status(500), 0);
@@ -193,7 +193,7 @@ TEST(Process, DiesWithItsParent) {
   Pipe out;
   const pid_t parent = ::fork();
   if (parent == 0) {
-    // A parent that starts the daemon, and whose death closes neither pipe.
+    // A parent that starts the daemon. Its death closes neither pipe.
     if (::fork() == 0) {
       ::dup2(in.read_end.get(), 0);
       ::dup2(out.write_end.get(), 1);

@@ -21,7 +21,7 @@ namespace outrigger::testing {
 
 enum class Way : std::uint8_t { pipes, sockets };
 
-/// A connection with a fake session on an I/O thread of its own, and its peer.
+/// A connection with a fake session on its own I/O thread, and its peer.
 class Served {
  public:
   explicit Served(Way way, bool hold, const Limits& limits = {}) : buffers_(limits) {
@@ -45,10 +45,10 @@ class Served {
     static_cast<void>(end());
     work_.reset();
     thread_.join();
-    session.reset();  // before the loop that its outbox works on
+    session.reset();  // before the loop that its outbox uses
   }
 
-  /// Why the connection ended; nothing if it has not within the time.
+  /// The reason for the end of the connection; nothing if it has not ended in time.
   std::optional<net::End> end(std::chrono::milliseconds patience = std::chrono::seconds(5)) const {
     if (end_.wait_for(patience) != std::future_status::ready) return std::nullopt;
     return end_.get();
@@ -68,7 +68,7 @@ class Served {
     int requests[2];
     int replies[2];
     const auto make = [way](int* ends) {
-      // For sockets, the second end is the one that is written to, as it is for pipes.
+      // The second end of a socket pair is the one for writes, as it is for pipes.
       return way == Way::pipes ? ::pipe(ends) : ::socketpair(AF_UNIX, SOCK_STREAM, 0, ends);
     };
     if (make(requests) != 0 || (way == Way::pipes && make(replies) != 0)) {
@@ -89,7 +89,7 @@ class Served {
   std::thread thread_;
 };
 
-/// Waits until `condition` holds; false after five seconds.
+/// Waits until `condition` is true. Returns false after five seconds.
 template <typename Condition>
 bool eventually(const Condition& condition) {
   for (int i = 0; i < 5000; ++i) {
