@@ -30,7 +30,7 @@ Bytes cast(Bytes elements, DType from, DType to, std::int64_t n) {
 template <typename F>
 void expect_kernels_agree(DType dtype) {
   using Bits = typename F::Bits;
-  // No multiple of a vector, so that the rest goes another way.
+  // The number is not a multiple of a vector, so that the rest uses another path.
   const std::int64_t n = (std::int64_t{1} << sizeof(Bits) * 8) - 3;
   Bytes patterns(static_cast<std::size_t>(n) * sizeof(Bits));
   auto* bits = reinterpret_cast<Bits*>(patterns.data());
@@ -42,7 +42,7 @@ void expect_kernels_agree(DType dtype) {
               std::bit_cast<std::uint32_t>(widen<F>(bits[i])))
         << name_of(dtype) << " " << +bits[i];
   }
-  // Each number once more, and what lies beside it.
+  // Each number, and the numbers next to it.
   for (const std::uint32_t aside : {0U, 1U, 0x1000U, 0x80000U, 0x7fffU}) {
     Bytes moved = wide;
     auto* x = reinterpret_cast<std::uint32_t*>(moved.data());
@@ -71,7 +71,7 @@ TEST(CastTest, EveryPairEndsInItsDtype) {
         ASSERT_NE(step.run, nullptr);
         at = step.to;
       }
-      // A byte that carries fewer bits may already be what is wanted.
+      // The byte of a small dtype may already have the requested value.
       EXPECT_TRUE(at == to || (steps.empty() && compute_dtype(from) == to))
           << name_of(from) << " to " << name_of(to);
     }
@@ -80,7 +80,7 @@ TEST(CastTest, EveryPairEndsInItsDtype) {
   }
 }
 
-/// Every dtype holds 0 and 1, whatever the way between two of them.
+/// Every dtype represents 0 and 1, whatever the steps of a cast.
 TEST(CastTest, ZeroAndOneSurviveEveryPair) {
   for (const DType from : all_dtypes) {
     for (const DType to : all_dtypes) {

@@ -12,13 +12,13 @@
 namespace outrigger::ops::test {
 namespace {
 
-/// A small strict JSON reader; collects the values of all keys "name" at the depth of an op.
+/// A small strict JSON reader. It collects the values of all keys "name" at the depth of an op.
 class Json {
  public:
   explicit Json(std::string_view text) : text_(text) {}
 
   bool valid() { return value() && (space(), at_ == text_.size()); }
-  /// How often each text stands under a key, by key.
+  /// For each key, the number of occurrences of each text.
   std::map<std::string, std::multiset<std::string>> strings;
 
  private:

@@ -1,6 +1,6 @@
-// Passes as machine code against the same passes as the interpreter runs them, byte for byte: each
-// op that is compiled, over special values and random bits, for each instruction set that this
-// machine runs.
+// Compares passes as machine code with the same passes in the interpreter, byte for byte: each op
+// that is compiled, over special values and random bits, for each instruction set that this machine
+// supports.
 
 #include <sys/prctl.h>
 
@@ -33,7 +33,7 @@ std::string name_of_isa(Isa isa) { return isa == Isa::avx512 ? "avx512" : "avx2"
 
 class CompileTest : public testing::Test {
  protected:
-  /// Elements at any address, not only at aligned ones.
+  /// The elements have any address, not only aligned ones.
   Tensor random_tensor(DType dtype, const Dims& shape) {
     const std::int64_t count = element_count(shape);
     const std::int64_t skipped = between(random_, 0, 3);
@@ -61,7 +61,7 @@ class CompileTest : public testing::Test {
     return all;
   }
 
-  /// Whether code and interpreter agree, for all instruction sets.
+  /// True if code and interpreter agree for all instruction sets.
   bool agree(const Pass& pass, const std::vector<Tensor>& in, int threads = 1) {
     const Dims& shape = pass.space;
     const auto expected = outputs(pass, in, shape, {.when = Compile::When::never}, threads);
@@ -111,7 +111,8 @@ class CompileTest : public testing::Test {
   Random random_{20261125};
 };
 
-/// The row's op on its own, its operands in the dtypes that it wants; nothing if it refuses them.
+/// The row's op alone, with its operands in the dtypes that it requests; nothing if it refuses
+/// them.
 std::optional<Pass> single(const OpRow& row, DType dtype, std::int64_t n) {
   std::vector<InferOperand> operands;
   for (std::size_t i = 0; i < row.operands.size(); ++i) {
@@ -190,7 +191,7 @@ TEST_F(CompileTest, EachCast) {
   EXPECT_TRUE(instruction_sets().empty() || compiled > 5U * 90) << compiled;
 }
 
-/// A random pass of about that many micro-ops, in which each value is used again.
+/// A random pass of about that many micro-ops.
 class RandomPass {
  public:
   RandomPass(Random& random, Dims space) : random_(random), space_(std::move(space)) {
@@ -247,7 +248,7 @@ class RandomPass {
   std::set<Pass::Register> used_;
 };
 
-/// A tensor that broadcasts to the shape, or lies in it in some other way.
+/// A tensor that is broadcast to the shape, or has it with another layout.
 class Layouts {
  public:
   Layouts(Random& random, const Dims& shape) : random_(random), shape_(shape) {}
@@ -281,7 +282,7 @@ TEST_F(CompileTest, RandomPasses) {
     for (const DType dtype : maker.inputs()) {
       Tensor tensor = random_tensor(dtype, layouts.draw());
       if (!tensor.shape().empty() && chance(random_, 15)) {
-        // Backwards.
+        // A reversed axis.
         Dims strides = tensor.strides;
         const std::int64_t last = (tensor.shape().back() - 1) * strides.back();
         strides.back() = -strides.back();
@@ -316,7 +317,7 @@ TEST_F(CompileTest, OutputsOverInputs) {
         in.push_back(lab_.empty(tensor.dtype(), shape));
         ASSERT_TRUE(copy_tensor(context, tensor, in.back()));
       }
-      // Each input is taken by the first output of its width.
+      // The first output of the same width takes the memory of each input.
       std::set<std::size_t> taken;
       std::vector<Tensor> out;
       for (const Pass::Register r : pass.stores) {
@@ -372,7 +373,7 @@ TEST_F(CompileTest, CodeEndsWithItsPass) {
   EXPECT_EQ(code_bytes(), before);
 }
 
-/// As on a system that refuses executable memory: this process may not get any from now on.
+/// Simulates a system that refuses executable memory: from now on, this process gets none.
 bool refuse_executable_memory() {
   constexpr int set_mdwe = 65;  // PR_SET_MDWE, Linux 6.3
   constexpr unsigned long refuse_exec_gain = 1;

@@ -4,8 +4,9 @@
 
 #include "support.hpp"
 
-// dot and conv convert elements while they are packed, cumulative ops while they go along: the same
-// bits as casting whole operands first and the whole result afterwards, without the memory for it.
+// dot and conv convert elements while they are packed, and cumulative ops while they scan. The bits
+// must be those of casts of whole operands before and of the whole result after, without the memory
+// for them.
 
 namespace outrigger::ops::test {
 namespace {
@@ -21,7 +22,7 @@ class Conversions : public ::testing::Test {
     return out;
   }
 
-  /// Small numbers, so that sums in the narrow dtypes stay finite.
+  /// The numbers are small, so that sums in narrow dtypes are finite.
   Tensor random(DType dtype, const Dims& shape) {
     std::vector<float> x(static_cast<std::size_t>(element_count(shape)));
     for (float& value : x) value = std::uniform_real_distribution<float>(-3, 3)(generator_);
@@ -39,8 +40,8 @@ class Conversions : public ::testing::Test {
   using View = std::function<Tensor(const Tensor&)>;
   static Tensor as_it_is(const Tensor& tensor) { return tensor; }
 
-  /// Runs the op on views of the operands as they are, and on those of copies in the dtype that it
-  /// computes in: the order of a sum may depend on the layout.
+  /// Runs the op on views of the operands, and on views of copies in the dtype of the computation,
+  /// because the order of a sum may depend on the layout.
   void check(std::string_view op, const Tensor& left, const Tensor& right, const Attrs& attrs,
              const View& left_view = as_it_is, const View& right_view = as_it_is) {
     const auto direct = lab_.run(op, {left_view(left), right_view(right)}, attrs, 3);
@@ -77,7 +78,7 @@ TEST_F(Conversions, OfDotAreCastsOfItsOperands) {
   struct Size {
     std::int64_t m, k, n;
   };
-  // Vectors of both kinds; edges of tiles; more than one block along each axis.
+  // Vectors of both kinds, the edges of tiles, and more than one block along each axis.
   for (const Size& s : {Size{1, 1, 1}, Size{1, 70'000, 1}, Size{5, 1100, 1}, Size{1, 9, 2100},
                         Size{15, 385, 33}, Size{460, 400, 40}, Size{20, 30, 1100}}) {
     for (const auto& [a, b] : pairs) {
@@ -137,7 +138,7 @@ TEST_F(Conversions, OfConvAreCastsOfItsOperands) {
 }
 
 TEST_F(Conversions, TakeNoCopies) {
-  // 4 MiB of bf16 each; in f32 they and the result would be 24.
+  // Each operand has 4 MiB of bf16. In f32, the operands and the result would have 24 MiB.
   const Dims shape{1448, 1448};
   Lab tight(std::uint64_t{14} << 20);
   const Tensor matrix = tight.empty(DType::bf16, shape);
@@ -149,8 +150,8 @@ TEST_F(Conversions, OfCumulativeOpsAreCastsOfTheirOperand) {
     Dims shape;
     std::int64_t axis;
   };
-  // Lines of one block and of many, more lines than go side by side; columns of one tile and of
-  // several, of one block and of many.
+  // Lines of one block and of many, and more lines than are scanned side by side. Columns of one
+  // tile and of several, of one block and of many.
   for (const Case& c :
        {Case{{1}, 0}, Case{{20'011}, 0}, Case{{150'000}, 0}, Case{{37, 41}, 1}, Case{{3, 8001}, 1},
         Case{{41, 37}, 0}, Case{{2, 50, 2500}, 1}, Case{{9000, 19}, 0}}) {
@@ -179,7 +180,8 @@ TEST_F(Conversions, OfWindowScattersAreCastsOfTheirOperands) {
     Dims shape, windows;
     std::vector<std::int64_t> window, strides, low;
   };
-  // Boxes of several windows and of all; windows apart, over each other, in the padding.
+  // Boxes of several windows and of all windows; windows with gaps, with overlaps, and in the
+  // padding.
   for (const Case& c : {Case{{3, 70, 900}, {3, 68, 899}, {1, 3, 2}, {1, 1, 1}, {0, 0, 0}},
                         Case{{40, 50, 60}, {20, 17, 22}, {3, 4, 2}, {2, 3, 3}, {1, 4, 5}},
                         Case{{50'000}, {12'500}, {8}, {4}, {7}}}) {
@@ -240,7 +242,8 @@ TEST_F(Conversions, OfFourierTransformsAreCastsOfTheirOperand) {
     Attrs attrs;
   };
   const std::int64_t first = 0, last = 1;
-  // Sequences side by side, as matrices, by convolution, by all threads; cut, padded, turned.
+  // Sequences side by side, as matrices, by convolution, and by all threads; cut, padded, and
+  // transposed.
   for (const Case& c : {Case{{9, 40}, {{"axis", first}}}, Case{{9, 40}, {{"axis", last}}},
                         Case{{40, 300}, {{"axis", first}, {"length", std::int64_t{37}}}},
                         Case{{2, 1009}, {{"axis", last}}},
@@ -285,7 +288,7 @@ TEST_F(Conversions, OfCountersAreCasts) {
       EXPECT_EQ(bytes(created(op, dtype, axis)), bytes(as_type(created(op, counted, axis), dtype)))
           << op << " of " << name_of(dtype);
     }
-    // Seven digits are enough for what is counted here.
+    // Seven digits are sufficient for these numbers.
     const Tensor numbers = created(op, DType::f32, axis);
     for (std::int64_t i = 0; i < numbers.size(); ++i) {
       const std::int64_t place[] = {i / 12'500, i / 5 % 2500, i % 5};

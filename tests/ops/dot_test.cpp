@@ -4,7 +4,7 @@
 
 #include "support.hpp"
 
-// dot against three plain loops: sizes around the blocks, every layout, one to three threads.
+// Compares dot with three plain loops: sizes near the blocks, all layouts, one to three threads.
 
 namespace outrigger::ops::test {
 namespace {
@@ -13,7 +13,7 @@ struct Size {
   std::int64_t m, k, n;
 };
 
-// Around tile_rows, tile_columns, depth and the blocks of every instruction set level.
+// Sizes near tile_rows, tile_columns, depth and the blocks of each instruction set level.
 constexpr std::array<Size, 14> sizes{{{1, 1, 1},
                                       {1, 70'000, 1},
                                       {5, 3000, 1},
@@ -44,7 +44,7 @@ class Dot : public ::testing::Test {
     return x;
   }
 
-  /// Rows × columns, stored the other way round if transposed.
+  /// Rows × columns; the memory is in the other order if transposed.
   template <typename T>
   Tensor matrix(std::int64_t rows, std::int64_t columns, const std::vector<T>& x, bool transposed) {
     if (!transposed) return lab_.tensor<T>({rows, columns}, x);
@@ -119,7 +119,7 @@ TEST_F(Dot, IsTheSumOfProducts) {
 }
 
 TEST_F(Dot, WalksAxesThatHaveNoCommonStride) {
-  // left[a][b][c][d] over b and d, right[b][e][d][f] over b and d: no group of axes is one stride.
+  // left[a][b][c][d] over b and d, right[b][e][d][f] over b and d: no group of axes has one stride.
   const Dims left_shape{3, 4, 5, 6}, right_shape{4, 2, 6, 7};
   const auto a = random<std::int32_t>(3 * 4 * 5 * 6), b = random<std::int32_t>(4 * 2 * 6 * 7);
   const auto result = lab_.run(

@@ -1,4 +1,4 @@
-// Fourier transforms against the sums that define them, in long double.
+// Compares Fourier transforms with the sums that define them, in long double.
 
 #include <cmath>
 #include <complex>
@@ -35,7 +35,7 @@ Wide root(std::int64_t k, std::int64_t n) {
   return {std::cos(angle), -std::sin(angle)};
 }
 
-/// Point k of the transform of the numbers at x, x + step, …, with zeros behind the given ones.
+/// Point k of the transform of the numbers at x, x + step, …, which are padded with zeros.
 template <typename T>
 Wide point(const std::complex<T>* x, std::int64_t given, std::int64_t step, std::int64_t n,
            std::int64_t k, bool inverse) {
@@ -66,8 +66,8 @@ Attrs with(std::int64_t axis, std::int64_t length) {
   return attrs;
 }
 
-/// What a point may be off, relative to the root of the sum of squares and itself. f32 is computed
-/// in f64 up to 4096 points; beyond, its errors grow with the logarithm of the length.
+/// The largest error of a point, relative to the point and the root of the sum of squares. f32 is
+/// computed in f64 up to 4096 points; beyond, its errors grow with the logarithm of the length.
 template <typename T>
 long double bound_of(std::int64_t n) {
   if (std::is_same_v<T, double>) return 3e-15L;
@@ -81,7 +81,7 @@ long double root_of_squares(const std::vector<T>& x) {
   return std::sqrt(sum);
 }
 
-/// Largest error of some points.
+/// The largest error of some points.
 template <typename T>
 void check(std::int64_t given, std::int64_t n, bool inverse) {
   SCOPED_TRACE(testing::Message() << given << " elements, " << n << " points, "
@@ -95,7 +95,7 @@ void check(std::int64_t given, std::int64_t n, bool inverse) {
   const auto out = elements<T>(*y);
   const long double scale = root_of_squares(x) / (inverse ? static_cast<long double>(n) : 1);
   const long double bound = bound_of<T>(n);
-  // Each point costs n sines: fewer of them where n is large.
+  // Each point costs n sines, so that fewer points are checked if n is large.
   for (std::int64_t k = 0; k < n; k += std::max<std::int64_t>(1, n / (n > 5000 ? 5 : 50))) {
     const Wide want = point(x.data(), given, 1, n, k, inverse);
     const Wide got(out[static_cast<std::size_t>(k)]);
@@ -120,7 +120,7 @@ TEST(Fft, LongLengths) {
   }
 }
 
-/// Real transforms, which take two numbers as one from some length on, there and back.
+/// Real transforms, which from some length on combine two numbers to one, and their inverses.
 template <typename T>
 void check_real(std::int64_t lines, std::int64_t n, std::int64_t axis) {
   SCOPED_TRACE(testing::Message() << lines << " lines of " << n << " along axis " << axis << ", "
@@ -170,7 +170,8 @@ TEST(Fft, RealTransformsOfAnyLength) {
   }
 }
 
-/// Hermitian points that no real transform gives: what they imply counts, and no more is read.
+/// Points that no real transform gives: only the half that is read counts, and the rest follows
+/// from symmetry.
 TEST(Fft, RealInversesOfAnyPoints) {
   for (const std::int64_t n : {126, 128, 129, 1000, 1001, 2048, 8198}) {
     for (const std::int64_t given : {n / 2 + 1, n / 2 - 3, n}) {
@@ -196,7 +197,7 @@ TEST(Fft, RealInversesOfAnyPoints) {
 }
 
 TEST(Fft, ManyLinesAreTheirTransforms) {
-  // Side by side, or one by one: to rounding.
+  // Side by side and one by one must agree except for rounding.
   for (const std::int64_t n : {8, 100, 512, 1009, 4096}) {
     Lab lab;
     const std::int64_t lines = 21;
@@ -235,7 +236,7 @@ TEST(Fft, LinesOfTwoAreNotPairs) {
 }
 
 TEST(Fft, PlansAreSharedByThreads) {
-  // More plans than are kept, made and used at once.
+  // More plans than are kept are made and used at the same time.
   const auto transform = [](std::int64_t n) {
     Lab lab;
     const auto y = lab.run("fft", {complex_tensor<double>(lab, {n}, noise<double>(n, 7))});
@@ -296,7 +297,7 @@ TEST(Fft, EveryAxisOfAnyLayout) {
         const Wide want = point(x.data() + offset, shape[a], strides[a], n, k, false);
         ASSERT_LE(std::abs(want - Wide(out[static_cast<std::size_t>(i)])), 1e-13L);
       }
-      // The same elements behind other strides.
+      // The same elements with other strides.
       Dims turned(4);
       std::int64_t stride = 1;
       for (std::size_t d = 0; d < 4; ++d) {
@@ -335,7 +336,7 @@ TEST(Fft, RealTransformsAreTheComplexOnes) {
       EXPECT_NEAR(back->as<double>()[i], x[static_cast<std::size_t>(i)], 1e-14);
     }
   }
-  // Missing points count as zeros, those beyond half of the length are not read.
+  // Missing points count as zeros. Points beyond half of the length are not read.
   const auto few = lab.run("irfft", {complex_tensor<double>(lab, {1}, {{8, 5}})}, with(0, 4));
   ASSERT_TRUE(few);
   EXPECT_EQ(values<double>(*few), (std::vector<double>{2, 2, 2, 2}));

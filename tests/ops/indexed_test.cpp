@@ -1,5 +1,5 @@
-// indexed_add of small floats: what goes to a place is added up in f32 and rounded once, whatever
-// part of the target is worked on at a time, and wherever indices and updates lie.
+// indexed_add of small floats: the updates of an element are summed in f32 and rounded once, for
+// all portions of the target, and all layouts of indices and updates.
 
 #include <cstdio>
 #include <random>
@@ -27,7 +27,7 @@ class IndexedTest : public testing::Test {
   }
   Tensor places(std::int64_t below, const Dims& shape) {
     Tensor made = lab_.empty(DType::s64, shape);
-    // Few of many, so that there are equal ones.
+    // The indices are few different ones, so that some are equal.
     for (std::int64_t i = 0; i < made.size(); ++i)
       made.as<std::int64_t>()[i] = static_cast<std::int64_t>(random_() % 64) * (below - 1) / 63;
     return made;
@@ -37,7 +37,7 @@ class IndexedTest : public testing::Test {
     std::swap(tensor.strides[0], tensor.strides[1]);
     return tensor;
   }
-  /// Every number here is one of f32.
+  /// f32 represents each of these numbers.
   static float in_f32(const Tensor& tensor, std::int64_t element) {
     float value = 0;
     const void* const in =
@@ -48,7 +48,7 @@ class IndexedTest : public testing::Test {
     return value;
   }
 
-  /// [rows][columns], whole rows added to where `at` says.
+  /// [rows][columns], with whole rows added at the places in `at`.
   void check(DType dtype, DType other, std::int64_t rows, std::int64_t columns, std::int64_t n,
              bool apart) {
     SCOPED_TRACE(to_string(TensorType{dtype, {rows, columns}}) + " and " +

@@ -1,4 +1,4 @@
-// A cancel or a deadline ends a pass between two chunks of it.
+// A cancel or a deadline ends a pass between two of its chunks.
 
 #include <thread>
 
@@ -13,7 +13,7 @@ using std::chrono::milliseconds;
 
 constexpr std::int64_t n = std::int64_t{1} << 22;
 
-/// Some 0.4 s of work on one core.
+/// A pass of about 0.4 s on one core.
 Pass long_pass() {
   PassMaker maker({n}, {f64});
   Pass::Register x = 0;
@@ -30,7 +30,7 @@ class InterruptTest : public testing::TestWithParam<int> {
     took_ = Clock::now() - started_;
     return result;
   }
-  /// How long the whole pass takes here and now: the measure for an early end.
+  /// The time of the whole pass on this machine, with which an early end is compared.
   Clock::duration undisturbed() {
     EXPECT_TRUE(run());
     return took_;

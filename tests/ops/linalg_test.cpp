@@ -4,7 +4,8 @@
 
 #include "support.hpp"
 
-// Linear algebra against its definitions, in f64, over random sizes; the golden cases hold values.
+// Linear algebra compared with its definitions, in f64, over random sizes. The golden cases check
+// values.
 
 namespace outrigger::ops::test {
 namespace {
@@ -20,7 +21,7 @@ class Matrices : public ::testing::Test {
     return lab_.tensor<double>(shape, x);
   }
 
-  /// a · b, transposed as said: by dot, which has its own test.
+  /// a · b, with either transposed if requested, by dot, which has its own test.
   Tensor product(const Tensor& a, const Tensor& b, std::int64_t left_axis = 1,
                  std::int64_t right_axis = 0) {
     auto result = lab_.run("dot", {a, b},
@@ -51,7 +52,7 @@ class Matrices : public ::testing::Test {
     return lab_.tensor<double>({n, n}, x);
   }
 
-  /// Columns of m times the values.
+  /// The columns of m times the values.
   Tensor scaled(const Tensor& m, const Tensor& by) {
     Values x = values<double>(m);
     const Values s = values<double>(by);

@@ -46,7 +46,7 @@ TEST_P(PassAliasTest, OutputIsTheInput) {
 }
 
 TEST_P(PassAliasTest, OutputIsAnInputThatIsReadLater) {
-  // y = -x, stored over x, while x is read again for z = y · x.
+  // y = -x is stored over x, while x is read again for z = y · x.
   const Tensor x = lab_.tensor({n}, counting());
   const Tensor z = lab_.empty(s32, {n});
   PassMaker maker({n}, {s32});
@@ -90,7 +90,7 @@ TEST_P(PassAliasTest, AStoredInputIsCopied) {
 }
 
 TEST_P(PassAliasTest, AStoredInputIsCopiedBeforeItsMemoryChanges) {
-  // The input goes to `copy`, and its own memory takes another result.
+  // The input is stored to `copy`, and another result overwrites the memory of the input.
   const Tensor x = lab_.tensor({n}, counting());
   const Tensor copy = lab_.empty(s32, {n});
   PassMaker maker({n}, {s32});
@@ -101,7 +101,7 @@ TEST_P(PassAliasTest, AStoredInputIsCopiedBeforeItsMemoryChanges) {
 }
 
 TEST_P(PassAliasTest, AnOutputOverAnInputThatALaterStoreNeeds) {
-  // As before with the stores in the other order.
+  // The test before with the stores in the other order.
   const Tensor x = lab_.tensor({n}, counting());
   const Tensor copy = lab_.empty(s32, {n});
   PassMaker maker({n}, {s32});

@@ -1,4 +1,5 @@
-// A pass whose output is its inputs' window, shifted: against copies of the inputs.
+// A pass whose output is its inputs' window, shifted, compared with the pass on copies of the
+// inputs.
 
 #include <iostream>
 #include <thread>
@@ -15,12 +16,12 @@ using outrigger::test::between;
 using outrigger::test::Random;
 using outrigger::test::seeds;
 
-/// Windows of one shape over a grid, each `steps`-th element along its axes.
+/// Windows of one shape over a grid, with each `steps`-th element along its axes.
 struct Windows {
   Dims grid;
   Dims shape;
   Dims steps;
-  /// Where the output begins, and each input.
+  /// The first element of the output, and of each input.
   Dims out;
   std::vector<Dims> in;
 };
@@ -69,8 +70,8 @@ class PassLagTest : public testing::TestWithParam<int> {
     return context;
   }
 
-  /// Runs it over the grid, interpreted and compiled, and over copies of the inputs. The bytes that
-  /// it took, or none if something was wrong.
+  /// Runs the pass over the grid, interpreted and compiled, and over copies of the inputs. Returns
+  /// the bytes that it took, or nothing after a failure.
   std::uint64_t check(const Windows& windows, DType dtype) {
     std::uint64_t taken = 0;
     for (const auto when : {Compile::When::never, Compile::When::always}) {
@@ -186,7 +187,7 @@ TEST_P(PassLagTest, RandomWindows) {
 }
 
 TEST_P(PassLagTest, OtherInputsAreWhereTheyAre) {
-  // A row, a scalar and a tensor in memory of their own.
+  // A row, a scalar and a tensor with their own memory.
   const Tensor base = grid(s32, {302, 900});
   const Windows windows{{302, 900}, {300, 898}, {1, 1}, {1, 1}, {}};
   const Tensor row = grid(s32, {898});
@@ -218,7 +219,7 @@ TEST_P(PassLagTest, OtherInputsAreWhereTheyAre) {
 TEST_P(PassLagTest, WhatIsTooFarIsCopied) {
   const Windows one{{2 * n}, {n}, {1}, {0}, {{n / 2}}};
   EXPECT_EQ(check(one, s32), Memory::capacity_of(n * 4));
-  // Three inputs: the result is copied instead.
+  // With three inputs, the result is copied instead.
   const Windows three{{2 * n}, {n}, {1}, {0}, {{n / 2}, {7}, {n / 3}}};
   EXPECT_EQ(check(three, s32), Memory::capacity_of(n * 4));
 }

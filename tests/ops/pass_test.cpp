@@ -17,7 +17,7 @@ std::vector<float> ramp(std::int64_t n) {
   return all;
 }
 
-/// a · b + a, with every step as its own loop.
+/// a · b + a, with each step as a separate loop.
 std::vector<float> naive(const std::vector<float>& a, const std::vector<float>& b) {
   std::vector<float> r(a.size());
   for (std::size_t i = 0; i < r.size(); ++i) r[i] = a[i] * b[i];
@@ -45,8 +45,8 @@ TEST(PassTest, SizesAroundTilesAndChunks) {
   }
 }
 
-/// Results that go past the caches: whole and cut cache lines, compiled and interpreted, and one
-/// that is an input's memory.
+/// Results that bypass the caches: whole and cut cache lines, compiled and interpreted, and one in
+/// the memory of an input.
 TEST(PassTest, StreamedResultsAreTheSame) {
   Lab lab;
   for (const auto when : {Compile::When::never, Compile::When::always}) {
@@ -166,7 +166,7 @@ TEST(PassTest, RandomWindowsAgreeWithLoops) {
     if (round % 5 == 0) context.stream_from = 0;
     Tensor out = lab.empty(f32, shape);
     if (round % 2 == 0) {
-      // Into a reversed window.
+      // The output is a reversed window.
       Dims strides = out.strides;
       strides[0] = -strides[0];
       out = view_of(out, out.type, strides, (shape[0] - 1) * out.strides[0], true);
@@ -209,7 +209,7 @@ TEST(PassTest, CastsBetweenAllDtypes) {
 }
 
 TEST(PassTest, SlotsAreSharedButNotTooEarly) {
-  // A long chain with a value that lives to its end.
+  // A long chain with a value whose last use is at its end.
   PassMaker maker({2000}, {f32});
   auto sum = maker.apply("add", f32, {0, 0});
   const auto kept = sum;
@@ -225,7 +225,7 @@ TEST(PassTest, SlotsAreSharedButNotTooEarly) {
   for (std::size_t i = 0; i < got.size(); ++i) ASSERT_EQ(got[i], 30 * in.as<float>()[i]) << i;
 }
 
-/// Everything that rounds, on threads 1, 2 and 5: the same bits.
+/// All ops that round give the same bits on 1, 2 and 5 threads.
 TEST(PassTest, SameBitsForAnyNumberOfThreads) {
   const std::int64_t n = 6 * 65536 + 17;
   Lab lab;

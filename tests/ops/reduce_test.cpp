@@ -1,4 +1,4 @@
-// Reductions and scans against loops, for every pattern of kept and reduced axes.
+// Compares reductions and scans with loops, for all patterns of kept and reduced axes.
 
 #include <cmath>
 #include <numeric>
@@ -58,7 +58,7 @@ void check_all_patterns(Lab& lab, const Dims& shape, bool transposed) {
   const std::vector<std::int32_t> in = noise(element_count(shape), 1);
   Tensor x = lab.tensor(shape, in);
   if (transposed) {
-    // The same elements, laid out the other way round.
+    // The same elements, with the axes of the memory in the other order.
     Dims strides(shape.size());
     std::int64_t stride = 1;
     for (std::size_t axis = 0; axis < shape.size(); ++axis) {
@@ -116,7 +116,7 @@ TEST(ReduceTest, LongAndWideOnes) {
   }
 }
 
-/// Of its own process: a crash here must not hide the other tests.
+/// It runs in its own process: a crash here must not hide the other tests.
 void reduce_nothing(const Dims& shape, std::string_view op) {
   Lab lab;
   const Tensor x = lab.empty(f32, shape);
@@ -169,8 +169,8 @@ TEST(ReduceTest, WrongAxes) {
   EXPECT_EQ(lab.run("sum", {x}, over({-1}, true))->shape(), (Dims{2, 1}));
 }
 
-/// f32 sums are made in f64: the error is that of one rounding, and the bits are the same on any
-/// number of threads.
+/// Sums of f32 are computed in f64: the error is that of one rounding, and the bits are the same on
+/// any number of threads.
 TEST(ReduceTest, FloatSumsArePreciseAndTheSameOnAllThreads) {
   const unsigned seed = outrigger::test::new_seed();
   SCOPED_TRACE(testing::Message() << "OUTRIGGER_SEED=" << seed);

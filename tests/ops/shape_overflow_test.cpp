@@ -1,5 +1,5 @@
-// Inference must never give a type whose bytes do not fit: memory would be taken for another size
-// than is written.
+// Inference must never give a type whose number of bytes overflows, because the allocated memory
+// would be too small.
 
 #include <limits>
 
@@ -12,7 +12,7 @@ using enum DType;
 
 constexpr std::int64_t huge = std::int64_t{1} << 61;
 
-/// The result types, or nothing if inference refuses.
+/// True if inference refuses the operands.
 bool refuses(std::string_view op, const std::vector<TensorType>& types, const Attrs& attrs = {}) {
   std::vector<InferOperand> operands;
   for (const TensorType& type : types) operands.push_back(InferOperand{type});

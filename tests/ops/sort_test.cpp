@@ -1,4 +1,4 @@
-// Sorting, top_k and scans over lines that are longer than the parts they are cut into.
+// Sorting, top_k and scans over lines that are longer than the parts into which they are cut.
 
 #include <cmath>
 #include <cstdio>
@@ -14,7 +14,7 @@ namespace {
 constexpr std::int64_t n = 200'003;
 const std::vector<int> thread_counts{1, 2, 5};
 
-/// Numbers with many equals, both zeros, infinities and NaN.
+/// Numbers with many equal ones, both zeros, infinities and NaN.
 template <typename T>
 std::vector<T> mixed(unsigned seed, std::int64_t count = n) {
   std::mt19937_64 random(seed);
@@ -35,7 +35,7 @@ std::vector<T> mixed(unsigned seed, std::int64_t count = n) {
   return all;
 }
 
-/// Ascending, NaN last.
+/// The ascending order, with NaN last.
 template <typename T>
 bool before(T a, T b) {
   if (a != a || b != b) return a == a && b != b;
@@ -93,7 +93,7 @@ TYPED_TEST(SortTest, LongLinesAreArgsortedStably) {
     }
     if (!down) continue;
     for (const int threads : thread_counts) {
-      // Selected from one chunk after the other, or sorted as far as they go.
+      // The first items are selected chunk by chunk, or the line is sorted up to them.
       for (const std::int64_t k : std::initializer_list<std::int64_t>{1, 100, 3000, 30'000, n}) {
         Lab lab;
         const OpRow& row = *find_op("top_k");
@@ -115,7 +115,7 @@ TYPED_TEST(SortTest, LongLinesAreArgsortedStably) {
 }
 
 TEST(LongSortTest, LargePartsAreSortedInPartsAgain) {
-  // Each of 32 parts has more keys than are sorted at once; one value has a part of its own.
+  // Each of 32 parts has more keys than are sorted in one step. One value has a part of its own.
   constexpr std::int64_t count = 40'000'000;
   Lab lab;
   const Tensor keys = lab.empty(DType::u16, {count});
@@ -147,7 +147,7 @@ TYPED_TEST(SortTest, ScansAlongEveryAxisAreTheSameForAnyNumberOfThreads) {
   for (const Dims& shape :
        {Dims{n}, Dims{3, 20'001}, Dims{9'001, 3}, Dims{2, 3'001, 40}, Dims{70, 3000}}) {
     std::vector<T> all(static_cast<std::size_t>(element_count(shape)));
-    // Small whole numbers, whose sums are exact in floats too.
+    // Small integers, whose sums are exact in floats, too.
     for (T& x : all) x = static_cast<T>(random() % 3);
     for (std::int64_t axis = 0; axis < static_cast<std::int64_t>(shape.size()); ++axis) {
       for (const bool reverse : {false, true}) {

@@ -10,7 +10,7 @@
 namespace outrigger::ops {
 namespace {
 
-/// Element offsets of positions [start, start + n), one by one.
+/// The element offsets of positions [start, start + n), one by one.
 std::vector<std::int64_t> offsets(const Dims& dims, const Dims& strides, std::int64_t start,
                                   std::int64_t n) {
   std::vector<std::int64_t> all;

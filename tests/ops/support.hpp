@@ -25,7 +25,7 @@ constexpr DType dtype_of() {
   return DType::f64;
 }
 
-/// What a kernel needs, and tensors to give it.
+/// The context of a kernel, and functions that make tensors.
 class Lab {
  public:
   explicit Lab(std::uint64_t limit = 0) : memory(limit) {}
@@ -45,15 +45,15 @@ class Lab {
     return std::move(*made);
   }
 
-  /// Infers, casts nothing, runs a create, compute or update op. The operands must have the dtypes
-  /// that it wants.
+  /// Infers, and runs a create, compute or update op without casts. The operands must have the
+  /// dtypes that the op requests.
   Result<Tensor> run(std::string_view name, const std::vector<Tensor>& in, const Attrs& attrs = {},
                      int threads = 1) {
     OUTRIGGER_TRY(std::vector<Tensor> out, run_all(name, in, attrs, threads));
     return std::move(out[0]);
   }
 
-  /// The same for an op with several results.
+  /// run() for an op with several results.
   Result<std::vector<Tensor>> run_all(std::string_view name, const std::vector<Tensor>& in,
                                       const Attrs& attrs = {}, int threads = 1) {
     const OpRow& row = *find_op(name);
@@ -80,14 +80,14 @@ std::vector<T> values(const Tensor& tensor) {
   return all;
 }
 
-/// The raw bytes of the elements in C order, for comparison bit for bit.
+/// The raw bytes of the elements in C order, for a comparison bit for bit.
 inline std::vector<std::byte> bytes(const Tensor& tensor) {
   std::vector<std::byte> all(static_cast<std::size_t>(byte_count(tensor.type)));
   if (!all.empty()) read_elements(tensor, 0, tensor.size(), all.data());
   return all;
 }
 
-/// Builds a Pass by naming ops of the catalogue.
+/// Builds a Pass from the names of ops.
 class PassMaker {
  public:
   PassMaker(Dims space, std::vector<DType> inputs) {
@@ -114,7 +114,7 @@ class PassMaker {
       from = add(step.kernel(), step.to, {from});
     return from;
   }
-  /// Registers so far.
+  /// The number of registers.
   std::size_t size() const { return pass_.registers.size(); }
 
   Pass::Register add(const Kernel& kernel, DType result, const std::vector<Pass::Register>& in) {

@@ -1,5 +1,6 @@
-// Accuracy of the elementwise functions, against long double: each within the ulps that its row of
-// the catalogue states, over all exponents and more densely where arguments usually lie.
+// Compares the accuracy of the elementwise functions with long double. Each error must be within
+// the ulps of the op's row in the catalogue, over all exponents, with more arguments where they are
+// frequent.
 //
 //   OUTRIGGER_SEED=…  one seed instead of a new one
 
@@ -43,7 +44,7 @@ constexpr std::array ranges{
     Range{"pow", 0, 100},        Range{"pow", 0.9, 1.1},    Range{"atan2", -1000, 1000},
 };
 
-/// Numbers of every exponent, subnormal ones too, of either sign; and the usual edges.
+/// Numbers of each exponent, also subnormal ones, of both signs, and the usual special values.
 template <typename T>
 void add_all_exponents(Random& random, bool binary, Pairs<T>& in) {
   using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;

@@ -4,8 +4,8 @@
 
 #include "support.hpp"
 
-// Ops that read a view's elements where they lie: the same result as from a copy of them in C
-// order, and no more memory than the result's and what the planner knows of.
+// Ops that read a view's elements in place: the result must be that of a copy in C order, with no
+// more memory than that of the result and of the row's scratch.
 
 namespace outrigger::ops::test {
 namespace {
@@ -24,7 +24,7 @@ class Views : public ::testing::Test {
     return lab_.tensor<std::int64_t>(shape, x);
   }
 
-  /// Three axes of the numbers, turned, cut, reversed, repeated, and as they are.
+  /// Views with three axes of the numbers: permuted, cut, reversed, broadcast, and unchanged.
   std::vector<Tensor> views() {
     std::vector<Tensor> all;
     const Tensor plain = numbers({12, 70, 30});
@@ -53,7 +53,7 @@ class Views : public ::testing::Test {
     return all;
   }
 
-  /// What the row says of operands of which nothing is known but their types.
+  /// The scratch that the row states if only the types of the operands are known.
   static std::uint64_t scratch(std::string_view op, const std::vector<TensorType>& in,
                                const std::vector<TensorType>& out, const Attrs& attrs) {
     const OpRow& row = *find_op(op);
@@ -68,7 +68,7 @@ class Views : public ::testing::Test {
     return row.scratch({operands, out, AttrView(attrs), threads, compute});
   }
 
-  /// Some operands are views.
+  /// Some of the operands are views.
   void check(std::string_view op, std::vector<Tensor> in, const Attrs& attrs = {}) {
     Lab beside;
     const auto from_views = beside.run_all(op, in, attrs, threads);
@@ -95,7 +95,7 @@ class Views : public ::testing::Test {
       EXPECT_EQ(bytes((*from_views)[i]), bytes((*from_copies)[i])) << op << found;
   }
 
-  /// Each element where it was, but stored with the axes in reverse.
+  /// The same tensor, whose memory has the axes in reverse order.
   Tensor stored_turned(const Tensor& tensor) {
     Dims turned = tensor.shape();
     std::reverse(turned.begin(), turned.end());
@@ -146,13 +146,13 @@ TEST_F(Views, AreSorted) {
   std::shuffle(long_lines.as<float>(), long_lines.as<float>() + long_lines.size(), random_);
   std::vector<Tensor> all = views();
   for (const Tensor& view : all) {
-    // Many equal elements.
+    // There are many equal elements.
     auto* const elements = reinterpret_cast<float*>(view.storage->buffer->data());
     for (std::size_t i = 0; i < view.storage->buffer->bytes() / sizeof(float); i += 3)
       elements[i] = static_cast<float>(i % 11);
   }
   all.push_back(long_lines);
-  // Blocks of an odd number of bytes.
+  // The blocks have an odd number of bytes.
   std::vector<std::uint8_t> few(7 * 33 * 5);
   for (std::uint8_t& x : few) x = static_cast<std::uint8_t>(random_());
   all.push_back(lab_.tensor<std::uint8_t>({7, 33, 5}, few));
@@ -201,8 +201,8 @@ TEST_F(Views, OfIndicesAndUpdatesAreRead) {
     }
     check("gather", {target, stored_turned(places)}, attrs);
   };
-  // Single elements; blocks that lie side by side, whole and in part; blocks that lie apart; large
-  // ones.
+  // Single elements; blocks whose elements are adjacent, whole and in part; blocks whose elements
+  // are not; large blocks.
   check_updates(indices({50, 60, 3}, 9), {50, 60}, {});
   check_updates(indices({700, 2}, 9), {700, 31}, {});
   check_updates(indices({5, 6, 1}, 9), {5, 6, 40, 31}, {});
@@ -228,7 +228,7 @@ TEST_F(Views, OfMatricesAreSolvedAndFactored) {
     }
     return made;
   };
-  // Small orders compute in f64, all of the batch; two blocks and more.
+  // Small orders are computed in f64 for the whole batch; there are two blocks and more.
   for (const Dims& shape : {Dims{300, 2, 40, 40}, Dims{7, 900, 4, 4}, Dims{2, 1, 300, 300}}) {
     const Tensor plain = matrices(shape);
     const std::int64_t n = shape[3];

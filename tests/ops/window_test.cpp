@@ -1,4 +1,4 @@
-// Windows whose size or padding is far beyond the operand's, threads, and interrupts.
+// Windows whose size or padding is much larger than the operand, threads, and interrupts.
 
 #include <limits>
 #include <numeric>
