@@ -14,11 +14,11 @@
 
 namespace outrigger::test {
 
-/// A small client over any transport: what tests of the engine's behaviour are written with. The
-/// functions ending in _later send without waiting; wait() then gives the reply.
+/// A small client over any transport, for tests of the engine's behaviour. A function whose name
+/// ends in _later sends without waiting; wait() then returns the reply.
 class Client {
  public:
-  /// Says hello; throws std::runtime_error if that fails.
+  /// Sends hello. Throws std::runtime_error if that fails.
   explicit Client(std::unique_ptr<Transport> transport);
 
   Transport& transport() { return *transport_; }
@@ -26,9 +26,9 @@ class Client {
   std::uint64_t new_id() { return ++last_id_; }
   std::uint64_t new_handle() { return ++last_handle_; }
 
-  /// Sends a request made with `id`, which comes from new_id().
+  /// Sends a request with `id`, which must come from new_id().
   std::uint64_t send(std::uint64_t id, const Payload& payload);
-  /// The reply to request `id`; replies to others are kept for later.
+  /// The reply to request `id`. Replies to other requests are kept for later.
   Reply wait(std::uint64_t id);
   Reply request(std::uint64_t id, const Payload& payload) { return wait(send(id, payload)); }
 
@@ -39,13 +39,13 @@ class Client {
   std::uint64_t forget_later(std::uint64_t program_id);
   std::uint64_t release_later(std::span<const std::uint64_t> handles);
 
-  /// Uploads under a new handle; throws if that fails.
+  /// Uploads under a new handle. Throws if that fails.
   std::uint64_t upload(const Data& data);
   Reply run(const Program& program, std::span<const std::uint64_t> args,
             std::span<const std::uint64_t> results, const RunOptions& options = {});
-  /// A handle's tensor; throws if it is not there. In several pieces if it is large.
+  /// The tensor of a handle, in several pieces if it is large. Throws if there is none.
   Data download(std::uint64_t handle);
-  /// The same without asking for the type first.
+  /// download() without a request for the type.
   Data download(std::uint64_t handle, const std::string& dtype,
                 const std::vector<std::int64_t>& shape);
   Reply info(std::uint64_t handle);

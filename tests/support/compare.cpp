@@ -13,7 +13,7 @@
 namespace outrigger::test {
 namespace {
 
-/// An element of a float narrower than f32.
+/// The number of an element of a float narrower than f32.
 template <typename F>
 struct Small {
   typename F::Bits bits;
@@ -34,7 +34,7 @@ T element(const Data& data, std::size_t i) {
   return value;
 }
 
-/// Floats as integers in the order of their values, +0 and -0 both 0.
+/// Floats as integers in the order of their values; +0 and -0 are both 0.
 template <typename T>
 std::int64_t rank_of(T value) {
   using Int = std::conditional_t<
@@ -101,8 +101,8 @@ void with_dtype(const std::string& dtype, F&& f) {
   if (dtype == "bf16") return f(Small<BF16>{});
 }
 
-/// The same elements in a dtype that with_dtype knows: the parts of complex numbers along one more
-/// axis, integers below 8 bits in a byte each.
+/// The same elements in a dtype that with_dtype accepts: the parts of complex numbers become one
+/// more axis, and each integer below 8 bits takes a byte.
 Data plain(const Data& data) {
   const auto dtype = parse_dtype(data.dtype);
   if (!dtype) return data;

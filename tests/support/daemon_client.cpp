@@ -52,7 +52,7 @@ int start(int in, int out, const EngineSettings& settings) {
 }  // namespace
 
 DaemonClient::DaemonClient(const EngineSettings& settings) {
-  // A daemon that died must show as an error of write(), not end the test program.
+  // The death of a daemon must be an error of write(), and must not end the test program.
   signal(SIGPIPE, SIG_IGN);
   const auto to = make_pipe();
   const auto from = make_pipe();
@@ -85,8 +85,8 @@ void DaemonClient::send(std::span<const std::uint8_t> payload) {
   write_all(frame);
 }
 
-/// Reads while it cannot write: a daemon that waits for its replies to be read must not wait for
-/// this program, which waits for the daemon.
+/// Reads replies while it cannot write. A daemon may wait until its replies are read, while this
+/// program waits for the daemon.
 void DaemonClient::write_all(std::span<const std::uint8_t> bytes) {
   const auto until = Clock::now() + std::chrono::seconds(60);
   while (!bytes.empty()) {

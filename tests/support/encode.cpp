@@ -11,7 +11,7 @@
 namespace outrigger::test {
 namespace {
 
-/// Writes one request: a map with `id`, `do` and so many keys more, which the caller adds.
+/// Writes one request: a map with `id`, `do` and a number of other keys, which the caller adds.
 class Writer {
  public:
   Writer() = default;
@@ -27,8 +27,8 @@ class Writer {
   void value(const T& value) {
     packer_.pack(value);
   }
-  /// By hand: the packer turns whole floats into integers, which are other literals, and -0.0 into
-  /// 0.
+  /// Writes the double itself: the packer changes floats without a fraction to integers, which are
+  /// other literals, and -0.0 to 0.
   void value(double value) {
     const auto bits = std::bit_cast<std::uint64_t>(value);
     std::array<char, 9> bytes{'\xcb'};

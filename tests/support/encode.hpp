@@ -14,8 +14,8 @@ namespace outrigger::test {
 /// The payload of one frame, without its length.
 using Payload = std::vector<std::uint8_t>;
 
-/// Requests as PROTOCOL.md section 4 writes them, by means of msgpack-c: an encoder that shares no
-/// code with the server's decoder.
+/// The requests of PROTOCOL.md section 4, encoded by msgpack-c, which shares no code with the
+/// server's decoder.
 Payload encode_hello(std::uint64_t id, std::uint64_t protocol = 1);
 Payload encode_simple(std::uint64_t id, std::string_view kind);  ///< ping, bye, info
 Payload encode_info(std::uint64_t id, std::uint64_t handle);
@@ -45,7 +45,7 @@ struct RunOptions {
 Payload encode_run(std::uint64_t id, const Program& program, std::span<const std::uint64_t> args,
                    std::span<const std::uint64_t> results, const RunOptions& options = {});
 Payload encode_prepare(std::uint64_t id, std::uint64_t program_id, const Program& program);
-/// Prepares the program whose bytes a tensor holds: those of encode_program().
+/// Prepares the program in a tensor's bytes, which are those of encode_program().
 Payload encode_prepare(std::uint64_t id, std::uint64_t program_id, std::uint64_t handle);
 Payload encode_program(const Program& program);
 Payload encode_call(std::uint64_t id, std::uint64_t program_id, std::span<const std::uint64_t> args,

@@ -84,7 +84,7 @@ Operand operand_of(const Object& object) {
 
 Region region_of(const Object& object);
 
-/// All but `in` and `out`, which golden cases write otherwise than programs do.
+/// Everything except `in` and `out`, which golden cases write in another form than programs.
 Instruction instruction_without_values(const Object& object) {
   Instruction out;
   out.op = at(object, "op").as<std::string>();
@@ -124,7 +124,7 @@ Data data_of(const Object& object) {
           at(object, "shape").as<std::vector<std::int64_t>>(), bytes_of(at(object, "data"))};
 }
 
-/// A case with `op`: a parameter for each tensor among the operands, and the one instruction.
+/// A case with `op`: one parameter for each tensor among the operands, and the one instruction.
 void wrap_instruction(const Object& object, Case& out) {
   Instruction instruction = instruction_without_values(object);
   for (const Object& operand : at(object, "in").via.array) {

@@ -17,10 +17,10 @@ struct Case {
   /// The op under test; empty if the case is a whole program.
   std::string op;
   Program program;
-  /// Programs that must have been prepared, by id, in this order.
+  /// The programs, by id, that must be prepared before, in this order.
   std::vector<std::pair<std::uint64_t, Program>> prepared;
   std::vector<Data> args;
-  /// The results, unless `error` is the code of an error.
+  /// The results, unless the case has an `error`, which is the code of an error.
   std::vector<Data> expected;
   std::string error;
   Tolerance tolerance;
@@ -29,7 +29,7 @@ struct Case {
 /// The names of the files in protocol/golden/cases/, sorted.
 std::vector<std::string> golden_families();
 
-/// All cases of one file. Throws std::runtime_error that names the case if one is malformed.
+/// All cases of one file. If a case is malformed, throws a std::runtime_error with its name.
 std::vector<Case> read_golden(const std::string& family);
 
 }  // namespace outrigger::test

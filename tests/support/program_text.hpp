@@ -6,7 +6,7 @@
 
 namespace outrigger::test {
 
-/// For failure messages.
+/// The program as a text for failure messages.
 std::string to_text(const Program& program, int indent = 0);
 
 }  // namespace outrigger::test

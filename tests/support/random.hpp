@@ -25,12 +25,12 @@ inline std::uint64_t environment(const char* name, std::uint64_t otherwise) {
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
-/// OUTRIGGER_SEED, or a new one, for a test to print.
+/// OUTRIGGER_SEED, or a new seed, which a test prints.
 inline unsigned new_seed() {
   return static_cast<unsigned>(environment("OUTRIGGER_SEED", std::random_device{}()));
 }
 
-/// OUTRIGGER_SEED, or some fixed ones and a new one.
+/// OUTRIGGER_SEED, or some fixed seeds and a new one.
 inline std::vector<std::uint64_t> seeds() {
   if (const std::uint64_t seed = environment("OUTRIGGER_SEED", 0); seed != 0) return {seed};
   return {1, 2, 3, std::random_device()()};

@@ -29,21 +29,22 @@ struct Reply {
   std::string status;
   std::optional<Error> error;
   std::vector<Result> results;
-  std::vector<std::int64_t> shape;  ///< of `info` with a handle
+  std::vector<std::int64_t> shape;  ///< with `info` of a handle
   std::vector<std::uint8_t> data;
-  /// Integers of the reply by key, those in maps as "memory.used" and "limits.frame_bytes_max".
+  /// The integers of the reply by key; those in maps have keys such as "memory.used" and
+  /// "limits.frame_bytes_max".
   std::map<std::string, std::uint64_t> numbers;
   std::map<std::string, bool> flags;
   std::map<std::string, std::string> strings;
 
   bool ok() const { return status == "ok"; }
-  /// The error's code, or "" if there is none.
+  /// The error's code, or "" if there is no error.
   std::string code() const { return error ? error->code : std::string(); }
   /// "ok", or the status, code and text: for failure messages.
   std::string text() const;
 };
 
-/// Throws std::runtime_error if the payload is no reply.
+/// Throws std::runtime_error if the payload is not a reply.
 Reply decode_reply(std::span<const std::uint8_t> payload);
 
 }  // namespace outrigger::test

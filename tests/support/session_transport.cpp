@@ -55,7 +55,7 @@ class SessionTransport : public Transport {
   ~SessionTransport() override {
     session_->close();
     session_.reset();
-    // The engine's own thread may still hold the closed session, and must not be the last to hold
+    // The engine's own thread may still own the closed session, and must not be the last owner of
     // the engine.
     while (engine_.use_count() > 1) std::this_thread::sleep_for(std::chrono::microseconds(50));
   }

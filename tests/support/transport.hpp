@@ -12,14 +12,14 @@
 
 namespace outrigger::test {
 
-/// A way to a session: payloads go in, payloads of replies come out. Requests may be sent without
-/// waiting for replies.
+/// A path to a session, for payloads of requests and of replies. A request may be sent before the
+/// reply to another one has come.
 class Transport {
  public:
   virtual ~Transport() = default;
   virtual void send(std::span<const std::uint8_t> payload) = 0;
-  /// The next reply, whatever its id. Throws std::runtime_error at the timeout or when the session
-  /// is over.
+  /// The next reply, whatever its id. Throws std::runtime_error at the timeout, or when the session
+  /// has ended.
   virtual Payload receive(std::chrono::milliseconds timeout) = 0;
   Payload receive() { return receive(std::chrono::seconds(60)); }
 };
@@ -29,13 +29,13 @@ struct EngineSettings {
   std::uint64_t memory_limit = 0;
 };
 
-/// A session of an engine in this process; frames are decoded as the daemon decodes them.
+/// A session of an engine in this process. Frames are decoded as in the daemon.
 std::unique_ptr<Transport> open_session_transport(const EngineSettings& settings = {});
 
-/// A daemon of its own, reached over pipes.
+/// A separate daemon, over pipes.
 class DaemonClient : public Transport {
  public:
-  /// Starts the daemon; throws std::runtime_error if it cannot.
+  /// Starts the daemon. Throws std::runtime_error if that fails.
   explicit DaemonClient(const EngineSettings& settings = {});
   /// Closes the daemon's stdin and waits for its end.
   ~DaemonClient() override;
