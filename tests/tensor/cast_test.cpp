@@ -60,7 +60,7 @@ TEST(CastTest, IntegersWrap) {
   EXPECT_EQ(cast_element<std::int64_t>(~std::uint64_t{0}), -1);
 }
 
-/// Against arithmetic in 128 bits, which has room for the exact integer.
+/// Compares with arithmetic in 128 bits, which represents the integer exactly.
 TEST(CastTest, RandomFloatsAgreeWithWideIntegers) {
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE(testing::Message() << "seed " << seed);

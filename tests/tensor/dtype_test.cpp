@@ -38,7 +38,7 @@ TEST(DTypeTest, SizesAgreeWithTheTypes) {
   }
 }
 
-/// Nx.Type.merge/2, row by row in the order of all_dtypes; between f8_e4m3fn and another float the
+/// Nx.Type.merge/2, row by row in the order of all_dtypes. Between f8_e4m3fn and another float, the
 /// left one wins.
 constexpr std::array<std::array<DType, dtype_count>, dtype_count> merged{{
     /* u2 */ {u2,  u4,  u8, u16,       u32, u64,  s4,  s4,  s8,  s16,

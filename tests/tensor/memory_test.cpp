@@ -115,7 +115,7 @@ TEST(MemoryTest, ARefusalOfTheSystemLeavesThePeakAlone) {
 
 TEST(MemoryTest, UsedAndPooledTogetherStayWithinTheLimit) {
   Memory memory(2 * MiB);
-  take(memory, MiB + 512 * KiB);  // pooled from now on
+  take(memory, MiB + 512 * KiB);  // the buffer is in the pool from now on
   std::vector<BufferPtr> small;
   for (int i = 0; i < 1500; ++i) small.push_back(take(memory, KiB));
   EXPECT_LE(memory.used() + memory.pooled(), memory.limit());

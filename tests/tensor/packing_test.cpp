@@ -59,7 +59,7 @@ TEST(PackingTest, BytesOfAType) {
   EXPECT_EQ(packed_byte_count({s4, {3, 3}}), 5);
   EXPECT_EQ(packed_byte_count({u4, {0, 7}}), 0);
   EXPECT_EQ(packed_byte_count({c128, {3}}), 48);
-  // The number of bits would not fit.
+  // The number of bits would overflow.
   EXPECT_EQ(packed_byte_count({u4, {std::int64_t{1} << 61}}), std::int64_t{1} << 60);
 }
 

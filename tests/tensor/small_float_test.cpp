@@ -12,7 +12,7 @@
 namespace outrigger {
 namespace {
 
-/// A format told by its numbers of bits, as its definition reads.
+/// A format by its numbers of bits, read from its definition.
 template <typename F, int exponent_bits, int mantissa_bits, bool finite>
 struct Format {
   using Float = F;
@@ -21,7 +21,7 @@ struct Format {
   static constexpr int patterns = 1 << width;
   static constexpr int sign_bit = 1 << (width - 1);
 
-  /// The number of a pattern, from sign, exponent and mantissa in floating point arithmetic.
+  /// The number of a pattern, computed from sign, exponent and mantissa in floating point.
   static double value(int pattern) {
     constexpr int bias = (1 << (exponent_bits - 1)) - 1;
     constexpr int top = (1 << exponent_bits) - 1;
@@ -66,7 +66,7 @@ TYPED_TEST(SmallFloatTest, EveryPatternWidensToItsNumber) {
   }
 }
 
-/// Numbers around the middle of every two neighbours, in each width that is narrowed from.
+/// Numbers near the middle of each two neighbours, in each width that is narrowed.
 template <typename TypeParam, typename Wide>
 void expect_nearest() {
   using F = typename TypeParam::Float;
@@ -85,7 +85,7 @@ void expect_nearest() {
     rounds_to(std::nextafter(tie, Wide{0}), low);
     rounds_to(std::nextafter(tie, std::numeric_limits<Wide>::infinity()), low + 1);
   }
-  // Half a step above the largest number.
+  // A number half a step above the largest one.
   const double top = TypeParam::value(largest);
   const double over = top + (top - TypeParam::value(largest - 1)) / 2;
   const int beyond = F::fn ? largest : largest + 1;
@@ -100,7 +100,7 @@ TYPED_TEST(SmallFloatTest, F64RoundsToNearestTiesToEven) { expect_nearest<TypePa
 
 TYPED_TEST(SmallFloatTest, F64IsRoundedOnce) {
   using F = typename TypeParam::Float;
-  // By way of the nearest f32, which is the tie, these would go the other way.
+  // The nearest f32 of these numbers is the tie, whose rounding would be wrong.
   const double one = 1;
   const double step = TypeParam::value(narrow<F>(1.0F) + 1) - one;
   const double tiny = std::ldexp(step, -40);
