@@ -14,7 +14,7 @@ namespace {
 using testing::bytes_of;
 using testing::frame_of;
 
-/// Feeds `stream` in pieces of `piece` bytes; the payloads that come out.
+/// Feeds `stream` in pieces of `piece` bytes. Returns the payloads.
 std::vector<std::string> split_in_pieces(std::string_view stream, std::size_t piece) {
   FrameReader reader{Limits{}};
   std::vector<std::string> out;

@@ -9,8 +9,8 @@
 #include "support/encode.hpp"
 #include "wire/bytes.hpp"
 
-/// Requests as complete frames, length included. Nothing is checked, so that tests can send
-/// nonsense.
+/// Requests as complete frames with their length. Nothing is checked, so that tests can send
+/// invalid requests.
 namespace outrigger::testing {
 
 using Handles = std::vector<std::uint64_t>;
@@ -34,7 +34,7 @@ void pack_entry(Packer& packer, std::string_view key, const T& value) {
   packer.pack(value);
 }
 
-/// A request with `entries` further keys, which `fill` packs.
+/// A request with `entries` more keys, which `fill` packs.
 template <typename Fill>
 std::string request_frame(std::uint64_t id, std::string_view kind, std::size_t entries,
                           const Fill& fill) {

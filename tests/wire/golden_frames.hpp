@@ -12,7 +12,7 @@
 namespace outrigger::testing {
 
 struct GoldenFrame {
-  std::string name;  ///< of the file, without ".hex"
+  std::string name;  ///< name of the file without ".hex"
   /// The texts of "# key: text" lines.
   std::map<std::string, std::string> notes;
   std::string bytes;

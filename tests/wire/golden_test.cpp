@@ -20,18 +20,18 @@ using testing::bytes_of;
 using testing::golden_frames;
 using testing::GoldenFrame;
 
-/// What the daemon's input makes of a frame's bytes.
+/// Decodes a frame's bytes as the daemon's input does.
 tl::expected<Request, Refusal> receive(const GoldenFrame& golden) {
   FrameReader reader{Limits{}};
   auto bytes = bytes_of(golden.bytes);
   auto payload = reader.take(bytes);
   if (!payload) return tl::make_unexpected(Refusal{0, payload.error()});
   if (*payload == nullptr || !bytes.empty()) throw std::runtime_error(golden.name + ": length");
-  // Nothing of the request may refer to the frame but an upload's data, which is not looked at.
+  // The request does not refer to the frame, except for an upload's data, which is not read.
   return Decoder(Limits{}).decode(**payload);
 }
 
-/// Names of the kinds in the order of Request::body.
+/// The names of the kinds in the order of Request::body.
 constexpr std::array<std::string_view, 16> kinds = {
     "hello", "ping",     "info", "upload",  "download", "load",    "load_raw", "load_csv",
     "save",  "save_npz", "run",  "prepare", "forget",   "release", "cancel",   "bye"};
@@ -120,7 +120,7 @@ Frame profile_reply() {
   return encode_results(24, std::span(&result, 1), steps);
 }
 
-/// The reply that each golden reply shows, encoded by us.
+/// The golden replies, encoded by the daemon's encoder.
 const std::map<std::string, std::function<Frame()>> replies = {
     {"reply_ok", [] { return encode_ok(2); }},
     {"reply_hello", [] { return encode_hello(1, hello_reply()); }},

@@ -86,7 +86,7 @@ TEST(ProgramReader, CountsInstructionsOfAllRegions) {
   EXPECT_EQ(error_of(sample(), limits).code, ErrorCode::limit_exceeded);
 }
 
-/// Regions inside each other, `depth` of them.
+/// `depth` nested regions.
 Program nested(std::size_t depth) {
   Program inner{{}, {instruction("iota", {}, {})}, {}};
   for (std::size_t i = 0; i < depth; ++i) {
@@ -133,7 +133,8 @@ TEST(ProgramReader, ReadsAProgramWithoutAFrame) {
 }
 
 TEST(ProgramReader, LimitsWhatAProgramTakesAsData) {
-  // Operands of one byte take 32 as data: more than program_data_max before program_bytes_max.
+  // An operand of one byte takes 32 bytes as data, so that program_data_max is exceeded before
+  // program_bytes_max.
   constexpr std::size_t operands = Limits::program_data_max / sizeof(Operand) + 1;
   static_assert(operands < Limits{}.program_bytes_max);
   Instruction wide = instruction("concatenate", {}, {});
@@ -181,7 +182,7 @@ TEST(ProgramReader, LimitsAttributes) {
   EXPECT_EQ(error_of(program).code, ErrorCode::limit_exceeded);
 }
 
-/// A program of one instruction, whose keys beside "op" `fill` packs.
+/// A program of one instruction. `fill` packs its keys beside "op".
 template <typename Fill>
 tl::expected<Request, Refusal> decode_instruction(std::size_t entries, const Fill& fill) {
   const std::string frame = testing::request_frame(5, "prepare", 2, [&](testing::Packer& packer) {

@@ -10,7 +10,7 @@
 namespace outrigger::wire {
 namespace {
 
-/// The reply as JSON-like text, after a check of its length.
+/// The reply as JSON-like text, after its length was checked.
 std::string text_of(const Frame& frame) {
   std::size_t length = 0;
   for (std::size_t i = 0; i < 4; ++i) length = length << 8 | frame.at(i);

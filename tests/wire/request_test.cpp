@@ -99,7 +99,7 @@ struct BadCase {
   std::string text;
 };
 
-/// A request with id 5 that consists of these entries beside its id and kind.
+/// A request with id 5. The entries follow its id and kind.
 template <typename... Entries>
 std::string bad_frame(std::string_view kind, Entries... entries) {
   return request_frame(5, kind, sizeof...(entries), [&](Packer& packer) {
@@ -189,7 +189,7 @@ TEST(Decoder, LimitsResults) {
 }
 
 TEST(Decoder, ReadsHugeMapsInLinearTime) {
-  // 60,000 unknown keys: refused at the first, whatever follows.
+  // The frame has 60,000 unknown keys, and is refused at the first one.
   const auto refused = decode(request_frame(5, "ping", 60'000, [](Packer& packer) {
     for (int i = 0; i < 60'000; ++i) testing::pack_entry(packer, "k" + std::to_string(i), 1);
   }));
@@ -255,7 +255,7 @@ TEST(Decoder, FindsTheIdOfAFrameThatItHasNoMemoryFor) {
   const auto id = [](const std::string& frame) { return Decoder::find_id(payload_of(frame)); };
   EXPECT_EQ(id(testing::release_frame(77, {1, 2, 3})), 77U);
   EXPECT_EQ(id(testing::simple_frame(UINT64_MAX, "ping")), UINT64_MAX);
-  // The id need not come first, and one within another value is none.
+  // The id need not be first, and an id inside of another value does not count.
   msgpack::sbuffer buffer;
   Packer packer(buffer);
   packer.pack_map(3);

@@ -120,7 +120,7 @@ TEST(ValueParser, TakesMemoryByTheFramesValuesNotByItsClaims) {
   large.trim();
   EXPECT_LE(large.memory_bytes(), 256U << 10);
 
-  // A long frame whose values are long: an upload's.
+  // A long frame with long values: an upload.
   const std::string upload = raw({0x91, 0xc6, 0, 0x10, 0, 0}) + std::string(1U << 20, '\1');
   EXPECT_TRUE(small.parse(bytes_of(upload)));
   EXPECT_LE(small.memory_bytes(), 256U << 10);
