@@ -1,5 +1,5 @@
-// Every golden case as a micro benchmark: what a call of it costs in a session, by op and dtype.
-// The inputs are tiny, so it is the overhead of each op that shows.
+// Each golden case as a micro benchmark: the time of a call in a session, by op and dtype. The
+// inputs are tiny, so that the overhead of each op dominates.
 //
 //   cases_bench OUT.json [BEFORE.json]     BEFORE: an earlier OUT, for comparison
 
@@ -31,7 +31,8 @@ constexpr int repetitions_min = 4;
 constexpr int repetitions_max = 12;
 constexpr double case_us_max = 400;
 constexpr std::size_t shown = 20;
-/// What counts as slower than before; less is noise of a few microseconds.
+/// From this ratio on, a row counts as slower than before. Smaller ratios are noise of a few
+/// microseconds.
 constexpr double slower = 1.5;
 
 /// All cases of an op whose first operand has that dtype.
@@ -57,7 +58,7 @@ Key key_of(const Case& test) {
   return {op, test.expected.empty() ? "" : test.expected.front().dtype};
 }
 
-/// Microseconds of one call of the prepared program, its reply included.
+/// The microseconds of one call of the prepared program, with its reply.
 double call_once(Client& client, std::span<const std::uint64_t> args, std::size_t results) {
   std::vector<std::uint64_t> handles(results);
   for (std::uint64_t& handle : handles) handle = client.new_handle();
@@ -71,13 +72,13 @@ double call_once(Client& client, std::span<const std::uint64_t> args, std::size_
   return took.count();
 }
 
-/// The fastest call of a case.
+/// The microseconds of the fastest call of a case.
 double measure(Client& client, const Case& test) {
   for (const auto& [id, program] : test.prepared) client.wait(client.prepare_later(id, program));
   client.wait(client.prepare_later(program_id, test.program));
   std::vector<std::uint64_t> args;
   for (const test::Data& arg : test.args) args.push_back(client.upload(arg));
-  // The first call plans.
+  // The first call makes the plan.
   call_once(client, args, test.program.outputs.size());
   double fastest = std::numeric_limits<double>::infinity();
   double spent = 0;
@@ -108,7 +109,7 @@ Rows measure_all() {
   return rows;
 }
 
-/// One row a line, as read() takes them.
+/// Writes one row on each line, as read() expects it.
 void write(const Rows& rows, const char* path) {
   std::ofstream out(path);
   out << "[\n";

@@ -1,4 +1,4 @@
-// Sends every {packet, 4} frame back as it came: the least that a round trip through a Port costs.
+// Sends each {packet, 4} frame back: the smallest cost of a round trip through a Port.
 
 #include <unistd.h>
 

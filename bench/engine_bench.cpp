@@ -1,6 +1,6 @@
-// The engine beside hand-written loops on the same threads, in one run: the ratios are what counts.
-// Repetitions of ours and of the limit are interleaved, and the fastest of each are compared: other
-// programs on the machine can only slow one down.
+// Compares the engine with hand-written loops on the same threads, in one run. Only the ratios
+// matter. Repetitions of the engine and of the loop alternate, and the fastest of each are
+// compared, because other programs on the machine can only make one slower.
 
 #include <benchmark/benchmark.h>
 
@@ -18,7 +18,7 @@ constexpr std::int64_t n = std::int64_t{16} << 20;
 constexpr std::int64_t updates = 1'000'000;
 constexpr std::int64_t loop_turns = 10'000;
 
-/// Random data, the same for ours and for the limit.
+/// Random data, the same for the engine and for the limit.
 struct Data {
   Memory memory;
   Tensor a = random(n, 0.0F, 1.0F);
@@ -43,7 +43,7 @@ struct Data {
   }
 };
 
-/// A hand-written loop with inputs of its own.
+/// A hand-written loop with its own inputs.
 class Limit {
  public:
   Limit(const Maker& maker, const std::vector<Tensor>& tensors) {

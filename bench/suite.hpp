@@ -15,7 +15,7 @@
 
 #include "engine/executor/execute.hpp"
 
-/// What the programs share that measure the engine beside a limit.
+/// The parts that the programs that compare the engine with a limit share.
 
 namespace outrigger::bench {
 
@@ -41,7 +41,7 @@ inline Instruction op(std::string name, std::vector<Operand> in, ValueId out, At
   return Instruction{std::move(name), std::move(in), {out}, std::move(attrs), {}, in_place};
 }
 
-/// A program bound to tensors, run again and again.
+/// A program with its arguments, for many runs.
 class Bound {
  public:
   Bound(Memory& memory, Program program, std::vector<Tensor> arguments)
@@ -67,13 +67,14 @@ class Bound {
   std::vector<std::byte> scratch_;
 };
 
-/// One line of the table: ours beside what it is measured against.
+/// One line of the table: the engine and its limit.
 struct Row {
   std::string name;
   std::string against;
-  double goal;  ///< the ratio of the times must not be above it
-  /// Set where each side has a second measurement with twice the turns: the difference of the two
-  /// is compared, so that what happens once (the first copy) does not count.
+  double goal;  ///< largest ratio of the times
+  /// True if each side has a second measurement with twice the turns. The differences of the two
+  /// measurements are then compared, so that work that happens once (the first copy) does not
+  /// count.
   bool slope = false;
 };
 
@@ -130,7 +131,7 @@ inline void report(const Suite& suite, const Fastest& fastest, const char* title
   json << "[\n";
   for (std::size_t i = 0; i < suite.rows.size(); ++i) {
     const Row& row = suite.rows[i];
-    if (!fastest.has(row)) continue;  // left out by --benchmark_filter
+    if (!fastest.has(row)) continue;  // --benchmark_filter has excluded it
     const double ours = fastest.of(row, "/ours");
     const double limit = fastest.of(row, "/limit");
     std::printf("%-34s %10.3f %10.3f %8.2f %8.2f  %s%s\n", row.name.c_str(), ours, limit,

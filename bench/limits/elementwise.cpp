@@ -12,7 +12,7 @@ namespace {
 
 using std::int64_t;
 
-/// out[i] = body(i) for all elements, out fresh.
+/// out[i] = body(i) for all elements of a new array.
 template <typename T, typename Body>
 Step each(const Array& shaped, Body body) {
   auto out = std::make_shared<Array>(like(shaped));
@@ -46,7 +46,7 @@ Step add_in_place(Inputs& in, int64_t) {
   };
 }
 
-/// One fused pass by Eigen.
+/// One fused pass of Eigen.
 Step fused_chain(Inputs& in, int64_t) {
   auto out = std::make_shared<Array>(like(in[0]));
   return [&in, out] {
@@ -64,7 +64,7 @@ Step fused_chain(Inputs& in, int64_t) {
   };
 }
 
-/// A pass by Eigen over blocks.
+/// A pass of Eigen over blocks.
 template <typename Function>
 Maker eigen_pass(Function function) {
   return [function](Inputs& in, int64_t) -> Step {
@@ -84,7 +84,8 @@ Maker eigen_pass(Function function) {
   };
 }
 
-/// Each of `rows` rows: its largest, then exp and sum, then the division; three passes.
+/// For each of `rows` rows: the largest element, then exp and the sum, then the division; three
+/// passes.
 template <typename T>
 Step softmax(Inputs& in, int64_t) {
   auto out = std::make_shared<Array>(like(in[0]));
@@ -121,7 +122,7 @@ Step softmax(Inputs& in, int64_t) {
   };
 }
 
-/// All turns for a block that stays in registers and the L1 cache.
+/// Computes all turns for a block that stays in registers and the L1 cache.
 Step logistic_map(Inputs& in, int64_t steps) {
   auto out = std::make_shared<Array>(like(in[0]));
   return [&in, out, steps] {
@@ -162,7 +163,7 @@ void add_elementwise(Workloads& all) {
   all["tanh(a*b+1)*exp(-a)"] = fused_chain;
   all["exp"] = eigen_pass([](const auto& x) { return x.exp(); });
   all["log"] = eigen_pass([](const auto& x) { return x.log(); });
-  // libmvec's, which the compiler calls for these loops
+  // the compiler calls the functions of libmvec for these loops
   all["sin"] = [](Inputs& in, int64_t) {
     return each<float>(in[0], [x = in[0].as<float>()](int64_t i) { return std::sin(x[i]); });
   };

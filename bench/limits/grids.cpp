@@ -11,7 +11,8 @@ namespace {
 
 using std::int64_t;
 
-/// next[r][c] = body(middle of the row above, of the row, of the row below, c) on the inside.
+/// For inside elements, next[r][c] = body(middle of the row above, of the row, of the row below,
+/// c).
 template <typename T, typename Body>
 void sweep(const T* now, T* next, int64_t rows, int64_t columns, Body body) {
 #pragma omp parallel for schedule(static)

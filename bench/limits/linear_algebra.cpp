@@ -1,4 +1,4 @@
-// OpenBLAS and its LAPACK, the library that the daemon has too.
+// The limits of OpenBLAS and its LAPACK, which the daemon also uses.
 
 #include <dlfcn.h>
 #include <omp.h>
@@ -36,7 +36,8 @@ using Gemm = void (*)(const char*, const char*, const int*, const int*, const in
                       const T*, const int*, const T*, const int*, const T*, T*, const int*, Length,
                       Length);
 
-/// out = left · right, both halves of the input; of a batch, matrices are shared by the threads.
+/// out = left · right, which are the halves of the input. The threads share the matrices of a
+/// batch.
 template <typename T>
 Step dot(Inputs& in, int64_t) {
   const std::vector<int64_t> shape(in[0].shape().begin() + 1, in[0].shape().end());
@@ -50,7 +51,8 @@ Step dot(Inputs& in, int64_t) {
     const T one{1}, zero{0};
     set_threads(batch == 1 ? omp_get_max_threads() : 1);
 #pragma omp parallel for schedule(static) if (batch > 1)
-    for (int64_t i = 0; i < batch; ++i) {  // its order is by columns: right · left
+    // the library's matrices are in column order: right · left
+    for (int64_t i = 0; i < batch; ++i) {
       gemm("N", "N", &n, &n, &n, &one, right + i * n * n, &n, left + i * n * n, &n, &zero,
            out->as<T>() + i * n * n, &n, 1, 1);
     }
@@ -58,7 +60,7 @@ Step dot(Inputs& in, int64_t) {
   };
 }
 
-/// What a decomposition works on: copies, and memory for the library.
+/// The memory of a decomposition: copies, and workspaces for the library.
 struct Work {
   int n;
   Array matrix, u, vt, values;
@@ -128,7 +130,7 @@ Step solve(Inputs& in, int64_t) {
     const int n = w->n, one = 1;
     set_threads(omp_get_max_threads());
     const double* const a = in[0].as<double>();
-    for (int i = 0; i < n; ++i) {  // its order is by columns
+    for (int i = 0; i < n; ++i) {  // the library's matrices are in column order
       for (int j = 0; j < n; ++j) w->matrix.as<double>()[j * n + i] = a[i * n + j];
     }
     std::copy_n(in[1].as<double>(), n, w->values.as<double>());

@@ -16,14 +16,14 @@ Step while_loop(Inputs&, int64_t steps) {
     std::uint32_t x = 1;
     for (int64_t i = 0; i < steps; ++i) {
       x = x * 1664525U + 1013904223U;
-      asm volatile("" : "+r"(x));  // else the compiler takes several turns at once
+      asm volatile("" : "+r"(x));  // otherwise the compiler combines several turns
     }
     *out->as<std::uint32_t>() = x;
     return out.get();
   };
 }
 
-/// Nothing of the size of all pairs is kept.
+/// No array of the size of all pairs is stored.
 Step n_body(Inputs& in, int64_t steps) {
   auto position = std::make_shared<Array>(like(in[0]));
   auto velocity = std::make_shared<Array>(like(in[0]));
@@ -60,7 +60,7 @@ Step n_body(Inputs& in, int64_t steps) {
 
 constexpr int64_t dims = 8, centres = 16;
 
-/// One pass over the points for each step: nearest centre and its sum.
+/// One pass over the points for each step: the nearest centre, and the sum of its points.
 Step k_means(Inputs& in, int64_t steps) {
   auto out = std::make_shared<Array>("<f4", std::vector<int64_t>{centres, dims});
   return [&in, out, steps] {

@@ -1,4 +1,4 @@
-// Answers on stdin/stdout as bench/peers/runner.py describes.
+// Answers requests on stdin as bench/peers/runner.py describes.
 
 #include <chrono>
 #include <cmath>
@@ -15,7 +15,7 @@ namespace outrigger::bench {
 
 namespace {
 
-/// Version 1 of the format, as NumPy writes it.
+/// Reads version 1 of the format, as NumPy writes it.
 Array read_npy(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   char start[10] = {};

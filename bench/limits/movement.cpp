@@ -33,7 +33,7 @@ Step transpose(Inputs& in, int64_t) {
   };
 }
 
-/// libstdc++'s parallel sort.
+/// The parallel sort of libstdc++.
 Step sort(Inputs& in, int64_t) {
   auto out = std::make_shared<Array>(like(in[0]));
   return [&in, out] {
@@ -55,7 +55,7 @@ Step argsort(Inputs& in, int64_t) {
   };
 }
 
-/// Places are checked wholly first, as an op happens wholly or not at all.
+/// All indices are checked before the first write, because an op happens wholly or not at all.
 bool inside(const std::int32_t* index, int64_t count, int64_t n) {
   int bad = 0;
 #pragma omp simd reduction(| : bad)

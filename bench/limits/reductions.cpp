@@ -23,7 +23,7 @@ Step sum(Inputs& in, int64_t) {
   };
 }
 
-/// Each thread its band of columns, row after row.
+/// Each thread has a band of columns, and adds row after row.
 Step sum_rows(Inputs& in, int64_t) {
   const int64_t rows = in[0].shape()[0], columns = in[0].shape()[1];
   auto out = std::make_shared<Array>("<f4", std::vector<int64_t>{columns});
@@ -60,7 +60,8 @@ Step sum_columns(Inputs& in, int64_t) {
   };
 }
 
-/// The largest of a block first, and its place only where it is the largest so far.
+/// The largest element of a block is found first. Its position is searched only if it is the
+/// largest so far.
 int64_t argmax_of(const float* x, int64_t n) {
   constexpr int64_t block = 4096;
   int64_t place = 0;
@@ -133,7 +134,8 @@ Step argmax_columns(Inputs& in, int64_t) {
   };
 }
 
-/// Sums of blocks first, then each block from what is before it.
+/// The sums of blocks are computed first. Each block then starts from the sum of the blocks before
+/// it.
 Step cumulative_sum(Inputs& in, int64_t) {
   auto out = std::make_shared<Array>(like(in[0]));
   return [&in, out] {

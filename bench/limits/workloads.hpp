@@ -7,15 +7,16 @@
 #include <string>
 #include <vector>
 
-/// Hand-written loops: what this machine can do. Built with -march=native and -Ofast, unlike the
-/// daemon, for these workloads only, on as many threads as OMP_NUM_THREADS says.
+/// Hand-written loops: the limit of this machine. Unlike the daemon, they are built with
+/// -march=native and -Ofast, and each is written for its workload only. They use OMP_NUM_THREADS
+/// threads.
 namespace outrigger::bench {
 
-/// Memory aligned to huge pages, which it asks for, as the daemon's is.
+/// Memory that is aligned to huge pages and requests them, as the daemon's memory does.
 class Array {
  public:
   Array() = default;
-  Array(std::string type, std::vector<std::int64_t> shape);  ///< type as in .npy: "<f4"
+  Array(std::string type, std::vector<std::int64_t> shape);  ///< `type` as in .npy: "<f4"
   Array(Array&& other) noexcept;
   Array& operator=(Array&& other) noexcept;
   ~Array();
@@ -37,7 +38,7 @@ class Array {
 
 using Inputs = std::vector<Array>;
 
-/// Does the work once more; the result lives until the next call.
+/// Does the work once. The result is valid until the next call.
 using Step = std::function<const Array*()>;
 using Maker = std::function<Step(Inputs& inputs, std::int64_t steps)>;
 using Workloads = std::map<std::string, Maker>;
@@ -49,7 +50,7 @@ void add_grids(Workloads& all);
 void add_loops(Workloads& all);
 void add_linear_algebra(Workloads& all);
 
-/// An array like another, or of one number.
+/// An array with the type of another, or with one number.
 Array like(const Array& other);
 Array scalar(const std::string& type);
 
