@@ -30,7 +30,7 @@ def number(draw):
 
 
 def field(draw, separator, columns):
-    """A number as people write it: spaces around it, unless they would be separators, or quotes."""
+    """A number with quotes, or with spaces around it, unless a space is the separator."""
     text = number(draw)
     if columns == 1 and text == "":
         text = "7"
@@ -87,7 +87,7 @@ def write(draw, path):
 
     rows = []
     for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
-        # Nothing but spaces is no row.
+        # A line of spaces is no row.
         if len(row) == 0 or (len(row) == 1 and row[0].strip(" \t\r") == ""):
             continue
         rows.append(row)

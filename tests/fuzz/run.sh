@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs each fuzzer of a build of the preset `asan`: tests/fuzz/run.sh BUILD [SECONDS] [SEED]
-# Fails on any finding, and prints how to see it again.
+# Fails on any finding, and prints the command that repeats it.
 set -euo pipefail
 
 build=${1:?usage: tests/fuzz/run.sh BUILD [SECONDS] [SEED]}

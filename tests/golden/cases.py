@@ -1,4 +1,4 @@
-"""How a golden case is written down; protocol/golden/README.md documents the form."""
+"""Writes golden cases in the form that protocol/golden/README.md documents."""
 
 import math
 

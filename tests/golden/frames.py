@@ -86,7 +86,7 @@ LIMITS = {
     "reply_bytes_max": 33554432,
 }
 
-# name, what it shows, the value
+# name, purpose, value
 REQUESTS = [
     ("hello", "The first request of every session.",
      {"id": 1, "do": "hello", "protocol": 1, "client": "golden 1.0"}),
@@ -218,7 +218,7 @@ def nested(depth):
     return b"\x91" * (depth - 1) + b"\x90"
 
 
-# name, code, what is wrong, the payload
+# name, code, the mistake, the payload
 BAD = [
     ("empty", "bad_frame", "No value at all.", b""),
     ("not_msgpack", "bad_frame", "0xc1 is never used.", b"\xc1"),

@@ -32,7 +32,7 @@ FLOATS = {"f32": np.float32, "f64": np.float64, "c64": np.complex64, "c128": np.
 
 
 def same(a, b):
-    """Whether two decoded files agree, but for the last digits of floats."""
+    """True if two decoded files agree, except for the last digits of floats."""
     if isinstance(a, dict) and isinstance(b, dict):
         if a.get("dtype") in FLOATS and a.keys() == b.keys() == {"dtype", "shape", "data"}:
             return a["dtype"] == b["dtype"] and a["shape"] == b["shape"] and close(a, b)
@@ -85,7 +85,7 @@ def main():
         else:
             path.write_bytes(data)
             print(f"{family:16} {count:5} cases {len(data):9} bytes")
-    # Of a family that is gone.
+    # The file's family does not exist any more.
     for path in sorted(CASES.glob("*.msgpack")):
         if path.stem in FAMILIES:
             continue

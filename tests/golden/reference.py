@@ -54,7 +54,7 @@ class Format:
         if x != x:
             return self.nan
         top = self.finite[-1]
-        # What would be the next number rounds to infinity, or to the largest one.
+        # A larger number is rounded to infinity, or to the largest number.
         over = top + (top - self.finite[-2])
         if x > top:
             beyond = x == INF or 2 * x >= top + over
@@ -112,7 +112,7 @@ def wrap(dtype, value):
 
 
 def store(dtype, value):
-    """What a tensor of dtype holds after value was written: wraps, or rounds once."""
+    """The element of a tensor of dtype after a write of value: it wraps, or is rounded once."""
     if is_complex(dtype):
         return complex(np.complex64(value)) if dtype == "c64" else complex(value)
     if dtype in FORMATS:
@@ -151,7 +151,7 @@ class Tensor:
         return bytes(int(text[i:i + 8], 2) for i in range(0, len(text), 8))
 
     def array(self):
-        """The values as a numpy array of Python objects, for index games."""
+        """The values as a NumPy array of Python objects, for index operations."""
         out = np.empty(len(self.values), dtype=object)
         out[:] = self.values
         return out.reshape(self.shape)
@@ -219,7 +219,7 @@ def to_floating(dtype):
 
 
 def compute(dtype):
-    """What an operation on dtype is computed with before it is stored."""
+    """The dtype in which an operation on dtype is computed before its result is stored."""
     return "f32" if dtype in FORMATS else dtype
 
 
@@ -381,7 +381,7 @@ def sign(x):
 
 
 def decimal_erfc(x):
-    """erfc of a Decimal by the series of erf, with digits enough for what cancels."""
+    """erfc of a Decimal by the series of erf, with enough digits for the cancellation."""
     with decimal.localcontext() as context:
         context.prec = 60 + int(x * x)
         term = total = +x
@@ -535,7 +535,7 @@ def pairs(values, other=None):
 
 
 class Random:
-    """Numbers that depend on a name only, so that a new case leaves the others' data alone."""
+    """Numbers that depend on a name only, so that a new case does not change the data of others."""
 
     def __init__(self, name):
         self.rng = np.random.RandomState(zlib.crc32(name.encode()))
@@ -544,7 +544,7 @@ class Random:
         return [int(x) for x in self.rng.randint(low, high + 1, size=n)]
 
     def small(self, dtype, shape, low=-9, high=9):
-        """Small whole numbers: any sum or product of a few is exact in every dtype."""
+        """Small integers: any sum or product of a few is exact in every dtype."""
         low = max(low, 0) if dtype[0] == "u" else low
         return Tensor(dtype, shape, self.ints(low, high, size_of(shape)))
 

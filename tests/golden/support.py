@@ -51,13 +51,13 @@ def dtype_of(case):
 
 
 def collect():
-    """Ops with a result, and ops that refused, by dtype."""
+    """Ops with a result, and ops with an error, by dtype."""
     taken, refused = collections.Counter(), collections.Counter()
     for path in sorted(CASES.glob("*.msgpack")):
         for case in msgpack.unpackb(path.read_bytes()):
             ops = {case["op"]} if "op" in case else set(instructions(case["program"]))
             if "op" not in case:
-                # Only ops with regions count in programs: other ops have cases of their own.
+                # In programs, only ops with regions count: other ops have their own cases.
                 ops &= {"while", "cond", "reduce", "window_reduce", "map"}
             for op in ops:
                 counter = (

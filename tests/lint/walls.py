@@ -28,7 +28,7 @@ LAYERS = {
     "net": ["base", "wire", "engine"],
 }
 
-# A folder includes itself and folders of a lower rank. "" is the face of `ops`: what an op is.
+# A folder includes itself and folders of a lower rank. "" is the face of `ops`: the form of an op.
 OPS_RANKS = {
     "support": 1,
     "pass": 2,

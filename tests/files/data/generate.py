@@ -50,15 +50,15 @@ def every_dtype():
 def bombs(zeros):
     three = npy(np.zeros(3, "u1"))
     lying = three[:-3] + zeros
-    # The header promises three bytes; the zip directory tells the truth.
+    # The header declares three bytes; the zip directory has the true size.
     npz("bomb_header.npz", {"x.npy": lying}, zipfile.ZIP_DEFLATED)
-    # The zip directory tells the header's lie too.
+    # The zip directory also has the false size.
     npz("bomb_directory.npz", {"x.npy": lying}, zipfile.ZIP_DEFLATED)
     path = HERE / "bomb_directory.npz"
     truth, lie = (len(data).to_bytes(4, "little") for data in (lying, three))
     assert path.read_bytes().count(truth) == 3  # local header, its zip64 field, directory
     path.write_bytes(path.read_bytes().replace(truth, lie))
-    # No lie at all: only the budget stands in its way.
+    # All sizes are true: only the budget refuses the array.
     honest = npy(np.frombuffer(zeros, "u1"))
     npz("bomb_honest.npz", {"x.npy": honest}, zipfile.ZIP_DEFLATED)
 

@@ -61,7 +61,7 @@ LITERALS = [
 
 
 def no_mixed_zeros(op, xs, ys):
-    """min and max of +0 and -0 may give either: Nx leaves it open."""
+    """True for min and max of +0 and -0: Nx does not define which of the two is the result."""
     if op not in ("min", "max"):
         return xs, ys
     kept = [(x, y) for x, y in zip(xs, ys) if not (x == 0 and y == 0)]
@@ -71,7 +71,8 @@ def no_mixed_zeros(op, xs, ys):
 def special_pairs(op, dtype):
     values = specials(dtype)
     if op in ("divide", "atan2") and not is_float(dtype):
-        # Nx divides in f64 and rounds once; others convert to f32 first. The same for these.
+        # Nx divides in f64 and rounds once; other libraries convert to f32 first. Both give the
+        # same result for these numbers.
         values = [v for v in values if abs(v) < 1 << 24]
     if op in ("left_shift", "right_shift"):
         amounts = [0, 1, 3, 7, 8, 15, 16, 31, 32, 63, 64, 100]
@@ -101,7 +102,7 @@ def special_pairs(op, dtype):
 
 
 def mixed(op):
-    """Pairs of dtypes with numbers that all of them hold exactly; for add, every pair."""
+    """Pairs of dtypes, with numbers that all of them represent exactly; for add, all pairs."""
     for a in DTYPES:
         for b in DTYPES:
             if a == b or op in INTEGER and (is_float(a) or is_float(b)):

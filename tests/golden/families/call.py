@@ -1,4 +1,4 @@
-"""call: programs that carry out programs which were prepared before them."""
+"""call: programs that call programs that were prepared before."""
 
 from cases import Number, Region, op_case, program_case
 from reference import COMPLEX, DTYPES, FLOATS, SMALL_FLOATS, SMALL_INTS, Tensor, binary, unary
@@ -59,7 +59,7 @@ def every_dtype():
             {"program_id": 3},
             prepared={3: square_plus()},
         )
-    # A number takes the dtype that it has alone, as in a loop.
+    # A number has the dtype that it has without a tensor, as in a loop.
     for number, dtype in [(3, "s32"), (0.5, "f32")]:
         x = scalar(dtype, number)
         square = binary("multiply", x, x)
@@ -170,7 +170,7 @@ def inside():
 
 
 def values():
-    """What a call gives is a value of its own."""
+    """The result of a call is a separate value."""
     x = Tensor("s32", (3,), [1, 2, 3])
     top = Region(1)
     a, b = call(top, 1, top.params[0], results=2)

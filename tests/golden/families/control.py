@@ -86,7 +86,7 @@ def while_cases():
         [Tensor("s64", (4,), range(4)), Tensor("s64", (4,), [7] * 4)],
     )
 
-    # Swapped states: writing one in place must not show in the other.
+    # The states are swapped: a write to one in place must not change the other.
     for times in (0, 1, 2, 5):
         top = Region(2)
         a, b = loop(top, list(top.params), times, lambda r, i, x, y: [y, r.op("add", x, Number(1))])
@@ -125,7 +125,7 @@ def while_cases():
         [Tensor("s32", (2,), [4, 8]), Tensor("s32", (2,), [1, 5])],
     )
 
-    # A delay line: each state is what the one before it was.
+    # A delay line: each state takes the previous value of the state before it.
     for name, first in [
         ("counter", lambda b, i: i),
         ("cast", lambda b, i: b.op("as_type", i, attrs={"type": "s64"})),
@@ -227,7 +227,7 @@ def cond_cases():
             [binary("add" if true else "subtract", xs, ys), xs if true else ys],
         )
     for value in (0, 1):
-        # The result is one of the arguments: writing it in place must not write the argument.
+        # The result is one of the arguments: a write in place must not change the argument.
         top = Region(3)
         p, x, y = top.params
         picked = cond(top, p, lambda r: [x], lambda r: [y])
@@ -240,7 +240,7 @@ def cond_cases():
             [binary("add", xs if value else ys, 100), xs, ys],
         )
 
-    # Collatz: a cond inside of a while.
+    # Collatz: a cond inside a while.
     top = Region(1)
     test = top.child(2)
     go = test.op("greater", test.params[0], Number(1))
@@ -360,7 +360,7 @@ def chain_cases():
         ],
     )
 
-    # Large enough for several tiles and threads; the answer is one number.
+    # The tensors are large enough for several tiles and threads; the result is one number.
     for n in (100_000, 262_144, 300_001):
         top = Region()
         i = top.op("iota", attrs={"type": "s64", "shape": [n]})
@@ -391,7 +391,7 @@ def chain_cases():
         Tensor("u32", (517,), [max(0, 512 - j) for j in range(517)]),
     )
 
-    # One value as two outputs, and a parameter as an output: values of their own.
+    # One value is two outputs, and a parameter is an output: all are separate values.
     top = Region(1)
     (a,) = top.params
     b = top.op("add", a, Number(1))
@@ -414,7 +414,7 @@ def chain_cases():
         [binary("multiply", x, 10), Tensor("s32", (2,), [2, 3])],
     )
 
-    # In place on what the instruction before made.
+    # In place on the result of the previous instruction.
     for start in ("fill", "negate", "broadcast", "constant", "transpose"):
         top = Region(1)
         (a,) = top.params
@@ -473,7 +473,7 @@ def chain_cases():
         [Tensor("f32", (3,), [2, 2, 2]), scalar("f32", 2)],
     )
 
-    # A mutable view: the write shows in the tensor that it was taken from.
+    # A mutable view: the write changes the tensor of the view.
     top = Region(1)
     (a,) = top.params
     copy = top.op("add", a, Number(0))

@@ -136,7 +136,7 @@ def cases():
                 f"conv/{dtype}/{i}", "conv", [x, k], conv(x, k, **options), attrs_of(**options)
             )
     for dtype in FLOATS:
-        # Many tiles, depths and filters of the kernel's blocks.
+        # Several of the kernel's blocks of tiles, depths and filters.
         for a, b, options in [
             ((1, 40, 9, 10), (3, 40, 3, 3), {}),
             ((2, 2, 30, 21), (17, 2, 2, 2), dict(padding=[(1, 0), (0, 1)])),

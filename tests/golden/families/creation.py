@@ -1,4 +1,4 @@
-"""Tensors from nothing: from_binary, constant, iota, eye, and fill."""
+"""Ops without tensor operands: from_binary, constant, iota, eye; and fill."""
 
 import numpy as np
 
@@ -76,7 +76,7 @@ def cases():
             ((2, 1, 3, 1, 2), 2),
             ((300,), 0),
         ]:
-            # As Nx: an iota of whole numbers wraps where the dtype ends.
+            # As in Nx, an iota of integers wraps at the limits of the dtype.
             attrs = {"type": dtype, "shape": list(shape)}
             if axis is not None:
                 attrs["axis"] = axis

@@ -67,7 +67,7 @@ def dot(x, y, left=None, left_batch=(), right=None, right_batch=()):
 
 
 def tolerance(dtype):
-    """Whole numbers are exact in any order of additions, but for the sign of a zero."""
+    """Integers are exact in any order of additions, except for the sign of a zero."""
     return {"abs": 1e-30} if dtype in FLOATS else {}
 
 

@@ -39,14 +39,14 @@ def tensor(dtype, values):
 
 
 def every(dtype):
-    """Every pattern of 8 bits, a good many of 16."""
+    """All patterns of 8 bits, and many of 16 bits."""
     form = FORMATS[dtype]
     step = 1 if form.width == 8 else 37
     return [form.decode(p) for p in range(0, 2**form.width, step)]
 
 
 def near_ties(dtype, wide):
-    """Numbers between two neighbours of a small float, at and beside the middle."""
+    """Numbers between two neighbours of a small float, at and near the middle."""
     finite = FORMATS[dtype].finite
     at = sorted(
         set(
@@ -122,7 +122,7 @@ def arithmetic_cases():
         ]
         if dtype in SMALL_INTS:
             ops += ["quotient", "pow", "bitwise_and", "bitwise_xor", "left_shift", "right_shift"]
-        # Which of two zeros wins is left open.
+        # The sign of a zero is not defined.
         plain = [(a, b) for a, b in zip(xs, ys) if not a == b == 0]
         p, q = tensor(dtype, [a for a, _ in plain]), tensor(dtype, [b for _, b in plain])
         for op in ops:
@@ -131,7 +131,7 @@ def arithmetic_cases():
         z = tensor(dtype, specials(dtype))
         for op in ["negate", "abs", "sign", "floor", "round", "logical_not", "sqrt", "exp", "tanh"]:
             ulp = 1 if op in ("exp", "tanh") else 0
-            # The sign of a rounded zero is left open, too.
+            # The sign of a rounded zero is not defined either.
             a = tensor(dtype, [v for v in z.values if op != "round" or v > 0 or v < -0.5])
             yield op_case(f"{op}/{dtype}", op, [a], unary(op, a), ulp=ulp)
     for dtype in SMALL_FLOATS:
@@ -553,7 +553,7 @@ def reduce_cases():
             error="bad_dtype",
             attrs={"type": pair[1]},
         )
-    # Rounded once, from the sum in f64: f32 would lie on a tie.
+    # The sum in f64 is rounded once: a sum in f32 would be a tie.
     t = tensor("f16", [2048.0, 1.0, 2.0**-24])
     yield op_case("sum/f16/rounded once", "sum", [t], Tensor("f16", (), [2050.0]))
 

@@ -1,4 +1,4 @@
-"""What must be refused, with the error's code. Nothing may have changed afterwards.
+"""Programs that must be refused, with the error's code. A refused program changes nothing.
 
 Codes: an axis out of range or given twice is bad_axis; a missing, unknown or mistyped attr is
 bad_attr; sizes that do not fit, also those in attrs, are bad_shape; the wrong number of operands,
@@ -409,8 +409,8 @@ def programs():
         "outputs": [7],
     }, [F3, one], "bad_program"
     yield "too many arguments", {"params": [], "body": [], "outputs": []}, F3_, "bad_program"
-    # The second instruction fails: the first, in place, must not have been carried out, for the
-    # whole program is checked before it starts.
+    # The second instruction fails. The first one, in place, must not run, because the whole program
+    # is checked before it starts.
     yield "second instruction", {
         "params": [0],
         "body": [

@@ -1,5 +1,5 @@
-"""One small case for each op and dtype that the other families leave out: docs/SUPPORT.md has an
-answer everywhere: the result, or the refusal."""
+"""One small case for each op and dtype that the other families do not have. docs/SUPPORT.md then
+has an entry for each: a result, or an error."""
 
 import numpy as np
 import scipy.linalg
@@ -41,7 +41,7 @@ def tensor(dtype, values):
 
 
 def grid(dtype, name, shape=(3, 4)):
-    """Whole numbers that the dtype holds."""
+    """Integers that the dtype represents."""
     low, high = (0, 3) if dtype[0] == "u" else (-2, 1)
     return Random(f"every {name} {dtype}").small(dtype, shape, low, high)
 
@@ -116,7 +116,7 @@ def small_values(op, dtype):
         return [v for v in values if -1 <= v <= 1] if op in BOUNDED else values
     if op in BOUNDED:
         return [0.0, 0.25, -0.5, 0.75, 1.0, -1.0, NAN]
-    # -0.0 and what comes near it aside, where the sign of a zero is left open.
+    # -0.0 and numbers near it are left out where the sign of a zero is not defined.
     return [0.0, 0.25, 0.5, -0.5, 1.0, -1.5, 2.5, -4.0, 12.0, NAN, INF, -INF]
 
 
@@ -154,7 +154,7 @@ def binary_cases():
         for op in ("not_equal", "greater", "less_equal", "logical_or", "logical_xor"):
             yield op_case(f"{op}/every/{dtype}", op, [x, y], binary(op, x, y))
         if dtype in SMALL_FLOATS:
-            # Where the result is far from a tie of its dtype.
+            # The result must be far from a tie of its dtype.
             values = [0.5, 1.0, 2.0, -2.0, 4.0, 0.0, INF, NAN]
             p, q = [tensor(dtype, v) for v in pairs(values)]
             yield op_case(f"pow/every/{dtype}", "pow", [p, q], binary("pow", p, q), ulp=1)

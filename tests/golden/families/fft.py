@@ -112,7 +112,7 @@ def two_axes():
 
 
 def eps_cases():
-    # By default what should be zero is.
+    # By default, results that should be zero are zero.
     t = Tensor("f32", (8,), [1, 1, 0, 0, 0, 0, 0, 0])
     zeros = Tensor("f32", (2, 8), [0] * 16)
     yield op_case("fft/zeros", "fft", [zeros], Tensor("c64", (2, 8), [0] * 16))

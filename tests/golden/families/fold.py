@@ -1,4 +1,4 @@
-"""reduce, window_reduce and map: regions, lifted to tiles and not."""
+"""reduce, window_reduce and map, with regions that are lifted to tiles and regions that are not."""
 
 import itertools
 
@@ -23,7 +23,7 @@ def squares(r, x, acc):
 
 
 def count_larger(r, x, acc):
-    """By cond, which is not elementwise: the region runs for each element."""
+    """A region with cond, which is not elementwise: it runs once for each element."""
     yes, no = r.child(), r.child()
     same = no.op("add", acc, Number(0))
     more = yes.op("add", acc, Number(1))
@@ -31,7 +31,7 @@ def count_larger(r, x, acc):
 
 
 def by_tensor(r, x, acc):
-    """By way of a tensor, summed up again."""
+    """A region that makes a tensor and sums it."""
     wide = r.op("broadcast", x, attrs={"shape": [3]})
     return r.op("subtract", r.op("reduce_max", wide), acc)
 
@@ -134,7 +134,7 @@ def reduce_cases():
                 [t, Tensor("s16", (), [5])],
                 reduce(t, "s16", 5, REGIONS[name][1], axes),
             )
-    # Lanes: more elements than a lane's block, in few results.
+    # Lanes: few results, with more elements than a block of lanes.
     for shape, axes in [
         ((9001,), None),
         ((2, 5001), [1]),
@@ -150,7 +150,7 @@ def reduce_cases():
                 [t, Tensor(dtype, (), [3])],
                 reduce(t, dtype, 3, REGIONS[name][1], axes),
             )
-    # The dtype: where the operands meet, or as asked for; the region's result is cast to it.
+    # The dtype is the common dtype of the operands, or `type`; the region's result is cast to it.
     t, acc = Tensor("u8", (3,), [1, 2, 250]), Tensor("s16", (), [-5])
     yield program_case(
         "reduce/merged", program("reduce", one("add"), {}), [t, acc], Tensor("s16", (), [248])

@@ -210,7 +210,7 @@ def indexed_cases():
                     indexed(op, t, i, u, axes),
                     {} if axes is None else {"axes": axes},
                 )
-        # Nx allows updates that are narrower than the target: they go to the front of the row.
+        # Nx allows updates that are narrower than the target: they go to the beginning of the row.
         t, i, u = source("s32", (3, 4)), index_column([2, 1]), source("s32", (2, 2))
         yield op_case(f"{op}/narrow updates", op, [t, i, u], indexed(op, t, i, u))
         for dtype in DTYPES:

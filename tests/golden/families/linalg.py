@@ -1,5 +1,5 @@
-"""Linear algebra. Matrices are well conditioned, so that a few ulps of their norm are enough; signs
-and orders are those that the catalogue states."""
+"""Linear algebra. The matrices are well conditioned, so that the tolerance is a few ulps of their
+norm. The signs and orders are those that the catalogue states."""
 
 import numpy as np
 import scipy.linalg
@@ -69,7 +69,7 @@ def svd(a, full):
 
 
 def qr(a, complete):
-    """Householder's method, step by step as Nx.LinAlg.QR does it, but in f64 and without eps."""
+    """Householder's method with the steps of Nx.LinAlg.QR, but in f64 and without eps."""
     m, n = a.shape
     q, r = np.eye(m), a.astype(np.float64).copy()
     for i in range(min(m - 1, n)):
@@ -177,7 +177,7 @@ def factorisations():
                     )
                 for full in [True, False]:
                     if full and abs(m - n) > 1:
-                        continue  # many answers
+                        continue  # there are several solutions
                     u, s, vt = batched(lambda x: svd(x, full), a, 3)
                     if min(m, n) > 1 and np.abs(np.diff(s)).min() < 0.05:
                         continue  # vectors are not well determined

@@ -132,7 +132,7 @@ def factorisations(dtype):
                 **close(dtype, 40),
             )
             w, v = batched(eigh, hermitian, 2)
-            # Vectors, and which of their elements is the largest, must be well determined.
+            # The vectors, and the position of their largest element, must be well determined.
             sizes = np.sort(np.abs(v), axis=-2)
             clear = n == 1 or (
                 np.abs(np.diff(np.sort(w, axis=-1), axis=-1)).min() > 0.05

@@ -1,4 +1,5 @@
-"""Dtypes that meet in a small float: operands go to f32 at once, the result is rounded once."""
+"""Dtypes whose common dtype is a small float: operands are converted to f32, the result is rounded
+once."""
 
 import numpy as np
 
@@ -70,12 +71,12 @@ def values(dtype):
 
 
 def in_f32(dtype, x):
-    """What an op that computes in f32 gives for the exact result x."""
+    """The result of an op that computes in f32 for the exact result x."""
     return Tensor(dtype, (), [float(np.float32(x))]).values[0]
 
 
 def operands(a, b):
-    """Each third pair of values: every value meets several others."""
+    """Each third pair of values: each value is in several pairs."""
     every = [(x, y) for x in values(a) for y in values(b)]
     xs, ys = zip(*every[::3])
     return list(xs), list(ys)
@@ -96,7 +97,7 @@ def both(op, x, y):
 
 
 def meetings():
-    """Pairs of dtypes that are not the same and meet in a small float, in both orders."""
+    """Pairs of different dtypes whose common dtype is a small float, in both orders."""
     for small in SMALL_FLOATS:
         for other in INTS + SMALL_INTS + SMALL_FLOATS:
             if other != small:
@@ -108,7 +109,7 @@ def meetings():
 def elementwise_cases():
     for a, b in meetings():
         xs, ys = operands(a, b)
-        # Which of two zeros wins is left open.
+        # The sign of a zero is not defined.
         plain = [(x, y) for x, y in zip(xs, ys) if x != 0 or y != 0]
         for op in EXACT + COMPARED if a in FORMATS else ["subtract", "divide", "remainder", "less"]:
             chosen = list(zip(*plain)) if op in ("min", "max") else (xs, ys)
@@ -172,7 +173,7 @@ def chosen_cases():
 
 
 def added_cases():
-    """What goes to one place is added up before it is rounded."""
+    """The updates of one place are summed before the sum is rounded."""
     for a, b in list(meetings()) + [(t, t) for t in SMALL_FLOATS]:
         dtype = merge(a, b)
         for name, start, added in [
@@ -216,7 +217,7 @@ def factors(dtype):
 
 
 def product_cases():
-    """Sums that are exact in f32, of factors that the small float does not hold."""
+    """Sums that are exact in f32, of factors that the small float does not represent."""
     for a, b in meetings():
         left, right = factors(a), factors(b)[::-1]
         x, y = Tensor(a, (2, 3), left), Tensor(b, (3, 2), right)

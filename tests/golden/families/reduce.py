@@ -68,7 +68,7 @@ def reduce(op, t, axes=None, keep=False):
     rank = len(t.shape)
     dtype = result_type(op, t.dtype)
     if axes == []:
-        # Nx: nothing to reduce is a cast, even for all and any.
+        # As in Nx, a reduction without axes is a cast, also for all and any.
         return Tensor(dtype, t.shape, [int(v) if op in ("all", "any") else v for v in t.values])
     where = list(range(rank)) if axes is None else sorted(a % rank for a in axes)
     rest = [i for i in range(rank) if i not in where]
@@ -89,7 +89,7 @@ def attrs_of(axes, keep):
 
 
 def arg(op, t, axis=None, tie="low", keep=False, dtype="s32"):
-    """As Nx: the first of equal values, or the last with "high"; of NaNs always the last."""
+    """As in Nx: the first of equal values, or the last with "high"; always the last NaN."""
 
     def find(values):
         best = at = None
@@ -262,7 +262,7 @@ def arg_cases():
         yield op_case(
             f"{op}/keep", op, [t], arg(op, t, 1, keep=True), {"axis": 1, "keep_axis": True}
         )
-        # As Nx: without an axis the result is a scalar, kept or not.
+        # As in Nx, the result without an axis is a scalar, whatever keep_axis is.
         yield op_case(f"{op}/keep nothing", op, [t], arg(op, t), {"keep_axis": True})
         yield op_case(f"{op}/scalar", op, [Tensor("s32", (), [4])], Tensor("s32", (), [0]))
         for dtype in ("s32", "s64"):
@@ -273,7 +273,7 @@ def arg_cases():
                 arg(op, t, 0, dtype=dtype),
                 {"axis": 0, "type": dtype},
             )
-        # Wide rows are taken some at a time: NaN and equal elements in each place of them.
+        # Several wide rows are reduced together: each position of them has NaN and equal elements.
         for dtype in ("u8", "s64", "f32"):
             values = Random(f"{op} wide {dtype}").small(dtype, (9, 300), -1, 2).values
             for row in range(9) if dtype == "f32" else ():
@@ -338,10 +338,10 @@ def cumulative_cases():
                         attrs,
                     )
             if not is_float(dtype):
-                # The dtype stays, and wraps: Nx's cumulative ops do not aggregate.
+                # The result keeps the dtype and wraps, as in Nx's cumulative ops.
                 t = Tensor(dtype, (9,), specials(dtype)[:9])
                 yield op_case(f"{op}/wrap/{dtype}", op, [t], cumulative(op, t))
-                # Longer than the blocks that a scan is cut into, and as rows of columns.
+                # The axis is longer than the blocks of a scan; the axis may be followed by columns.
                 for shape, axis in [((20011,), 0), ((2, 9000), 1), ((9000, 3), 0)]:
                     t = Random(f"{op} {dtype} {shape}").wide(dtype, shape)
                     if dtype == "u8" and op in ("cumulative_sum", "cumulative_max"):

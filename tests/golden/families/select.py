@@ -34,7 +34,7 @@ def select(pred, on_true, on_false):
 
 
 def clip(t, low, high):
-    """NaN stays NaN, as XLA has it; Nx.BinaryBackend gives `low`."""
+    """NaN stays NaN, as in XLA; Nx.BinaryBackend gives `low`."""
     dtype = t.dtype
     for x in (low, high):
         dtype = merge(dtype, x.dtype) if isinstance(x, Tensor) else merge_number(dtype, x)

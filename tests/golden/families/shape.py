@@ -1,4 +1,4 @@
-"""Operations that move elements and compute nothing."""
+"""Ops that move elements and compute nothing."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ SOME = ["u8", "s32", "s64", "f32", "f64", "u16"]
 
 
 def source(dtype, shape):
-    """Distinct values where the dtype has room."""
+    """Distinct values, if the dtype has enough."""
     return Tensor(dtype, shape, range(size_of(shape)))
 
 
@@ -299,7 +299,7 @@ def as_type_cases():
                 4294967296.0,
             ]
         else:
-            # Halfway cases of the rounding to f32: to even.
+            # Ties of the rounding to f32, which go to even.
             values += [wrap(a, v) for v in (16777217, 16777219, (1 << 53) + 1, (1 << 53) + 3)]
         t = Tensor(a, (len(values),), values)
         for b in DTYPES:

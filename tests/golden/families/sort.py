@@ -150,7 +150,7 @@ def cases():
                 sort(t, 0, direction),
                 attrs_of(None, direction),
             )
-            # +0 and -0 are equal, and NaNs are: a stable order keeps them as they come.
+            # +0 and -0 are equal, and all NaNs are equal: a stable sort keeps their order.
             t = Tensor(dtype, (6,), [NAN, 0.0, -0.0, NAN, 0.0, -0.0])
             yield op_case(
                 f"argsort/ties/{dtype}/{direction}",

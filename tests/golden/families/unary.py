@@ -1,4 +1,4 @@
-"""Unary element-wise operations."""
+"""Unary elementwise ops."""
 
 import math
 
@@ -187,7 +187,7 @@ def values_of(op, dtype):
     if dtype in FLOATS:
         return FLOAT_VALUES.get(op, specials(dtype))
     if op in MATH + ["sqrt"]:
-        # Whole numbers that f32 holds exactly, whatever order converts them.
+        # Integers that f32 represents exactly, whatever the order of conversions.
         few = [0, 1] if op in BOUNDED else [0, 1, 2, 3, 10, 70]
         few = few[1:] if op == "acosh" else few
         return few + ([-1] if dtype[0] == "s" else [])

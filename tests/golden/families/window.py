@@ -150,7 +150,7 @@ def aggregate_cases():
             if expected:
                 yield op_case(f"{op}/special/{dtype}", op, [t], expected, {"window": [2]})
         for dtype in SMALL:
-            # Windows of nothing but padding, too.
+            # Some windows are entirely in the padding.
             for i, (shape, *config) in enumerate(
                 WINDOWS[:6]
                 + [
@@ -181,7 +181,7 @@ def aggregate_cases():
             ulp=1,
             abs=1e-5 if dtype == "f32" else 1e-13,
         )
-    # Compared as they are: no window sees the padding, which holds what is below zero.
+    # No window reaches the padding, which is below zero: elements are compared in their own dtype.
     t = Tensor("u64", (4,), [2**63 + 5, 7, 2**64 - 1, 3])
     source, init = Tensor("s8", (2,), [10, 20]), Tensor("s8", (), [1])
     for op, values in [
@@ -195,7 +195,7 @@ def aggregate_cases():
             Tensor("s8", (4,), values),
             {"window": [2], "strides": [2]},
         )
-    # Rounded once: two halves of an ulp count.
+    # The sum is rounded once: two halves of an ulp count.
     t = Tensor("f32", (3,), [1.0, 2.0**-24, 2.0**-24])
     yield op_case(
         "window_sum/rounds once",
@@ -244,7 +244,7 @@ def aggregate_cases():
 
 
 def scatter(op, t, source, init, config):
-    """As Nx: the last of equal elements; a NaN only where it comes first."""
+    """As in Nx: the last of equal elements; a NaN only if it is the first element."""
     dtype = merge(source.dtype, init.dtype)
     array = t.array()
     out = np.full(t.shape, init.values[0], dtype=object)
