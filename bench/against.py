@@ -32,7 +32,7 @@ def measure(bench, names):
 
 def take_turns(builds, fastest, rounds, names=None):
     for turn in range(rounds):
-        # The one that runs first changes, so that neither is always the warm one.
+        # The two builds take turns in running first, so that the caches favour neither.
         for build in builds if turn % 2 == 0 else list(reversed(builds)):
             for name, ms in measure(builds[build], names).items():
                 times = fastest.setdefault(name, {})

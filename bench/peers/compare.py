@@ -19,7 +19,7 @@ import data
 
 HERE = Path(__file__).parent
 ROUNDS = 7
-SECONDS_OF_A_RUNNER = 3  # of one workload; past it no further round
+SECONDS_OF_A_RUNNER = 3  # for one workload; after it no further round begins
 SECONDS_TO_LOAD = 240
 # Other programs on the machine, and threads of the runner before that still spin.
 PAUSE_SECONDS = 0.02
@@ -56,7 +56,7 @@ class Runner:
         if line:
             return json.loads(line)
         self.process.wait()
-        time.sleep(0.1)  # the thread reads its last words
+        time.sleep(0.1)  # the thread reads the last lines of the program
         words = " ".join(self.errors[-1:])[:200]
         self.absent = f"took more than {seconds} s" if late else f"its program ended: {words}"
         return {"absent": self.absent}
@@ -70,7 +70,7 @@ class Runner:
 
 
 def disagreement(check, reference, tolerance):
-    """How a result differs from NumPy's, or None."""
+    """The difference of a result from NumPy's as a text, or None."""
     scale = max(abs(reference[2]), 1e-30)
     error = max(abs(x - y) for x, y in zip(check, reference)) / scale
     return None if error <= tolerance else f"differs from NumPy's result by {error:.1e}"

@@ -1,4 +1,4 @@
-"""A client of outriggerd, written from protocol/PROTOCOL.md: just what the bench needs."""
+"""A client of outriggerd for the bench, written from protocol/PROTOCOL.md."""
 
 import struct
 import subprocess
@@ -34,7 +34,7 @@ class Daemon:
         return reply
 
     def wait(self):
-        """Until everything that was sent is answered; gives the last answer."""
+        """Waits until all requests are answered. Returns the last answer."""
         self.process.stdin.flush()
         reply = None
         while self.pending:

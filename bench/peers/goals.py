@@ -1,8 +1,8 @@
-"""What a row has to reach (issue: "Speed"), as ratios of the fastest repetitions within the run."""
+"""The goal of each row, as ratios of the fastest repetitions within the run."""
 
 LIBRARIES = ("NumPy", "PyTorch", "JAX", "Rust")
 
-# "As fast as" the fastest peer allows for what the same loop differs by from run to run here.
+# "As fast as" the fastest peer allows for the differences of one loop between runs.
 NOISE = 1.03
 
 TEXT = {
@@ -30,7 +30,7 @@ def fastest_peer(row):
 
 
 def misses(row):
-    """What the row misses of its goal, as texts; None if ours did not run."""
+    """The parts of its goal that the row misses, as texts; None if Outrigger did not run."""
     times = best(row)
     if "ours" not in times:
         return None

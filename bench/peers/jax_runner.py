@@ -30,7 +30,7 @@ def compiled(name):
 
 
 def compiled_in_place(name):
-    """The same, with the first input given away and replaced by the result."""
+    """`workload`, with the first input donated and replaced by the result."""
 
     def register(function):
         def make(inputs, steps):

@@ -80,7 +80,7 @@ workload("tanh f64")(unary(np.tanh))
 
 @workload("erf")
 def erf(inputs, steps):
-    import scipy.special  # NumPy has none; JAX brings SciPy along
+    import scipy.special  # NumPy has no erf; SciPy is installed with JAX
 
     out = np.empty_like(inputs[0])
     return lambda: scipy.special.erf(inputs[0], out=out)
@@ -224,7 +224,7 @@ for name in ("fft 2^20 c64", "fft 2^20 c128", "fft 1000003 c128"):
 @workload("eigh 512")
 def eigh(inputs, steps):
     symmetric = (inputs[0] + inputs[0].T) / 2
-    # In the order of falling magnitude, as ours.
+    # In descending order of magnitude, as Outrigger's.
     return lambda: (lambda w: w[np.argsort(-np.abs(w))])(np.linalg.eigh(symmetric)[0])
 
 

@@ -13,7 +13,7 @@ from runner import WORKLOADS, serve, workload
 
 WORKLOADS.clear()  # NumPy's
 daemon = Daemon(sys.argv[1], int(os.environ["OMP_NUM_THREADS"]))
-held = set()  # handles of the workload at hand
+held = set()  # handles of the present workload
 
 
 def release_all():
@@ -29,7 +29,7 @@ def load(path):
 
 
 def once(description, inputs):
-    """The result of a program that prepares inputs, outside of what is timed."""
+    """The result of a program that prepares inputs, which is not timed."""
     handle = daemon.new_id()
     daemon.ask("run", program=program(description, len(inputs)), args=inputs, results=[handle])
     held.add(handle)

@@ -211,7 +211,7 @@ def k_means(inputs, steps):
 
 @workload("logistic map u32")
 def logistic(inputs, steps):
-    start = inputs[0].to(torch.int32)  # numbers below 2^31: it has no arithmetic on u32
+    start = inputs[0].to(torch.int32)  # numbers below 2^31: PyTorch has no arithmetic on u32
 
     def step():
         x = start.clone()

@@ -1,4 +1,5 @@
-//! What needs no library: the standard library's and rayon's sorts, and loops written for one task.
+//! The workloads without a library: the standard library's and rayon's sorts, and loops written for
+//! one task.
 
 use crate::npy::{check, check_f32, Array};
 use crate::{Maker, Step, Workloads};
