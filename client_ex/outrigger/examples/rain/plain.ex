@@ -142,7 +142,7 @@ defmodule Rain.Plain do
     [flow(nw, n, @sea, w, @sea, sw, s, @sea, h, water)]
   end
 
-  # That all are floats spares the compiler the tests at each comparison.
+  # All numbers are floats, so that the compiler needs no type tests at each comparison.
   defp flow(nw, n, ne, w, e, sw, s, se, here, water)
        when is_float(nw) and is_float(n) and is_float(ne) and is_float(w) and is_float(e) and
               is_float(sw) and is_float(s) and is_float(se) and is_float(here) and

@@ -151,7 +151,7 @@ defmodule Outrigger.Dtype do
   def complex?(type), do: type in [:c64, :c128]
 
   @doc false
-  # Whether Elixir's binaries have a form for the elements of the type.
+  # True if Elixir's binaries have a form for the elements of the type.
   def plain?(type), do: type in [:u8, :u16, :u32, :u64, :s8, :s16, :s32, :s64, :f32, :f64]
 
   @doc false

@@ -7,7 +7,7 @@ defmodule Outrigger.LinearTest do
   alias Outrigger.{Files, Prepared, Program, Scope, Server, Tensor}
 
   @sizes [{1_250, 10_000}]
-  # Where so many operands or instructions are what users have.
+  # Sizes for operands and instructions, of which users have so many.
   @large [{1_250, 10_000}, {12_500, 100_000}]
   @ratio_max 24
 

@@ -164,7 +164,7 @@ defmodule Outrigger.Nx.Backend do
   ## Creation
 
   @doc false
-  # Whether the compiler runs the body of a module. The module's code keeps the tensors of the body,
+  # True if the compiler runs the body of a module. The module's code keeps the tensors of the body,
   # for instance in an attribute.
   def module_body?, do: Process.get(:elixir_compiler_modules, []) != []
 
@@ -242,7 +242,7 @@ defmodule Outrigger.Nx.Backend do
     raise Failure.explain(error, data.origin)
   end
 
-  # Whether the daemon had no room.
+  # True if the daemon had no space.
   defp refused?(%Outrigger.Error{code: code}) when code in [:out_of_memory, :limit_exceeded],
     do: true
 
