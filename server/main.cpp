@@ -27,12 +27,12 @@ namespace {
 using namespace outrigger;  // NOLINT(google-build-using-namespace): this is the program
 
 constexpr std::string_view about =
-    "Outrigger's daemon: holds tensors and carries out programs of ops on them for another\n"
-    "program, in a process of its own, so that a crash here is not a crash there.\n"
+    "Outrigger's daemon: holds tensors and runs programs of ops on them for another program.\n"
+    "It is a separate process, so that a crash of the daemon does not crash that program.\n"
     "\n"
-    "It is not used by hand. The Elixir library `outrigger` starts it as a port and talks to it\n"
-    "in binary frames over standard input and output; protocol/PROTOCOL.md describes them for\n"
-    "other clients. Logs go to standard error. It ends when its standard input does.";
+    "A client starts the daemon, for example the Elixir library `outrigger`. Both exchange\n"
+    "binary frames over standard input and output; protocol/PROTOCOL.md describes them.\n"
+    "Logs go to standard error. The daemon ends when its standard input is closed.";
 
 struct Options {
   bool stdio = true;
@@ -49,20 +49,20 @@ void declare(CLI::App& app, Options& options) {
   app.add_flag("--stdio", options.stdio,
                "Serve one session over standard input and output (the default)");
   app.add_option("--memory-limit", options.memory_limit,
-                 "What tensors and temporaries may take together, e.g. 2GiB, 500MB, 50% (of the\n"
+                 "Limit for tensors and temporaries together, e.g. 2GiB, 500MB, 50% (of the\n"
                  "machine's or container's memory), or 0 for no limit")
       ->capture_default_str();
-  app.add_option("--threads", options.threads,
-                 "Threads for computing; 0: as many as there are cores")
+  app.add_option("--threads", options.threads, "Threads for computation; 0: the number of cores")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   app.add_option("--log-level", options.log_level, "trace, debug, info, warning, error or off")
       ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error", "off"}))
       ->capture_default_str();
-  app.add_option("--log-file", options.log_file, "Append logs to this file instead");
-  app.add_option("--compile", options.compile,
-                 "Compile elementwise passes to machine code: auto (those that pay), always, or\n"
-                 "never (to look for bugs); the results are the same bit for bit")
+  app.add_option("--log-file", options.log_file, "Append logs to this file");
+  app.add_option(
+         "--compile", options.compile,
+         "Compile elementwise passes to machine code: auto (passes that run often), always,\n"
+         "or never (to find bugs); the results are the same bit for bit")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->envname("OUTRIGGER_COMPILE")
       ->capture_default_str();

@@ -117,7 +117,7 @@ class Reader {
     } while (open && !text_.empty() && !scan.ended());
     if (!open || scan.ended()) return {};
     return bad_file(name, "line " + std::to_string(first) + ", column " + std::to_string(columns_) +
-                              ": the double quote before the name has no other behind it");
+                              ": the double quote at the beginning of the name is not closed");
   }
 
   template <typename F>
@@ -149,7 +149,8 @@ class Reader {
         std::string wrong = parse_field(field, out.dtype(), to);
         if (wrong.empty()) continue;
         if (open)
-          wrong = "a double quote without another on the line; only names may go over lines";
+          wrong =
+              "a double quote without another one on the line; only names may contain line ends";
         chunk.mistake = {number, "line " + std::to_string(number) + ", column " +
                                      std::to_string(column) + ": " + wrong};
         return;
@@ -179,7 +180,7 @@ Result<Tensor> load_csv(Memory& memory, const std::string& path, const CsvOption
                         const Team& team, const Check& check) {
   if (is_complex(options.dtype)) {
     return fail(ErrorCode::bad_dtype,
-                "a file of numbers has none of the dtype " + std::string(name_of(options.dtype)));
+                "a file of numbers cannot be read as " + std::string(name_of(options.dtype)));
   }
   OUTRIGGER_TRY(const File file, File::open(path));
   const std::string& name = file.name();

@@ -52,8 +52,8 @@ std::string parse_float(std::string_view content, DType dtype, std::byte* elemen
 template <typename T>
 std::string parse_integer(std::string_view content, DType dtype, std::byte* element) {
   if (is_missing(content)) {
-    return content.empty() ? "a number is missing; only floats have NaN for that"
-                           : wrong(content, "integer; only floats have NaN for it");
+    return content.empty() ? "a number is missing; only float dtypes have NaN for that"
+                           : wrong(content, "integer; only float dtypes have NaN for it");
   }
   const std::string_view text = without_plus(content);
   T value{};

@@ -66,7 +66,7 @@ TEST_F(CsvTest, ASeparatorIsSomethingOnALine) {
     EXPECT_EQ(all[4], 3);
     EXPECT_EQ(outcome(load(text, DType::s32, false, separator)),
               "bad_file: \"" + folder_.path("t.csv") +
-                  "\" line 2, column 1: a number is missing; only floats have NaN for that");
+                  "\" line 2, column 1: a number is missing; only float dtypes have NaN for that");
     const auto first = load(s + "\n5" + s + "6\n", DType::f32, true, separator);
     ASSERT_EQ(outcome(first), "f32[1][2]") << "the header's names are empty";
     EXPECT_EQ(values<float>(*first), (std::vector<float>{5, 6}));
@@ -86,11 +86,11 @@ TEST_F(CsvTest, NamesInQuotesMayGoOverLines) {
   EXPECT_EQ(outcome(load("5\" pipe,b\n1,2\n", DType::u8, true)), "u8[1][2]")
       << "only a field that begins with a quote is quoted";
   EXPECT_EQ(outcome(load("\na,\"b,c\n1,2\n", DType::f32, true)),
-            name + "line 2, column 2: the double quote before the name has no other behind it");
+            name + "line 2, column 2: the double quote at the beginning of the name is not closed");
   EXPECT_EQ(outcome(load("1,2\n\"3\n\",4\n")),
             name +
-                "line 2, column 1: a double quote without another on the line; only names may "
-                "go over lines");
+                "line 2, column 1: a double quote without another one on the line; only names "
+                "may contain line ends");
 }
 
 TEST_F(CsvTest, ANumberHasSoManyBytes) {
@@ -242,7 +242,7 @@ TEST_F(CsvTest, MistakesAreToldWithLineAndColumn) {
   EXPECT_EQ(outcome(load("1,2\n3\n")), name + "line 2 has 1 columns, the first has 2");
   EXPECT_EQ(outcome(load("1,2\n3,4,5\n")), name + "line 2 has 3 columns, the first has 2");
   EXPECT_EQ(outcome(load("1,\n", DType::s32)),
-            name + "line 1, column 2: a number is missing; only floats have NaN for that");
+            name + "line 1, column 2: a number is missing; only float dtypes have NaN for that");
   EXPECT_EQ(outcome(load("1.0\n", DType::s32)), name + "line 1, column 1: \"1.0\" is no integer");
   EXPECT_EQ(outcome(load("1 2\n")), name + "line 1, column 1: \"1 2\" is no number");
   EXPECT_EQ(outcome(load("0x10\n")), name + "line 1, column 1: \"0x10\" is no number");

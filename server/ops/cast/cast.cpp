@@ -304,11 +304,11 @@ void register_cast(std::vector<OpRow>& rows) {
       .any_dtype = true,
       .infer = infer_as_type,
       .ulp = 0,
-      .doc = "Casts each element. Floats to integers truncate and then wrap around modulo 2^bits; "
-             "NaN gives 0, the infinities the largest and smallest integer. Integers wrap around. "
-             "To a float: rounded to nearest, ties to even; too large gives an infinity, or the "
-             "largest finite number of f8_e4m3fn, which has no infinities. Complex numbers to real "
-             "ones: their real part."});
+      .doc = "Casts each element. To an integer: a float is truncated and then wraps around modulo "
+             "2^bits, NaN becomes 0, and an infinity becomes the largest or smallest integer; an "
+             "integer wraps around. To a float: the number is rounded to nearest, ties to even; a "
+             "number that is too large becomes an infinity, or the largest finite number of "
+             "f8_e4m3fn, which has no infinities. From a complex to a real dtype: the real part."});
 }
 
 }  // namespace outrigger::ops

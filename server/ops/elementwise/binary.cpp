@@ -158,33 +158,34 @@ OpRow binary(std::string_view name, Result<Inferred> (*infer)(const InferCall&),
 }  // namespace
 
 void add_binary_rows(std::vector<OpRow>& rows) {
-  rows.push_back(exact(
-      binary("add", infer_same, binary_tile<Add>,
-             "Element-wise sum. Operands broadcast and meet in one dtype; integers wrap around.",
-             complex_binary_tile<Add>)));
-  rows.push_back(exact(binary(
-      "subtract", infer_same, binary_tile<Subtract>,
-      "Element-wise difference. Operands broadcast and meet in one dtype; integers wrap around.",
-      complex_binary_tile<Subtract>)));
-  rows.push_back(exact(binary(
-      "multiply", infer_same, binary_tile<Multiply>,
-      "Element-wise product. Operands broadcast and meet in one dtype; integers wrap around.",
-      complex_binary_tile<Multiply>)));
+  rows.push_back(exact(binary("add", infer_same, binary_tile<Add>,
+                              "Element-wise sum. Operands are broadcast and converted to their "
+                              "common dtype; integers wrap around.",
+                              complex_binary_tile<Add>)));
+  rows.push_back(exact(binary("subtract", infer_same, binary_tile<Subtract>,
+                              "Element-wise difference. Operands are broadcast and converted to "
+                              "their common dtype; integers wrap around.",
+                              complex_binary_tile<Subtract>)));
+  rows.push_back(exact(binary("multiply", infer_same, binary_tile<Multiply>,
+                              "Element-wise product. Operands are broadcast and converted to their "
+                              "common dtype; integers wrap around.",
+                              complex_binary_tile<Multiply>)));
   rows.push_back(exact(binary(
       "divide", infer_floating, divide_tile,
-      "Element-wise division. Always floating: integers become f32. By zero: an infinity or NaN.",
+      "Element-wise division. Integers become f32. A division by zero gives an infinity or NaN.",
       complex_divide_tile)));
-  rows.push_back(binary("quotient", infer_integer, integer_binary_tile<Quotient>,
-                        "Element-wise integer division towards zero. Integers only (`bad_dtype`). "
-                        "By zero: all bits set, as in XLA."));
   rows.push_back(
-      exact(binary("remainder", infer_same, binary_tile<Remainder>,
-                   "Element-wise remainder with the sign of the left operand (C's `%` and "
-                   "`fmod`). Integers by zero: the left operand, as in XLA.")));
+      binary("quotient", infer_integer, integer_binary_tile<Quotient>,
+             "Element-wise integer division, rounded towards zero. Integers only (`bad_dtype`). A "
+             "division by zero gives an integer with all bits set, as in XLA."));
+  rows.push_back(exact(
+      binary("remainder", infer_same, binary_tile<Remainder>,
+             "Element-wise remainder with the sign of the left operand (C's `%` and `fmod`). The "
+             "remainder of an integer division by zero is the left operand, as in XLA.")));
   rows.push_back(binary("pow", infer_same, pow_tile,
-                        "Element-wise power. Integers wrap around; with a negative exponent 1 and "
-                        "-1 keep their powers and others give 0. Floats: at most 1 ulp (SLEEF). "
-                        "Complex: 0 to any power but 0 gives 0.",
+                        "Element-wise power. Integers wrap around; with a negative exponent, the "
+                        "powers of 1 and -1 are exact, and those of other integers are 0. Floats: "
+                        "at most 1 ulp (SLEEF). Complex: 0 to any power except 0 is 0.",
                         complex_pow_tile));
   rows.back().ulp = 1;
   rows.push_back(exact(binary("min", infer_same, binary_tile<Min>,
@@ -193,22 +194,23 @@ void add_binary_rows(std::vector<OpRow>& rows) {
                               "Element-wise larger operand; NaN if either is NaN.")));
   rows.push_back(binary("atan2", infer_floating, atan2_tile,
                         "Element-wise angle of the point (right, left) in radians. Integers become "
-                        "f32. At most 2 ulp (SLEEF; 1 but for subnormal results). Complex: "
-                        "-i log((right + i left) / sqrt(left² + right²)).",
+                        "f32. At most 2 ulp for subnormal results, 1 ulp for others (SLEEF). "
+                        "Complex: -i log((right + i left) / sqrt(left² + right²)).",
                         complex_atan2_tile));
   rows.back().ulp = 2;
   rows.push_back(binary("bitwise_and", infer_integer, integer_binary_tile<BitwiseAnd>,
-                        "Element-wise and of bits. Integers only (`bad_dtype`)."));
+                        "Element-wise AND of the bits. Integers only (`bad_dtype`)."));
   rows.push_back(binary("bitwise_or", infer_integer, integer_binary_tile<BitwiseOr>,
-                        "Element-wise or of bits. Integers only (`bad_dtype`)."));
+                        "Element-wise OR of the bits. Integers only (`bad_dtype`)."));
   rows.push_back(binary("bitwise_xor", infer_integer, integer_binary_tile<BitwiseXor>,
-                        "Element-wise exclusive or of bits. Integers only (`bad_dtype`)."));
+                        "Element-wise exclusive OR of the bits. Integers only (`bad_dtype`)."));
   rows.push_back(binary("left_shift", infer_integer, integer_binary_tile<LeftShift>,
-                        "Element-wise shift to the left; 0 for a shift by the width or more, or a "
-                        "negative one. Integers only (`bad_dtype`)."));
-  rows.push_back(binary("right_shift", infer_integer, integer_binary_tile<RightShift>,
-                        "Element-wise shift to the right, which keeps the sign; by the width or "
-                        "more, or by a negative number: 0 or -1. Integers only (`bad_dtype`)."));
+                        "Element-wise shift to the left. The result is 0 for a negative shift, and "
+                        "for a shift by the width or more. Integers only (`bad_dtype`)."));
+  rows.push_back(
+      binary("right_shift", infer_integer, integer_binary_tile<RightShift>,
+             "Element-wise shift to the right, which keeps the sign. The result is 0 or -1 for a "
+             "negative shift, and for a shift by the width or more. Integers only (`bad_dtype`)."));
 }
 
 }  // namespace outrigger::ops

@@ -126,34 +126,31 @@ void add_bits_rows(std::vector<OpRow>& rows) {
   rows.back().real_only = true;
   rows.push_back(bits("count_leading_zeros", infer_integer,
                       integer_unary_tile<CountLeadingZeros, SmallCountLeadingZeros>,
-                      "Element-wise number of bits above the highest 1; the width for 0. Keeps the "
-                      "dtype. Integers only (`bad_dtype`)."));
+                      "Element-wise number of bits above the highest 1; for 0, it is the width. "
+                      "Keeps the dtype. Integers only (`bad_dtype`)."));
   rows.back().any_dtype = true;
   rows.back().real_only = true;
-  rows.push_back(
-      bits("is_nan", infer_predicate, unary_tile<IsNan, std::uint8_t>,
-           "Element-wise: 1 for NaN, or a complex number with such a part, as u8. Integers "
-           "never are."));
+  rows.push_back(bits("is_nan", infer_predicate, unary_tile<IsNan, std::uint8_t>,
+                      "Element-wise: 1 for NaN, and for a complex number with a NaN part; "
+                      "otherwise, and for all integers, 0. The result is u8."));
   rows.back().complex_tile = complex_is_nan_tile;
-  rows.push_back(
-      bits("is_infinity", infer_predicate, unary_tile<IsInfinity, std::uint8_t>,
-           "Element-wise: 1 for an infinity, or a complex number with such a part, as u8. "
-           "Integers never are."));
+  rows.push_back(bits("is_infinity", infer_predicate, unary_tile<IsInfinity, std::uint8_t>,
+                      "Element-wise: 1 for an infinity, and for a complex number with an infinite "
+                      "part; otherwise, and for all integers, 0. The result is u8."));
   rows.back().complex_tile = complex_is_infinity_tile;
-  rows.push_back(
-      OpRow{.name = "bitcast",
-            .family = "bits",
-            .kind = Kind::view,
-            .operands = {{"tensor"}},
-            .attrs = {{"type", AttrType::dtype, true, "", "the new dtype"}},
-            .in_place = 0,
-            .any_dtype = true,
-            .real_only = true,
-            .infer = infer_bitcast,
-            .view = view_bitcast,
-            .doc = "The same bits as another dtype of the same width (`bad_dtype`), complex "
-                   "ones excepted. A view; of integers below 8 bits a copy, which has "
-                   "no mutable form."});
+  rows.push_back(OpRow{
+      .name = "bitcast",
+      .family = "bits",
+      .kind = Kind::view,
+      .operands = {{"tensor"}},
+      .attrs = {{"type", AttrType::dtype, true, "", "the new dtype"}},
+      .in_place = 0,
+      .any_dtype = true,
+      .real_only = true,
+      .infer = infer_bitcast,
+      .view = view_bitcast,
+      .doc = "The same bits as another dtype of the same width (`bad_dtype`). Complex dtypes are "
+             "refused. A view; for integers below 8 bits, a copy, which has no mutable form."});
 }
 
 }  // namespace outrigger::ops

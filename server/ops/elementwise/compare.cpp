@@ -99,12 +99,12 @@ OpRow logical(std::string_view name, Kernel (*tile)(DType), std::string_view doc
 
 void add_compare_rows(std::vector<OpRow>& rows) {
   rows.push_back(compare("equal", binary_tile<Equal, std::uint8_t>,
-                         "Element-wise equality as u8 0 or 1, compared in the dtype that the "
-                         "operands meet in, but in f32 where that is a smaller float: 2049 as s32 "
-                         "is not 2048 as f16. NaN equals nothing.",
+                         "Element-wise equality, as u8 0 or 1. The operands are compared in their "
+                         "common dtype, or in f32 if that is a smaller float: 2049 as s32 is not "
+                         "equal to 2048 as f16. NaN is not equal to any number.",
                          complex_binary_tile<Equal, std::uint8_t>));
   rows.push_back(compare("not_equal", binary_tile<NotEqual, std::uint8_t>,
-                         "Element-wise inequality as u8 0 or 1. NaN differs from everything.",
+                         "Element-wise inequality, as u8 0 or 1. NaN is not equal to any number.",
                          complex_binary_tile<NotEqual, std::uint8_t>));
   rows.push_back(compare("greater", binary_tile<Greater, std::uint8_t>,
                          "Element-wise left > right as u8 0 or 1; 0 with NaN."));

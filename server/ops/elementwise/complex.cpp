@@ -95,22 +95,20 @@ OpRow part(std::string_view name, Kernel (*real)(DType), Kernel (*complex)(DType
 }  // namespace
 
 void add_complex_rows(std::vector<OpRow>& rows) {
-  rows.push_back(
-      exact(part("real", nullptr, part_tile<RealPart>,
-                 "Element-wise real part: f32 of c64, f64 of c128. Real floats keep dtype and "
-                 "value, integers become f32.")));
-  rows.push_back(
-      exact(part("imag", real_tile<Zero>, part_tile<ImaginaryPart>,
-                 "Element-wise imaginary part: f32 of c64, f64 of c128. 0 of real numbers, in "
-                 "their dtype if it is a float, else as f32.")));
+  rows.push_back(exact(part("real", nullptr, part_tile<RealPart>,
+                            "Element-wise real part: f32 for c64, f64 for c128. Real floats keep "
+                            "their dtype and value; integers become f32.")));
+  rows.push_back(exact(part("imag", real_tile<Zero>, part_tile<ImaginaryPart>,
+                            "Element-wise imaginary part: f32 for c64, f64 for c128. For real "
+                            "numbers it is 0, in their dtype if it is a float, else as f32.")));
   rows.push_back(
       exact(part("phase", real_tile<RealPhase>, part_tile<Phase>,
-                 "Element-wise angle of a complex number in radians, from -pi to pi. f32 of "
-                 "c64, f64 of c128; of real numbers in their dtype, or f32 of integers.")));
+                 "Element-wise angle of a complex number in radians, from -pi to pi. The result is "
+                 "f32 for c64, f64 for c128 and f32 for integers; real floats keep their dtype.")));
   OpRow conjugate =
       part("conjugate", nullptr, complex_unary_tile<Conjugate>,
-           "Element-wise complex conjugate. Real numbers become complex first: c128 of f64, else "
-           "c64; their imaginary part is then -0.0.");
+           "Element-wise complex conjugate. Real numbers are first converted to complex ones: f64 "
+           "to c128, others to c64. The imaginary part of their result is -0.0.");
   conjugate.infer = infer_conjugate;
   rows.push_back(std::move(conjugate));
   rows.push_back(OpRow{.name = "complex",
@@ -120,8 +118,9 @@ void add_complex_rows(std::vector<OpRow>& rows) {
                        .complex = true,
                        .infer = infer_from_parts,
                        .tile = from_parts_tile,
-                       .doc = "Element-wise complex number of two real parts, which broadcast. "
-                              "c128 if they meet in f64, else c64. Complex parts: `bad_dtype`."});
+                       .doc = "Element-wise complex number from two real parts, which are "
+                              "broadcast. The result is c128 if their common dtype is f64, else "
+                              "c64. Complex parts are an error (`bad_dtype`)."});
 }
 
 }  // namespace outrigger::ops

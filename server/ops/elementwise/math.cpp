@@ -218,11 +218,11 @@ OpRow math(std::string_view name, double ulp, Kernel (*tile)(DType), std::string
 
 void add_math_rows(std::vector<OpRow>& rows) {
   rows.push_back(math("expm1", 1, expm1_tile,
-                      "Element-wise e^x - 1, exact near 0 too. Integers become f32. At most 1 ulp "
-                      "(SLEEF; glibc beyond its range).",
+                      "Element-wise e^x - 1, accurate also near 0. Integers become f32. At most 1 "
+                      "ulp (SLEEF; glibc beyond its range).",
                       complex_expm1_tile));
   rows.push_back(math("log1p", 1.5, log1p_tile,
-                      "Element-wise log(1 + x), exact near 0 too; -infinity at -1, NaN below. "
+                      "Element-wise log(1 + x), accurate also near 0; -infinity at -1, NaN below. "
                       "Integers become f32. At most 1.5 ulp (SLEEF; glibc beyond its range).",
                       complex_log1p_tile));
   rows.push_back(math("sigmoid", 2, sigmoid_tile,
@@ -275,11 +275,10 @@ void add_math_rows(std::vector<OpRow>& rows) {
            "Element-wise 1 / sqrt(x); an infinity at 0, NaN below. Integers become f32. At "
            "most 2 ulp.",
            complex_rsqrt_tile));
-  rows.push_back(
-      math("cbrt", 1, cbrt_tile,
-           "Element-wise cube root, of negative numbers too. Integers become f32. At most "
-           "1 ulp (SLEEF).",
-           complex_cbrt_tile));
+  rows.push_back(math("cbrt", 1, cbrt_tile,
+                      "Element-wise cube root, also for negative numbers. Integers become f32. At "
+                      "most 1 ulp (SLEEF).",
+                      complex_cbrt_tile));
   rows.push_back(
       math("erf", 2, erf_tile,
            "Element-wise error function. Integers become f32. f32: 2 ulp (after N. Juffa), "
@@ -290,8 +289,8 @@ void add_math_rows(std::vector<OpRow>& rows) {
            "ulp (SLEEF)."));
   rows.push_back(
       math("erf_inv", 2, erf_inv_tile,
-           "Element-wise inverse of erf; an infinity at -1 and 1, NaN beyond. Integers "
-           "become f32. At most 2 ulp (Wichura's AS 241 in f64, and a step of Newton's method)."));
+           "Element-wise inverse of erf; an infinity at -1 and 1, NaN beyond. Integers become f32. "
+           "At most 2 ulp (Wichura's AS 241 in f64, then a step of Newton's method)."));
 }
 
 }  // namespace outrigger::ops

@@ -90,8 +90,8 @@ void add_select_rows(std::vector<OpRow>& rows) {
                        .ulp = 0,
                        .tile = select_tile,
                        .doc = "Element-wise `on_true` where `pred` is not zero, else `on_false`. "
-                              "The shape is that of `pred`, or, if "
-                              "`pred` is a scalar, what the branches broadcast to."});
+                              "The result has the shape of `pred`, or, if `pred` is a scalar, the "
+                              "shape to which `on_true` and `on_false` are broadcast."});
   rows.push_back(OpRow{
       .name = "clip",
       .family = "select",
@@ -101,8 +101,9 @@ void add_select_rows(std::vector<OpRow>& rows) {
       .infer = infer_clip,
       .ulp = 0,
       .tile = clip_tile,
-      .doc = "Element-wise: not below the scalar `min`, not above the scalar `max`. All three "
-             "meet in one dtype; small floats are compared in f32. NaN stays NaN."});
+      .doc =
+          "Element-wise limit to the range from the scalar `min` to the scalar `max`. All three "
+          "are converted to their common dtype; small floats are compared in f32. NaN stays NaN."});
 }
 
 }  // namespace outrigger::ops

@@ -136,26 +136,24 @@ OpRow function(std::string_view name, double ulp, Kernel (*tile)(DType), std::st
 void add_unary_rows(std::vector<OpRow>& rows) {
   rows.push_back(exact(
       unary("negate", infer_same, unary_tile<Negate>,
-            "Element-wise negation. Keeps the dtype; integers wrap around, unsigned ones too.",
+            "Element-wise negation. Keeps the dtype; integers, also unsigned ones, wrap around.",
             complex_unary_tile<Negate>)));
-  rows.push_back(exact(unary(
-      "abs", infer_magnitude, unary_tile<Abs>,
-      "Element-wise absolute value. Keeps the dtype, but f32 of c64 and f64 of c128; the smallest "
-      "signed integer stays itself.",
-      complex_abs_tile)));
-  rows.push_back(exact(
-      unary("sign", infer_same, unary_tile<Sign>,
-            "Element-wise sign: -1, 0 or 1. Keeps the dtype; zeros and NaN stay what they are.")));
-  rows.push_back(exact(
-      unary("floor", infer_same, unary_tile<Floor>,
-            "Element-wise largest integer not above. Keeps the dtype; integers are unchanged.")));
-  rows.push_back(exact(
-      unary("ceil", infer_same, unary_tile<Ceil>,
-            "Element-wise smallest integer not below. Keeps the dtype; integers are unchanged.")));
+  rows.push_back(exact(unary("abs", infer_magnitude, unary_tile<Abs>,
+                             "Element-wise absolute value. Keeps the dtype; c64 gives f32, and "
+                             "c128 gives f64. The smallest signed integer does not change.",
+                             complex_abs_tile)));
   rows.push_back(
-      exact(unary("round", infer_same, unary_tile<Round>,
-                  "Element-wise nearest integer, halves away from zero. Keeps the dtype; "
-                  "integers are unchanged.")));
+      exact(unary("sign", infer_same, unary_tile<Sign>,
+                  "Element-wise sign: -1, 0 or 1. Keeps the dtype; zeros and NaN do not change.")));
+  rows.push_back(exact(unary("floor", infer_same, unary_tile<Floor>,
+                             "Element-wise largest integer that is not larger than the element. "
+                             "Keeps the dtype; integers are unchanged.")));
+  rows.push_back(exact(unary("ceil", infer_same, unary_tile<Ceil>,
+                             "Element-wise smallest integer that is not smaller than the element. "
+                             "Keeps the dtype; integers are unchanged.")));
+  rows.push_back(exact(unary("round", infer_same, unary_tile<Round>,
+                             "Element-wise nearest integer; halves are rounded away from zero. "
+                             "Keeps the dtype; integers are unchanged.")));
   rows.push_back(unary("bitwise_not", infer_integer, unary_tile<BitwiseNot>,
                        "Element-wise complement of all bits. Integers only (`bad_dtype`)."));
   rows.push_back(exact(

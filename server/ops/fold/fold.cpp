@@ -307,43 +307,43 @@ void register_fold(std::vector<OpRow>& rows) {
       .attrs = {{"axes", AttrType::integers, false, "", "axes to reduce; by default all"},
                 {"keep_axes", AttrType::boolean, false, "false", "keep reduced axes with size 1"},
                 {"type", AttrType::dtype, false, "",
-                 "dtype of the result; by default that where the tensor and acc meet"}},
+                 "dtype of the result; by default the common dtype of the tensor and acc"}},
       .regions = {"fun"},
       .any_dtype = true,
       .infer = infer_reduce,
-      .doc = "Folds the elements over axes with a region, in C order from `acc` on, a scalar. The "
-             "region takes an element and the accumulator, scalars of the result's dtype, and "
-             "gives the next accumulator, which is cast to that dtype. It may use values from "
-             "outside. If all its ops are elementwise on scalars, it runs on tiles of many "
-             "results, near the speed of elementwise ops; otherwise once for each element, which "
-             "is slow. A region of one associative op (`add`, `multiply`, `max`, `min`, "
-             "`bitwise_and`, `bitwise_or`, `bitwise_xor`) regroups the elements if there are few "
-             "results."});
-  rows.push_back(OpRow{
-      .name = "window_reduce",
-      .family = "fold",
-      .kind = Kind::fold,
-      .operands = {{"tensor"}, {"acc"}},
-      .attrs = window_attrs(true),
-      .regions = {"fun"},
-      .any_dtype = true,
-      .cost = Cost::unbounded,
-      .infer = infer_window_reduce,
-      .doc = "Folds the elements of each window with a region, as `reduce` does, in C order from "
-             "`acc` on, a scalar that the padding holds too. Result: the tensor's dtype. No window "
-             "fits: `bad_shape`."});
-  rows.push_back(OpRow{
-      .name = "map",
-      .family = "fold",
-      .kind = Kind::fold,
-      .operands = {{"tensor"}},
-      .attrs = {{"type", AttrType::dtype, false, "",
-                 "dtype of the result; by default the tensor's"}},
-      .regions = {"fun"},
-      .any_dtype = true,
-      .infer = infer_map,
-      .doc = "Applies a region to each element. It takes a scalar of the tensor's dtype and gives "
-             "one, which is cast to the result's. Fast and slow regions: see `reduce`."});
+      .doc = "Folds the elements over axes with a region, in C order. The first accumulator is the "
+             "scalar `acc`. The region takes an element and the accumulator, which are scalars of "
+             "the result's dtype, and returns the next accumulator, which is cast to that dtype. "
+             "The region may use values from outside. If all its ops are elementwise on scalars, "
+             "the region runs on tiles of many results, almost as fast as elementwise ops. "
+             "Otherwise it runs once for each element, which is slow. A region of one associative "
+             "op (`add`, `multiply`, `max`, `min`, `bitwise_and`, `bitwise_or`, `bitwise_xor`) "
+             "regroups the elements if there are few results."});
+  rows.push_back(
+      OpRow{.name = "window_reduce",
+            .family = "fold",
+            .kind = Kind::fold,
+            .operands = {{"tensor"}, {"acc"}},
+            .attrs = window_attrs(true),
+            .regions = {"fun"},
+            .any_dtype = true,
+            .cost = Cost::unbounded,
+            .infer = infer_window_reduce,
+            .doc = "Folds the elements of each window with a region in C order, as `reduce` does. "
+                   "The scalar `acc` is the first accumulator and the value of the padding. The "
+                   "result has the tensor's dtype. If no window fits, the error is `bad_shape`."});
+  rows.push_back(OpRow{.name = "map",
+                       .family = "fold",
+                       .kind = Kind::fold,
+                       .operands = {{"tensor"}},
+                       .attrs = {{"type", AttrType::dtype, false, "",
+                                  "dtype of the result; by default the tensor's"}},
+                       .regions = {"fun"},
+                       .any_dtype = true,
+                       .infer = infer_map,
+                       .doc = "Applies a region to each element. The region takes a scalar of the "
+                              "tensor's dtype and returns a scalar, which is cast to the result's "
+                              "dtype. `reduce` tells which regions are fast."});
 }
 
 }  // namespace outrigger::ops

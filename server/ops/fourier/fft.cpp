@@ -170,26 +170,27 @@ Result<void> run_fft2(const RunCall& call) {
 
 AttrSpec eps_attr() {
   return {"eps", AttrType::number, false, "1e-10",
-          "parts of the result that are no larger become 0"};
+          "parts of the result whose magnitude is not larger become 0"};
 }
 
 OpRow fft_row(std::string_view name, Result<Inferred> (*infer)(const InferCall&),
               Result<void> (*run)(const RunCall&), std::uint64_t (*scratch)(const ScratchCall&),
               std::string_view doc) {
-  return OpRow{.name = name,
-               .family = "fft",
-               .kind = Kind::compute,
-               .operands = {{"tensor"}},
-               .attrs = {{"axis", AttrType::integer, false, "-1", "the axis to transform"},
-                         {"length", AttrType::integer, false, "",
-                          "points of the transform; the axis is cut or padded with zeros to it"},
-                         eps_attr()},
-               .any_dtype = true,
-               .cost = Cost::transform,
-               .infer = infer,
-               .run = run,
-               .scratch = scratch,
-               .doc = doc};
+  return OpRow{
+      .name = name,
+      .family = "fft",
+      .kind = Kind::compute,
+      .operands = {{"tensor"}},
+      .attrs = {{"axis", AttrType::integer, false, "-1", "the axis to transform"},
+                {"length", AttrType::integer, false, "",
+                 "points of the transform; the axis is cut, or padded with zeros, to this length"},
+                eps_attr()},
+      .any_dtype = true,
+      .cost = Cost::transform,
+      .infer = infer,
+      .run = run,
+      .scratch = scratch,
+      .doc = doc};
 }
 
 OpRow fft2_row(std::string_view name, Result<Inferred> (*infer)(const InferCall&),
@@ -199,7 +200,7 @@ OpRow fft2_row(std::string_view name, Result<Inferred> (*infer)(const InferCall&
   row.attrs = {
       {"axes", AttrType::integers, false, "", "the two axes to transform; by default the last two"},
       {"lengths", AttrType::integers, false, "",
-       "points of the transforms; the axes are cut or padded with zeros to them"},
+       "points of the transforms; the axes are cut, or padded with zeros, to these lengths"},
       eps_attr()};
   return row;
 }
@@ -210,30 +211,28 @@ void register_fourier(std::vector<OpRow>& rows) {
   rows.push_back(fft_row(
       "fft", infer_fft<Direction::forward>, run_fft<Direction::forward>,
       fft_scratch<Direction::forward>,
-      "Discrete Fourier transform along an axis: `y[k] = sum(x[j] * exp(-2 * pi * i * j * k / "
-      "n))`, "
-      "of any length. c128 of f64 and c128, else c64. Stockham's algorithm for lengths with prime "
-      "factors up to 13, Bluestein's for others. Errors grow with the logarithm of the length; c64 "
-      "is computed in f64 up to 4096 points."));
+      "Discrete Fourier transform of any length along an axis: `y[k] = sum(x[j] * exp(-2 * pi * i "
+      "* j * k / n))`. The result is c128 for f64 and c128, else c64. Stockham's algorithm for "
+      "lengths with prime factors up to 13, Bluestein's algorithm for others. Errors grow with the "
+      "logarithm of the length; c64 is computed in f64 up to 4096 points."));
   rows.push_back(fft_row("ifft", infer_fft<Direction::inverse>, run_fft<Direction::inverse>,
                          fft_scratch<Direction::inverse>,
                          "The inverse of `fft`, divided by the number of points."));
-  rows.push_back(
-      fft_row("rfft", infer_fft<Direction::real_forward>, run_fft<Direction::real_forward>,
-              fft_scratch<Direction::real_forward>,
-              "`fft` of a real tensor (`bad_dtype`): the first `div(length, 2) + 1` points, which "
-              "the others mirror."));
+  rows.push_back(fft_row("rfft", infer_fft<Direction::real_forward>,
+                         run_fft<Direction::real_forward>, fft_scratch<Direction::real_forward>,
+                         "`fft` of a real tensor (`bad_dtype`): the first `div(length, 2) + 1` "
+                         "points. The other points are their conjugates."));
   rows.push_back(fft_row(
       "irfft", infer_fft<Direction::real_inverse>, run_fft<Direction::real_inverse>,
       fft_scratch<Direction::real_inverse>,
       "The inverse of `rfft`: a real tensor with `length` points, by default `2 * (n - 1)`. Uses "
-      "the first `div(length, 2) + 1` elements of the axis; what is missing counts as 0."));
+      "the first `div(length, 2) + 1` elements of the axis; missing elements count as 0."));
   rows.push_back(fft2_row("fft2", infer_fft2<Direction::forward>, run_fft2<Direction::forward>,
                           fft2_scratch<Direction::forward>,
-                          "`fft` along two axes, the second first."));
+                          "`fft` along two axes; the second axis is first."));
   rows.push_back(fft2_row("ifft2", infer_fft2<Direction::inverse>, run_fft2<Direction::inverse>,
                           fft2_scratch<Direction::inverse>,
-                          "`ifft` along two axes, the second first."));
+                          "`ifft` along two axes; the second axis is first."));
 }
 
 }  // namespace outrigger::ops

@@ -108,14 +108,15 @@ void add_gather_rows(std::vector<OpRow>& rows) {
       .kind = Kind::compute,
       .operands = {{"tensor"}, {"indices"}},
       .attrs = {{"axes", AttrType::integers, false, "",
-                 "axes that the last axis of indices speaks of, ascending; by default the leading "
-                 "ones"}},
+                 "axes that the last axis of `indices` selects, ascending; by default the leading "
+                 "axes"}},
       .any_dtype = true,
       .infer = infer_gather,
       .run = run_gather,
-      .doc = "Picks elements or blocks: each row of `indices` (its last axis) names a place along "
-             "`axes`. Shape: indices without their "
-             "last axis, then the axes not named. An index outside of its axis: `bad_index`."});
+      .doc =
+          "Picks elements or blocks: each row of `indices` (along its last axis) selects a place "
+          "along `axes`. The shape of the result is that of `indices` without its last axis, then "
+          "the axes that are not in `axes`. An index out of bounds is an error (`bad_index`)."});
 }
 
 }  // namespace outrigger::ops

@@ -408,8 +408,8 @@ OpRow indexed(std::string_view name, Result<Inferred> (*infer)(const InferCall&)
                .kind = Kind::update,
                .operands = {{"tensor"}, {"indices"}, {"updates"}},
                .attrs = {{"axes", AttrType::integers, false, "",
-                          "axes that the last axis of indices speaks of, ascending; by default the "
-                          "leading ones"}},
+                          "axes that the last axis of `indices` selects, ascending; by default the "
+                          "leading axes"}},
                .in_place = 0,
                .any_dtype = true,
                .infer = infer,
@@ -421,18 +421,18 @@ OpRow indexed(std::string_view name, Result<Inferred> (*infer)(const InferCall&)
 }  // namespace
 
 void add_indexed_rows(std::vector<OpRow>& rows) {
-  rows.push_back(indexed("indexed_put", infer_put, run_indexed_put, put_scratch,
-                         "The tensor with `updates` put at the places that the rows of `indices` "
-                         "name; of equal places the last update stays. "
-                         "Tensor and updates meet in one dtype. Touches only what it writes. An "
-                         "index outside of its axis: `bad_index`, and nothing has changed."));
   rows.push_back(
-      indexed("indexed_add", infer_add, run_indexed_add, add_scratch,
-              "The tensor with `updates` added at the places that the rows of `indices` "
-              "name, one after the other. "
-              "Tensor and updates meet in one dtype; integers wrap around; small floats "
-              "are added up in f32, all that goes to a place, and rounded once. An index "
-              "outside of its axis: `bad_index`, and nothing has changed."));
+      indexed("indexed_put", infer_put, run_indexed_put, put_scratch,
+              "The tensor with `updates` put at the places that the rows of `indices` select. If "
+              "several rows select one place, the last update stays. Tensor and updates are "
+              "converted to their common dtype. The op accesses only the elements that it writes. "
+              "An index out of bounds is an error (`bad_index`), and then nothing has changed."));
+  rows.push_back(indexed(
+      "indexed_add", infer_add, run_indexed_add, add_scratch,
+      "The tensor with `updates` added at the places that the rows of `indices` select, one after "
+      "the other. Tensor and updates are converted to their common dtype. Integers wrap around. "
+      "All updates of a small float are summed in f32, and the sum is rounded once. An index out "
+      "of bounds is an error (`bad_index`), and then nothing has changed."));
 }
 
 }  // namespace outrigger::ops

@@ -235,12 +235,13 @@ OpRow picking(std::string_view name, Result<Inferred> (*infer)(const InferCall&)
 
 void add_take_rows(std::vector<OpRow>& rows) {
   rows.push_back(picking("take", infer_take, run_take,
-                         "Picks along one axis, which the axes of `indices` replace. An index "
-                         "outside of the axis: `bad_index`."));
-  rows.push_back(picking("take_along_axis", infer_take_along_axis, run_take_along_axis,
-                         "Picks along one axis, at each place by its own index: `indices` has the "
-                         "tensor's shape but for the axis, and is the result's shape. Undoes what "
-                         "`argsort` names. An index outside of the axis: `bad_index`."));
+                         "Picks along one axis. The axes of `indices` replace that axis. An index "
+                         "out of bounds is an error (`bad_index`)."));
+  rows.push_back(picking(
+      "take_along_axis", infer_take_along_axis, run_take_along_axis,
+      "Picks along one axis, with one index for each element of the result. The result has the "
+      "shape of `indices`, which is the tensor's shape except for the axis. With the result of "
+      "`argsort` as indices, the op sorts. An index out of bounds is an error (`bad_index`)."));
 }
 
 }  // namespace outrigger::ops

@@ -190,18 +190,19 @@ const AttrSpec shape_attr{"shape", AttrType::shape, true, "", "shape of the resu
 }  // namespace
 
 void add_creation_rows(std::vector<OpRow>& rows) {
-  rows.push_back(OpRow{
-      .name = "from_binary",
-      .family = "creation",
-      .kind = Kind::create,
-      .attrs = {type_attr,
-                shape_attr,
-                {"data", AttrType::binary, true, "",
-                 "elements in C order, little-endian; integers below 8 bits packed"}},
-      .any_dtype = true,
-      .infer = infer_from_binary,
-      .run = run_from_binary,
-      .doc = "A tensor from bytes. `bad_attr` if their number does not fit dtype and shape."});
+  rows.push_back(
+      OpRow{.name = "from_binary",
+            .family = "creation",
+            .kind = Kind::create,
+            .attrs = {type_attr,
+                      shape_attr,
+                      {"data", AttrType::binary, true, "",
+                       "elements in C order, little-endian; integers below 8 bits packed"}},
+            .any_dtype = true,
+            .infer = infer_from_binary,
+            .run = run_from_binary,
+            .doc = "A tensor from bytes. If the number of bytes does not agree with dtype and "
+                   "shape, the error is `bad_attr`."});
   rows.push_back(OpRow{.name = "constant",
                        .family = "creation",
                        .kind = Kind::constant,
@@ -211,8 +212,7 @@ void add_creation_rows(std::vector<OpRow>& rows) {
                        .any_dtype = true,
                        .infer = infer_constant,
                        .doc = "A tensor whose elements are all the same number, cast to the dtype. "
-                              "Takes memory for one element until "
-                              "it is written in place."});
+                              "It takes the memory of one element until it is written in place."});
   rows.push_back(
       OpRow{.name = "iota",
             .family = "creation",
@@ -234,18 +234,19 @@ void add_creation_rows(std::vector<OpRow>& rows) {
                        .run = run_eye,
                        .doc = "Ones where the last two axes have the same index, zeros elsewhere. "
                               "Needs at least 2 axes (`bad_shape`)."});
-  rows.push_back(OpRow{.name = "fill",
-                       .family = "creation",
-                       .kind = Kind::elementwise,
-                       .operands = {{"tensor"}, {"value"}},
-                       .in_place = 0,
-                       .shape_operands = 0b01,
-                       .any_dtype = true,
-                       .infer = infer_fill,
-                       .ulp = 0,
-                       .tile = fill_tile,
-                       .doc = "The scalar `value`, cast to the tensor's dtype, in each element of "
-                              "the tensor's shape. Made for its in-place form."});
+  rows.push_back(
+      OpRow{.name = "fill",
+            .family = "creation",
+            .kind = Kind::elementwise,
+            .operands = {{"tensor"}, {"value"}},
+            .in_place = 0,
+            .shape_operands = 0b01,
+            .any_dtype = true,
+            .infer = infer_fill,
+            .ulp = 0,
+            .tile = fill_tile,
+            .doc = "A tensor of the same dtype and shape, in which each element is the scalar "
+                   "`value`, cast to the dtype. Its in-place form fills the tensor."});
 }
 
 }  // namespace outrigger::ops

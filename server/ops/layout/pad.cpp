@@ -174,20 +174,20 @@ void add_pad_rows(std::vector<OpRow>& rows) {
       .any_dtype = true,
       .infer = infer_pad,
       .run = run_pad,
-      .doc = "The tensor with `pad_value`, a scalar, around it, and `interior` times between "
-             "elements. Negative low and high cut elements off, after the interior was padded; an "
-             "axis that would get less than nothing is `bad_shape`. Both meet in one dtype."});
-  rows.push_back(OpRow{
-      .name = "stack",
-      .family = "slice",
-      .kind = Kind::compute,
-      .operands = {{"tensors", true}},
-      .attrs = {{"axis", AttrType::integer, false, "0", "the new axis"}},
-      .any_dtype = true,
-      .infer = infer_stack,
-      .run = run_stack,
-      .doc = "Puts tensors of one shape (`bad_shape`) beside each other along a new axis. They "
-             "meet in one dtype."});
+      .doc = "The tensor with the scalar `pad_value` around it, and `interior` times between its "
+             "elements. Negative values of `low` and `high` cut elements off, after the interior "
+             "was padded. An axis whose size would be negative is an error (`bad_shape`). Both "
+             "operands are converted to their common dtype."});
+  rows.push_back(OpRow{.name = "stack",
+                       .family = "slice",
+                       .kind = Kind::compute,
+                       .operands = {{"tensors", true}},
+                       .attrs = {{"axis", AttrType::integer, false, "0", "the new axis"}},
+                       .any_dtype = true,
+                       .infer = infer_stack,
+                       .run = run_stack,
+                       .doc = "Joins tensors of one shape (`bad_shape`) along a new axis. They are "
+                              "converted to their common dtype."});
 }
 
 }  // namespace outrigger::ops

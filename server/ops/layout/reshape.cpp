@@ -216,12 +216,11 @@ OpRow view(std::string_view name, std::vector<AttrSpec> attrs,
 }  // namespace
 
 void add_reshape_rows(std::vector<OpRow>& rows) {
-  OpRow reshape =
-      view("reshape", {{"shape", AttrType::shape, true, "", "the new shape"}}, infer_reshape,
-           view_reshape,
-           "The same elements in C order under another shape with as many elements (`bad_shape`). "
-           "A view; "
-           "of a strided tensor possibly a copy, and then its mutable view is refused.");
+  OpRow reshape = view(
+      "reshape", {{"shape", AttrType::shape, true, "", "the new shape"}}, infer_reshape,
+      view_reshape,
+      "The same elements in C order with another shape, which must have as many elements "
+      "(`bad_shape`). A view; for some strided tensors a copy, whose mutable view is refused.");
   reshape.keeps_order = true;
   rows.push_back(std::move(reshape));
   OpRow squeeze =
@@ -234,14 +233,14 @@ void add_reshape_rows(std::vector<OpRow>& rows) {
                       {{"axes", AttrType::integers, false, "",
                         "the operand's axes in their new order; by default reversed"}},
                       infer_transpose, view_transpose, "Reorders the axes. A view."));
-  OpRow broadcast = view(
-      "broadcast",
-      {{"shape", AttrType::shape, true, "", "the new shape"},
-       {"axes", AttrType::integers, false, "",
-        "the axis of the result for each axis of the operand; by default aligned at the last"}},
-      infer_broadcast, view_broadcast,
-      "Repeats axes of size 1, and new ones, to the shape. A view: takes no memory until it is "
-      "written.");
+  OpRow broadcast =
+      view("broadcast",
+           {{"shape", AttrType::shape, true, "", "the new shape"},
+            {"axes", AttrType::integers, false, "",
+             "the axis of the result for each axis of the operand; by default the last axes"}},
+           infer_broadcast, view_broadcast,
+           "Repeats axes of size 1, and new axes, to the shape. A view: it takes no memory until "
+           "it is written.");
   broadcast.in_place = -1;
   rows.push_back(std::move(broadcast));
   rows.push_back(

@@ -190,9 +190,9 @@ void add_slice_rows(std::vector<OpRow>& rows) {
                        .any_dtype = true,
                        .infer = infer_slice,
                        .view = view_slice,
-                       .doc = "A window: from `starts` (an integer scalar for each axis) `lengths` "
-                              "elements, each `strides`-th of them. Starts are "
-                              "moved so that the window fits, as in Nx. A view."});
+                       .doc = "A window of `lengths` elements along each axis, from `starts` (an "
+                              "integer scalar for each axis) on; with `strides`, each n-th of "
+                              "them. Starts are moved so that the window fits, as in Nx. A view."});
   rows.push_back(OpRow{
       .name = "put_slice",
       .family = "slice",
@@ -204,18 +204,19 @@ void add_slice_rows(std::vector<OpRow>& rows) {
       .run = run_put_slice,
       .scratch = [](const ScratchCall& call) { return apart_bytes(call.in[1]); },
       .doc = "The tensor with the window at `starts` (an integer scalar for each axis) replaced by "
-             "`slice`. Starts are "
-             "moved so that it fits, as in Nx. Both meet in one dtype. Touches only the window."});
-  rows.push_back(OpRow{.name = "concatenate",
-                       .family = "slice",
-                       .kind = Kind::compute,
-                       .operands = {{"tensors", true}},
-                       .attrs = {{"axis", AttrType::integer, false, "0", "the axis to join along"}},
-                       .any_dtype = true,
-                       .infer = infer_concatenate,
-                       .run = run_concatenate,
-                       .doc = "Joins tensors along an axis; the other axes must be equal "
-                              "(`bad_shape`). They meet in one dtype."});
+             "`slice`. Starts are moved so that the window fits, as in Nx. Both tensors are "
+             "converted to their common dtype. The op accesses only the window."});
+  rows.push_back(OpRow{
+      .name = "concatenate",
+      .family = "slice",
+      .kind = Kind::compute,
+      .operands = {{"tensors", true}},
+      .attrs = {{"axis", AttrType::integer, false, "0", "the axis along which tensors are joined"}},
+      .any_dtype = true,
+      .infer = infer_concatenate,
+      .run = run_concatenate,
+      .doc = "Joins tensors along an axis; the other axes must be equal (`bad_shape`). The tensors "
+             "are converted to their common dtype."});
 }
 
 }  // namespace outrigger::ops

@@ -72,9 +72,11 @@ std::uint64_t plan_scratch(const ScratchCall& call, const Result<MatrixShape>& s
   });
 }
 
-inline const AttrSpec max_iter_attr{"max_iter", AttrType::integer, false, "",
-                                    "accepted for Nx's sake: the method here needs no bound"};
-inline const AttrSpec eps_attr{"eps", AttrType::number, false, "",
-                               "accepted for Nx's sake: results here have the dtype's precision"};
+inline const AttrSpec max_iter_attr{
+    "max_iter", AttrType::integer, false, "",
+    "accepted for compatibility with Nx; the method here needs no bound"};
+inline const AttrSpec eps_attr{
+    "eps", AttrType::number, false, "",
+    "accepted for compatibility with Nx; results here have the dtype's precision"};
 
 }  // namespace outrigger::ops

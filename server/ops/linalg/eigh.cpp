@@ -142,10 +142,11 @@ void add_eigh_rows(std::vector<OpRow>& rows) {
   rows.push_back(matrix_row<run_eigh, eigh_scratch>(
       "eigh", infer_eigh, {{"tensor"}}, {max_iter_attr, eps_attr}, 2,
       "Eigenvalues {…, n} and eigenvectors {…, n, n} (in columns) of symmetric or hermitian "
-      "matrices; reads the lower triangle. Sorted by falling magnitude as in Nx, of equals the "
-      "positive first; each vector's element of the largest magnitude is real and positive. "
-      "Both have the operand's dtype, complex ones too; integers become f32; NaN or infinity "
-      "gives NaN. Divide and conquer, LAPACK's syevd and heevd."));
+      "matrices. Reads the lower triangle. The eigenvalues are in descending order of their "
+      "magnitude, as in Nx; of equal magnitudes, the positive one is first. In each vector, the "
+      "element of the largest magnitude is real and positive. Both results have the operand's "
+      "dtype, also if it is complex; integers become f32. The results for a matrix with NaN or an "
+      "infinity are NaN. Divide and conquer, LAPACK's syevd and heevd."));
 }
 
 }  // namespace outrigger::ops

@@ -89,11 +89,11 @@ Result<void> run_lu(const MatrixBlock& call) {
 void add_lu_rows(std::vector<OpRow>& rows) {
   rows.push_back(matrix_row<run_lu, lu_scratch>(
       "lu", infer_lu, {{"tensor"}}, {eps_attr}, 3,
-      "p, l, u with a = p · l · u for the square matrices in the last two axes: a "
-      "permutation in the operand's dtype, a lower triangle with ones on its diagonal, an "
-      "upper triangle. Integers become f32 in l and u. A singular matrix has zeros on u's "
-      "diagonal; NaN or infinity gives NaN. Partial pivoting, LAPACK's getrf: of "
-      "complex numbers the pivot has the largest |re| + |im|."));
+      "p, l, u with a = p · l · u for the square matrices in the last two axes: a permutation in "
+      "the operand's dtype, a lower triangle with ones on its diagonal, an upper triangle. "
+      "Integers become f32 in l and u. For a singular matrix, u has zeros on its diagonal. The "
+      "results for a matrix with NaN or an infinity are NaN. Partial pivoting, LAPACK's getrf: a "
+      "complex pivot has the largest |re| + |im|."));
 }
 
 }  // namespace outrigger::ops

@@ -169,13 +169,13 @@ void add_qr_rows(std::vector<OpRow>& rows) {
         "{…, m, m}, r {…, m, n}"},
        eps_attr},
       2,
-      "q, r with a = q · r for the matrices {…, m, n}: orthonormal columns and an upper "
-      "triangle. r's diagonal is not negative, but where a column was zero below the "
-      "diagonal already (as in the last row of a square matrix): those keep their sign, as "
-      "in Nx. Of complex numbers the diagonal's phases are those of Nx's reflections: the "
-      "opposite of the phase of the column's first element when its turn comes; the last "
-      "column of a square matrix keeps its own. Integers become f32; NaN or infinity gives "
-      "NaN. Householder reflections, LAPACK's geqrfp."));
+      "q, r with a = q · r for the matrices {…, m, n}: orthonormal columns and an upper triangle. "
+      "The diagonal of r is not negative. An exception is a column that is zero below the diagonal "
+      "before its reflection (as the last column of a square matrix): its diagonal element keeps "
+      "its sign, as in Nx. For complex numbers, the phases of the diagonal are those of Nx's "
+      "reflections: the opposite of the phase of the column's first element before its reflection; "
+      "the last column of a square matrix keeps its phase. Integers become f32. The results for a "
+      "matrix with NaN or an infinity are NaN. Householder reflections, LAPACK's geqrfp."));
 }
 
 }  // namespace outrigger::ops

@@ -229,18 +229,18 @@ Result<void> run_invert(const MatrixBlock& call) {
 void add_solve_rows(std::vector<OpRow>& rows) {
   rows.push_back(matrix_row<run_solve, solve_scratch>(
       "solve", infer_solve, {{"a"}, {"b"}}, {}, 1,
-      "Solves a · x = b. a: {…, n, n}; b: {…, n} or {…, n, m}; x has the shape of b. "
-      "Integers become f32. `bad_value` if a matrix is singular. LU with partial pivoting, "
-      "LAPACK's getrf and getrs."));
+      "Solves a · x = b. a: {…, n, n}; b: {…, n} or {…, n, m}; x has the shape of b. Integers "
+      "become f32. A singular matrix is an error (`bad_value`). LU with partial pivoting, LAPACK's "
+      "getrf and getrs."));
   rows.push_back(matrix_row<run_determinant, determinant_scratch>(
       "determinant", infer_determinant, {{"tensor"}}, {}, 1,
-      "Determinants of the matrices in the last two axes: {…, n, n} to {…}. Integers become "
-      "f32. Orders up to 3 by the closed formulas, others by LU; 0 if singular."));
+      "Determinants of the matrices in the last two axes: {…, n, n} to {…}. Integers become f32. "
+      "The determinant of a singular matrix is 0. Orders up to 3 use closed formulas, others LU."));
   rows.push_back(matrix_row<run_invert, invert_scratch>(
       "invert", infer_invert, {{"tensor"}}, {}, 1,
-      "Inverses of the matrices in the last two axes: {…, n, n}. Integers become f32. NaN "
-      "for a matrix that is singular to working precision, as Nx documents. LU with partial "
-      "pivoting after scaling the rows, LAPACK's getrf and getri."));
+      "Inverses of the matrices in the last two axes: {…, n, n}. Integers become f32. The inverse "
+      "of a matrix that is singular to working precision is NaN, as Nx documents. LU with partial "
+      "pivoting of the matrix with scaled rows, LAPACK's getrf and getri."));
 }
 
 }  // namespace outrigger::ops

@@ -139,11 +139,11 @@ void add_svd_rows(std::vector<OpRow>& rows) {
         "u is {…, m, m}, vt {…, n, n}; else {…, m, k}, {…, k, n} with k = min(m, n)"},
        max_iter_attr},
       3,
-      "u, s, vt with a = u · diag(s) · vt for the matrices {…, m, n}; s {…, k} falls, and is 0 "
-      "where it is less than the rounding error of max(m, n) · ε · s₀. Each "
-      "row of vt, and each further column of u, has its element of the largest magnitude "
-      "positive. Integers become f32; NaN or infinity gives NaN. Divide and conquer, "
-      "LAPACK's gesdd."));
+      "u, s, vt with a = u · diag(s) · vt for the matrices {…, m, n}. s {…, k} is in descending "
+      "order; values below the rounding error max(m, n) · ε · s₀ become 0. In each row of vt, and "
+      "in each column of u beyond the k-th, the element of the largest magnitude is positive. "
+      "Integers become f32. The results for a matrix with NaN or an infinity are NaN. Divide and "
+      "conquer, LAPACK's gesdd."));
   rows.back().real_only = true;
 }
 

@@ -223,20 +223,22 @@ std::uint64_t triangular_solve_scratch(const ScratchCall& call) {
 void add_triangular_rows(std::vector<OpRow>& rows) {
   rows.push_back(matrix_row<run_cholesky, plain_scratch>(
       "cholesky", infer_square, {{"tensor"}}, {}, 1,
-      "Lower triangular l with l · adjoint(l) = a, for each matrix in the last two axes: "
-      "{…, n, n}. Reads the lower triangle. Integers become f32. `bad_shape` if not square, "
-      "`bad_value` if not positive definite; NaN for a matrix with NaN or infinity. "
-      "LAPACK's potrf."));
+      "The lower triangle l with l · adjoint(l) = a, for each matrix in the last two axes: {…, n, "
+      "n}. Reads the lower triangle. Integers become f32. Errors: `bad_shape` if the matrices are "
+      "not square, `bad_value` if one is not positive definite. The result for a matrix with NaN "
+      "or an infinity is NaN. LAPACK's potrf."));
   rows.push_back(matrix_row<run_triangular_solve, triangular_solve_scratch>(
       "triangular_solve", infer_triangular_solve, {{"a"}, {"b"}},
-      {{"lower", AttrType::boolean, false, "true", "which triangle of a is read"},
-       {"left_side", AttrType::boolean, false, "true", "solves op(a) · x = b, else x · op(a) = b"},
+      {{"lower", AttrType::boolean, false, "true",
+        "true: the lower triangle of a is read; false: the upper one"},
+       {"left_side", AttrType::boolean, false, "true",
+        "true: solves op(a) · x = b; false: solves x · op(a) = b"},
        {"transform_a", AttrType::string, false, "none",
-        "op(a): \"none\", \"transpose\", or \"conjugate\" (without transposing)"}},
+        "op(a): \"none\", \"transpose\", or \"conjugate\" (without a transposition)"}},
       1,
-      "Solves op(a) · x = b for triangular a: {…, n, n}; b: {…, n} or {…, n, m} ({…, m, n} "
-      "on the other side). x has the shape of b. Integers become f32. `bad_value` if there "
-      "is a zero on a diagonal. BLAS's trsm."));
+      "Solves op(a) · x = b for a triangular a: {…, n, n}. b: {…, n} or {…, n, m}, or {…, m, n} "
+      "for x · op(a) = b. x has the shape of b. Integers become f32. A zero on a diagonal is an "
+      "error (`bad_value`). BLAS's trsm."));
 }
 
 }  // namespace outrigger::ops

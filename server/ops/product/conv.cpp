@@ -195,9 +195,9 @@ void add_conv_rows(std::vector<OpRow>& rows) {
            {"input_dilation", ints, false, "", "distance of the input's elements; by default 1"},
            {"kernel_dilation", ints, false, "", "distance of the kernel's elements; by default 1"},
            {"feature_group_size", AttrType::integer, false, "1",
-            "groups of features that are convolved apart"},
+            "number of groups of features that are convolved separately"},
            {"batch_group_size", AttrType::integer, false, "1",
-            "groups of the batch that are convolved with a part of the filters each"},
+            "number of groups of the batch; each is convolved with its part of the filters"},
            {"input_permutation", ints, false, "",
             "the tensor's axes in the order batch, feature, space…"},
            {"kernel_permutation", ints, false, "",
@@ -210,15 +210,14 @@ void add_conv_rows(std::vector<OpRow>& rows) {
       .infer = infer_conv,
       .run = run_conv,
       .scratch = conv_scratch,
-      .doc =
-          "Convolution of a tensor [batch][feature][space…] with a kernel [output feature][input "
-          "feature][space…], as in machine learning: the kernel is not reversed. Any number of "
-          "axes of space. Both meet in one dtype; integers become f32; small floats are summed in "
-          "f32 "
-          "and rounded once. Padding counts as 0. "
-          "Shapes and groups that do not fit, and windows of which none fits, are `bad_shape`. "
-          "Tiles of the input are put together to panels (im2col) and multiplied with the packed "
-          "kernel; it takes memory for that kernel and for a tile of each thread."});
+      .doc = "Convolution of a tensor [batch][feature][space…] with a kernel [output "
+             "feature][input feature][space…], as in machine learning: the kernel is not reversed. "
+             "The number of axes of space is free. Both operands are converted to their common "
+             "dtype; integers become f32; small floats are summed in f32 and rounded once. Padding "
+             "counts as 0. Shapes and groups that do not agree, and windows that do not fit, are "
+             "errors (`bad_shape`). Tiles of the input are assembled to panels (im2col) and "
+             "multiplied by the packed kernel. The op takes memory for the packed kernel, and for "
+             "a tile of each thread."});
 }
 
 }  // namespace outrigger::ops

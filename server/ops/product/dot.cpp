@@ -321,32 +321,32 @@ Result<void> run_dot(const RunCall& call) {
 
 void add_dot_rows(std::vector<OpRow>& rows) {
   const AttrType integers = AttrType::integers;
-  rows.push_back(
-      OpRow{.name = "dot",
-            .family = "dot",
-            .kind = Kind::compute,
-            .operands = {{"left"}, {"right"}},
-            .attrs = {{"left_axes", integers, false, "",
-                       "contracted axes of the left operand; by default its last"},
-                      {"left_batch_axes", integers, false, "", "batch axes of the left operand"},
-                      {"right_axes", integers, false, "",
-                       "contracted axes of the right operand; by default its last but one"},
-                      {"right_batch_axes", integers, false, "", "batch axes of the right operand"}},
-            .any_dtype = true,
-            .complex = true,
-            .cost = Cost::quadratic,
-            .infer = infer_dot,
-            .run = run_dot,
-            .sliced_axis = sliced_axis_of_dot,
-            .scratch = dot_scratch,
-            .doc = "Sum of products over the contracted axes. Shape: batch axes, then the other "
-                   "axes of the left, then those of the right. "
-                   "Operands meet in one dtype, which the result keeps; integers wrap around. "
-                   "Small floats are summed in f32 and rounded once; operands of any dtype go to "
-                   "f32 at once there. Operands of another dtype are converted piece by piece. "
-                   "Each element is summed in one fixed order, whatever the number of threads. "
-                   "Blocked as in Goto and van de Geijn, Anatomy of High-Performance Matrix "
-                   "Multiplication (2008). Complex numbers: Eigen's product."});
+  rows.push_back(OpRow{
+      .name = "dot",
+      .family = "dot",
+      .kind = Kind::compute,
+      .operands = {{"left"}, {"right"}},
+      .attrs = {{"left_axes", integers, false, "",
+                 "contracted axes of the left operand; by default its last axis"},
+                {"left_batch_axes", integers, false, "", "batch axes of the left operand"},
+                {"right_axes", integers, false, "",
+                 "contracted axes of the right operand; by default its last but one axis"},
+                {"right_batch_axes", integers, false, "", "batch axes of the right operand"}},
+      .any_dtype = true,
+      .complex = true,
+      .cost = Cost::quadratic,
+      .infer = infer_dot,
+      .run = run_dot,
+      .sliced_axis = sliced_axis_of_dot,
+      .scratch = dot_scratch,
+      .doc = "Sum of products over the contracted axes. The shape of the result is the batch axes, "
+             "then the other axes of the left operand, then those of the right operand. Operands "
+             "are converted to their common dtype, which is the dtype of the result. Integers wrap "
+             "around. If the common dtype is a small float, operands of any dtype are converted "
+             "directly to f32; sums are computed in f32 and rounded once. Conversions are done "
+             "piece by piece. Each element is summed in a fixed order, whatever the number of "
+             "threads. Blocks as in Goto and van de Geijn, Anatomy of High-Performance Matrix "
+             "Multiplication (2008). Complex numbers: Eigen's product."});
 }
 
 }  // namespace outrigger::ops

@@ -235,9 +235,9 @@ OpRow extremum(std::string_view name, std::string_view doc) {
       .attrs = {{"axis", AttrType::integer, false, "",
                  "axis to search; by default all elements in C order"},
                 {"tie_break", AttrType::string, false, "low",
-                 "\"low\": the first of equals, \"high\": the last"},
+                 "\"low\": the first of equal elements; \"high\": the last"},
                 {"keep_axis", AttrType::boolean, false, "false",
-                 "keep `axis` with size 1; if none is named, there is none to keep"},
+                 "keep `axis` with size 1; without `axis`, no axis is kept"},
                 {"type", AttrType::dtype, false, "s32", "dtype of the indices, s32 or s64"}},
       .infer = infer_extremum,
       .run = run_reduction<search<max>>,
@@ -249,14 +249,12 @@ OpRow extremum(std::string_view name, std::string_view doc) {
 }  // namespace
 
 void add_argminmax_rows(std::vector<OpRow>& rows) {
-  rows.push_back(
-      extremum<true>("argmax",
-                     "Index of the largest element along an axis. The last NaN, if there is "
-                     "one, as in Nx.BinaryBackend."));
-  rows.push_back(
-      extremum<false>("argmin",
-                      "Index of the smallest element along an axis. The last NaN, if there is "
-                      "one, as in Nx.BinaryBackend."));
+  rows.push_back(extremum<true>("argmax",
+                                "Index of the largest element along an axis. If there are NaNs, it "
+                                "is the index of the last NaN, as in Nx.BinaryBackend."));
+  rows.push_back(extremum<false>("argmin",
+                                 "Index of the smallest element along an axis. If there are NaNs, "
+                                 "it is the index of the last NaN, as in Nx.BinaryBackend."));
 }
 
 }  // namespace outrigger::ops

@@ -202,21 +202,22 @@ Result<Dims> reduced_axes(std::size_t rank, const AttrView& attrs) {
 void add_reduce_rows(std::vector<OpRow>& rows) {
   rows.push_back(row<Sum, AggregateType>(
       "sum", infer_aggregate, DType::f64,
-      "Sum over axes. Integers become u32, s32 or s64 and wrap around; floats keep their dtype and "
-      "are added up in f64, "
-      "in an order that does not depend on the number of threads."));
-  rows.push_back(row<Product, AggregateType>(
-      "product", infer_aggregate, DType::f64,
-      "Product over axes. Integers become u32, s32 or s64 and wrap around; floats keep their dtype "
-      "and are multiplied in f64."));
+      "Sum over axes. Integers become u32, s32 or s64 and wrap around. Floats keep their dtype; "
+      "they are summed in f64, in an order that does not depend on the number of threads."));
+  rows.push_back(
+      row<Product, AggregateType>("product", infer_aggregate, DType::f64,
+                                  "Product over axes. Integers become u32, s32 or s64 and wrap "
+                                  "around. Floats keep their dtype; they are multiplied in f64."));
   rows.push_back(row<Maximum, SameType>(
       "reduce_max", infer_extremum, DType::f32,
-      "Largest element over axes; NaN if there is one. Over nothing: -infinity or the smallest "
-      "integer; s2 and s4 compute in s8, whose smallest is 0 in their bits."));
+      "Largest element over axes; NaN if there is one. Without elements, the result is -infinity "
+      "or the smallest integer. s2 and s4 are computed in s8; their result without elements is the "
+      "smallest s8 in their bits, which is 0."));
   rows.push_back(row<Minimum, SameType>(
       "reduce_min", infer_extremum, DType::f32,
-      "Smallest element over axes; NaN if there is one. Over nothing: infinity or the largest "
-      "integer; s2 and s4 compute in s8, whose largest is -1 in their bits."));
+      "Smallest element over axes; NaN if there is one. Without elements, the result is infinity "
+      "or the largest integer. s2 and s4 are computed in s8; their result without elements is the "
+      "largest s8 in their bits, which is -1."));
   rows.push_back(
       row<All, PredicateType>("all", infer_quantifier, DType::f32,
                               "1 where all elements over the axes are not zero, as u8."));

@@ -372,35 +372,36 @@ Result<Inferred> infer_scan(const InferCall& call) {
 }
 
 OpRow scan(std::string_view name, Result<void> (*run)(const RunCall&), std::string_view doc) {
-  return OpRow{.name = name,
-               .family = "scan",
-               .kind = Kind::compute,
-               .operands = {{"tensor"}},
-               .attrs = {{"axis", AttrType::integer, false, "0", "the axis to go along"},
-                         {"reverse", AttrType::boolean, false, "false", "start at the axis's end"}},
-               .any_dtype = true,
-               .infer = infer_scan,
-               .run = run,
-               .scratch = scan_scratch,
-               .doc = doc};
+  return OpRow{
+      .name = name,
+      .family = "scan",
+      .kind = Kind::compute,
+      .operands = {{"tensor"}},
+      .attrs = {{"axis", AttrType::integer, false, "0", "the axis of the scan"},
+                {"reverse", AttrType::boolean, false, "false", "start at the end of the axis"}},
+      .any_dtype = true,
+      .infer = infer_scan,
+      .run = run,
+      .scratch = scan_scratch,
+      .doc = doc};
 }
 
 }  // namespace
 
 void add_scan_rows(std::vector<OpRow>& rows) {
-  rows.push_back(scan("cumulative_sum", run_scan<RunningSum, true>,
-                      "Running sums along an axis. Keeps the dtype: integers wrap around, f32 is "
-                      "added up in f64."));
+  rows.push_back(scan(
+      "cumulative_sum", run_scan<RunningSum, true>,
+      "Running sums along an axis. Keeps the dtype: integers wrap around, f32 is summed in f64."));
   rows.push_back(scan("cumulative_product", run_scan<RunningProduct, true>,
                       "Running products along an axis. Keeps the dtype: integers wrap around, f32 "
                       "is multiplied in f64."));
   rows.push_back(scan("cumulative_min", run_scan<Minimum, false>,
-                      "The smallest element so far along an axis. Keeps the dtype; NaN from the "
-                      "first NaN on."));
+                      "The running minimum along an axis. Keeps the dtype; from the first NaN on, "
+                      "the result is NaN."));
   rows.back().real_only = true;
   rows.push_back(scan("cumulative_max", run_scan<Maximum, false>,
-                      "The largest element so far along an axis. Keeps the dtype; NaN from the "
-                      "first NaN on."));
+                      "The running maximum along an axis. Keeps the dtype; from the first NaN on, "
+                      "the result is NaN."));
   rows.back().real_only = true;
 }
 

@@ -356,7 +356,8 @@ Result<Inferred> infer_argsort(const InferCall& call) {
   return infer_sort(call, type);
 }
 
-const AttrSpec axis_attr{"axis", AttrType::integer, false, "0", "the axis to sort along"};
+const AttrSpec axis_attr{"axis", AttrType::integer, false, "0",
+                         "the axis along which elements are sorted"};
 const AttrSpec direction_attr{"direction", AttrType::string, false, "asc", "\"asc\" or \"desc\""};
 
 }  // namespace
@@ -374,12 +375,12 @@ void add_sort_rows(std::vector<OpRow>& rows) {
             .infer = infer_sorted,
             .run = run_sort,
             .scratch = sorted_scratch,
-            .doc = "Sorts along an axis. NaN counts as the largest value. A line of 2^16 elements "
-                   "or more takes as much memory again while it is sorted (twice, if its elements "
-                   "lie apart), and a byte for each element; shorter ones that lie apart are "
-                   "copied in blocks, 2^18 elements for each thread at most. Source: samplesort "
-                   "and quicksort of keys of 32 bits, else Highway's "
-                   "vqsort (Wassenberg et al., 2022)."});
+            .doc = "Sorts along an axis. NaN counts as the largest value. During the sort, a line "
+                   "of 2^16 elements or more takes its own size in memory again (twice that, if "
+                   "its elements are not adjacent), and a byte for each element. Shorter lines "
+                   "whose elements are not adjacent are copied in blocks of at most 2^18 elements "
+                   "for each thread. Method: samplesort and quicksort of keys of 32 bits, else "
+                   "Highway's vqsort (Wassenberg et al., 2022)."});
   rows.push_back(
       OpRow{.name = "argsort",
             .family = "sort",
@@ -388,17 +389,18 @@ void add_sort_rows(std::vector<OpRow>& rows) {
             .attrs = {axis_attr,
                       direction_attr,
                       {"stable", AttrType::boolean, false, "false",
-                       "equal elements keep their order; they always do here"},
+                       "equal elements keep their order; here they do in any case"},
                       {"type", AttrType::dtype, false, "s32", "dtype of the indices, s32 or s64"}},
             .any_dtype = true,
             .real_only = true,
             .infer = infer_argsort,
             .run = run_argsort,
             .scratch = argsort_scratch,
-            .doc = "Indices that would sort along an axis, stably. NaN counts as the largest "
-                   "value, both zeros are equal. A line of n elements takes 8 n bytes while it is "
-                   "sorted, 16 n for dtypes of 64 bits, twice that and n from 2^16 elements on; "
-                   "shorter ones that lie apart are copied in blocks, as for `sort`."});
+            .doc = "The indices that sort along an axis, with a stable order. NaN counts as the "
+                   "largest value; the two zeros are equal. During the sort, a line of n elements "
+                   "takes 8 n bytes, or 16 n bytes for dtypes of 64 bits; from 2^16 elements on it "
+                   "takes twice that plus n bytes. Shorter lines whose elements are not adjacent "
+                   "are copied in blocks, as for `sort`."});
 }
 
 }  // namespace outrigger::ops

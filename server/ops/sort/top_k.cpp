@@ -300,12 +300,13 @@ void add_top_k_rows(std::vector<OpRow>& rows) {
       .infer = infer_top_k,
       .run = run_top_k,
       .scratch = top_k_scratch,
-      .doc = "The k largest elements along the last axis, largest first, and their indices (s32). "
-             "NaN counts as the largest value; of equal elements the one with the lower index "
-             "comes first. `bad_shape` if the axis is shorter than k. Takes memory for some 2 k "
-             "items for each 2^16 elements of a line, or, from lines of 2^16 elements on, for two "
-             "items for each element if k is more than a 64th of them or 2^19. An item has 8 "
-             "bytes, 16 for dtypes of 64 bits."});
+      .doc =
+          "The k largest elements along the last axis in descending order, and their indices "
+          "(s32). NaN counts as the largest value; of equal elements, the one with the lower index "
+          "is first. If the axis is shorter than k, the error is `bad_shape`. The op takes memory "
+          "for about 2 k items for each 2^16 elements of a line. For lines of 2^16 elements or "
+          "more, if k is larger than 2^19 or than a 64th of the line, it takes memory for two "
+          "items for each element. An item has 8 bytes, or 16 bytes for dtypes of 64 bits."});
 }
 
 }  // namespace outrigger::ops

@@ -138,22 +138,23 @@ OpRow window_row(std::string_view name, bool ordered, std::string_view doc) {
 void add_aggregate_rows(std::vector<OpRow>& rows) {
   rows.push_back(window_row<sum_reducer<Sum, 0>>(
       "window_sum", false,
-      "Sum over each window; padding counts as 0. The dtype stays: integers wrap around, floats "
-      "are added up in f64 and rounded once. Axes are reduced one after the other, each by "
-      "doubling; the order does not depend on the number of threads. No window fits: "
+      "Sum over each window; padding counts as 0. Keeps the dtype: integers wrap around, floats "
+      "are summed in f64 and rounded once. Axes are reduced one after the other, each by doubling; "
+      "the order does not depend on the number of threads. If no window fits, the error is "
       "`bad_shape`."));
   rows.push_back(window_row<sum_reducer<Product, 1>>(
       "window_product", false,
-      "Product over each window; padding counts as 1. The dtype stays: integers wrap around, "
-      "floats are multiplied in f64 and rounded once. No window fits: `bad_shape`."));
+      "Product over each window; padding counts as 1. Keeps the dtype: integers wrap around, "
+      "floats are multiplied in f64 and rounded once. If no window fits, the error is "
+      "`bad_shape`."));
   rows.push_back(window_row<extremum_reducer<Maximum, false>>(
       "window_max", true,
       "Largest element of each window; NaN if there is one. Padding counts as -infinity or the "
-      "smallest integer. No window fits: `bad_shape`."));
+      "smallest integer. If no window fits, the error is `bad_shape`."));
   rows.push_back(window_row<extremum_reducer<Minimum, true>>(
       "window_min", true,
       "Smallest element of each window; NaN if there is one. Padding counts as infinity or the "
-      "largest integer. No window fits: `bad_shape`."));
+      "largest integer. If no window fits, the error is `bad_shape`."));
 }
 
 }  // namespace outrigger::ops

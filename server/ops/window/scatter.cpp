@@ -374,14 +374,15 @@ OpRow scatter_row(std::string_view name, Result<void> (*run)(const RunCall&),
 void add_scatter_rows(std::vector<OpRow>& rows) {
   rows.push_back(scatter_row(
       "window_scatter_max", run_window_scatter<GreaterEqual>,
-      "`init_value` (a scalar) everywhere, and each element of `source` added where the largest "
-      "element of its window over `tensor` is. Of equal elements the last in C order is taken, as "
-      "in Nx; a NaN only if it is the window's first. Padding counts as `init_value`, and is "
-      "compared in the dtype where that meets the tensor's; what falls on it is lost. `source` has "
-      "an element for each window (`bad_shape`). Result: the tensor's "
-      "shape, the dtype where `source` and `init_value` meet; added up in the windows' order."));
+      "A tensor that starts as the scalar `init_value`; each element of `source` is added at the "
+      "place of the largest element of its window over `tensor`. Of equal elements, the last in C "
+      "order is taken, as in Nx; a NaN is taken only if it is the first element of the window. "
+      "Padding counts as `init_value`, and is compared in its common dtype with the tensor; an "
+      "element of `source` that belongs to the padding is dropped. `source` has one element for "
+      "each window (`bad_shape`). The result has the tensor's shape, and the common dtype of "
+      "`source` and `init_value`. Elements are added in the order of the windows."));
   rows.push_back(scatter_row("window_scatter_min", run_window_scatter<LessEqual>,
-                             "As `window_scatter_max`, at the smallest element of each window."));
+                             "`window_scatter_max` with the smallest element of each window."));
 }
 
 }  // namespace outrigger::ops

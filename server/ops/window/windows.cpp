@@ -76,13 +76,13 @@ Result<Windows> windows_of(std::span<const std::int64_t> shape, const AttrView& 
 std::vector<AttrSpec> window_attrs(bool dilations) {
   std::vector<AttrSpec> attrs{
       {"window", AttrType::shape, true, "", "size of the window along each axis"},
-      {"strides", AttrType::integers, false, "", "step from window to window; by default 1"},
+      {"strides", AttrType::integers, false, "", "distance between windows; by default 1"},
       {"padding_low", AttrType::integers, false, "",
        "padding before each axis; by default 0. Negative padding cuts off"},
       {"padding_high", AttrType::integers, false, "", "padding behind each axis; by default 0"}};
   if (dilations) {
     attrs.push_back({"window_dilations", AttrType::integers, false, "",
-                     "step from element to element of a window; by default 1"});
+                     "distance between the elements of a window; by default 1"});
   }
   return attrs;
 }
