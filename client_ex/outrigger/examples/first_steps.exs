@@ -2,7 +2,7 @@ alias Outrigger.{InPlace, Op}
 
 {:ok, _} = Outrigger.start_link(name: Numbers, memory_limit: "1GiB")
 
-# Eager: each call sends one instruction and returns at once. Reading a value waits.
+# Eager: each call sends one instruction and returns at once. A read of a value waits.
 x = Outrigger.iota(Numbers, {1_000_000}, type: :f32)
 y = x |> Op.multiply(2) |> Op.add(1)
 IO.inspect(Outrigger.to_number!(Op.sum(y)), label: "sum of 2x + 1")
