@@ -72,7 +72,7 @@ struct Compared {
 };
 
 /// Finds the best element of windows (row…, row[last] + i), i < n, which are adjacent along the
-/// last axis: taps[i] is its position inside of window i in C order. Of equal elements the last one
+/// last axis: taps[i] is its position inside of window i in C order. The last one of equal elements
 /// is the best. A NaN is the best only if it is first, because comparisons with NaN are false.
 /// Returns false if it was interrupted: with padding, windows may be much larger than the operand.
 using SelectFn = bool (*)(const Compared& compared, const Dims& row, std::int64_t n,
@@ -375,8 +375,8 @@ void add_scatter_rows(std::vector<OpRow>& rows) {
   rows.push_back(scatter_row(
       "window_scatter_max", run_window_scatter<GreaterEqual>,
       "A tensor that starts as the scalar `init_value`; each element of `source` is added at the "
-      "place of the largest element of its window over `tensor`. Of equal elements, the last in C "
-      "order is taken, as in Nx; a NaN is taken only if it is the first element of the window. "
+      "place of the largest element of its window over `tensor`. The last one of equal elements in "
+      "C order is taken, as in Nx; a NaN is taken only if it is the first element of the window. "
       "Padding counts as `init_value`, and is compared in its common dtype with the tensor; an "
       "element of `source` that belongs to the padding is dropped. `source` has one element for "
       "each window (`bad_shape`). The result has the tensor's shape, and the common dtype of "
