@@ -34,8 +34,8 @@ defmodule Bench do
   end
 
   @doc """
-  The same with one process between: it owns the port, the caller writes to it. What any shared
-  connection costs at least.
+  The same with one process between: it owns the port, and the caller writes to it. This is the
+  smallest cost of a shared connection.
   """
   def relay(program) do
     caller = self()

@@ -15,8 +15,8 @@ use std::time::Instant;
 pub type Step = Box<dyn FnMut(bool) -> Option<Check>>;
 pub type Maker = fn(Vec<Array>, usize) -> Step;
 
-/// What a workload is written with: a library, or a loop of its own ("loop"), which is no peer but
-/// another limit.
+/// The workloads with their library, or with "loop": a loop that is written for the workload only,
+/// which is another limit and not a peer.
 pub type Workloads = HashMap<&'static str, (&'static str, Maker)>;
 
 fn load(all: &Workloads, words: &[&str]) -> Result<(Step, usize, String), String> {

@@ -3,7 +3,7 @@ defmodule Rain.Screen do
 
   @width 78
 
-  @doc "Whether standard output is a terminal that can redraw a line."
+  @doc "True if standard output is a terminal that can redraw a line."
   def terminal? do
     with {:ok, target} <- File.read_link("/proc/self/fd/1") do
       String.starts_with?(target, ["/dev/pts/", "/dev/tty"]) and System.get_env("TERM") != "dumb"

@@ -103,7 +103,7 @@ defmodule Outrigger.Counters do
   def all_written?(counters),
     do: :atomics.get(counters, @written) == :atomics.get(counters, @issued)
 
-  @doc "Whether all issued messages are written, and no caller has the turn."
+  @doc "True if all issued messages are written, and no caller has the turn."
   def settled?(counters), do: all_written?(counters) and turn(counters) == 0
 
   @doc "Sets the requests between the connection and the daemon, and their bytes."
@@ -130,7 +130,7 @@ defmodule Outrigger.Counters do
     max(waiting, 0) + :atomics.get(counters, @bytes)
   end
 
-  @doc "Whether a request of that size exceeds a limit of the requests or bytes under way."
+  @doc "True if a request of that size exceeds a limit of the requests or bytes under way."
   @spec full?(t, non_neg_integer, pos_integer, pos_integer) :: boolean
   def full?(counters, size, requests_max, bytes_max) do
     requests(counters) > requests_max or
@@ -139,7 +139,7 @@ defmodule Outrigger.Counters do
 
   ## The turn: the right of one caller to write its request to the port
 
-  @doc "Whether no request is under way, so that a frame of a caller overtakes none."
+  @doc "True if no request is under way, so that a frame of a caller overtakes none."
   @spec idle?(t) :: boolean
   def idle?(counters) do
     :atomics.get(counters, @requests) == 0 and turn(counters) == 0 and all_written?(counters)

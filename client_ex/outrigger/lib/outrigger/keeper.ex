@@ -156,7 +156,7 @@ defmodule Outrigger.Keeper do
     term
   end
 
-  @doc "Whether this VM counts references to binaries as a keeper expects."
+  @doc "True if this VM counts references to binaries as a keeper expects."
   def self_test(attempts \\ @attempts, attempt \\ &attempt/0)
   def self_test(0, _attempt), do: false
   def self_test(attempts, attempt), do: attempt.() or self_test(attempts - 1, attempt)

@@ -70,7 +70,7 @@ defmodule Outrigger.Request do
           | :drop
           | :unsure
 
-  @doc "Whether the caller waits for the reply."
+  @doc "True if the caller waits for the reply."
   def waits?(results(ref: ref)), do: ref != nil
   def waits?({kind, _ref}) when kind in [:reply, :sync], do: true
   def waits?(_want), do: false

@@ -386,7 +386,7 @@ defmodule Outrigger.Traffic do
     t
   end
 
-  @doc "Whether all requests that the connection has taken are written."
+  @doc "True if all requests that the connection has taken are written."
   def all_written?(t), do: map_size(t.waiting) == 0 and t.out_bytes == 0
 
   @doc """

@@ -30,6 +30,6 @@ defmodule Outrigger.Nx.Lowering do
   @doc "Lowers a block of Nx for which the daemon has an op: `{values, builder}`; otherwise nil."
   defdelegate block(b, struct, outs, args), to: Blocks, as: :lower
 
-  @doc "Whether the daemon has an op for this block and these argument types."
+  @doc "True if the daemon has an op for this block and these argument types."
   defdelegate native?(struct, args), to: Blocks
 end

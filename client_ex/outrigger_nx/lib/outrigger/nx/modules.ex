@@ -33,7 +33,7 @@ defmodule Outrigger.Nx.Modules do
     for module <- Enum.uniq(files ++ memory), version = version(module), do: {module, version}
   end
 
-  @doc "Whether the modules still have these versions."
+  @doc "True if the modules still have these versions."
   @spec current?(versions) :: boolean
   def current?([{module, version} | rest]), do: version(module) == version and current?(rest)
   def current?([]), do: true

@@ -9,7 +9,7 @@ defmodule Outrigger.Nx.Lowering.Blocks do
   # The names of the ops, and whether they take complex operands.
   @catalogue Map.new(Outrigger.Catalogue.ops(), &{&1["name"], &1["complex"]})
 
-  @doc "Whether the daemon has an op for the block."
+  @doc "True if the daemon has an op for the block."
   def native?(struct, args) do
     op = Atom.to_string(op(struct))
 

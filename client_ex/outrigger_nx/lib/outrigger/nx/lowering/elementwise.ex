@@ -20,7 +20,7 @@ defmodule Outrigger.Nx.Lowering.Elementwise do
       @same ++ @own ++ @arithmetic ++ @comparison ++ @logical ++ [:select, :clip, :as_type]
   end
 
-  @doc "Whether the op has another lowering for this number, so that its program needs the number."
+  @doc "True if the op has another lowering for this number, so that its program needs the number."
   def decisive?(:pow, number), do: number in [1, 1.0, 2, 2.0]
   def decisive?(_op, _number), do: false
 
