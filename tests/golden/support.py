@@ -20,21 +20,21 @@ TARGET = ROOT / "docs" / "SUPPORT.md"
 CASES = ROOT / "protocol" / "golden" / "cases"
 YES, NO, NONE = "●", "–", "·"
 
-HEAD = """# Which op takes which dtype
+HEAD = """# Ops and their dtypes
 
 Made by `tests/golden/support.py` from the catalogue (`protocol/ops.json`) and the golden cases
 (`protocol/golden/cases`), which every build runs: do not edit it. The dtype is that of the first
-tensor operand, or the one that an op without operands is asked for.
+tensor operand, or the attribute `type` of an op without operands.
 
 | sign | |
 |---|---|
-| ● | taken; a golden case has the result |
+| ● | accepted; a golden case has the result |
 | – | refused with `bad_dtype`: the op has no meaning for it |
 | · | no golden case |
 
-*ulp*: how far an element may be from the exact result, in units in the last place of the dtype that
-is computed in (f32 for the floats below 32 bits); 0: rounded correctly. For elementwise ops of real
-numbers.
+*ulp*: for elementwise ops on real numbers, the largest distance of an element from the exact
+result, in units in the last place of the dtype of the computation (f32 for the floats below 32
+bits); 0: the result is rounded correctly.
 """
 
 
