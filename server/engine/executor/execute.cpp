@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "base/last_memory.hpp"
+#include "engine/executor/run_checks.hpp"
 #include "engine/executor/writable.hpp"
 #include "engine/planner/chain.hpp"
 #include "ops/layout/slice.hpp"
@@ -22,11 +23,12 @@ class Executor {
  public:
   Executor(Context& context, const Plan& plan, std::vector<Tensor> values,
            std::span<const StoragePtr> arguments, std::span<const NumberArgument> numbers,
-           Outcome& outcome, Profile* profile)
+           RunChecks& checks, Outcome& outcome, Profile* profile)
       : context_(context),
         plan_(plan),
         arguments_(arguments),
         numbers_(numbers),
+        checks_(checks),
         outcome_(outcome),
         profile_(profile),
         frame_(std::move(values)) {
@@ -79,6 +81,7 @@ class Executor {
         return failed(step, std::move(done).error());
       }
       for (const Slot slot : step.dead) drop(slot);
+      checks_.after(step, frame_);
     }
     return {};
   }
@@ -510,6 +513,7 @@ class Executor {
   const Plan& plan_;
   std::span<const StoragePtr> arguments_;
   std::span<const NumberArgument> numbers_;
+  RunChecks& checks_;
   Outcome& outcome_;
   Profile* profile_;
   std::vector<Tensor> frame_;
@@ -529,12 +533,18 @@ Outcome execute(Context& context, const Plan& plan, std::vector<Tensor> values,
                 Profile* profile) {
   Outcome outcome;
   try {
-    Executor executor(context, plan, std::move(values), arguments, numbers, outcome, profile);
-    if (auto done = executor.run(); !done) outcome.error = std::move(done).error();
+    RunChecks checks(context, plan, values);
+    {
+      Executor executor(context, plan, std::move(values), arguments, numbers, checks, outcome,
+                        profile);
+      if (auto done = executor.run(); !done) outcome.error = std::move(done).error();
+    }
+    if (outcome.error) outcome.results.clear();
+    checks.at_end(outcome, arguments);
   } catch (const std::bad_alloc&) {
     outcome.error = with_last_memory(no_memory);
+    outcome.results.clear();
   }
-  if (outcome.error) outcome.results.clear();
   return outcome;
 }
 
