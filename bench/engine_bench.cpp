@@ -17,6 +17,7 @@ namespace {
 constexpr std::int64_t n = std::int64_t{16} << 20;
 constexpr std::int64_t updates = 1'000'000;
 constexpr std::int64_t loop_turns = 10'000;
+constexpr std::int64_t few = 8;
 
 /// Random data, the same for the engine and for the limit.
 struct Data {
@@ -34,6 +35,13 @@ struct Data {
     return tensor;
   }
 
+  Tensor matrix(std::int64_t rows, std::int64_t columns) {
+    Tensor tensor = random(rows * columns, -1, 1);
+    tensor.type.shape = Dims{rows, columns};
+    tensor.strides = contiguous_strides(tensor.shape());
+    return tensor;
+  }
+
   Tensor indices() {
     Tensor tensor = value(allocate_tensor(memory, TensorType{DType::s32, {updates, 1}}));
     std::mt19937 generator(43);
@@ -46,13 +54,14 @@ struct Data {
 /// A hand-written loop with its own inputs.
 class Limit {
  public:
-  Limit(const Maker& maker, const std::vector<Tensor>& tensors) {
+  Limit(const Maker& maker, const std::vector<Tensor>& tensors, std::int64_t steps = 1) {
     for (const Tensor& tensor : tensors) {
-      Array& array = inputs_.emplace_back(tensor.dtype() == DType::s32 ? "<i4" : "<f4",
-                                          std::vector{tensor.size()});
+      Array& array = inputs_.emplace_back(
+          tensor.dtype() == DType::s32 ? "<i4" : "<f4",
+          std::vector<std::int64_t>(tensor.shape().begin(), tensor.shape().end()));
       std::memcpy(array.as<std::byte>(), tensor.data(), array.bytes());
     }
-    step_ = maker(inputs_, 1);
+    step_ = maker(inputs_, steps);
   }
   void run() { benchmark::DoNotOptimize(step_()); }
 
@@ -83,6 +92,36 @@ Program put_slice_loop(std::int64_t size, std::int64_t turns) {
   return Program{{0, 1}, {std::move(loop)}, {11}};
 }
 
+/// Softmax along rows: a chain of steps.
+Program softmax() {
+  const Attrs rows{{"axes", std::vector<std::int64_t>{1}}, {"keep_axes", true}};
+  return Program{{0},
+                 {op("reduce_max", {v(0)}, 1, rows), op("subtract", {v(0), v(1)}, 2),
+                  op("exp", {v(2)}, 3), op("sum", {v(3)}, 4, rows), op("divide", {v(3), v(4)}, 5)},
+                 {5}};
+}
+
+/// A loop that counts and carries x, which `turn` makes of value 5 as value 8.
+Program counting_loop(std::int64_t turns, std::vector<Instruction> turn) {
+  Instruction loop{"while", {number(std::int64_t{0}), v(0)}, {10, 11}, {}, {}, false};
+  loop.regions.push_back(Region{{2, 3}, {op("less", {v(2), number(turns)}, 4)}, {4}});
+  turn.push_back(op("add", {v(6), number(std::int64_t{1})}, 9));
+  loop.regions.push_back(Region{{6, 5}, std::move(turn), {9, 8}});
+  return Program{{0}, {std::move(loop)}, {11}};
+}
+
+/// x[i] = x[i] * 0.5 + 1 for the elements of a small tensor, without the compiler's knowledge of
+/// the other turns.
+void halve(float* x) {
+  for (std::int64_t i = 0; i < few; ++i) x[i] = x[i] * 0.5F + 1;
+  asm volatile("" : : "r"(x) : "memory");
+}
+
+/// The instructions that do the same: value 5 to value 8.
+std::vector<Instruction> halve() {
+  return {op("multiply", {v(5), number(0.5)}, 7), op("add", {v(7), number(std::int64_t{1})}, 8)};
+}
+
 }  // namespace
 }  // namespace outrigger::bench
 
@@ -98,6 +137,7 @@ int main(int argc, char** argv) {
   add_elementwise(limits);
   add_reductions(limits);
   add_movement(limits);
+  add_loops(limits);
 
   Bound add_scalar(data.memory, Program{{0}, {op("add", {v(0), number(0.5)}, 1, {}, true)}, {}},
                    {data.random(n, 0, 1)});
@@ -144,6 +184,49 @@ int main(int argc, char** argv) {
       turns, [&] { large.run(); }, [&] { small.run(); });
   Suite::add_side(turns.name + "/ours/twice", [&] { large_twice.run(); });
   Suite::add_side(turns.name + "/limit/twice", [&] { small_twice.run(); });
+
+  const Tensor square = data.matrix(4096, 1024);
+  Bound chain_of_rows(data.memory, softmax(), {square});
+  Limit softmax_loop(limits.at("softmax 1000x1000 rows"), {square});
+  suite.add(
+      {"softmax of 4096x1024 rows", "three loops for each row", 1.5}, [&] { chain_of_rows.run(); },
+      [&] { softmax_loop.run(); });
+
+  // The overhead of the engine: for a program, for a turn with tensors, for a turn with scalars.
+  const Tensor small_tensor = data.random(few, 0, 1);
+  Program tiny_program{{5}, halve(), {8}};
+  Bound tiny_run(data.memory, std::move(tiny_program), {small_tensor});
+  suite.add(
+      {"1,000 programs of 8 elements", "a vector and a loop for each", 40},
+      [&] {
+        for (int i = 0; i < 1000; ++i) tiny_run.run();
+      },
+      [&] {
+        for (int i = 0; i < 1000; ++i) {
+          std::vector<float> x(small_tensor.as<float>(), small_tensor.as<float>() + few);
+          halve(x.data());
+        }
+      });
+
+  Bound turns_of_few(data.memory, counting_loop(loop_turns, halve()), {small_tensor});
+  suite.add(
+      {"10,000 turns of 8 elements", "a loop for each turn", 400}, [&] { turns_of_few.run(); },
+      [&] {
+        std::vector<float> x(small_tensor.as<float>(), small_tensor.as<float>() + few);
+        for (std::int64_t i = 0; i < loop_turns; ++i) halve(x.data());
+      });
+
+  Tensor one = value(allocate_tensor(data.memory, TensorType{DType::u32, {}}));
+  *one.as<std::uint32_t>() = 1;
+  Bound scalar_turns(
+      data.memory,
+      counting_loop(10 * loop_turns, {op("multiply", {v(5), number(std::int64_t{1664525})}, 7),
+                                      op("add", {v(7), number(std::int64_t{1013904223})}, 8)}),
+      {one});
+  Limit scalar_loop(limits.at("while of 1M turns"), {}, 10 * loop_turns);
+  suite.add(
+      {"100,000 turns of scalars", "x = x * a + b", 30}, [&] { scalar_turns.run(); },
+      [&] { scalar_loop.run(); });
 
   Fastest fastest;
   benchmark::RunSpecifiedBenchmarks(&fastest);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <memory>
 #include <string>
+#include <type_traits>
+#include <variant>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -102,11 +104,29 @@ std::vector<T> values(const Tensor& tensor) {
   return all;
 }
 
-inline std::size_t count(const StepBlock& block, Step::Kind kind) {
+/// The kinds of steps, in the order of Step::Kind.
+enum class Kind : std::size_t {
+  pass,
+  put_pass,
+  view,
+  constant,
+  compute,
+  update,
+  fold,
+  loop,
+  branch,
+  chain
+};
+inline Kind kind_of(const Step& step) { return static_cast<Kind>(step.kind.index()); }
+static_assert(
+    std::is_same_v<std::variant_alternative_t<static_cast<std::size_t>(Kind::chain), Step::Kind>,
+                   ChainStep>);
+
+inline std::size_t count(const StepBlock& block, Kind kind) {
   std::size_t found = 0;
   for (const Step& step : block.steps) {
-    found += step.kind == kind ? 1 : 0;
-    for (const StepBlock& region : step.regions) found += count(region, kind);
+    found += kind_of(step) == kind ? 1 : 0;
+    for_each_region(step, [&](const StepBlock& region) { found += count(region, kind); });
   }
   return found;
 }

@@ -13,7 +13,6 @@ namespace outrigger::engine::test {
 namespace {
 
 using enum DType;
-using Kind = Step::Kind;
 using Floats = std::vector<float>;
 
 /// With these rules, small tensors become chains, too.
@@ -44,7 +43,7 @@ class ChainTest : public testing::TestWithParam<int> {
     EXPECT_TRUE(plan) << (plan ? "" : plan.error().text);
     std::vector<Kind> kinds;
     if (!plan) return kinds;
-    for (const Step& step : (*plan)->main.steps) kinds.push_back(step.kind);
+    for (const Step& step : (*plan)->main.steps) kinds.push_back(kind_of(step));
     runner_.memory.reset_watermark();
     const std::uint64_t before = runner_.memory.used();
     const Outcome outcome = runner_.run(**plan, arguments, GetParam());

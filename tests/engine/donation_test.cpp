@@ -123,7 +123,9 @@ TEST(DonationTest, AFilledValueDoesNotReadWhatItReplaces) {
   const Program program{{0}, {op("fill", {v(0), number(7)}, 1)}, {1}};
   const auto plan = runner.plan(program, {x});
   ASSERT_TRUE(plan);
-  EXPECT_EQ((*plan)->main.steps.at(0).pass->inputs, 1) << "the number only";
+  const auto* pass = (*plan)->main.steps.at(0).as<PassStep>();
+  ASSERT_NE(pass, nullptr);
+  EXPECT_EQ(pass->pass->inputs, 1) << "the number only";
   const Outcome outcome = runner.run(**plan, {x});
   ASSERT_TRUE(succeeded(outcome));
   EXPECT_EQ(values<std::int32_t>(outcome.results[0]),

@@ -1,6 +1,7 @@
 // Each mistake that a program can have: its code, op and place. No memory may stay in use.
 
 #include "engine/builder.hpp"
+#include "engine/planner/form.hpp"
 
 namespace outrigger::engine::test {
 namespace {
@@ -242,6 +243,35 @@ TEST(PlanErrorTest, CheckProgramFindsWhatNeedsNoTypes) {
       EXPECT_EQ(checked.error().op, mistake.op);
     }
   }
+}
+
+TEST(PlanErrorTest, PrepareAndRunGiveTheSameErrorForTheForm) {
+  for (const Mistake& mistake : mistakes()) {
+    SCOPED_TRACE(mistake.name);
+    const auto checked = check_program(mistake.program);
+    if (checked) continue;  // the mistake is one of types
+    Runner runner;
+    const std::vector<Tensor> arguments{runner.empty(f32, {2, 3}), runner.empty(s32, {}),
+                                        runner.empty(s32, {4})};
+    const auto plan = runner.plan(mistake.program, arguments);
+    ASSERT_FALSE(plan);
+    EXPECT_EQ(checked.error().text, plan.error().text);
+    EXPECT_EQ(name_of(checked.error().code), name_of(plan.error().code));
+    EXPECT_EQ(checked.error().op, plan.error().op);
+    EXPECT_EQ(checked.error().path, plan.error().path);
+  }
+}
+
+TEST(PlanErrorTest, TheNumberOfResultsIsOneRule) {
+  const Region yes{{}, {}, {0}};
+  Runner runner;
+  const std::vector<Tensor> arguments{runner.empty(s32, {})};
+  const auto branches = runner.plan({{0}, {branch(v(0), {1, 2}, yes, yes)}, {1}}, arguments);
+  const auto negate =
+      runner.plan({{0}, {Instruction{"negate", {v(0)}, {1, 2}, {}, {}, false}}, {1}}, arguments);
+  ASSERT_FALSE(branches || negate);
+  EXPECT_EQ(branches.error().text, "cond: gives 1 result, but `out` names 2");
+  EXPECT_EQ(negate.error().text, "negate: gives 1 result, but `out` names 2");
 }
 
 TEST(PlanErrorTest, PrepareRefusesIdsAndRegionsThatCannotFit) {

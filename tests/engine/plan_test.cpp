@@ -8,7 +8,6 @@ namespace outrigger::engine::test {
 namespace {
 
 using enum DType;
-using Kind = Step::Kind;
 
 class PlanTest : public testing::Test {
  protected:

@@ -6,7 +6,6 @@ namespace outrigger::engine::test {
 namespace {
 
 using enum DType;
-using Kind = Step::Kind;
 using Ints = std::vector<std::int32_t>;
 
 /// slice(x, starts) with the given lengths.

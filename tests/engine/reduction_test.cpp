@@ -10,7 +10,6 @@ namespace outrigger::engine::test {
 namespace {
 
 using enum DType;
-using Kind = Step::Kind;
 using Floats = std::vector<float>;
 
 Attrs over(List axes, bool keep = false) {
@@ -31,7 +30,7 @@ class ReductionTest : public testing::TestWithParam<int> {
     EXPECT_TRUE(plan) << (plan ? "" : plan.error().text);
     std::vector<Kind> kinds;
     if (!plan) return kinds;
-    for (const Step& step : (*plan)->main.steps) kinds.push_back(step.kind);
+    for (const Step& step : (*plan)->main.steps) kinds.push_back(kind_of(step));
     return kinds;
   }
 

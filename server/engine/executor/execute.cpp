@@ -5,8 +5,10 @@
 #include <new>
 #include <optional>
 #include <unordered_map>
+#include <variant>
 
 #include "base/last_memory.hpp"
+#include "engine/executor/run_checks.hpp"
 #include "engine/executor/writable.hpp"
 #include "engine/planner/chain.hpp"
 #include "ops/layout/slice.hpp"
@@ -21,11 +23,12 @@ class Executor {
  public:
   Executor(Context& context, const Plan& plan, std::vector<Tensor> values,
            std::span<const StoragePtr> arguments, std::span<const NumberArgument> numbers,
-           Outcome& outcome, Profile* profile)
+           RunChecks& checks, Outcome& outcome, Profile* profile)
       : context_(context),
         plan_(plan),
         arguments_(arguments),
         numbers_(numbers),
+        checks_(checks),
         outcome_(outcome),
         profile_(profile),
         frame_(std::move(values)) {
@@ -65,18 +68,20 @@ class Executor {
   }
 
   const TensorType& type_of(const Step& step, std::size_t output) const {
-    return plan_.types[step.out[output]];
+    return plan_.types[step.out[output].slot];
   }
 
   Result<void> block(const StepBlock& block) {
     for (const Step& step : block.steps) {
       const bool plain = profile_ == nullptr;
-      if (plain && step.kind == Step::Kind::pass && step.pass->space.empty()) {
-        if (auto error = scalar_pass(step)) return failed(step, std::move(*error));
+      const auto* pass = step.as<PassStep>();
+      if (plain && pass != nullptr && pass->pass->space.empty()) {
+        if (auto error = scalar_pass(step, *pass->pass)) return failed(step, std::move(*error));
       } else if (auto done = plain ? this->step(step) : profiled(step); !done) {
         return failed(step, std::move(done).error());
       }
       for (const Slot slot : step.dead) drop(slot);
+      checks_.after(step, frame_);
     }
     return {};
   }
@@ -93,7 +98,7 @@ class Executor {
     }
   }
 
-  /// Makes `scalar` a new one, in the memory of one that has died if there is any.
+  /// Makes `scalar` a new scalar, in the memory of a dead one if there is any.
   std::optional<Error> make_scalar(DType dtype, Tensor& scalar) {
     if (spare_.empty()) {
       auto fresh = allocate_tensor(context_.memory, {DType::c128, {}});
@@ -112,12 +117,7 @@ class Executor {
   }
 
   static tl::unexpected<Error> failed(const Step& step, Error error) {
-    if (error.op.empty()) {
-      error.op = step.row->name;
-      error.path.assign(step.path.begin(), step.path.end());
-      error.text = error.op + ": " + error.text;
-    }
-    return tl::make_unexpected(std::move(error));
+    return tl::make_unexpected(located(std::move(error), step.path, step.row->name));
   }
 
   Result<void> profiled(const Step& step) {
@@ -126,28 +126,87 @@ class Executor {
   }
 
   Result<void> step(const Step& step) {
-    switch (step.kind) {
-      case Step::Kind::pass:
-        return pass(step);
-      case Step::Kind::put_pass:
-        return put_pass(step);
-      case Step::Kind::view:
-        return view(step);
-      case Step::Kind::constant:
-        return constant(step);
-      case Step::Kind::compute:
-        return compute(step);
-      case Step::Kind::update:
-        return update(step);
-      case Step::Kind::fold:
-        return fold(step);
-      case Step::Kind::loop:
-        return loop(step);
-      case Step::Kind::branch:
-        return branch(step);
-      case Step::Kind::chain:
-        return chain(step);
+    return std::visit([&](const auto& kind) { return carry_out(step, kind); }, step.kind);
+  }
+
+  /// A step with a kernel: memory for the results by their sources, the kernel, then the results go
+  /// into the frame.
+  template <typename Kind>
+  Result<void> carry_out(const Step& step, const Kind& kind) {
+    Tensors out;
+    OperandSet taken;
+    for (const Output& output : step.out)
+      OUTRIGGER_CHECK(prepare(step, output, taken, out.emplace_back()));
+    OUTRIGGER_CHECK(run(step, kind, out));
+    for (std::size_t o = 0; o < out.size(); ++o) frame_[step.out[o].slot] = std::move(out[o]);
+    return {};
+  }
+
+  /// A view has no kernel: its source is all that there is to do.
+  Result<void> carry_out(const Step& step, const ViewStep&) {
+    OperandSet taken;
+    return prepare(step, step.out[0], taken, frame_[step.out[0].slot]);
+  }
+  Result<void> carry_out(const Step& step, const ConstantStep&) {
+    OperandSet taken;
+    return prepare(step, step.out[0], taken, frame_[step.out[0].slot]);
+  }
+
+  /// Makes `result` of its source. `taken` are the donors of the step's results before it.
+  Result<void> prepare(const Step& step, const Output& output, OperandSet& taken, Tensor& result) {
+    const TensorType& type = plan_.types[output.slot];
+    const auto make = Overloaded{
+        [&](const source::Fresh&) { return allocate(type, result); },
+        [&](const source::Donated& from) { return donated(step, from, type, taken, result); },
+        [&](const source::Copied& from) { return copied(step, from, result); },
+        [&](const source::Written&) { return written(step, output.slot, result); },
+        [&](const source::Viewed&) { return view(step, type, false, result); },
+        [&](const source::Reshaped&) { return view(step, type, false, result); },
+        [&](const source::Aliased&) { return view(step, type, true, result); },
+        [&](const source::Repeated&) { return repeated(frame_[step.in[0]], type, result); },
+        // A region gives the value.
+        [](const source::HandedOver&) { return Result<void>(); },
+    };
+    return std::visit(make, output.source);
+  }
+
+  Result<void> allocate(const TensorType& type, Tensor& result) {
+    OUTRIGGER_TRY(result, allocate_tensor(context_.memory, type));
+    return {};
+  }
+
+  Result<void> donated(const Step& step, const source::Donated& from, const TensorType& type,
+                       OperandSet& taken, Tensor& result) {
+    const std::size_t donor = donor_of(step, from.donors, taken);
+    if (donor == step.in.size()) return allocate(type, result);
+    taken.add(donor);
+    result = frame_[step.in[donor]];
+    result.type = type;
+    return {};
+  }
+
+  Result<void> copied(const Step& step, const source::Copied& from, Tensor& result) {
+    const Tensor& operand = frame_[step.in[from.operand]];
+    const bool takes = from.ends && operand.storage->unique() && operand.contiguous() &&
+                       only_ending_views_see(step, operand);
+    if (takes) {
+      result = operand;
+      return {};
     }
+    OUTRIGGER_TRY(result, compact_copy(context_, operand));
+    return {};
+  }
+
+  Result<void> written(const Step& step, Slot slot, Tensor& result) {
+    Tensor& tensor = frame_[slot];
+    if (!only_ending_views_see(step, tensor) || repeats_elements(tensor))
+      OUTRIGGER_CHECK(make_writable(context_, tensor));
+    result = tensor;
+    return {};
+  }
+
+  static Result<void> repeated(const Tensor& scalar, const TensorType& type, Tensor& result) {
+    result = view_of(scalar, type, Dims(type.shape.size(), 0), scalar.offset, false);
     return {};
   }
 
@@ -162,25 +221,18 @@ class Executor {
     return tensors;
   }
 
-  Result<void> make_writable(Slot slot) { return engine::make_writable(context_, frame_[slot]); }
-
-  /// Whether nobody holds the slot's buffer but its Storage and operands that end with the step.
-  bool others_end(const Step& step, Slot slot) const {
-    const Tensor& tensor = frame_[slot];
+  /// Whether no value sees the tensor's buffer but those with its storage, and views that end with
+  /// the step and are read as they were.
+  bool only_ending_views_see(const Step& step, const Tensor& tensor) const {
+    const OperandSet ending = ending_views(step);
     std::uint32_t holders = 1;
     for (std::size_t i = 0; i < step.in.size(); ++i) {
       const Storage& storage = *frame_[step.in[i]].storage;
       const bool other =
           &storage != tensor.storage.get() && storage.buffer == tensor.storage->buffer;
-      if (other && dies(step, i) && storage.unique()) ++holders;
+      if (other && ending.has(i) && storage.unique()) ++holders;
     }
     return tensor.storage->buffer->references() == holders;
-  }
-
-  /// The same for a pass, whose inputs are read as they were.
-  Result<void> make_writable(const Step& pass, Slot slot) {
-    if (others_end(pass, slot) && !repeats_elements(frame_[slot])) return {};
-    return make_writable(slot);
   }
 
   /// The tensor is about to change, or has changed.
@@ -201,221 +253,131 @@ class Executor {
     unwritten_.erase(first, last);
   }
 
-  /// Nobody else sees the memory: known only when it runs.
-  static bool is_free(const Tensor& tensor) { return tensor.unique() && tensor.contiguous(); }
-
-  /// A dying operand of the right form whose memory the result may take.
-  bool can_take(const Step& step, std::size_t position, const TensorType& result) const {
-    const Tensor& tensor = frame_[step.in[position]];
-    return may_take(step, position, tensor.type, result) && is_free(tensor);
-  }
-
-  /// The position of a dying input whose memory output `o` of a pass may take, or the number of
-  /// inputs. Bits of `taken` are inputs that another output took.
-  std::size_t donor_of(const Step& step, std::size_t o, std::uint64_t taken) const {
+  /// The position of the first donor whose memory no other value sees, or the number of operands.
+  std::size_t donor_of(const Step& step, const OperandSet& donors, const OperandSet& taken) const {
     std::size_t donor = 0;
     for (; donor < step.in.size(); ++donor) {
       const Tensor& tensor = frame_[step.in[donor]];
-      if ((taken >> donor & 1) == 0 && may_donate(step, donor, tensor.type, o, type_of(step, o)) &&
-          is_free(tensor))
-        break;
+      if (donors.has(donor) && !taken.has(donor) && tensor.unique() && tensor.contiguous()) break;
     }
     return donor;
   }
 
-  /// A pass over scalars: what a loop that counts does in each turn. Nothing is built for it but
-  /// the values; a Result would cost as much as an operation.
-  std::optional<Error> scalar_pass(const Step& step) {
+  /// A pass over scalars, as a loop that counts has one in each turn. It makes no objects but the
+  /// values: a Result would cost as much as an operation.
+  std::optional<Error> scalar_pass(const Step& step, const ops::Pass& pass) {
     boost::container::small_vector<std::byte*, 16> in, out;
     for (const Slot slot : step.in) in.push_back(frame_[slot].data());
-    for (std::size_t o = 0; o < step.out.size(); ++o) {
-      Tensor& result = frame_[step.out[o]];
-      if (o >= step.fresh_outputs) {
-        if (auto done = make_writable(step.out[o]); !done) return std::move(done).error();
+    for (const Output& output : step.out) {
+      Tensor& result = frame_[output.slot];
+      if (!output.made()) {
+        if (auto done = make_writable(context_, result); !done) return std::move(done).error();
         mark_written(result);
-      } else if (auto error = make_scalar(type_of(step, o).dtype, result)) {
+      } else if (auto error = make_scalar(plan_.types[output.slot].dtype, result)) {
         return error;
       }
       out.push_back(result.data());
     }
-    ops::run_single(*step.pass, std::span(in.data(), in.size()), std::span(out.data(), out.size()));
+    ops::run_single(pass, std::span(in.data(), in.size()), std::span(out.data(), out.size()));
     return std::nullopt;
   }
 
-  Result<void> pass(const Step& step) {
-    Tensors out;
-    std::uint64_t taken = 0;
-    for (std::size_t o = 0; o < step.out.size(); ++o) {
-      if (o >= step.fresh_outputs) {
-        OUTRIGGER_CHECK(make_writable(step, step.out[o]));
-        mark_written(frame_[step.out[o]]);
-        out.push_back(frame_[step.out[o]]);
-        continue;
-      }
-      const std::size_t donor = donor_of(step, o, taken);
-      if (donor < step.in.size()) {
-        taken |= std::uint64_t{1} << donor;
-        out.push_back(frame_[step.in[donor]]);
-        out.back().type = type_of(step, o);
-      } else {
-        OUTRIGGER_TRY(Tensor fresh, allocate_tensor(context_.memory, type_of(step, o)));
-        out.push_back(std::move(fresh));
-      }
+  Result<void> run(const Step& step, const PassStep& kind, Tensors& out) {
+    for (std::size_t o = 0; o < out.size(); ++o) {
+      if (!step.out[o].made()) mark_written(out[o]);
     }
-    OUTRIGGER_CHECK(ops::run_pass(context_, *step.pass, span_of(operands(step)), span_of(out)));
-    for (std::size_t o = 0; o < step.fresh_outputs; ++o) frame_[step.out[o]] = std::move(out[o]);
-    return {};
+    return ops::run_pass(context_, *kind.pass, span_of(operands(step)), span_of(out));
   }
 
-  bool may_take_target(const Step& step) const {
-    const Slot target = put_target(step);
-    const Tensor& tensor = frame_[target];
-    return ends_in(step, target) && tensor.storage->unique() && tensor.contiguous() &&
-           others_end(step, target);
-  }
-
-  Result<void> put_pass(const Step& step) {
-    const Slot target = put_target(step);
-    if (step.in_place) {
-      OUTRIGGER_CHECK(make_writable(step, target));
-      mark_written(frame_[target]);
-    }
-    Tensor out;
-    if (step.in_place || may_take_target(step)) {
-      out = frame_[target];
-    } else {
-      OUTRIGGER_TRY(out, compact_copy(context_, frame_[target]));
-    }
+  Result<void> run(const Step& step, const PutPassStep& kind, Tensors& out) {
+    if (!step.out[0].made()) mark_written(out[0]);
     const Tensors all = operands(step);
-    const auto in = span_of(all).first(step.pass->inputs);
+    const auto in = span_of(all).first(kind.target());
     const Tensor window =
-        ops::window_at(out, step.pass->space, span_of(all).subspan(step.pass->inputs + 1));
+        ops::window_at(out[0], kind.pass->space, span_of(all).subspan(kind.target() + 1));
     Context context = context_;
     if (ops::streams(window, context.stream_from)) context.stream_from = 0;
-    OUTRIGGER_CHECK(ops::run_pass(context, *step.pass, in, std::span(&window, 1)));
-    frame_[step.out[0]] = std::move(out);
-    return {};
+    return ops::run_pass(context, *kind.pass, in, std::span(&window, 1));
   }
 
-  Result<void> view(const Step& step) {
+  Result<void> view(const Step& step, const TensorType& type, bool is_mutable, Tensor& result) {
     // A mutable view needs memory for each element.
-    if (step.in_place && repeats_elements(frame_[step.in[0]]))
-      OUTRIGGER_CHECK(make_writable(step.in[0]));
+    if (is_mutable && repeats_elements(frame_[step.in[0]]))
+      OUTRIGGER_CHECK(make_writable(context_, frame_[step.in[0]]));
     Tensors in = operands(step);
-    const ops::ViewCall call{span_of(in), attrs_of(step), type_of(step, 0), step.in_place};
+    const ops::AttrView attrs(*step.as<ViewStep>()->attrs);
+    const ops::ViewCall call{span_of(in), attrs, type, is_mutable};
     auto made = step.row->view(call);
-    if (!made && !step.in_place) {
-      // The only view that can fail: a reshape of memory that is not laid out so.
+    if (!made && !is_mutable) {
+      // The only view that can fail: a reshape of memory whose layout does not allow it.
       OUTRIGGER_TRY(in[0], compact_copy(context_, in[0]));
       made = step.row->view(call);
     }
     if (!made) return tl::make_unexpected(std::move(made).error());
-    frame_[step.out[0]] = std::move(*made);
+    result = std::move(*made);
     return {};
   }
 
-  Result<void> constant(const Step& step) {
-    const Tensor& scalar = frame_[step.in[0]];
-    frame_[step.out[0]] = view_of(scalar, type_of(step, 0), Dims(type_of(step, 0).shape.size(), 0),
-                                  scalar.offset, false);
-    return {};
-  }
-
-  Result<void> compute(const Step& step) {
-    Tensors out;
-    for (const Slot slot : step.out) {
-      OUTRIGGER_TRY(Tensor fresh, allocate_tensor(context_.memory, plan_.types[slot]));
-      out.push_back(std::move(fresh));
-    }
+  Result<void> run(const Step& step, const ComputeStep& kind, Tensors& out) {
     const Tensors in = operands(step);
-    OUTRIGGER_CHECK(
-        step.row->run({context_, span_of(in), span_of(out), attrs_of(step), step.compute}));
-    for (std::size_t o = 0; o < out.size(); ++o) frame_[step.out[o]] = std::move(out[o]);
-    return {};
+    return step.row->run(
+        {context_, span_of(in), span_of(out), ops::AttrView(*kind.attrs), kind.compute});
   }
 
-  Result<void> chain(const Step& step) {
-    Tensors out;
-    for (const Slot slot : step.out) {
-      OUTRIGGER_TRY(Tensor fresh, allocate_tensor(context_.memory, plan_.types[slot]));
-      out.push_back(std::move(fresh));
-    }
-    const Tensors in = operands(step);
-    OUTRIGGER_CHECK(run_chain(context_, plan_, step, span_of(in), span_of(out)));
-    for (std::size_t o = 0; o < out.size(); ++o) frame_[step.out[o]] = std::move(out[o]);
-    return {};
+  Result<void> run(const Step& step, const ChainStep& kind, Tensors& out) {
+    return run_chain(context_, plan_, kind, span_of(operands(step)), span_of(out));
   }
 
-  Result<void> update(const Step& step) {
-    if (step.in_place) OUTRIGGER_CHECK(make_writable(step.in[0]));
+  Result<void> run(const Step& step, const UpdateStep& kind, Tensors& out) {
+    const bool in_place = !step.out[0].made();
     Tensors in = operands(step);
-    Tensor out;
-    if (step.in_place) {
-      out = frame_[step.in[0]];
-    } else if (in.front().storage.reset(); can_take(step, 0, type_of(step, 0))) {
-      out = std::move(frame_[step.in[0]]);
-    } else {
-      OUTRIGGER_TRY(out, compact_copy(context_, frame_[step.in[0]]));
-    }
-    in.front() = out;
-    const Slot to = step.in_place ? step.in[0] : step.out[0];
+    in.front() = out[0];
     try {
-      auto done =
-          step.row->run({context_, span_of(in), std::span(&out, 1), attrs_of(step), step.compute});
+      auto done = step.row->run(
+          {context_, span_of(in), span_of(out), ops::AttrView(*kind.attrs), kind.compute});
       // An op that fails has changed nothing, unless it was interrupted.
-      if (step.in_place && (done || interrupted(done.error()))) mark_written(out);
-      OUTRIGGER_CHECK(std::move(done));
+      if (in_place && (done || interrupted(done.error()))) mark_written(out[0]);
+      return done;
     } catch (const std::bad_alloc&) {
-      if (step.in_place) mark_written(out);
+      if (in_place) mark_written(out[0]);
       throw;
     }
-    frame_[to] = std::move(out);
-    return {};
   }
 
-  Result<void> fold(const Step& step) {
-    OUTRIGGER_TRY(Tensor out, allocate_tensor(context_.memory, type_of(step, 0)));
+  Result<void> run(const Step& step, const FoldStep& kind, Tensors& out) {
     const Tensors in = operands(step);
-    if (step.row->name == "map") {
-      OUTRIGGER_CHECK(map(step, in[0], out));
-    } else {
-      OUTRIGGER_TRY(const ops::Windows windows,
-                    ops::fold_windows(*step.row, in[0].shape(), attrs_of(step)));
-      if (step.lifted) {
-        OUTRIGGER_CHECK(ops::run_fold(context_, *step.lifted, windows, in[0], in[1],
-                                      span_of(captures(step)), out));
-      } else {
-        OUTRIGGER_CHECK(fold_elements(step, windows, in[0], in[1], out));
-      }
-    }
-    frame_[step.out[0]] = std::move(out);
-    return {};
+    if (step.row->name == "map") return map(kind, in[0], out[0]);
+    OUTRIGGER_TRY(const ops::Windows windows,
+                  ops::fold_windows(*step.row, in[0].shape(), ops::AttrView(*kind.attrs)));
+    if (!kind.lifted) return fold_elements(*kind.region, windows, in[0], in[1], out[0]);
+    return ops::run_fold(context_, kind.lifted->lifted, windows, in[0], in[1],
+                         span_of(captures(*kind.lifted)), out[0]);
   }
 
-  Tensors captures(const Step& step) const {
+  Tensors captures(const LiftedRegion& region) const {
     Tensors tensors;
-    for (const Slot slot : step.captures) tensors.push_back(frame_[slot]);
+    for (const Slot slot : region.captures) tensors.push_back(frame_[slot]);
     return tensors;
   }
 
-  Result<void> map(const Step& step, const Tensor& x, const Tensor& out) {
-    if (step.lifted) {
-      ops::Pass pass = step.lifted->pass;
+  Result<void> map(const FoldStep& kind, const Tensor& x, const Tensor& out) {
+    if (kind.lifted) {
+      ops::Pass pass = kind.lifted->lifted.pass;
       pass.space = x.shape();
       Tensors in{x};
-      for (Tensor& captured : captures(step)) in.push_back(std::move(captured));
+      for (Tensor& captured : captures(*kind.lifted)) in.push_back(std::move(captured));
       return ops::run_pass(context_, pass, span_of(in), std::span(&out, 1));
     }
     ElementWalk walk(x);
     for (std::int64_t i = 0; i < out.size(); ++i) {
-      OUTRIGGER_TRY(const Tensor value, call_region(step, {walk.scalar(i)}));
+      OUTRIGGER_TRY(const Tensor value, call_region(*kind.region, {walk.scalar(i)}));
       put_element(out, i, value);
     }
     return {};
   }
 
   /// Carries out the region for each element of each window, one after the other.
-  Result<void> fold_elements(const Step& step, const ops::Windows& windows, const Tensor& x,
+  Result<void> fold_elements(const StepBlock& region, const ops::Windows& windows, const Tensor& x,
                              const Tensor& init, const Tensor& out) {
     const std::size_t rank = x.shape().size();
     const std::int64_t taps = windows.taps();
@@ -437,7 +399,8 @@ class Executor {
         const Tensor& from = inside ? x : init;
         Tensor element =
             view_of(from, TensorType{x.dtype(), {}}, {}, inside ? offset : init.offset, false);
-        OUTRIGGER_TRY(accumulator, call_region(step, {std::move(element), std::move(accumulator)}));
+        OUTRIGGER_TRY(accumulator,
+                      call_region(region, {std::move(element), std::move(accumulator)}));
       }
       put_element(out, o, accumulator);
     }
@@ -466,9 +429,8 @@ class Executor {
     std::memcpy(out.data() + static_cast<std::size_t>(index) * width, scalar.data(), width);
   }
 
-  Result<Tensor> call_region(const Step& step, Tensors params) {
+  Result<Tensor> call_region(const StepBlock& region, Tensors params) {
     if (context_.interrupt.raised()) return tl::make_unexpected(context_.interrupt.error());
-    const StepBlock& region = step.regions[0];
     for (std::size_t i = 0; i < params.size(); ++i) frame_[region.params[i]] = std::move(params[i]);
     OUTRIGGER_CHECK(block(region));
     Tensors outputs(1);
@@ -476,7 +438,8 @@ class Executor {
     return std::move(outputs[0]);
   }
 
-  /// A value for a parameter of a region: the operand itself if nobody else needs it.
+  /// A value for a parameter of a region: the operand itself if this is its last use, and no
+  /// mutable view shares its storage.
   Tensor pass_value(Tensor& tensor, bool last_use) const {
     if (last_use && tensor.storage->unique()) return std::move(tensor);
     return view_of(tensor, tensor.type, tensor.strides, tensor.offset, false);
@@ -484,8 +447,7 @@ class Executor {
 
   static bool is_true(const Tensor& scalar) { return !is_zero(scalar.dtype(), scalar.data()); }
 
-  Result<void> scalar_loop(const Step& step) {
-    const ScalarLoop& loop = *step.scalars;
+  Result<void> scalar_loop(const Step& step, const ScalarLoop& loop) {
     std::vector<Bits128> cells(loop.cells);
     const auto put = [&](ScalarLoop::Cell cell, const Tensor& scalar) {
       std::memcpy(&cells[cell], scalar.data(), size_of(scalar.dtype()));
@@ -494,7 +456,7 @@ class Executor {
     for (std::size_t i = 0; i < step.in.size(); ++i) put(loop.carried[i], frame_[step.in[i]]);
     OUTRIGGER_CHECK(engine::run(loop, context_.interrupt, cells));
     for (std::size_t i = 0; i < step.out.size(); ++i) {
-      Tensor& result = frame_[step.out[i]];
+      Tensor& result = frame_[step.out[i].slot];
       const DType dtype = type_of(step, i).dtype;
       if (auto error = make_scalar(dtype, result)) return tl::make_unexpected(std::move(*error));
       std::memcpy(result.data(), &cells[loop.carried[i]], size_of(dtype));
@@ -502,12 +464,12 @@ class Executor {
     return {};
   }
 
-  Result<void> loop(const Step& step) {
-    if (step.scalars && profile_ == nullptr) return scalar_loop(step);
-    const StepBlock& condition = step.regions[0];
-    const StepBlock& body = step.regions[1];
+  Result<void> carry_out(const Step& step, const LoopStep& kind) {
+    if (kind.scalars && profile_ == nullptr) return scalar_loop(step, *kind.scalars);
+    const StepBlock& condition = *kind.condition;
+    const StepBlock& body = *kind.body;
     for (std::size_t i = 0; i < step.in.size(); ++i) {
-      frame_[body.params[i]] = pass_value(frame_[step.in[i]], dies(step, i));
+      frame_[body.params[i]] = pass_value(frame_[step.in[i]], kind.ending.has(i));
     }
     Tensors next(body.params.size());
     const Slot verdict = condition.outputs[0];
@@ -516,7 +478,7 @@ class Executor {
       if (context_.interrupt.raised()) return tl::make_unexpected(context_.interrupt.error());
       OUTRIGGER_CHECK(block(condition));
       const bool go_on = is_true(frame_[verdict]);
-      // A verdict that is a view would make the body believe that its memory is shared.
+      // A verdict that is a view would share the memory of a carried value in the body.
       if (made) drop(verdict);
       if (!go_on) break;
       OUTRIGGER_CHECK(block(body));
@@ -527,7 +489,7 @@ class Executor {
       }
     }
     for (std::size_t i = 0; i < step.out.size(); ++i)
-      frame_[step.out[i]] = std::move(frame_[body.params[i]]);
+      frame_[step.out[i].slot] = std::move(frame_[body.params[i]]);
     return {};
   }
 
@@ -537,12 +499,13 @@ class Executor {
       outputs[i] = pass_value(frame_[region.outputs[i]], region.hands_over[i]);
   }
 
-  Result<void> branch(const Step& step) {
-    const StepBlock& region = step.regions[is_true(frame_[step.in[0]]) ? 0 : 1];
+  Result<void> carry_out(const Step& step, const BranchStep& kind) {
+    const StepBlock& region = is_true(frame_[step.in[0]]) ? *kind.on_true : *kind.on_false;
     OUTRIGGER_CHECK(block(region));
     Tensors outputs(region.outputs.size());
     take_outputs(region, outputs);
-    for (std::size_t i = 0; i < step.out.size(); ++i) frame_[step.out[i]] = std::move(outputs[i]);
+    for (std::size_t i = 0; i < step.out.size(); ++i)
+      frame_[step.out[i].slot] = std::move(outputs[i]);
     return {};
   }
 
@@ -550,15 +513,16 @@ class Executor {
   const Plan& plan_;
   std::span<const StoragePtr> arguments_;
   std::span<const NumberArgument> numbers_;
+  RunChecks& checks_;
   Outcome& outcome_;
   Profile* profile_;
   std::vector<Tensor> frame_;
-  /// Arguments that a search through all of them is good enough for.
+  /// The number of arguments up to which mark_written() searches all of them.
   static constexpr std::size_t few_arguments = 16;
-  /// If there are more: the positions of those that have not been written, once one has been.
+  /// If there are more: after the first write, the positions of those that are not written.
   std::unordered_multimap<const Storage*, std::size_t> unwritten_;
   bool indexed_ = false;
-  /// Memory of scalars that have died: to free and allocate it costs more than to use it.
+  /// Memory of dead scalars for new ones: this is cheaper than to free and to allocate it.
   boost::container::small_vector<StoragePtr, spare_scalars_max> spare_;
 };
 
@@ -569,12 +533,18 @@ Outcome execute(Context& context, const Plan& plan, std::vector<Tensor> values,
                 Profile* profile) {
   Outcome outcome;
   try {
-    Executor executor(context, plan, std::move(values), arguments, numbers, outcome, profile);
-    if (auto done = executor.run(); !done) outcome.error = std::move(done).error();
+    RunChecks checks(context, plan, values);
+    {
+      Executor executor(context, plan, std::move(values), arguments, numbers, checks, outcome,
+                        profile);
+      if (auto done = executor.run(); !done) outcome.error = std::move(done).error();
+    }
+    if (outcome.error) outcome.results.clear();
+    checks.at_end(outcome, arguments);
   } catch (const std::bad_alloc&) {
     outcome.error = with_last_memory(no_memory);
+    outcome.results.clear();
   }
-  if (outcome.error) outcome.results.clear();
   return outcome;
 }
 

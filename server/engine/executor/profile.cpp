@@ -2,27 +2,40 @@
 
 #include <algorithm>
 #include <functional>
+#include <variant>
 
 #include "base/limits.hpp"
 
 namespace outrigger::engine {
 
 std::uint64_t bytes_moved(const Step& step, const Plan& plan, std::span<const Tensor> frame) {
-  if (step.kind == Step::Kind::view || step.kind == Step::Kind::constant ||
-      step.kind == Step::Kind::loop || step.kind == Step::Kind::branch)
-    return 0;
-  const bool update = step.kind == Step::Kind::update;
-  const bool put = step.kind == Step::Kind::put_pass;
-  std::uint64_t bytes = 0;
-  for (std::size_t i = update ? 1 : 0; i < (put ? step.pass->inputs : step.in.size()); ++i) {
-    const Tensor& tensor = frame[step.in[i]];
-    // A broadcast operand is read again and again, but from the cache.
-    bytes += std::min<std::uint64_t>(byte_count(tensor.type), tensor.storage->buffer->bytes());
-  }
-  if (update) return 2 * bytes;
-  if (put) return bytes + byte_count({plan.types[step.out[0]].dtype, step.pass->space});
-  for (const Slot slot : step.out) bytes += byte_count(plan.types[slot]);
-  return bytes;
+  const auto read = [&](std::size_t begin, std::size_t end) {
+    std::uint64_t bytes = 0;
+    for (std::size_t i = begin; i < end; ++i) {
+      const Tensor& tensor = frame[step.in[i]];
+      // A broadcast operand is read many times, but from the cache.
+      bytes += std::min<std::uint64_t>(byte_count(tensor.type), tensor.storage->buffer->bytes());
+    }
+    return bytes;
+  };
+  return std::visit(Overloaded{
+                        [](const ViewStep&) { return std::uint64_t{0}; },
+                        [](const ConstantStep&) { return std::uint64_t{0}; },
+                        [](const LoopStep&) { return std::uint64_t{0}; },
+                        [](const BranchStep&) { return std::uint64_t{0}; },
+                        [&](const UpdateStep&) { return 2 * read(1, step.in.size()); },
+                        [&](const PutPassStep& put) {
+                          const DType dtype = plan.types[step.out[0].slot].dtype;
+                          return read(0, put.target()) + byte_count({dtype, put.pass->space});
+                        },
+                        [&](const auto&) {
+                          std::uint64_t bytes = read(0, step.in.size());
+                          for (const Output& output : step.out)
+                            bytes += byte_count(plan.types[output.slot]);
+                          return bytes;
+                        },
+                    },
+                    step.kind);
 }
 
 void Profile::collect(const StepBlock& block, std::vector<wire::StepProfile>& out) const {
@@ -33,14 +46,14 @@ void Profile::collect(const StepBlock& block, std::vector<wire::StepProfile>& ou
       out.push_back(
           {step.path, step.ops, cost.calls, static_cast<std::uint64_t>(time), cost.bytes});
     }
-    for (const StepBlock& region : step.regions) collect(region, out);
+    for_each_region(step, [&](const StepBlock& region) { collect(region, out); });
   }
 }
 
 std::vector<wire::StepProfile> Profile::steps(const Plan& plan) const {
   std::vector<wire::StepProfile> steps;
   collect(plan.main, steps);
-  // A pass that was open while others went by runs after them.
+  // A pass runs after steps that stand between its instructions.
   std::ranges::stable_sort(steps, std::ranges::lexicographical_compare, &wire::StepProfile::index);
   constexpr std::size_t most = Limits::profiled_steps_max;
   if (steps.size() <= most) return steps;

@@ -11,17 +11,18 @@
 
 namespace outrigger::engine {
 
-/// The bytes that the step reads and writes at least. An update touches its operands besides the
-/// target twice: where they are, and in the target. `frame` has the values of the run by slot.
+/// The bytes that the step reads and writes at least. An update touches the bytes of its operands
+/// twice, those of the target aside: it reads them, and writes them into the target. `frame` has
+/// the values of the run by slot.
 std::uint64_t bytes_moved(const Step& step, const Plan& plan, std::span<const Tensor> frame);
 
-/// What the steps of one run took: measured only for a run that asks for it.
+/// The costs of the steps of one run. Only a run that asks for them is measured.
 class Profile {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// Counts one execution of a step, which moved so many bytes, around `run`. The time of steps
-  /// inside of it is theirs, not its own.
+  /// Calls `run`, which carries out the step, and counts it with so many bytes. The time of steps
+  /// inside of it counts for them only.
   template <typename Run>
   auto measure(const Step& step, std::uint64_t bytes, Run&& run) {
     const Clock::duration outside = inside_;
@@ -37,8 +38,8 @@ class Profile {
     return result;
   }
 
-  /// The steps of the plan that have run, in its order; of many, those that took longest. What they
-  /// point at belongs to the plan.
+  /// The steps of the plan that have run, in its order; if there are many, those that took longest.
+  /// They point into the plan.
   std::vector<wire::StepProfile> steps(const Plan& plan) const;
 
  private:

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cassert>
 #include <limits>
 #include <mutex>
 
@@ -19,14 +20,14 @@ Tensor window(const Tensor& tensor, std::size_t axis, std::int64_t first, std::i
   return rows;
 }
 
-/// What one thread needs to carry out blocks: temporaries for the values that have no place of
-/// their own.
+/// The part of one thread in a chain: it carries out blocks, with temporaries for the values that
+/// are not made in their place.
 class Lane {
  public:
-  Lane(const ops::Context& team, const Plan& plan, const Step& step)
+  Lane(const ops::Context& team, const Plan& plan, const ChainStep& step)
       : context_{team.memory, team.interrupt, 1, scratch_, team.compile, team.stream_from},
         chain_(*step.chain),
-        steps_(step.regions[0].steps),
+        steps_(step.members->steps),
         values_(chain_.values.size()) {
     for (const Chain::Value& value : chain_.values)
       types_.push_back(rows_of(plan.types[value.slot], value.axis, chain_.block_rows));
@@ -37,7 +38,7 @@ class Lane {
   Result<void> allocate() {
     temporaries_.resize(values_.size());
     for (std::size_t m = 0; m < steps_.size(); ++m) {
-      if (steps_[m].kind == Step::Kind::view) continue;
+      if (steps_[m].is<ViewStep>()) continue;
       for (const std::uint32_t v : chain_.members[m].out) {
         if (chain_.values[v].direct) continue;
         OUTRIGGER_TRY(temporaries_[v], allocate_tensor(context_.memory, types_[v]));
@@ -59,7 +60,7 @@ class Lane {
                       std::span<const Tensor> results) {
     const Step& step = steps_[m];
     const Chain::Member& member = chain_.members[m];
-    if (step.kind == Step::Kind::view) {
+    if (step.is<ViewStep>()) {
       const std::uint32_t to = member.out[0];
       const TensorType type = rows_of(types_[to], chain_.values[to].axis, rows_);
       const Dims strides = contiguous_strides(type.shape);
@@ -68,19 +69,18 @@ class Lane {
       return {};
     }
     Tensors in, out;
-    for (std::size_t i = 0; i < member.in.size(); ++i)
-      in.push_back(operand(member.in[i], operands));
+    for (const Chain::Operand& from : member.in) in.push_back(operand(from, operands));
     for (const std::uint32_t v : member.out) {
       values_[v] = place(v, results);
       out.push_back(values_[v]);
     }
-    if (step.kind == Step::Kind::pass) {
-      const bool whole = rows_ == chain_.block_rows;
-      OUTRIGGER_CHECK(ops::run_pass(context_, whole ? member.pass : member.last_pass, span_of(in),
-                                    span_of(out)));
+    if (const auto* compute = step.as<ComputeStep>()) {
+      OUTRIGGER_CHECK(step.row->run(
+          {context_, span_of(in), span_of(out), ops::AttrView(*compute->attrs), compute->compute}));
     } else {
-      OUTRIGGER_CHECK(
-          step.row->run({context_, span_of(in), span_of(out), attrs_of(step), step.compute}));
+      assert(step.is<PassStep>());
+      const ops::Pass& pass = rows_ == chain_.block_rows ? member.pass : member.last_pass;
+      OUTRIGGER_CHECK(ops::run_pass(context_, pass, span_of(in), span_of(out)));
     }
     for (const std::uint32_t v : member.out) {
       const Chain::Value& value = chain_.values[v];
@@ -97,7 +97,7 @@ class Lane {
     return operand.axis ? window(tensor, *operand.axis, first_, rows_) : tensor;
   }
 
-  /// Where the block's rows of a value are made.
+  /// The memory for the block's rows of a value.
   Tensor place(std::uint32_t v, std::span<const Tensor> results) const {
     const Chain::Value& value = chain_.values[v];
     if (value.direct) return window(results[*value.result], value.axis, first_, rows_);
@@ -122,7 +122,7 @@ class Lane {
 
 }  // namespace
 
-Result<void> run_chain(ops::Context& context, const Plan& plan, const Step& step,
+Result<void> run_chain(ops::Context& context, const Plan& plan, const ChainStep& step,
                        std::span<const Tensor> in, std::span<const Tensor> out) {
   std::vector<std::unique_ptr<Lane>> lanes;
   for (int thread = 0; thread < context.threads; ++thread) {
@@ -143,24 +143,24 @@ Result<void> run_chain(ops::Context& context, const Plan& plan, const Step& step
   return {};
 }
 
-std::uint64_t chain_scratch(const Step& step, const Plan& plan, int threads) {
+std::uint64_t chain_scratch(const ChainStep& step, const Plan& plan, int threads) {
   const Chain& chain = *step.chain;
-  const std::vector<Step>& steps = step.regions[0].steps;
-  const auto type_of = [&](std::uint32_t v) {
-    return rows_of(plan.types[chain.values[v].slot], chain.values[v].axis, chain.block_rows);
-  };
+  const std::vector<Step>& steps = step.members->steps;
   std::uint64_t each = 0;
   for (std::size_t m = 0; m < steps.size(); ++m) {
-    if (steps[m].kind == Step::Kind::view) continue;
+    if (steps[m].is<ViewStep>()) continue;
     boost::container::small_vector<TensorType, 4> out;
     for (const std::uint32_t v : chain.members[m].out) {
-      out.push_back(type_of(v));
-      if (!chain.values[v].direct)
+      const Chain::Value& value = chain.values[v];
+      out.push_back(rows_of(plan.types[value.slot], value.axis, chain.block_rows));
+      if (!value.direct)
         each += Memory::capacity_of(static_cast<std::size_t>(byte_count(out.back())));
     }
-    if (steps[m].kind == Step::Kind::pass) each += ops::reductions_scratch(chain.members[m].pass);
-    if (steps[m].row->scratch == nullptr || steps[m].kind == Step::Kind::pass) continue;
-    // Members run one after the other, but what they take is not worth finding the largest.
+    if (steps[m].is<PassStep>()) each += ops::reductions_scratch(chain.members[m].pass);
+    const auto* compute = steps[m].as<ComputeStep>();
+    if (compute == nullptr || steps[m].row->scratch == nullptr) continue;
+    // The members run one after the other, so the sum is more than they take together. The
+    // difference is small.
     boost::container::small_vector<TensorType, 4> types;
     for (std::size_t i = 0; i < steps[m].in.size(); ++i) {
       const auto& axis = chain.members[m].in[i].axis;
@@ -171,7 +171,7 @@ std::uint64_t chain_scratch(const Step& step, const Plan& plan, int threads) {
     for (const TensorType& type : types) in.push_back({&type, false, false});
     each +=
         steps[m].row->scratch({std::span(in.data(), in.size()), std::span(out.data(), out.size()),
-                               attrs_of(steps[m]), 1, steps[m].compute});
+                               ops::AttrView(*compute->attrs), 1, compute->compute});
   }
   return each * static_cast<std::uint64_t>(threads);
 }

@@ -30,7 +30,7 @@ Result<void> make_writable(ops::Context& context, Tensor& tensor) {
   if (tensor.storage->unique() && (!tensor.storage->buffer->unique() || repeats_elements(tensor))) {
     OUTRIGGER_TRY(tensor, compact_copy(context, tensor));
   } else if (!tensor.storage->buffer->unique()) {
-    // Other windows onto this Storage must move along: the buffer is copied as a whole.
+    // Other windows onto this Storage must see the copy: the whole buffer is copied.
     const auto bytes = static_cast<std::int64_t>(tensor.storage->buffer->bytes());
     const Tensor whole{TensorType{DType::u8, {bytes}}, {1}, 0, tensor.storage};
     OUTRIGGER_TRY(const Tensor copy, compact_copy(context, whole));

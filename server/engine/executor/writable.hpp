@@ -3,7 +3,7 @@
 #include "ops/support/context.hpp"
 #include "tensor/tensor.hpp"
 
-// Who sees a tensor's memory, and copies for those who must not see a write.
+// Copies of memory that other values see, before it is written.
 
 namespace outrigger::engine {
 
@@ -13,11 +13,11 @@ bool repeats_elements(const Tensor& tensor);
 /// A copy in C order with memory of its own.
 Result<Tensor> compact_copy(ops::Context& context, const Tensor& tensor);
 
-/// A tensor as a handle may keep it: a value has a Storage of its own, and does not hold on to
-/// memory more than twice its size.
+/// A tensor as a handle may keep it: a value with a Storage of its own, whose buffer has at most
+/// twice its size.
 Result<Tensor> as_value(ops::Context& context, const Tensor& tensor);
 
-/// Makes sure that nobody sees a write to the tensor but those who share its Storage.
+/// Makes sure that only tensors which share the tensor's Storage see a write to it.
 Result<void> make_writable(ops::Context& context, Tensor& tensor);
 
 }  // namespace outrigger::engine

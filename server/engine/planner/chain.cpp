@@ -8,17 +8,18 @@
 namespace outrigger::engine {
 namespace {
 
-/// What a step may make that stands between the steps of a chain and is done before them.
+/// Bytes of the results of a step that stands between the steps of a chain and is carried out
+/// before them.
 constexpr std::int64_t aside_bytes_max = std::int64_t{1} << 16;
 
-/// Goes through a block's steps.
+/// Finds the chains of a block.
 class ChainFinder {
-  /// Steps that are looked at from the first one on.
+  /// Steps that the finder looks at, from the first one on.
   static constexpr std::size_t steps_max = 64;
 
  public:
-  /// `last_uses` has room for each slot of the plan. What a block within this one wrote there is of
-  /// no matter: its steps stand in one of this block's, which uses what they use.
+  /// `last_uses` has room for each slot of the plan. Blocks inside of this one have written to it.
+  /// This does not matter: a step of this block has those blocks, and uses the slots that they use.
   ChainFinder(StepBlock& block, const Plan& plan, int threads, const ChainRules& rules,
               std::vector<std::size_t>& last_uses, PlanningSteps& watch)
       : block_(block),
@@ -47,7 +48,7 @@ class ChainFinder {
         steps.push_back(std::move(block_.steps[i++]));
         continue;
       }
-      // What stood between the members comes first: it needs nothing of them.
+      // The steps between the members need no result of the members: they come first.
       for (std::size_t k = i; k < best->end(); ++k) {
         if (!best->has(k)) steps.push_back(std::move(block_.steps[k]));
       }
@@ -61,10 +62,10 @@ class ChainFinder {
   /// The chain that begins with the step and saves most.
   std::optional<Candidate> best_from(std::size_t begin) const {
     const Step& first = block_.steps[begin];
-    if (first.kind != Step::Kind::pass && first.kind != Step::Kind::compute) return std::nullopt;
+    const auto* pass = first.as<PassStep>();
+    if (pass == nullptr && !first.is<ComputeStep>()) return std::nullopt;
     if (first.in.empty() || !is_large(first)) return std::nullopt;
-    const Dims& space =
-        first.kind == Step::Kind::pass ? first.pass->space : plan_.types[first.in[0]].shape;
+    const Dims& space = pass != nullptr ? pass->pass->space : plan_.types[first.in[0]].shape;
     std::optional<Candidate> best;
     for (std::size_t axis = 0; axis < space.size(); ++axis) {
       if (space[axis] < rules_.rows_min) continue;
@@ -75,11 +76,12 @@ class ChainFinder {
     return best;
   }
 
-  /// Whether values like the step's own can make a chain worth it: most steps of a program need no
-  /// closer look.
+  /// Whether values of the size of the step's own can make a chain worth its cost. Most steps of a
+  /// program need no closer look.
   bool is_large(const Step& step) const {
     std::int64_t bytes = byte_count(plan_.types[step.in[0]]);
-    for (const Slot slot : step.out) bytes = std::max(bytes, byte_count(plan_.types[slot]));
+    for (const Output& output : step.out)
+      bytes = std::max(bytes, byte_count(plan_.types[output.slot]));
     return bytes >= rules_.saved_bytes_min / static_cast<std::int64_t>(members_max);
   }
 
@@ -100,30 +102,26 @@ class ChainFinder {
     return candidate;
   }
 
-  /// A step that is cheap to do earlier, and changes nothing for those that it overtakes.
+  /// Whether the step takes little memory when it comes earlier, and changes nothing for the steps
+  /// that it overtakes.
   bool can_come_before(const Step& step) const {
-    if (step.in_place || !step.regions.empty()) return false;
-    if (step.kind == Step::Kind::view || step.kind == Step::Kind::constant) return true;
+    if (has_effects(step) || has_regions(step)) return false;
+    if (step.is<ViewStep>() || step.is<ConstantStep>()) return true;
     std::int64_t bytes = 0;
-    for (const Slot slot : step.out) bytes += byte_count(plan_.types[slot]);
-    const bool plain = step.kind == Step::Kind::pass || step.kind == Step::Kind::compute;
-    return plain && bytes <= aside_bytes_max;
+    for (const Output& output : step.out) bytes += byte_count(plan_.types[output.slot]);
+    return (step.is<PassStep>() || step.is<ComputeStep>()) && bytes <= aside_bytes_max;
   }
 
   Step make_step(Chain chain, const Candidate& candidate, std::size_t begin) {
-    Step step;
-    step.kind = Step::Kind::chain;
-    StepBlock members;
+    auto members = std::make_unique<StepBlock>();
     for (std::size_t i = begin; i < candidate.end(); ++i) {
-      if (candidate.has(i)) members.steps.push_back(std::move(block_.steps[i]));
+      if (candidate.has(i)) members->steps.push_back(std::move(block_.steps[i]));
     }
-    const Step& last = members.steps.back();
-    step.row = last.row;
-    step.attrs = last.attrs;
-    step.compute = last.compute;
-    step.path = last.path;
-    for (std::size_t m = 0; m < members.steps.size(); ++m) {
-      const Step& member = members.steps[m];
+    Step step;
+    step.row = members->steps.back().row;
+    step.path = members->steps.back().path;
+    for (std::size_t m = 0; m < members->steps.size(); ++m) {
+      const Step& member = members->steps[m];
       for (std::size_t i = 0; i < member.in.size(); ++i) {
         if (!candidate.makes(member.in[i]))
           chain.members[m].in[i].outside = operand(step, member.in[i]);
@@ -135,15 +133,14 @@ class ChainFinder {
     for (Chain::Value& value : chain.values) {
       if (!value.escapes) continue;
       value.result = static_cast<std::uint32_t>(step.out.size());
-      step.out.push_back(value.slot);
-      members.outputs.push_back(value.slot);
+      step.out.push_back({value.slot, source::Fresh{}});
+      members->outputs.push_back(value.slot);
     }
-    step.regions.push_back(std::move(members));
-    step.chain = std::make_shared<const Chain>(std::move(chain));
+    step.kind = ChainStep{std::move(members), std::make_shared<const Chain>(std::move(chain))};
     return step;
   }
 
-  /// The position of an operand of the step, which is added if need be.
+  /// The position of the slot among the operands of the step; adds the slot if it is missing.
   static std::uint32_t operand(Step& step, Slot slot) {
     const auto found = std::find(step.in.begin(), step.in.end(), slot);
     const auto position = static_cast<std::uint32_t>(found - step.in.begin());
@@ -155,7 +152,7 @@ class ChainFinder {
   const Plan& plan_;
   const int threads_;
   const ChainRules& rules_;
-  /// Position of the step that uses a slot last; nowhere if it is an output.
+  /// For each slot, the position of the step that uses it last; `nowhere` if it is an output.
   std::vector<std::size_t>& last_uses_;
   PlanningSteps& watch_;
 };
@@ -163,8 +160,9 @@ class ChainFinder {
 void form_in(StepBlock& block, const Plan& plan, int threads, const ChainRules& rules,
              std::vector<std::size_t>& last_uses, PlanningSteps& watch) {
   for (Step& step : block.steps) {
-    if (step.kind == Step::Kind::fold) continue;
-    for (StepBlock& region : step.regions) form_in(region, plan, threads, rules, last_uses, watch);
+    if (step.is<FoldStep>()) continue;
+    for_each_region(
+        step, [&](StepBlock& region) { form_in(region, plan, threads, rules, last_uses, watch); });
   }
   ChainFinder(block, plan, threads, rules, last_uses, watch).run();
 }

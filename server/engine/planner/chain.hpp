@@ -9,23 +9,25 @@
 namespace outrigger::engine {
 
 /// Steps that follow one another and need, for some rows of their results along an axis, only the
-/// same rows of each other's: they are carried out together, a block of rows after the other, so
-/// that what only they use stays in the cache and is never in memory as a whole. Softmax along rows
-/// is an example, the distances of a k-means another. Every bit is what it would be without.
+/// same rows of each other. They are carried out together, one block of rows after the other, so
+/// that the values between them stay in the cache and are never in memory as a whole. Softmax along
+/// rows is an example; the distances of a k-means are another. Every bit is the same as without the
+/// chain.
 struct Chain {
   /// A value that a member makes. Its rows lie along `axis`.
   struct Value {
     Slot slot = 0;
     std::size_t axis = 0;
-    /// Used outside of the chain.
+    /// A step outside of the chain uses the value.
     bool escapes = false;
-    /// Its rows are put where they belong right away; others are made in a temporary.
+    /// The member writes the rows to their place in the result. The rows of other values are made
+    /// in a temporary.
     bool direct = false;
-    /// Position among the step's results, if it escapes.
+    /// Position among the step's results, if the value escapes.
     std::optional<std::uint32_t> result = {};
   };
-  /// An operand: a value of the chain, or one from outside, of which a block needs its rows along
-  /// `axis`, or all.
+  /// An operand: a value of the chain, or a value from outside. A block needs its rows along
+  /// `axis`, or all rows.
   struct Operand {
     std::optional<std::uint32_t> value = {};
     std::optional<std::size_t> axis = {};
@@ -35,7 +37,7 @@ struct Chain {
     std::vector<Operand> in;
     /// Positions in `values`.
     std::vector<std::uint32_t> out;
-    /// A pass over the rows of a block, and over those of the last one.
+    /// A pass over the rows of a block, and a pass over the rows of the last block.
     ops::Pass pass;
     ops::Pass last_pass;
   };
@@ -55,15 +57,15 @@ struct Chain {
 /// The type of some rows along an axis.
 TensorType rows_of(TensorType type, std::size_t axis, std::int64_t rows);
 
-/// Puts steps of the block, and of the regions in it, together to chains where that is worth it.
+/// Makes chains of steps of the block, and of the regions in it, where the rules allow it.
 void form_chains(StepBlock& block, const Plan& plan, int threads, const ChainRules& rules,
                  PlanningSteps& watch);
 
-/// Bytes of the temporaries that a chain takes, at most.
-std::uint64_t chain_scratch(const Step& step, const Plan& plan, int threads);
+/// A bound of the bytes of the temporaries that a chain takes.
+std::uint64_t chain_scratch(const ChainStep& step, const Plan& plan, int threads);
 
 /// Carries out a chain. `in` are its operands and `out` its results. Errors: those of its members.
-Result<void> run_chain(ops::Context& context, const Plan& plan, const Step& step,
+Result<void> run_chain(ops::Context& context, const Plan& plan, const ChainStep& step,
                        std::span<const Tensor> in, std::span<const Tensor> out);
 
 }  // namespace outrigger::engine

@@ -9,19 +9,19 @@
 #include "engine/planner/chain.hpp"
 #include "ops/pass/reduction.hpp"
 
-// How engine/planner/chain.cpp finds chains: its part alone.
+// The part of engine/planner/chain.cpp that decides which steps may be in one chain.
 
 namespace outrigger::engine {
 
-/// A row that takes more is no row of a chain: its values would leave that cache.
+/// Bytes of a row of a chain. The values of a longer row would not stay in the cache.
 inline constexpr std::int64_t row_bytes_max = std::int64_t{1} << 20;
-/// An operand that every block of an op needs as a whole.
+/// Bytes of an operand that each block of an op needs as a whole.
 inline constexpr std::int64_t whole_bytes_max = std::int64_t{1} << 16;
 inline constexpr std::size_t members_max = 16;
 
 inline constexpr std::size_t nowhere = std::numeric_limits<std::size_t>::max();
 
-/// Bytes, as far as sums of them can be counted: a type may be larger than any memory.
+/// Bytes of a type, cut so that sums of them do not overflow: a type may be larger than any memory.
 inline std::int64_t countable(const TensorType& type) {
   return std::min(byte_count(type), std::int64_t{1} << 48);
 }
@@ -36,16 +36,16 @@ class Candidate {
   Candidate(const std::vector<Step>& steps, const Plan& plan, std::int64_t rows)
       : steps_(&steps), plan_(&plan), rows_(rows) {}
 
-  /// Adds the step at that position if it can be a member. The first one is cut along `axis`.
+  /// Adds the step at that position if it can be a member. The first step is cut along `axis`.
   bool join(std::size_t position, std::size_t axis = nowhere) {
     if (members_.size() == members_max) return false;
     const Step& step = (*steps_)[position];
     Chain::Member member;
     std::vector<std::size_t> out_axes;
-    if (step.in_place || !find_axes(step, axis, member, out_axes)) return false;
+    if (has_effects(step) || !find_axes(step, axis, member, out_axes)) return false;
     for (std::size_t o = 0; o < step.out.size(); ++o) {
       member.out.push_back(static_cast<std::uint32_t>(values_.size()));
-      values_.push_back({.slot = step.out[o], .axis = out_axes[o]});
+      values_.push_back({.slot = step.out[o].slot, .axis = out_axes[o]});
     }
     members_.push_back(std::move(member));
     positions_.push_back(position);
@@ -60,8 +60,8 @@ class Candidate {
     return std::find(positions_.begin(), positions_.end(), position) != positions_.end();
   }
 
-  /// Finds out which values are used outside. A view cannot be one of them: the chain ends before
-  /// such a one.
+  /// Finds the values that steps outside use. A view cannot be such a value: the chain ends before
+  /// it.
   void close(const std::vector<std::size_t>& last_uses) {
     while (!members_.empty()) {
       std::size_t cut = members_.size();
@@ -87,7 +87,7 @@ class Candidate {
     }
   }
 
-  /// Bytes that are not written to memory and read from it.
+  /// Bytes that the chain does not write to memory and read again.
   std::int64_t saved() const {
     std::int64_t bytes = 0;
     for (std::size_t m = 0; m < members_.size(); ++m) {
@@ -114,9 +114,7 @@ class Candidate {
   }
 
  private:
-  bool is_view(std::size_t member) const {
-    return (*steps_)[positions_[member]].kind == Step::Kind::view;
-  }
+  bool is_view(std::size_t member) const { return (*steps_)[positions_[member]].is<ViewStep>(); }
 
   std::optional<std::uint32_t> value_of(Slot slot) const {
     const auto found = std::find_if(values_.begin(), values_.end(),
@@ -127,22 +125,17 @@ class Candidate {
 
   bool find_axes(const Step& step, std::size_t axis, Chain::Member& member,
                  std::vector<std::size_t>& out_axes) const {
-    switch (step.kind) {
-      case Step::Kind::pass:
-        return pass(step, axis, member, out_axes);
-      case Step::Kind::compute:
-        return compute(step, axis, member, out_axes);
-      case Step::Kind::view:
-        return view(step, member, out_axes);
-      default:
-        return false;
-    }
+    if (const auto* kind = step.as<PassStep>())
+      return pass(step, *kind->pass, axis, member, out_axes);
+    if (const auto* kind = step.as<ComputeStep>())
+      return compute(step, *kind, axis, member, out_axes);
+    return step.is<ViewStep>() && view(step, member, out_axes);
   }
 
   /// Operands of a pass broadcast to its space: their axes are its last ones.
-  bool pass(const Step& step, std::size_t axis, Chain::Member& member,
+  bool pass(const Step& step, const ops::Pass& pass, std::size_t axis, Chain::Member& member,
             std::vector<std::size_t>& out_axes) const {
-    const Dims& space = step.pass->space;
+    const Dims& space = pass.space;
     const auto shift = [&](Slot slot) { return space.size() - plan_->types[slot].shape.size(); };
     for (const Slot slot : step.in) {
       const auto value = value_of(slot);
@@ -162,10 +155,10 @@ class Candidate {
     }
     if (!any) return false;
     for (std::size_t o = 0; o < step.out.size(); ++o) {
-      if (o < step.pass->stores.size()) {
+      if (o < pass.stores.size()) {
         out_axes.push_back(axis);
       } else if (const auto kept =
-                     kept_axis(step.pass->folding, space, axis, plan_->types[step.out[o]])) {
+                     kept_axis(pass.folding, space, axis, plan_->types[step.out[o].slot])) {
         out_axes.push_back(*kept);
       } else {
         return false;
@@ -174,7 +167,7 @@ class Candidate {
     return true;
   }
 
-  /// Where an axis is in the result of a reduction.
+  /// The position of an axis in the result of a reduction.
   std::optional<std::size_t> kept_axis(const ops::Folding& folding, const Dims& space,
                                        std::size_t axis, const TensorType& result) const {
     const auto whole = ops::folding_of_rows(folding, space, axis, rows_);
@@ -184,8 +177,8 @@ class Candidate {
     return kept;
   }
 
-  /// An op whose results depend on the rows of its first operand, or a reduction of its own.
-  bool compute(const Step& step, std::size_t axis, Chain::Member& member,
+  /// An op whose results depend on the rows of its first operand, or a reduction that is a step.
+  bool compute(const Step& step, const ComputeStep& kind, std::size_t axis, Chain::Member& member,
                std::vector<std::size_t>& out_axes) const {
     if (step.in.empty() || step.out.size() != 1) return false;
     const auto value = value_of(step.in[0]);
@@ -199,31 +192,32 @@ class Candidate {
     }
     std::optional<std::size_t> kept;
     if (step.row->reduction != nullptr) {
-      kept = kept_axis(folding_of(step), type.shape, axis, plan_->types[step.out[0]]);
+      kept = kept_axis(folding_of(step, kind), type.shape, axis, plan_->types[step.out[0].slot]);
     } else if (step.row->sliced_axis != nullptr) {
       boost::container::small_vector<ops::InferOperand, 2> operands;
       for (const Slot slot : step.in) operands.push_back(ops::InferOperand{plan_->types[slot]});
       const std::span span(operands.data(), operands.size());
-      kept = step.row->sliced_axis(ops::InferCall{span, attrs_of(step)}, axis);
+      kept = step.row->sliced_axis(ops::InferCall{span, ops::AttrView(*kind.attrs)}, axis);
     }
     if (!kept) return false;
     out_axes.push_back(*kept);
     return true;
   }
 
-  ops::Folding folding_of(const Step& step) const {
+  ops::Folding folding_of(const Step& step, const ComputeStep& kind) const {
     return step.row
-        ->reduction(plan_->types[step.in[0]], plan_->types[step.out[0]].dtype, attrs_of(step))
+        ->reduction(plan_->types[step.in[0]], plan_->types[step.out[0].slot].dtype,
+                    ops::AttrView(*kind.attrs))
         .folding;
   }
 
-  /// A value of the chain in another shape of which the rows are the same.
+  /// A value of the chain in another shape that has the same rows.
   bool view(const Step& step, Chain::Member& member, std::vector<std::size_t>& out_axes) const {
     if (!step.row->keeps_order || step.in.size() != 1) return false;
     const auto value = value_of(step.in[0]);
     if (!value) return false;
     const std::int64_t before = leading_product(plan_->types[step.in[0]], values_[*value].axis);
-    const TensorType& to = plan_->types[step.out[0]];
+    const TensorType& to = plan_->types[step.out[0].slot];
     for (std::size_t axis = 0; axis < to.shape.size(); ++axis) {
       if (to.shape[axis] != rows_ || leading_product(to, axis) != before) continue;
       member.in.push_back({.value = value, .axis = values_[*value].axis});
@@ -233,15 +227,16 @@ class Candidate {
     return false;
   }
 
-  /// Whether some rows of the value lie in C order in the whole one.
+  /// Whether some rows of the value are in C order in the whole value.
   bool rows_together(const Chain::Value& value) const {
     return leading_product(plan_->types[value.slot], value.axis) == 1;
   }
 
-  /// Whether the value is stored by a pass, and no view of it wants C order.
+  /// Whether a pass stores the value, and no view of it needs C order.
   bool stores_anywhere(std::size_t member, std::size_t o, const Chain::Value& value) const {
     const Step& step = (*steps_)[positions_[member]];
-    if (step.kind != Step::Kind::pass || o >= step.pass->stores.size()) return false;
+    const auto* pass = step.as<PassStep>();
+    if (pass == nullptr || o >= pass->pass->stores.size()) return false;
     for (std::size_t m = 0; m < members_.size(); ++m) {
       if (is_view(m) && (*steps_)[positions_[m]].in[0] == value.slot) return false;
     }
@@ -262,39 +257,44 @@ class Candidate {
         if (members_[m].in[i].axis) count(step.in[i]);
       }
       if (is_view(m)) continue;
-      for (const Slot slot : step.out) count(slot);
+      for (const Output& output : step.out) count(output.slot);
     }
     return bytes;
   }
 
-  /// The members' passes for blocks of that size. False if some result would have other bits.
+  /// Makes the members' passes for blocks of that size. False if a result would have other bits.
   bool fill(Chain& chain) const {
     const std::int64_t last = chain.rows_of(chain.blocks() - 1);
     for (std::size_t m = 0; m < chain.members.size(); ++m) {
       const Step& step = (*steps_)[positions_[m]];
       Chain::Member& member = chain.members[m];
-      if (step.kind == Step::Kind::pass) {
-        const std::size_t axis = space_axis(step, member);
-        if (!shrink(*step.pass, axis, chain.block_rows, member.pass)) return false;
-        if (!shrink(*step.pass, axis, last, member.last_pass)) return false;
-      } else if (step.kind == Step::Kind::compute && step.row->reduction != nullptr) {
-        const Dims& space = plan_->types[step.in[0]].shape;
-        for (const std::int64_t n : {chain.block_rows, last}) {
-          if (!ops::folding_of_rows(folding_of(step), space, *member.in[0].axis, n)) return false;
-        }
-      } else if (step.kind == Step::Kind::compute && std::min(chain.block_rows, last) < 2) {
-        return false;
+      if (const auto* pass = step.as<PassStep>()) {
+        const std::size_t axis = space_axis(step, pass->pass->space, member);
+        if (!shrink(*pass->pass, axis, chain.block_rows, member.pass)) return false;
+        if (!shrink(*pass->pass, axis, last, member.last_pass)) return false;
+      } else if (const auto* compute = step.as<ComputeStep>()) {
+        if (!fits(step, *compute, *member.in[0].axis, chain.block_rows, last)) return false;
       }
     }
     return true;
   }
 
-  std::size_t space_axis(const Step& step, const Chain::Member& member) const {
+  /// Whether an op gives the same bits for blocks of so many rows, and for the last block.
+  bool fits(const Step& step, const ComputeStep& kind, std::size_t axis, std::int64_t rows,
+            std::int64_t last) const {
+    if (step.row->reduction == nullptr) return std::min(rows, last) >= 2;
+    const Dims& space = plan_->types[step.in[0]].shape;
+    const ops::Folding folding = folding_of(step, kind);
+    return ops::folding_of_rows(folding, space, axis, rows).has_value() &&
+           ops::folding_of_rows(folding, space, axis, last).has_value();
+  }
+
+  std::size_t space_axis(const Step& step, const Dims& space, const Chain::Member& member) const {
     for (std::size_t i = 0; i < step.in.size(); ++i) {
       if (!member.in[i].axis) continue;
-      return *member.in[i].axis + step.pass->space.size() - plan_->types[step.in[i]].shape.size();
+      return *member.in[i].axis + space.size() - plan_->types[step.in[i]].shape.size();
     }
-    return nowhere;  // every pass has an operand of its space's rows
+    return nowhere;  // not reached: each pass has an operand with the rows of its space
   }
 
   static bool shrink(const ops::Pass& pass, std::size_t axis, std::int64_t rows, ops::Pass& to) {

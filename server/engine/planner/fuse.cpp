@@ -1,6 +1,6 @@
 #include <algorithm>
 #include <array>
-#include <optional>
+#include <memory>
 #include <string_view>
 #include <utility>
 
@@ -14,7 +14,8 @@ namespace {
 
 using ops::Kind;
 
-/// Whether a region of one node with that row gives the same, up to rounding, in any order.
+/// Whether the results of a region that is this node differ only by rounding if the elements come
+/// in another order.
 bool is_associative(const Node& node, const Block& region, const Plan& plan) {
   constexpr std::array<std::string_view, 7> names{"add",         "multiply",   "max",        "min",
                                                   "bitwise_and", "bitwise_or", "bitwise_xor"};
@@ -27,11 +28,10 @@ bool is_associative(const Node& node, const Block& region, const Plan& plan) {
                              region.params.end());
 }
 
-/// The region of a fold as a pass, if all that it does is elementwise on scalars. `captures` are
-/// the slots of the pass's inputs behind the region's parameters.
-std::unique_ptr<ops::Lifted> lift(const Block& region, const Plan& plan, const Uses& uses,
-                                  Slots& captures) {
-  // More would need too many registers anyway, and take long to find out.
+/// The region of a fold as a pass; null if the region has nodes that are not elementwise on
+/// scalars.
+std::unique_ptr<LiftedRegion> lift(const Block& region, const Plan& plan, const Uses& uses) {
+  // More nodes would need too many registers, and it would take long to find this out.
   constexpr std::size_t nodes_max = 4 * ops::pass_registers_max;
   if (region.nodes.size() > nodes_max) return nullptr;
   std::vector<const Node*> nodes;
@@ -45,7 +45,7 @@ std::unique_ptr<ops::Lifted> lift(const Block& region, const Plan& plan, const U
     if (node.row->kind == Kind::elementwise) {
       nodes.push_back(&node);
     } else if (node.row->kind == Kind::constant || node.row->kind == Kind::view) {
-      // A scalar seen as a scalar.
+      // A view of a scalar that is a scalar has the same value.
       Slot from = node.in[0];
       for (const Same& earlier : same) {
         if (earlier.first == from) from = earlier.second;
@@ -55,14 +55,15 @@ std::unique_ptr<ops::Lifted> lift(const Block& region, const Plan& plan, const U
       return nullptr;
     }
   }
-  auto pass = lift_pass(plan, uses, nodes, region.params, region.outputs[0], same, captures);
-  if (!pass) return nullptr;
+  auto made = lift_pass(plan, uses, nodes, region.params, region.outputs[0], same);
+  if (!made) return nullptr;
   const bool associative =
       region.nodes.size() == 1 && nodes.size() == 1 && is_associative(*nodes[0], region, plan);
-  return std::make_unique<ops::Lifted>(ops::Lifted{std::move(*pass), associative});
+  return std::make_unique<LiftedRegion>(
+      LiftedRegion{{std::move(made->pass), associative}, std::move(made->captures)});
 }
 
-/// Goes through a block in order, with one open group of elementwise nodes.
+/// Reads a block in order, with one open group of elementwise nodes and reductions.
 class Fuser {
  public:
   Fuser(const Plan& plan, const Uses& uses, PlanningSteps& steps)
@@ -75,7 +76,7 @@ class Fuser {
     recomputed_ = Recomputed(block, plan_, uses_, watch_);
     for (const Node& node : block.nodes) {
       watch_.step();
-      // Their users compute them.
+      // The passes that use such a value compute it.
       if (node.row->kind == Kind::elementwise && recomputed_.maker(node.out[0]) != nullptr)
         continue;
       if (node.row->kind == Kind::elementwise) {
@@ -91,7 +92,7 @@ class Fuser {
   }
 
  private:
-  /// Registers that a node may take: its result, and every step of the casts around it.
+  /// Registers that a node may take: one for its result, and one for each step of its casts.
   std::size_t registers_of(const Node& node) const {
     std::size_t count =
         1 + ops::cast_steps(node.inferred.raw[0], node.inferred.results[0].dtype).size();
@@ -104,7 +105,7 @@ class Fuser {
     return count;
   }
 
-  /// The same for all that the node brings into the group.
+  /// Registers that the node and the values that are computed with it add to the group.
   std::size_t registers_with(const Node& node) const {
     std::size_t count = node.in.size() + (is_reduction(node) ? 0 : registers_of(node));
     for (const Slot slot : node.in) {
@@ -114,7 +115,7 @@ class Fuser {
     return count;
   }
 
-  /// Adds the node to a group, behind the values that it computes anew.
+  /// Adds the node to a group, behind the values that are computed again for it.
   void put(const Node& node, std::vector<const Node*>& group) const {
     for (const Slot slot : node.in) {
       const Node* maker = recomputed_.maker(slot);
@@ -129,7 +130,7 @@ class Fuser {
                        [slot](const Node* node) { return node->out[0] == slot; });
   }
 
-  /// Whether `holds` for an operand of the node, or of a value that is computed with it.
+  /// Whether `holds` is true for an operand of the node, or of a value that is computed with it.
   template <typename F>
   bool any_operand(const Node& node, const F& holds) const {
     return std::any_of(node.in.begin(), node.in.end(), [&](Slot slot) {
@@ -162,7 +163,7 @@ class Fuser {
   void elementwise(const Node& node, std::vector<Step>& steps) {
     if (depends_on_reduction(node)) flush(steps);
     if (!fits_space(node)) {
-      // A smaller value on the side, such as a loop counter, need not end the group.
+      // A smaller value that is independent of the group, such as a loop counter, does not end it.
       const bool aside =
           !node.in_place && !depends_on_group(node) &&
           element_count(space_of(node, plan_)) < element_count(space_of(*group_.front(), plan_));
@@ -173,17 +174,18 @@ class Fuser {
       }
       flush(steps);
     }
-    // What is written must be a tensor by then, not a register. Reductions leave no place for it.
+    // A value that is written must be a tensor then, not a register. A group with reductions has
+    // no place for the write.
     if (node.in_place && (made_by_group(node.out[0]) || reductions_ > 0)) flush(steps);
     if (registers_ + registers_with(node) > ops::pass_registers_max) flush(steps);
     registers_ += registers_with(node);
     put(node, group_);
-    // What comes after a write must read what was written.
+    // The nodes behind a write read the written elements.
     if (node.in_place) flush(steps);
   }
 
   void reduction(const Node& node, std::vector<Step>& steps) {
-    // Scalars have steps of their own.
+    // A reduction of a scalar is a step of its own.
     if (space_of(node, plan_).empty()) return other(node, steps);
     const bool needs_pass = depends_on_group(node) || recomputes(node);
     if (depends_on_reduction(node) || (!joins(node) && needs_pass)) flush(steps);
@@ -207,20 +209,20 @@ class Fuser {
   void other(const Node& node, std::vector<Step>& steps) {
     if (may_end_group(node)) {
       Step pass = build_pass(plan_, uses_, recomputed_, group_);
-      if (pass.out == Slots{node.in[1]}) {
+      if (pass.out.size() == 1 && pass.out[0].slot == node.in[1]) {
         steps.push_back(put_pass(std::move(pass), node));
         return clear();
       }
     }
     const bool effects = node.in_place || !node.regions.empty();
-    // A reduction that has nothing to be fused with so far holds on to its operand for nothing.
+    // A reduction that is alone in the group would keep the memory of its operand without a gain.
     const bool waits = group_.size() == 1 && reductions_ == 1 && takes_memory(node);
     if (effects || waits || depends_on_group(node)) flush(steps);
     alone(node, steps);
   }
 
-  /// Whether the node is a put_slice of something that the group makes for nobody else: if that is
-  /// all that the group gives, its pass may write to the window itself.
+  /// Whether the node is a put_slice of a value that the group makes and that only this node uses.
+  /// If the value is the only result of the group, its pass may write to the window itself.
   bool may_end_group(const Node& node) const {
     if (node.row->name != "put_slice" || group_.empty() || reductions_ > 0) return false;
     const Slot slice = node.in[1];
@@ -237,48 +239,68 @@ class Fuser {
     return node.row->kind != Kind::view && node.row->kind != Kind::constant;
   }
 
-  void alone(const Node& node, std::vector<Step>& steps) {
+  void alone(const Node& node, std::vector<Step>& steps) const {
     Step step;
-    step.kind = kind_of(node);
     step.row = node.row;
-    step.attrs = node.attrs;
-    step.compute = node.inferred.compute;
     step.path = node.path;
     step.ops = {node.row->name};
     step.in = node.in;
-    step.out = node.out;
-    step.in_place = node.in_place;
-    if (step.kind == Step::Kind::fold)
-      step.lifted = lift(node.regions[0], plan_, uses_, step.captures);
-    for (const Block& region : node.regions)
-      step.regions.push_back(Fuser(plan_, uses_, watch_).block(region));
-    if (step.kind == Step::Kind::loop) step.scalars = make_flat(step);
+    const Source source = source_of(node);
+    for (const Slot slot : node.out) step.out.push_back({slot, source});
+    step.kind = kind_of(node);
     steps.push_back(std::move(step));
   }
 
-  std::unique_ptr<ScalarLoop> make_flat(const Step& step) const {
-    auto loop = flatten(step, plan_);
-    return loop ? std::make_unique<ScalarLoop>(std::move(*loop)) : nullptr;
-  }
-
-  static Step::Kind kind_of(const Node& node) {
+  static Source source_of(const Node& node) {
     switch (node.row->kind) {
       case Kind::view:
-        return Step::Kind::view;
+        if (node.in_place) return source::Aliased{};
+        return node.row->keeps_order ? Source(source::Reshaped{}) : source::Viewed{};
       case Kind::constant:
-        return Step::Kind::constant;
+        return source::Repeated{};
       case Kind::update:
-        return Step::Kind::update;
-      case Kind::fold:
-        return Step::Kind::fold;
+        return node.in_place ? Source(source::Written{}) : source::Copied{0};
       case Kind::control:
-        return node.row->name == "while" ? Step::Kind::loop : Step::Kind::branch;
+        return source::HandedOver{};
+      case Kind::fold:
       case Kind::create:
       case Kind::compute:
       case Kind::elementwise:
         break;
     }
-    return Step::Kind::compute;
+    return source::Fresh{};
+  }
+
+  Step::Kind kind_of(const Node& node) const {
+    switch (node.row->kind) {
+      case Kind::view:
+        return ViewStep{node.attrs};
+      case Kind::constant:
+        return ConstantStep{};
+      case Kind::update:
+        return UpdateStep{node.attrs, node.inferred.compute};
+      case Kind::fold:
+        return FoldStep{node.attrs, region(node.regions[0]), lift(node.regions[0], plan_, uses_)};
+      case Kind::control:
+        if (node.row->name == "while") return loop(node);
+        return BranchStep{region(node.regions[0]), region(node.regions[1])};
+      case Kind::create:
+      case Kind::compute:
+      case Kind::elementwise:
+        break;
+    }
+    return ComputeStep{node.attrs, node.inferred.compute};
+  }
+
+  LoopStep loop(const Node& node) const {
+    LoopStep loop{region(node.regions[0]), region(node.regions[1]), nullptr};
+    if (auto scalars = flatten(loop, plan_))
+      loop.scalars = std::make_unique<ScalarLoop>(std::move(*scalars));
+    return loop;
+  }
+
+  std::unique_ptr<StepBlock> region(const Block& region) const {
+    return std::make_unique<StepBlock>(Fuser(plan_, uses_, watch_).block(region));
   }
 
   void flush(std::vector<Step>& steps) {
@@ -306,7 +328,7 @@ class Fuser {
   const Uses& uses_;
   PlanningSteps& watch_;
   Recomputed recomputed_;
-  /// Each needs room in the L1 cache beside the tiles.
+  /// Each reduction needs room in the L1 cache beside the tiles.
   static constexpr std::size_t reductions_max = 4;
 
   std::vector<const Node*> group_;

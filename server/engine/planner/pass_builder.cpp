@@ -14,52 +14,48 @@ class PassBuilder {
  public:
   PassBuilder(const Plan& plan, const Uses& uses, const Recomputed& recomputed,
               std::span<const Node* const> nodes)
-      : plan_(plan), uses_(uses), recomputed_(recomputed), nodes_(nodes) {
-    step_.pass = std::make_unique<Pass>();
-  }
+      : plan_(plan), uses_(uses), recomputed_(recomputed), nodes_(nodes) {}
 
   Step build() {
-    step_.kind = Step::Kind::pass;
-    step_.row = nodes_.back()->row;
-    step_.attrs = nodes_.back()->attrs;
-    step_.path = nodes_.back()->path;
-    for (const Node* node :
-         nodes_.first(std::min<std::size_t>(nodes_.size(), Limits::profiled_ops_max)))
-      step_.ops.push_back(node->row->name);
-    step_.pass->space = space_of(*nodes_.front(), plan_);
+    const Node& last = *nodes_.back();
+    pass_.space = space_of(*nodes_.front(), plan_);
     collect_inputs();
     for (const Node* node : nodes_) {
       if (!is_reduction(*node)) add(*node);
     }
     for (const Node* node : nodes_) {
-      if (!node->in_place && !is_reduction(*node) && escapes(*node)) store(*node, node->out[0]);
+      if (!node->in_place && !is_reduction(*node) && escapes(*node))
+        store(find(node->out[0])->reg, node->out[0], source::Donated{});
     }
     for (const Node* node : nodes_) {
       if (is_reduction(*node)) reduce(*node);
     }
-    step_.fresh_outputs = static_cast<std::uint16_t>(step_.out.size());
-    const Node& last = *nodes_.back();
-    if (last.in_place) {
-      step_.in_place = true;
-      store(last, last.out[0]);
-    }
-    step_.pass->finish();
-    return std::move(step_);
+    if (last.in_place) store(result_of_last_, last.out[0], source::Written{});
+    pass_.finish();
+    Step step;
+    step.row = last.row;
+    step.path = last.path;
+    for (const Node* node :
+         nodes_.first(std::min<std::size_t>(nodes_.size(), Limits::profiled_ops_max)))
+      step.ops.push_back(node->row->name);
+    step.in = std::move(in_);
+    step.out = std::move(out_);
+    step.kind = PassStep{std::make_unique<Pass>(std::move(pass_))};
+    return step;
   }
 
-  std::optional<Pass> lift(const Slots& params, Slot output, std::span<const Same> same,
-                           Slots& captures) {
+  std::optional<LiftedPass> lift(const Slots& params, Slot output, std::span<const Same> same) {
     same_ = same;
     for (const Slot slot : params) add_input(slot);
     collect_inputs();
     if (!produced_here(root(output)) && find(root(output)) == nullptr) add_input(root(output));
-    step_.pass->inputs = static_cast<std::uint16_t>(step_.in.size());
+    pass_.inputs = static_cast<std::uint16_t>(in_.size());
     for (const Node* node : nodes_) add(*node);
-    step_.pass->stores.push_back(find(root(output))->reg);
-    if (step_.pass->registers.size() > ops::pass_registers_max) return std::nullopt;
-    step_.pass->finish();
-    captures.assign(step_.in.begin() + static_cast<std::ptrdiff_t>(params.size()), step_.in.end());
-    return std::move(*step_.pass);
+    pass_.stores.push_back(find(root(output))->reg);
+    if (pass_.registers.size() > ops::pass_registers_max) return std::nullopt;
+    pass_.finish();
+    Slots captures(in_.begin() + static_cast<std::ptrdiff_t>(params.size()), in_.end());
+    return LiftedPass{std::move(pass_), std::move(captures)};
   }
 
  private:
@@ -74,7 +70,7 @@ class PassBuilder {
     bool boolean;
   };
 
-  /// Whether the node's operand matters for more than its shape.
+  /// Whether the node reads the operand's elements; some operands count with their shape only.
   static bool is_read(const Node& node, std::size_t i) {
     return (node.row->shape_operands >> i & 1) == 0;
   }
@@ -92,11 +88,11 @@ class PassBuilder {
         if (is_read(*node, i) && !produced_here(slot) && find(slot) == nullptr) add_input(slot);
       }
     }
-    step_.pass->inputs = static_cast<std::uint16_t>(step_.in.size());
+    pass_.inputs = static_cast<std::uint16_t>(in_.size());
   }
 
   void add_input(Slot slot) {
-    step_.in.push_back(slot);
+    in_.push_back(slot);
     known_.push_back({slot, new_register(plan_.types[slot].dtype), false});
   }
 
@@ -114,8 +110,8 @@ class PassBuilder {
   }
 
   Pass::Register new_register(DType dtype) {
-    step_.pass->registers.push_back(dtype);
-    return static_cast<Pass::Register>(step_.pass->registers.size() - 1);
+    pass_.registers.push_back(dtype);
+    return static_cast<Pass::Register>(pass_.registers.size() - 1);
   }
 
   Pass::Register micro_op(const ops::Kernel& kernel, DType result,
@@ -125,16 +121,16 @@ class PassBuilder {
                      .arity = static_cast<std::uint8_t>(in.size()),
                      .record = kernel.record};
     std::copy(in.begin(), in.end(), op.in.begin());
-    // Unused operands read what is there: cheaper than a branch for each tile.
+    // Unused operands name a register too: this is cheaper than a branch for each tile.
     std::fill(op.in.begin() + op.arity, op.in.end(), op.arity == 0 ? op.out : op.in[0]);
-    step_.pass->micro_ops.push_back(op);
+    pass_.micro_ops.push_back(op);
     return op.out;
   }
 
-  /// The register of an operand, cast as the node wants it.
+  /// The register of an operand in the dtype that the node wants.
   Pass::Register operand(const Node& node, std::size_t i) {
     const Known& known = *find(root(node.in[i]));
-    const DType has = step_.pass->registers[known.reg];
+    const DType has = pass_.registers[known.reg];
     if ((node.row->boolean_operands >> i & 1) != 0) {
       return known.boolean ? known.reg : apply(ops::boolean_steps(has), known.reg);
     }
@@ -148,7 +144,7 @@ class PassBuilder {
 
   /// A register is cast to a dtype only once: small floats are widened for each of their uses.
   Pass::Register cast(Pass::Register from, DType wanted) {
-    const DType has = step_.pass->registers[from];
+    const DType has = pass_.registers[from];
     if (has == wanted) return from;
     for (const Cast& earlier : casts_) {
       if (earlier.from == from && earlier.dtype == wanted) return earlier.to;
@@ -163,7 +159,7 @@ class PassBuilder {
     for (std::size_t i = 0; i < node.in.size(); ++i) {
       if (is_read(node, i)) in.at(i) = operand(node, i);
     }
-    // The others read what is there.
+    // The operands that are not read name a register that is there.
     for (std::size_t i = 0; i < node.in.size(); ++i) {
       if (!is_read(node, i)) in.at(i) = in.at(node.in.size() - 1);
     }
@@ -180,7 +176,7 @@ class PassBuilder {
     if (!node.in_place) known_.push_back({node.out[0], result, boolean});
   }
 
-  /// Whether anybody outside of the group needs the node's result.
+  /// Whether a node outside of the group, or an output, needs the node's result.
   bool escapes(const Node& node) const {
     if (recomputed_.maker(node.out[0]) != nullptr) return false;
     std::uint32_t inside = 0;
@@ -191,23 +187,25 @@ class PassBuilder {
     return uses_.of(node.out[0]) > inside;
   }
 
-  void store(const Node& node, Slot slot) {
-    step_.pass->stores.push_back(node.in_place ? result_of_last_ : find(slot)->reg);
-    step_.out.push_back(slot);
+  void store(Pass::Register from, Slot slot, Source source) {
+    pass_.stores.push_back(from);
+    out_.push_back({slot, source});
   }
 
   void reduce(const Node& node) {
     const ops::Reduction reduction = reduction_of(node, plan_);
-    step_.pass->reductions.push_back({find(node.in[0])->reg, reduction.reducer});
-    step_.pass->folding = reduction.folding;
-    step_.out.push_back(node.out[0]);
+    pass_.reductions.push_back({find(node.in[0])->reg, reduction.reducer});
+    pass_.folding = reduction.folding;
+    out_.push_back({node.out[0], source::Fresh{}});
   }
 
   const Plan& plan_;
   const Uses& uses_;
   const Recomputed& recomputed_;
   std::span<const Node* const> nodes_;
-  Step step_;
+  Pass pass_;
+  Slots in_;
+  std::vector<Output> out_;
   std::vector<Known> known_;
   std::span<const Same> same_;
   std::vector<Cast> casts_;
@@ -217,9 +215,8 @@ class PassBuilder {
 }  // namespace
 
 ops::Reduction reduction_of(const Node& node, const Plan& plan) {
-  static const Attrs none;
   return node.row->reduction(plan.types[node.in[0]], node.inferred.raw[0],
-                             ops::AttrView(node.attrs == nullptr ? none : *node.attrs));
+                             ops::AttrView(*node.attrs));
 }
 
 Step build_pass(const Plan& plan, const Uses& uses, const Recomputed& recomputed,
@@ -228,22 +225,23 @@ Step build_pass(const Plan& plan, const Uses& uses, const Recomputed& recomputed
 }
 
 Step put_pass(Step pass, const Node& put) {
-  pass.kind = Step::Kind::put_pass;
-  pass.row = put.row;
-  pass.attrs = put.attrs;
-  pass.path = put.path;
-  if (pass.ops.size() < Limits::profiled_ops_max) pass.ops.push_back(put.row->name);
-  pass.in.push_back(put.in[0]);
-  pass.in.insert(pass.in.end(), put.in.begin() + 2, put.in.end());
-  pass.out = put.out;
-  pass.in_place = put.in_place;
-  return pass;
+  Step step = std::move(pass);
+  step.row = put.row;
+  step.path = put.path;
+  if (step.ops.size() < Limits::profiled_ops_max) step.ops.push_back(put.row->name);
+  const auto target = static_cast<std::uint32_t>(step.in.size());
+  step.in.push_back(put.in[0]);
+  step.in.insert(step.in.end(), put.in.begin() + 2, put.in.end());
+  step.out.assign(1,
+                  {put.out[0], put.in_place ? Source(source::Written{}) : source::Copied{target}});
+  step.kind = PutPassStep{std::move(std::get<PassStep>(step.kind).pass)};
+  return step;
 }
 
-std::optional<Pass> lift_pass(const Plan& plan, const Uses& uses,
-                              std::span<const Node* const> nodes, const Slots& params, Slot output,
-                              std::span<const Same> same, Slots& captures) {
-  return PassBuilder(plan, uses, Recomputed(), nodes).lift(params, output, same, captures);
+std::optional<LiftedPass> lift_pass(const Plan& plan, const Uses& uses,
+                                    std::span<const Node* const> nodes, const Slots& params,
+                                    Slot output, std::span<const Same> same) {
+  return PassBuilder(plan, uses, Recomputed(), nodes).lift(params, output, same);
 }
 
 }  // namespace outrigger::engine

@@ -9,25 +9,31 @@
 
 namespace outrigger::engine {
 
-/// Whether the node may end a pass.
+/// Whether the node is a reduction, which may end a pass.
 inline bool is_reduction(const Node& node) { return node.row->reduction != nullptr; }
 ops::Reduction reduction_of(const Node& node, const Plan& plan);
 
-/// A pass of the nodes of a group, in their order. Without outputs, if nobody needs a result.
+/// The nodes of a group, in their order, as a step with a PassStep. The step has no results if no
+/// other node needs one.
 Step build_pass(const Plan& plan, const Uses& uses, const Recomputed& recomputed,
                 std::span<const Node* const> nodes);
 
-/// Makes the pass part of a put_slice of its only output.
+/// Makes one step of a step with a PassStep and of the put_slice of its only result.
 Step put_pass(Step pass, const Node& put);
 
-/// A slot that holds what another one does.
+/// A slot, and another slot that holds the same value.
 using Same = std::pair<Slot, Slot>;
 
-/// The nodes as a pass with the parameters as its first inputs, and one store. `same` are slots
-/// that stand for others; `captures` will be those of the inputs behind the parameters. Nothing if
-/// it needs too many registers.
-std::optional<ops::Pass> lift_pass(const Plan& plan, const Uses& uses,
-                                   std::span<const Node* const> nodes, const Slots& params,
-                                   Slot output, std::span<const Same> same, Slots& captures);
+/// A pass, and the slots of its inputs behind the parameters.
+struct LiftedPass {
+  ops::Pass pass;
+  Slots captures;
+};
+
+/// The nodes as a pass whose first inputs are the parameters, with one store. `same` are slots that
+/// hold the values of others. Nothing if the pass needs too many registers.
+std::optional<LiftedPass> lift_pass(const Plan& plan, const Uses& uses,
+                                    std::span<const Node* const> nodes, const Slots& params,
+                                    Slot output, std::span<const Same> same);
 
 }  // namespace outrigger::engine

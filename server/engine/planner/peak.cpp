@@ -4,6 +4,8 @@
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
+#include <variant>
 
 #include "engine/planner/chain.hpp"
 #include "ops/pass/reduction.hpp"
@@ -15,15 +17,18 @@ std::uint64_t bytes_of(const TensorType& type) {
   return Memory::capacity_of(static_cast<std::size_t>(byte_count(type)));
 }
 
-bool contains(const Slots& slots, Slot slot) {
-  return std::find(slots.begin(), slots.end(), slot) != slots.end();
-}
-
+/// Carries out a plan with bytes in place of tensors. For each step it does with bytes what the
+/// executor does with memory, by the same description: the sources of the step's results.
 class PeakMeter {
  public:
   PeakMeter(const Plan& plan, const std::vector<ArgumentLayout>& layouts, int threads,
-            PlanningSteps& steps)
-      : plan_(plan), threads_(threads), steps_(steps), values_(plan.types.size()) {
+            PlanningSteps& steps, StepPeaks* by_step)
+      : plan_(plan),
+        threads_(threads),
+        steps_(steps),
+        by_step_(by_step),
+        spare_(spare_scalars()),
+        values_(plan.types.size()) {
     for (Slot slot = 0; slot < values_.size(); ++slot) values_[slot].root = slot;
     peak_.argument_copies.assign(plan.main.params.size(), 0);
     for (std::size_t i = 0; i < plan.main.params.size(); ++i) {
@@ -45,34 +50,38 @@ class PeakMeter {
   Peak run() {
     block(plan_.main);
     for (const Slot slot : plan_.main.outputs) result(slot);
-    peak_.bytes = saturating_add(peak_.bytes, spare_scalars()) - donated_;
+    peak_.bytes = peak();
     return std::move(peak_);
   }
 
  private:
-  /// What a slot holds. Views count as users of their root, whose bytes go when nobody uses it.
+  /// The memory of a slot's value. Views count as users of their root. The root's bytes are freed
+  /// when it has no user.
   struct Value {
     Slot root = 0;
     std::uint64_t buffer = 0;  ///< bytes of its buffer
-    std::uint64_t held = 0;    ///< those, and of older ones that views may still hold
+    std::uint64_t held = 0;    ///< those, and the bytes of older buffers that views may still hold
     std::uint32_t users = 0;
     bool plain = false;          ///< known to be in C order
     bool may_be_shared = false;  ///< an argument whose buffer another argument may have too
     bool watched = false;        ///< a view of it has been made since it was last written
-    /// For a shared argument: the views of all such arguments that exist by then.
+    /// For a shared argument: the views of all such arguments when it was last written.
     std::uint64_t views_before = 0;
-    bool twin = false;  ///< may lie in the memory of another, although bytes of its own are counted
-    std::optional<Slot> target;           ///< of a mutable view: what a write to it changes
+    bool twin = false;  ///< may have the memory of another value, but counts with bytes of its own
+    std::optional<Slot> target;           ///< of a mutable view: the value that a write changes
     std::optional<std::size_t> argument;  ///< its position
   };
 
-  /// Dead scalars whose memory the run keeps.
+  /// Bytes of the dead scalars whose memory the run keeps.
   std::uint64_t spare_scalars() const {
     std::size_t scalars = 0;
     for (Slot slot = 0; slot < plan_.types.size() && scalars < spare_scalars_max; ++slot)
       scalars += plan_.types[slot].shape.empty() ? 1 : 0;
     return scalars * Memory::capacity_of(1);
   }
+
+  /// The peak until now, on top of the arguments.
+  std::uint64_t peak() const { return saturating_add(peak_.bytes, spare_) - donated_; }
 
   Value& root_of(Slot slot) { return values_[values_[slot].root]; }
 
@@ -111,21 +120,16 @@ class PeakMeter {
     root.held = 0;
   }
 
-  /// Whether the step takes over the operand's memory for a result of that size.
-  bool donates(const Step& step, std::size_t position, std::uint64_t bytes) const {
-    return dies(step, position) && is_sure(step.in[position], bytes) &&
-           values_[step.in[position]].users == 1;
-  }
-
+  /// Whether the value surely has so many bytes of its own, in C order.
   bool is_sure(Slot slot, std::uint64_t bytes) const {
     const Value& value = values_[slot];
     return value.root == slot && value.plain && value.held == bytes && bytes > 0;
   }
 
-  /// Makes `out` a value of that size in the operand's memory, if it may come to lie there: nobody
-  /// but `users` that end with the step sees that memory. The operand may be a part of something
-  /// larger, all of which is then kept, or its layout unknown: a result beside it would take the
-  /// bytes that are returned, until the step is over.
+  /// Makes `out` a value of that size in the operand's memory, if the executor may do so: only
+  /// `users` that end with the step see that memory. The operand may be a part of a larger buffer,
+  /// which is then kept as a whole, or its layout may be unknown. Then the executor may instead
+  /// make the result beside the operand. Returns the bytes that this takes until the step is over.
   std::optional<std::uint64_t> take(Slot operand, std::uint32_t users, Slot out,
                                     std::uint64_t bytes) {
     const Value& root = root_of(operand);
@@ -136,8 +140,7 @@ class PeakMeter {
     return beside;
   }
 
-  /// The same where the operand ends with the step, otherwise a value of its own. Nothing lies
-  /// beside that.
+  /// The same if the operand ends with the step; otherwise `out` is a value of its own.
   std::uint64_t take_or_hold(Slot operand, bool ends, std::uint32_t users, Slot out) {
     const std::uint64_t bytes = bytes_of(plan_.types[out]);
     const auto beside = ends ? take(operand, users, out, bytes) : std::nullopt;
@@ -145,11 +148,11 @@ class PeakMeter {
     return beside.value_or(0);
   }
 
-  /// The two may be one and the same value. Once one of them has ended, the other's memory can be
-  /// taken; until then neither's can.
+  /// The two may be the same value. The memory of either can be taken only when the other has
+  /// ended.
   void twins(Slot a, Slot b) { root_of(a).twin = root_of(b).twin = true; }
 
-  /// Somebody else sees the value's buffer from now on.
+  /// From now on a view sees the value's buffer.
   void watch(Slot slot) {
     root_of(slot).watched = true;
     // It may be a view of every other argument that may be shared.
@@ -160,7 +163,7 @@ class PeakMeter {
     return value.watched || (value.may_be_shared && value.views_before != views_of_shared_);
   }
 
-  /// A write in place copies what others still see.
+  /// A write in place. It copies the buffer if another value sees it.
   void write(Slot slot) {
     while (values_[slot].target) slot = *values_[slot].target;
     Value& root = root_of(slot);
@@ -182,54 +185,116 @@ class PeakMeter {
     for (const Step& step : block.steps) {
       steps_.step();
       this->step(step);
+      if (by_step_ != nullptr) (*by_step_)[&step] = peak();
       for (const Slot slot : step.dead) drop(slot);
     }
   }
 
   void step(const Step& step) {
     if (++visited_ > visited_max) {
-      // Loops in loops in loops: no bound in reasonable time.
+      // Loops in loops in loops: there is no bound in reasonable time.
       peak_.bytes = ~std::uint64_t{0};
       return;
     }
-    switch (step.kind) {
-      case Step::Kind::pass:
-        return pass(step);
-      case Step::Kind::put_pass:
-        return put_pass(step);
-      case Step::Kind::view:
-        return view(step);
-      case Step::Kind::constant:
-        return hold(step.out[0], 0, false);
-      case Step::Kind::update:
-        return update(step);
-      case Step::Kind::compute:
-        for (const Slot slot : step.out) hold(slot, bytes_of(plan_.types[slot]));
-        return touch(scratch(step));
-      case Step::Kind::fold:
-        return fold(step);
-      case Step::Kind::loop:
-        return loop(step);
-      case Step::Kind::branch:
-        return branch(step);
-      case Step::Kind::chain:
-        for (const Slot slot : step.out) hold(slot, bytes_of(plan_.types[slot]));
-        return touch(chain_scratch(step, plan_, threads_));
+    const std::uint64_t beside = results(step);
+    std::visit(Overloaded{
+                   [&](const LoopStep& kind) { loop(step, kind); },
+                   [&](const BranchStep& kind) { branch(step, kind); },
+                   [&](const FoldStep& kind) {
+                     if (!kind.lifted) return fold_elements(*kind.region);
+                     touch(scratch(step, kind));
+                   },
+                   [&](const auto& kind) { touch(saturating_add(beside, scratch(step, kind))); },
+               },
+               step.kind);
+  }
+
+  /// The results of a step, by their sources. Returns the bytes that may lie beside them until the
+  /// step is over. A step with regions makes the values that these hand over itself.
+  std::uint64_t results(const Step& step) {
+    std::uint64_t beside = 0;
+    OperandSet taken;
+    bool twin_taken = false;
+    for (const Output& output : step.out) {
+      const Slot out = output.slot;
+      const auto add = Overloaded{
+          [&](const source::Fresh&) {
+            hold(out, bytes_of(plan_.types[out]));
+            return std::uint64_t{0};
+          },
+          [&](const source::Donated& from) { return donated(step, from, out, taken, twin_taken); },
+          [&](const source::Copied& from) { return copied(step, from, out); },
+          [&](const source::Written&) {
+            write(out);
+            return std::uint64_t{0};
+          },
+          [&](const source::Repeated&) {
+            hold(out, 0, false);
+            return std::uint64_t{0};
+          },
+          [&](const source::HandedOver&) { return std::uint64_t{0}; },
+          [&](const auto& window) {
+            view(window, step.in[0], out);
+            return std::uint64_t{0};
+          },
+      };
+      beside = saturating_add(beside, std::visit(add, output.source));
     }
+    return beside;
   }
 
-  void fold(const Step& step) {
-    const TensorType& from = plan_.types[step.in[0]];
-    hold(step.out[0], bytes_of(plan_.types[step.out[0]]));
-    if (!step.lifted) return fold_elements(step);
-    if (step.row->name == "map") return;
-    const auto windows = ops::fold_windows(*step.row, from.shape, attrs_of(step));
-    if (windows) touch(ops::fold_scratch(*step.lifted, *windows, threads_));
+  std::uint64_t donated(const Step& step, const source::Donated& from, Slot out, OperandSet& taken,
+                        bool& twin_taken) {
+    const std::uint64_t bytes = bytes_of(plan_.types[out]);
+    for (std::size_t i = 0; i < step.in.size(); ++i) {
+      if (!from.donors.has(i) || taken.has(i)) continue;
+      const bool twin = root_of(step.in[i]).twin;
+      const auto beside = take(step.in[i], 1, out, bytes);
+      if (!beside) continue;
+      taken.add(i);
+      // Twins that end together cannot be taken: one more value than is counted.
+      const bool second = twin && std::exchange(twin_taken, true);
+      return second ? bytes : *beside;
+    }
+    hold(out, bytes);
+    return 0;
   }
 
-  /// The region is carried out with views of an element and of the accumulator.
-  void fold_elements(const Step& step) {
-    const StepBlock& region = step.regions[0];
+  std::uint64_t copied(const Step& step, const source::Copied& from, Slot out) {
+    const Slot operand = step.in[from.operand];
+    const OperandSet ending = ending_views(step);
+    std::uint32_t users = 1;
+    for (std::size_t i = 0; i < step.in.size(); ++i) {
+      const Slot in = step.in[i];
+      const bool view = in != operand && values_[in].root == values_[operand].root;
+      users += view && !values_[in].target && ending.has(i) ? 1U : 0U;
+    }
+    return take_or_hold(operand, from.ends, users, out);
+  }
+
+  void view(const source::Viewed&, Slot in, Slot out) {
+    share(out, in, false);
+    watch(in);
+  }
+
+  void view(const source::Reshaped&, Slot in, Slot out) {
+    if (values_[in].plain) {
+      share(out, in, true);
+      return watch(in);
+    }
+    // It becomes a copy if the layout demands it; otherwise it keeps the root's memory.
+    hold(out, std::max(bytes_of(plan_.types[out]), root_of(in).buffer), false);
+    twins(in, out);
+  }
+
+  void view(const source::Aliased&, Slot in, Slot out) {
+    if (!values_[in].plain && !root_of(in).argument) write(in);
+    share(out, in, false);
+    values_[out].target = in;
+  }
+
+  /// The region of a fold is carried out with views of an element and of the accumulator.
+  void fold_elements(const StepBlock& region) {
     for (const Slot slot : region.params) hold(slot, bytes_of(plan_.types[slot]));
     block(region);
     const Slot output = region.outputs[0];
@@ -239,104 +304,66 @@ class PeakMeter {
     for (const Slot slot : region.params) release(slot);
   }
 
-  void update(const Step& step) {
-    std::uint64_t beside = 0;
-    if (step.in_place) {
-      write(step.in[0]);
-    } else {
-      beside = take_or_hold(step.in[0], dies(step, 0), 1, step.out[0]);
-    }
-    touch(saturating_add(beside, scratch(step)));
+  // The temporaries of a step, which end with it.
+
+  std::uint64_t scratch(const Step& step, const PassStep& kind) {
+    const bool writes = std::any_of(step.out.begin(), step.out.end(),
+                                    [](const Output& output) { return !output.made(); });
+    const std::uint64_t copies = writes ? ops::overlap_scratch(*kind.pass, copied_inputs(step)) : 0;
+    return kind.pass->reductions.empty() ? copies : copies + ops::reductions_scratch(*kind.pass);
   }
 
-  /// The op's temporaries, which end with it.
-  std::uint64_t scratch(const Step& step) {
-    if (step.row->scratch == nullptr) return 0;
-    const bool update = step.kind == Step::Kind::update;
-    boost::container::small_vector<ops::ScratchOperand, 4> in;
-    for (std::size_t i = 0; i < step.in.size(); ++i) {
-      const bool target = update && i == 0;
-      in.push_back({&plan_.types[step.in[i]],
-                    values_[step.in[i]].plain || (target && !step.in_place),
-                    update && !target && may_overlap(step.in[i], step.in[0])});
-    }
-    boost::container::small_vector<TensorType, 2> out;
-    for (const Slot slot : step.out) out.push_back(plan_.types[slot]);
-    return step.row->scratch({std::span(in.data(), in.size()), std::span(out.data(), out.size()),
-                              attrs_of(step), threads_, step.compute});
-  }
-
-  void view(const Step& step) {
-    const Slot in = step.in[0];
-    const Slot out = step.out[0];
-    if (step.in_place) {
-      if (!values_[in].plain && !root_of(in).argument) write(in);
-      share(out, in, false);
-      values_[out].target = in;
-      return;
-    }
-    if (step.row->keeps_order && !values_[in].plain) {
-      // It becomes a copy where the layout demands it, and keeps the root's memory where not.
-      hold(out, std::max(bytes_of(plan_.types[out]), root_of(in).buffer), false);
-      return twins(in, out);
-    }
-    share(out, in, step.row->keeps_order && values_[in].plain);
-    watch(in);
-  }
-
-  void pass(const Step& step) {
-    std::uint64_t taken = 0;
-    std::uint64_t beside = 0;
-    bool twin_taken = false;
-    for (std::size_t o = 0; o < step.fresh_outputs; ++o) {
-      const std::uint64_t bytes = bytes_of(plan_.types[step.out[o]]);
-      const auto takes = [&](std::size_t donor) {
-        // A scalar is made anew: that is cheaper than to look for memory.
-        if (step.pass->space.empty() || (taken >> donor & 1) != 0 || !dies(step, donor) ||
-            !may_donate(step, donor, plan_.types[step.in[donor]], o, plan_.types[step.out[o]]))
-          return false;
-        const bool twin = root_of(step.in[donor]).twin;
-        const auto more = take(step.in[donor], 1, step.out[o], bytes);
-        if (!more) return false;
-        // Twins that end together cannot be taken: one more value than is counted.
-        beside = saturating_add(beside, twin && twin_taken ? bytes : *more);
-        twin_taken = twin_taken || twin;
-        return true;
-      };
-      std::size_t donor = 0;
-      while (donor < step.in.size() && !takes(donor)) ++donor;
-      if (donor < step.in.size()) {
-        taken |= std::uint64_t{1} << donor;
-      } else {
-        hold(step.out[o], bytes);
-      }
-    }
-    for (std::size_t o = step.fresh_outputs; o < step.out.size(); ++o) write(step.out[o]);
-    std::uint64_t temporary = 0;
-    if (step.in_place) temporary = ops::overlap_scratch(*step.pass, copied_inputs(step));
-    if (!step.pass->reductions.empty()) temporary += ops::reductions_scratch(*step.pass);
-    touch(saturating_add(beside, temporary));
-  }
-
-  void put_pass(const Step& step) {
-    const Slot target = put_target(step);
+  std::uint64_t scratch(const Step& step, const PutPassStep& kind) {
+    const Slot target = step.in[kind.target()];
     std::uint64_t copies = 0;
-    std::uint32_t users = 1;
-    for (std::size_t i = 0; i < step.in.size(); ++i) {
-      const Slot in = step.in[i];
-      if (i < step.pass->inputs && may_overlap(in, target))
-        copies = saturating_add(copies, bytes_of(plan_.types[in]));
-      // Views that end with the step do not keep it from taking the target's memory.
-      const bool view = in != target && values_[in].root == values_[target].root;
-      users += view && !values_[in].target && dies(step, i) ? 1U : 0U;
+    for (std::size_t i = 0; i < kind.target(); ++i) {
+      if (may_overlap(step.in[i], target))
+        copies = saturating_add(copies, bytes_of(plan_.types[step.in[i]]));
     }
-    std::uint64_t beside = 0;
-    if (step.in_place) {
-      write(target);
-    } else {
-      beside = take_or_hold(target, ends_in(step, target), users, step.out[0]);
+    return ops::overlap_scratch(*kind.pass, copies);
+  }
+
+  std::uint64_t scratch(const Step& step, const ComputeStep& kind) {
+    if (step.row->scratch == nullptr) return 0;
+    ScratchOperands in;
+    for (const Slot slot : step.in) in.push_back({&plan_.types[slot], values_[slot].plain, false});
+    return row_scratch(step, in, *kind.attrs, kind.compute);
+  }
+
+  std::uint64_t scratch(const Step& step, const UpdateStep& kind) {
+    if (step.row->scratch == nullptr) return 0;
+    const bool copy = step.out[0].made();
+    ScratchOperands in;
+    in.push_back({&plan_.types[step.in[0]], values_[step.in[0]].plain || copy, false});
+    for (std::size_t i = 1; i < step.in.size(); ++i) {
+      in.push_back({&plan_.types[step.in[i]], values_[step.in[i]].plain,
+                    may_overlap(step.in[i], step.in[0])});
     }
-    touch(saturating_add(beside, ops::overlap_scratch(*step.pass, copies)));
+    return row_scratch(step, in, *kind.attrs, kind.compute);
+  }
+
+  std::uint64_t scratch(const Step& step, const FoldStep& kind) const {
+    if (step.row->name == "map") return 0;
+    const auto windows =
+        ops::fold_windows(*step.row, plan_.types[step.in[0]].shape, ops::AttrView(*kind.attrs));
+    return windows ? ops::fold_scratch(kind.lifted->lifted, *windows, threads_) : 0;
+  }
+
+  std::uint64_t scratch(const Step&, const ChainStep& kind) const {
+    return chain_scratch(kind, plan_, threads_);
+  }
+
+  static std::uint64_t scratch(const Step&, const ViewStep&) { return 0; }
+  static std::uint64_t scratch(const Step&, const ConstantStep&) { return 0; }
+
+  using ScratchOperands = boost::container::small_vector<ops::ScratchOperand, 4>;
+
+  std::uint64_t row_scratch(const Step& step, const ScratchOperands& in, const Attrs& attrs,
+                            DType compute) const {
+    boost::container::small_vector<TensorType, 2> out;
+    for (const Output& output : step.out) out.push_back(plan_.types[output.slot]);
+    return step.row->scratch({std::span(in.data(), in.size()), std::span(out.data(), out.size()),
+                              ops::AttrView(attrs), threads_, compute});
   }
 
   /// Whether two values may lie in the same buffer.
@@ -349,15 +376,16 @@ class PeakMeter {
   std::uint64_t copied_inputs(const Step& step) {
     std::uint64_t bytes = 0;
     for (const Slot in : step.in) {
-      if (contains(step.out, in)) continue;
-      const bool overlaps = std::any_of(step.out.begin(), step.out.end(),
-                                        [&](Slot out) { return may_overlap(in, out); });
-      if (overlaps) bytes = saturating_add(bytes, bytes_of(plan_.types[in]));
+      const auto is_in = [in](const Output& output) { return output.slot == in; };
+      const auto overlaps = [&](const Output& output) { return may_overlap(in, output.slot); };
+      if (std::any_of(step.out.begin(), step.out.end(), is_in)) continue;
+      if (std::any_of(step.out.begin(), step.out.end(), overlaps))
+        bytes = saturating_add(bytes, bytes_of(plan_.types[in]));
     }
     return bytes;
   }
 
-  /// What is known of a value that leaves a region, and of one that a loop carries.
+  /// The known properties of a value that leaves a region, or that a loop carries.
   struct Carried {
     std::uint64_t bytes;
     bool plain;
@@ -366,8 +394,8 @@ class PeakMeter {
     friend bool operator==(const Carried&, const Carried&) = default;
   };
 
-  /// For each of the slots, whether another one of them has the same root, or one elsewhere may be
-  /// it.
+  /// For each of the slots, whether another one of them has the same root, or a value elsewhere may
+  /// be the same.
   std::vector<bool> find_twins(const Slots& slots) {
     std::unordered_map<Slot, std::uint32_t> users;
     for (const Slot slot : slots) ++users[values_[slot].root];
@@ -377,11 +405,11 @@ class PeakMeter {
     return twins;
   }
 
-  void loop(const Step& step) {
-    // The carried values are the loop's own from the first turn on; each turn's results come beside
-    // them. A carried value may be a view of something larger, and need not be in C order: both are
-    // known after a turn, and the turn is followed again until nothing new is found.
-    const StepBlock& body = step.regions[1];
+  void loop(const Step& step, const LoopStep& kind) {
+    // The carried values are the loop's own from the first turn on, and the results of a turn come
+    // beside them. A carried value may be a view of a larger buffer, and it need not be in C order.
+    // Both are known after a turn. The turn is followed again until it gives nothing new.
+    const StepBlock& body = *kind.body;
     std::vector<Carried> carried;
     std::vector<bool> kept(body.params.size(), false);
     const std::vector<bool> twins = find_twins(step.in);
@@ -391,19 +419,22 @@ class PeakMeter {
            values_[step.in[i]].plain, twins[i]});
     }
     for (std::size_t i = 0; i < body.params.size(); ++i) {
-      if (donates(step, i, bytes_of(plan_.types[body.params[i]]))) {
-        release(step.in[i]);
+      const Slot in = step.in[i];
+      const bool given = kind.ending.has(i) && values_[in].users == 1 &&
+                         is_sure(in, bytes_of(plan_.types[body.params[i]]));
+      if (given) {
+        release(in);
         continue;
       }
-      watch(step.in[i]);
-      kept[i] = root_of(step.in[i]).twin = true;
+      watch(in);
+      kept[i] = root_of(in).twin = true;
     }
-    while (turn(step, carried)) {
+    while (turn(kind, carried)) {
     }
     for (std::size_t i = 0; i < step.out.size(); ++i) {
-      // Without a turn, the result is what went in.
+      // Without a turn, the result is the initial value.
       carried[i].twin = carried[i].twin || kept[i];
-      hold(step.out[i], carried[i]);
+      hold(step.out[i].slot, carried[i]);
     }
   }
 
@@ -412,11 +443,11 @@ class PeakMeter {
     values_[slot].twin = carried.twin;
   }
 
-  /// Adds what is known of a region's outputs, and ends the values that it made. True if that was
-  /// anything new.
+  /// Adds the properties of a region's outputs to those that are known, and ends the values that
+  /// the region made. True if this gives anything new.
   bool take_in(std::vector<Carried>& known, const StepBlock& region) {
     const Owned owned(region);
-    // What comes from outside lives on there.
+    // A value from outside lives on there.
     for (const Slot output : region.outputs) {
       if (!owned.made(output) && !owned.parameter(output)) root_of(output).twin = true;
     }
@@ -441,8 +472,9 @@ class PeakMeter {
    public:
     explicit Owned(const StepBlock& region) {
       for (const Step& step : region.steps) {
-        const auto fresh = static_cast<std::ptrdiff_t>(fresh_outputs(step));
-        made_.insert(step.out.begin(), step.out.begin() + fresh);
+        for (const Output& output : step.out) {
+          if (output.made()) made_.insert(output.slot);
+        }
       }
       parameters_.insert(region.params.begin(), region.params.end());
     }
@@ -453,10 +485,10 @@ class PeakMeter {
     std::unordered_set<Slot> made_, parameters_;
   };
 
-  /// One turn with the carried values as assumed. True if its outputs were more than that.
-  bool turn(const Step& step, std::vector<Carried>& carried) {
-    const StepBlock& condition = step.regions[0];
-    const StepBlock& body = step.regions[1];
+  /// One turn with carried values of those properties. True if its outputs add new ones.
+  bool turn(const LoopStep& loop, std::vector<Carried>& carried) {
+    const StepBlock& condition = *loop.condition;
+    const StepBlock& body = *loop.body;
     for (std::size_t i = 0; i < body.params.size(); ++i) hold(body.params[i], carried[i]);
     block(condition);
     for (const Slot slot : condition.outputs) {
@@ -474,17 +506,19 @@ class PeakMeter {
     values_[slot].users = 0;
   }
 
-  void branch(const Step& step) {
+  void branch(const Step& step, const BranchStep& kind) {
     std::vector<Carried> results;
-    for (const Slot slot : step.out) results.push_back({bytes_of(plan_.types[slot]), true, false});
-    for (const StepBlock& region : step.regions) {
-      block(region);
-      take_in(results, region);
+    for (const Output& output : step.out)
+      results.push_back({bytes_of(plan_.types[output.slot]), true, false});
+    for (const StepBlock* region : {kind.on_true.get(), kind.on_false.get()}) {
+      block(*region);
+      take_in(results, *region);
     }
-    for (std::size_t i = 0; i < step.out.size(); ++i) hold(step.out[i], results[i]);
+    for (std::size_t i = 0; i < step.out.size(); ++i) hold(step.out[i].slot, results[i]);
   }
 
-  /// A result that is a view of something much larger becomes a copy while all is still there.
+  /// A result that is a view of a much larger buffer becomes a copy while all values are still
+  /// there.
   void result(Slot slot) {
     const std::uint64_t buffer = root_of(slot).buffer;
     const auto needed = static_cast<std::uint64_t>(byte_count(plan_.types[slot]));
@@ -493,10 +527,13 @@ class PeakMeter {
 
   const Plan& plan_;
   const int threads_;
-  /// Each loop is followed at least twice, each loop in it four times, and so on.
+  /// Steps that the meter follows. It follows each loop at least twice, each loop in it four times,
+  /// and so on.
   static constexpr std::uint32_t visited_max = 1U << 20;
 
   PlanningSteps& steps_;
+  StepPeaks* const by_step_;
+  const std::uint64_t spare_;
   std::uint32_t visited_ = 0;
   std::uint64_t views_of_shared_ = 0;
   std::uint64_t now_ = 0;
@@ -508,8 +545,8 @@ class PeakMeter {
 }  // namespace
 
 Peak find_peak(const Plan& plan, const std::vector<ArgumentLayout>& layouts, int threads,
-               PlanningSteps& steps) {
-  return PeakMeter(plan, layouts, threads, steps).run();
+               PlanningSteps& steps, StepPeaks* by_step) {
+  return PeakMeter(plan, layouts, threads, steps, by_step).run();
 }
 
 }  // namespace outrigger::engine

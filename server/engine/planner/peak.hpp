@@ -1,26 +1,28 @@
 #pragma once
 
 #include <cstdint>
+#include <unordered_map>
 #include <vector>
 
 namespace outrigger::engine {
 
 struct Plan;
 class PlanningSteps;
+struct Step;
 
-/// What a run may take on top of its arguments, at most.
+/// A bound of the memory that a run takes on top of its arguments.
 struct Peak {
   /// Bytes of values and of the ops' temporaries.
   std::uint64_t bytes = 0;
-  /// By argument: how often the program writes it in place after having made a view of it. Each
-  /// such write copies the argument's buffer, whose size only the store knows.
+  /// For each argument, the number of writes in place that come after a view of it was made. Each
+  /// such write copies the argument's buffer. Only the store knows the size of that buffer.
   std::vector<std::uint32_t> argument_copies;
 };
 
-/// Scalars whose memory a run keeps for others, at most.
+/// Dead scalars whose memory a run keeps for new ones.
 inline constexpr std::size_t spare_scalars_max = 16;
 
-/// What is known of an argument.
+/// The properties of an argument that the peak depends on.
 struct ArgumentLayout {
   bool plain = false;  ///< in C order
   bool apart = false;  ///< no other argument has its buffer
@@ -28,11 +30,15 @@ struct ArgumentLayout {
   std::uint64_t donated = 0;
 };
 
-/// Follows a run of the plan step by step, as an upper bound: work in place counts only where the
-/// plan alone shows that it will happen. `layouts` are those of the arguments, `threads` is the
-/// size of the team. Throws PlanningInterrupted.
+/// For each step, the peak from the start of the run to the end of the step.
+using StepPeaks = std::unordered_map<const Step*, std::uint64_t>;
+
+/// Follows a run of the plan step by step, by the sources of the steps' results, and gives an upper
+/// bound. A result takes the memory of an operand here only where the plan alone shows that it
+/// will. `layouts` are those of the arguments, `threads` is the size of the team. Fills `by_step`,
+/// if there is one. Throws PlanningInterrupted.
 Peak find_peak(const Plan& plan, const std::vector<ArgumentLayout>& layouts, int threads,
-               PlanningSteps& steps);
+               PlanningSteps& steps, StepPeaks* by_step = nullptr);
 
 /// Sums of sizes that a hostile program may name.
 constexpr std::uint64_t saturating_add(std::uint64_t a, std::uint64_t b) {

@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <bit>
-#include <string>
-#include <unordered_set>
 #include <utility>
+#include <variant>
 
 #include "engine/planner/chain.hpp"
 
@@ -83,7 +82,7 @@ Tensor scalar_at(const StoragePtr& scalars, std::uint32_t position, const Tensor
 
 namespace {
 
-/// The bytes that malloc adds to a request, about.
+/// The bytes that malloc adds to a request, approximately.
 constexpr std::uint64_t allocation_bytes = 16;
 
 template <typename T>
@@ -92,7 +91,7 @@ std::uint64_t bytes_of(const std::vector<T>& items) {
 }
 
 std::uint64_t bytes_of(const ops::Pass& pass) {
-  // The state of its machine code is behind `code`.
+  // `code` points at the state of the pass's machine code.
   constexpr std::uint64_t code_state = 128;
   return sizeof(ops::Pass) + bytes_of(pass.registers) + bytes_of(pass.micro_ops) +
          bytes_of(pass.stores) + bytes_of(pass.reductions) + bytes_of(pass.slots) + code_state;
@@ -112,17 +111,33 @@ std::uint64_t bytes_of(const ScalarLoop& loop) {
          bytes_of(loop.given) + bytes_of(loop.condition) + bytes_of(loop.body);
 }
 
+std::uint64_t bytes_of(const StepBlock& block);
+
+/// Bytes that a step of a kind points at, those of its regions aside.
+std::uint64_t bytes_of(const Step::Kind& kind) {
+  return std::visit(
+      Overloaded{
+          [](const PassStep& step) { return bytes_of(*step.pass); },
+          [](const PutPassStep& step) { return bytes_of(*step.pass); },
+          [](const FoldStep& step) {
+            return step.lifted
+                       ? bytes_of(step.lifted->lifted.pass) + bytes_of(step.lifted->captures)
+                       : 0;
+          },
+          [](const LoopStep& step) { return step.scalars ? bytes_of(*step.scalars) : 0; },
+          [](const ChainStep& step) { return bytes_of(*step.chain); },
+          [](const auto&) { return std::uint64_t{0}; },
+      },
+      kind);
+}
+
 std::uint64_t bytes_of(const StepBlock& block) {
   std::uint64_t bytes = sizeof(StepBlock) + bytes_of(block.params) + bytes_of(block.outputs) +
                         (block.steps.capacity() - block.steps.size()) * sizeof(Step);
   for (const Step& step : block.steps) {
     bytes += sizeof(Step) + bytes_of(step.path) + bytes_of(step.ops) + bytes_of(step.in) +
-             bytes_of(step.out) + bytes_of(step.captures) + bytes_of(step.dead);
-    if (step.pass) bytes += bytes_of(*step.pass);
-    if (step.lifted) bytes += bytes_of(step.lifted->pass);
-    if (step.scalars) bytes += bytes_of(*step.scalars);
-    if (step.chain) bytes += bytes_of(*step.chain);
-    for (const StepBlock& region : step.regions) bytes += bytes_of(region);
+             bytes_of(step.out) + bytes_of(step.dead) + bytes_of(step.kind);
+    for_each_region(step, [&](const StepBlock& region) { bytes += bytes_of(region); });
   }
   return bytes;
 }
@@ -136,154 +151,11 @@ std::uint64_t held_bytes(const Plan& plan) {
 }
 
 std::uint64_t planning_bytes(std::uint64_t instructions, std::uint64_t operands) {
-  // A node and its step, with the slots of an op's result and of its casts; slots and constants.
+  // For an instruction: a node and its step, with the slots of the result and of its casts. For an
+  // operand: a slot and a constant.
   constexpr std::uint64_t for_instruction = 1536;
   constexpr std::uint64_t for_operand = 192;
   return instructions * for_instruction + operands * for_operand;
 }
-
-ops::AttrView attrs_of(const Step& step) {
-  static const Attrs none;
-  return ops::AttrView(step.attrs == nullptr ? none : *step.attrs);
-}
-
-bool may_take(const Step& step, std::size_t position, const TensorType& type,
-              const TensorType& result) {
-  return dies(step, position) && type.shape == result.shape &&
-         size_of(type.dtype) == size_of(result.dtype);
-}
-
-bool made_in(const StepBlock& block, Slot slot) {
-  return std::any_of(block.steps.begin(), block.steps.end(), [slot](const Step& step) {
-    const auto fresh = step.out.begin() + static_cast<std::ptrdiff_t>(fresh_outputs(step));
-    return std::find(step.out.begin(), fresh, slot) != fresh;
-  });
-}
-
-bool may_donate(const Step& step, std::size_t donor, const TensorType& type, std::size_t o,
-                const TensorType& result) {
-  const std::size_t stores = step.pass->stores.size();
-  if (o >= stores) return false;  // the result of a reduction
-  for (std::size_t other = 0; other < stores; ++other) {
-    if (other != o && step.pass->stores[other] == donor) return false;
-    if (other >= step.fresh_outputs && step.out[other] == step.in[donor]) return false;
-  }
-  return may_take(step, donor, type, result);
-}
-
-Result<void> check_counts(const ops::OpRow& row, const Instruction& instruction) {
-  const std::size_t wanted = row.operands.size();
-  const bool many = wanted > 0 && row.operands.back().many;
-  const std::size_t given = instruction.in.size();
-  // A slice of a scalar has no starts: "many" may be none beside other operands. A call may have no
-  // arguments.
-  const std::size_t least = many && (wanted > 1 || row.name == "call") ? wanted - 1 : wanted;
-  if (given < least || (!many && given > wanted)) {
-    return fail(ErrorCode::bad_program, "takes " + std::string(many ? "at least " : "") +
-                                            std::to_string(least) + " operands, got " +
-                                            std::to_string(given));
-  }
-  if (instruction.regions.size() != row.regions.size()) {
-    return fail(ErrorCode::bad_program, "takes " + std::to_string(row.regions.size()) +
-                                            " regions, got " +
-                                            std::to_string(instruction.regions.size()));
-  }
-  const auto results = static_cast<std::size_t>(row.results);
-  if (row.kind != ops::Kind::control && instruction.out.size() != results) {
-    return fail(ErrorCode::bad_program,
-                "gives " + std::to_string(results) + (results == 1 ? " result" : " results") +
-                    ", but `out` names " + std::to_string(instruction.out.size()));
-  }
-  if (instruction.in_place && row.in_place < 0) {
-    return fail(ErrorCode::bad_program, "has no in-place form");
-  }
-  return {};
-}
-
-Result<void> check_call(const Instruction& instruction) {
-  const auto id = ops::AttrView(instruction.attrs).integer("program_id");
-  if (!instruction.callee) {
-    return fail(ErrorCode::unknown_program, "there is no prepared program " + std::to_string(id) +
-                                                ": prepare it (again) before this one");
-  }
-  const auto counts = [&](std::string_view does, std::size_t wanted, std::string_view what,
-                          std::size_t given) {
-    return fail(ErrorCode::bad_program, "program " + std::to_string(id) + " " + std::string(does) +
-                                            " " + std::to_string(wanted) + " " + std::string(what) +
-                                            ", but " + std::to_string(given) + " are named");
-  };
-  const Program& callee = *instruction.callee;
-  if (callee.params.size() != instruction.in.size())
-    return counts("takes", callee.params.size(), "operands", instruction.in.size());
-  if (callee.outputs.size() != instruction.out.size())
-    return counts("gives", callee.outputs.size(), "results", instruction.out.size());
-  return {};
-}
-
-namespace {
-
-/// Checks what does not depend on types, with the ids that are visible at each point.
-class FormChecker {
- public:
-  Result<void> region(const Region& region) {
-    const std::size_t scope = scope_.size();
-    for (const ValueId id : region.params) OUTRIGGER_CHECK(define(id));
-    for (std::size_t i = 0; i < region.body.size(); ++i) {
-      path_.push_back(static_cast<std::uint32_t>(i));
-      const std::size_t depth = path_.size();
-      const Instruction& instruction = region.body[i];
-      if (auto checked = this->instruction(instruction); !checked) {
-        path_.resize(depth);  // A region's own mistake is its instruction's.
-        return tl::make_unexpected(located(std::move(checked).error(), path_, instruction.op));
-      }
-      path_.pop_back();
-    }
-    for (const ValueId id : region.outputs) OUTRIGGER_CHECK(use(id));
-    while (scope_.size() > scope) {
-      known_.erase(scope_.back());
-      scope_.pop_back();
-    }
-    return {};
-  }
-
- private:
-  Result<void> instruction(const Instruction& instruction) {
-    const ops::OpRow* row = ops::find_op(instruction.op);
-    if (row == nullptr) return fail(ErrorCode::unknown_op, "there is no such op");
-    OUTRIGGER_CHECK(ops::check_attrs(*row, instruction.attrs));
-    OUTRIGGER_CHECK(check_counts(*row, instruction));
-    if (row->name == "call") OUTRIGGER_CHECK(check_call(instruction));
-    for (const Operand& operand : instruction.in) {
-      if (const auto* id = std::get_if<ValueId>(&operand)) OUTRIGGER_CHECK(use(*id));
-    }
-    for (std::size_t r = 0; r < instruction.regions.size(); ++r) {
-      path_.push_back(static_cast<std::uint32_t>(r));
-      OUTRIGGER_CHECK(region(instruction.regions[r]));
-      path_.pop_back();
-    }
-    for (const ValueId id : instruction.out) OUTRIGGER_CHECK(define(id));
-    return {};
-  }
-
-  Result<void> define(ValueId id) {
-    if (!known_.insert(id).second)
-      return fail(ErrorCode::bad_program, "value " + std::to_string(id) + " is defined twice");
-    scope_.push_back(id);
-    return {};
-  }
-
-  Result<void> use(ValueId id) const {
-    if (known_.contains(id)) return {};
-    return fail(ErrorCode::bad_program, "value " + std::to_string(id) + " is not defined here");
-  }
-
-  std::unordered_set<ValueId> known_;
-  std::vector<ValueId> scope_;
-  Path path_;  ///< of what is being checked; left as it is by the first error
-};
-
-}  // namespace
-
-Result<void> check_program(const Program& program) { return FormChecker().region(program); }
 
 }  // namespace outrigger::engine

@@ -14,17 +14,17 @@ bool writes(const Block& block) {
   });
 }
 
-/// Less work than to write the result and read it again.
+/// Whether the node is less work than to write its result and read it again.
 bool is_cheap(const Node& node, const Plan& plan) {
   constexpr std::int64_t much = 8;
-  // Functions that are not exact are expensive ones.
+  // Functions that are not exact are expensive.
   if (node.row->kind != Kind::elementwise || node.row->ulp.value_or(0) > 0) return false;
   std::int64_t operands = 0;
   for (const Slot slot : node.in) operands += element_count(plan.types[slot].shape);
   return element_count(node.inferred.results[0].shape) / much >= operands;
 }
 
-/// How many operands of the block's nodes each slot is, where it goes into a node's pass.
+/// For each slot, the number of operands that a pass over the shape of the slot reads from it.
 std::unordered_map<Slot, std::uint32_t> passed_in(const Block& block, const Plan& plan,
                                                   PlanningSteps& steps) {
   std::unordered_map<Slot, std::uint32_t> passed;
@@ -57,7 +57,7 @@ const Dims& space_of(const Node& node, const Plan& plan) {
 
 Recomputed::Recomputed(const Block& block, const Plan& plan, const Uses& uses,
                        PlanningSteps& steps) {
-  // What is computed later must find its operands as they were.
+  // A value that is computed later must find its operands unchanged.
   if (writes(block)) return;
   std::optional<std::unordered_map<Slot, std::uint32_t>> passed;
   for (const Node& node : block.nodes) {

@@ -8,7 +8,7 @@
 
 namespace outrigger::engine {
 
-/// Uses of each slot by nodes and as outputs, nested regions included.
+/// The number of uses of each slot, by nodes and as outputs, nested regions included.
 class Uses {
  public:
   Uses(const Block& block, std::size_t slots) : counts_(slots, 0) { count(block); }
@@ -19,12 +19,13 @@ class Uses {
   std::vector<std::uint32_t> counts_;
 };
 
-/// What a node goes over: a reduction its operand, an elementwise one its result.
+/// The iteration space of a node: the shape of a reduction's operand, or of an elementwise node's
+/// result.
 const Dims& space_of(const Node& node, const Plan& plan);
 
-/// Values that a block never stores, because every pass that needs them computes them anew: cheap
-/// results of operands that are much smaller (the differences of all pairs), which only passes over
-/// their own space use.
+/// Values that a block never stores, because each pass that needs them computes them again. They
+/// are cheap results of operands that are much smaller (the differences of all pairs), and only
+/// passes over their own space use them.
 class Recomputed {
  public:
   Recomputed() = default;

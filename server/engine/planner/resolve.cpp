@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "engine/planner/form.hpp"
 #include "engine/planner/plan.hpp"
 
 namespace outrigger::engine {
@@ -33,7 +34,7 @@ class Resolver {
     for (std::size_t i = 0; i < arguments.size(); ++i) {
       const Slot slot = new_slot(arguments[i]);
       block.params.push_back(slot);
-      OUTRIGGER_CHECK(define(program.params[i], slot));
+      OUTRIGGER_CHECK(scope_.define(program.params[i], slot));
     }
     for (const NumberArgument& number : numbers) {
       number_arguments_.emplace(block.params[number.first], plan_.numbers.size());
@@ -52,8 +53,8 @@ class Resolver {
   }
 
  private:
-  /// Values that the program made of which a mutable view is a result: if they are results
-  /// themselves, they stay one.
+  /// Values of the program, not arguments, that are seen through a mutable view which is a result.
+  /// If they are results too, the two results keep one memory.
   std::unordered_set<Slot> viewed_in(const Block& block) const {
     std::unordered_set<Slot> viewed;
     for (const Slot slot : block.outputs) {
@@ -63,7 +64,7 @@ class Resolver {
     return viewed;
   }
 
-  /// What a chain of mutable views looks at in the end.
+  /// The value that a mutable view shows, through other mutable views.
   Slot base_of(Slot slot) const {
     for (auto base = aliases_.find(slot); base != aliases_.end(); base = aliases_.find(slot))
       slot = base->second;
@@ -72,59 +73,29 @@ class Resolver {
 
   Slot new_slot(const TensorType& type) { return plan_.types.add(type); }
 
-  Result<void> define(ValueId id, Slot slot) {
-    if (!values_.emplace(id, slot).second) {
-      return fail(ErrorCode::bad_program, "value " + std::to_string(id) + " is defined twice");
-    }
-    scope_.push_back(id);
-    return {};
-  }
-
-  Result<Slot> find(ValueId id) const {
-    const auto found = values_.find(id);
-    if (found == values_.end()) {
-      return fail(ErrorCode::bad_program, "value " + std::to_string(id) + " is not defined here");
-    }
-    return found->second;
-  }
-
-  /// Instructions and outputs; ids defined inside are forgotten at the end.
+  /// Instructions and outputs; ids that are defined inside are forgotten at the end.
   Result<void> body(const Region& region, const Path& path, Block& block) {
-    const std::size_t scope = scope_.size();
+    const std::size_t outside = scope_.size();
     if (block.nodes.empty()) block.nodes.reserve(region.body.size());
-    for (std::size_t i = 0; i < region.body.size(); ++i) {
-      steps_.step();
-      Path here = path;
-      here.push_back(static_cast<std::uint32_t>(i));
-      const Instruction& instruction = region.body[i];
-      if (auto done = this->instruction(instruction, here, block); !done) {
-        return tl::make_unexpected(located(std::move(done).error(), here, instruction.op));
-      }
-    }
+    OUTRIGGER_CHECK(
+        for_each_instruction(region, path, [&](const Instruction& instruction, const Path& here) {
+          steps_.step();
+          return this->instruction(instruction, here, block);
+        }));
     for (const ValueId id : region.outputs) {
       steps_.step();
-      OUTRIGGER_TRY(const Slot slot, find(id));
+      OUTRIGGER_TRY(const Slot slot, scope_.find(id));
       const auto number = number_arguments_.find(slot);
       block.outputs.push_back(number == number_arguments_.end()
                                   ? slot
                                   : number_value(number->second, plan_.types[slot].dtype));
     }
-    leave(scope);
+    scope_.leave(outside);
     return {};
   }
 
-  void leave(std::size_t scope) {
-    while (scope_.size() > scope) {
-      values_.erase(scope_.back());
-      scope_.pop_back();
-    }
-  }
-
   Result<void> instruction(const Instruction& instruction, const Path& path, Block& block) {
-    const OpRow* row = ops::find_op(instruction.op);
-    if (row == nullptr) return fail(ErrorCode::unknown_op, "there is no such op");
-    OUTRIGGER_CHECK(ops::check_attrs(*row, instruction.attrs));
-    OUTRIGGER_CHECK(check_counts(*row, instruction));
+    OUTRIGGER_TRY(const OpRow* row, check_instruction(instruction));
     Node node;
     node.row = row;
     node.attrs = &instruction.attrs;
@@ -161,8 +132,8 @@ class Resolver {
 
   using InferOperands = boost::container::small_vector<InferOperand, 4>;
 
-  /// Slots of operands; literals get theirs once their dtype is known. An argument that is a number
-  /// is a literal, too, whose slot says which it is.
+  /// Slots of operands. A literal gets its slot later, when its dtype is known. An argument that is
+  /// a number is a literal too: its slot names the argument.
   Result<void> operand_slots(const Instruction& instruction, InferOperands& operands,
                              Slots& slots) {
     for (const Operand& operand : instruction.in) {
@@ -172,7 +143,7 @@ class Resolver {
         slots.push_back(0);
         continue;
       }
-      OUTRIGGER_TRY(const Slot slot, find(std::get<ValueId>(operand)));
+      OUTRIGGER_TRY(const Slot slot, scope_.find(std::get<ValueId>(operand)));
       const auto number = number_arguments_.find(slot);
       const bool literal = number != number_arguments_.end();
       operands.push_back(
@@ -185,14 +156,14 @@ class Resolver {
   void materialize_literals(const InferOperands& operands, Node& node) {
     for (std::size_t i = 0; i < operands.size(); ++i) {
       if (operands[i].literal == nullptr) continue;
-      // Whether 0.5 is true must not be asked after a cast to u8.
+      // A cast to u8 would make 0.5 false: it keeps its own dtype.
       const bool boolean = (node.row->boolean_operands >> i & 1) != 0;
       const DType dtype = boolean ? operands[i].type.dtype : node.inferred.operands[i];
       node.in[i] = literal(operands[i], node.in[i], dtype);
     }
   }
 
-  /// The slot of a literal operand in a dtype. `given` is the slot of the argument if it is one.
+  /// The slot of a literal operand in a dtype. `given` is the slot of the argument, if it is one.
   Slot literal(const InferOperand& operand, Slot given, DType dtype) {
     const auto number = number_arguments_.find(given);
     const bool argument =
@@ -205,7 +176,7 @@ class Resolver {
     node.in.push_back(constant(attrs.number("value"), node.inferred.results[0].dtype));
   }
 
-  /// A scalar that is made now and shared by all runs of the plan.
+  /// A scalar that the plan holds for all its runs.
   Slot constant(const Number& number, DType dtype) {
     const Slot slot = new_slot(TensorType{dtype, {}});
     plan_.constants.emplace_back(slot, static_cast<std::uint32_t>(constants_.size()));
@@ -213,7 +184,7 @@ class Resolver {
     return slot;
   }
 
-  /// A scalar that each run makes of an argument that is a number; the same for all its uses.
+  /// A scalar that each run makes of an argument that is a number. All its uses share one slot.
   Slot number_value(std::size_t number, DType dtype) {
     const auto [known, added] = number_values_.try_emplace({number, dtype}, 0);
     if (!added) return known->second;
@@ -233,15 +204,15 @@ class Resolver {
     return std::move(block);
   }
 
-  /// Brings operands to the dtypes that the op asked for; elementwise ops cast inside of their
-  /// pass.
+  /// Brings operands to the dtypes that inference asked for. Elementwise ops cast in their pass.
   void add_casts(Node& node, Block& block) {
     for (std::size_t i = 0; i < node.in.size(); ++i) {
       node.in[i] = cast(node, node.in[i], node.inferred.operands[i], block);
     }
   }
 
-  /// The slot in a dtype: itself, or that of a cast which is added to the block.
+  /// The value of a slot in a dtype: the slot itself, or the result of a cast, which is added to
+  /// the block.
   Slot cast(const Node& of, Slot from, DType wanted, Block& block) {
     const TensorType type = plan_.types[from];
     if (type.dtype == wanted) return from;
@@ -264,8 +235,9 @@ class Resolver {
     return cast;
   }
 
-  /// Adds the node, and casts of the results that its kernel gives in another dtype than it
-  /// promised. What is written in place is then a temporary, and its cast writes the operand.
+  /// Adds the node, and casts of the results that its kernel gives in another dtype than inference
+  /// says. The in-place form then writes a temporary, and the cast of the temporary writes the
+  /// operand.
   void add_with_raw_results(Node node, Block& block) {
     std::vector<Node> casts;
     for (std::size_t i = 0; i < node.out.size(); ++i) {
@@ -288,7 +260,7 @@ class Resolver {
     for (std::size_t i = 0; i < instruction.out.size(); ++i) {
       const Slot slot = new_slot(node.inferred.results[i]);
       node.out.push_back(slot);
-      OUTRIGGER_CHECK(define(instruction.out[i], slot));
+      OUTRIGGER_CHECK(scope_.define(instruction.out[i], slot));
     }
     return {};
   }
@@ -298,7 +270,7 @@ class Resolver {
     if (std::holds_alternative<Number>(instruction.in[position])) {
       return fail(ErrorCode::bad_program, "a number cannot be written in place");
     }
-    OUTRIGGER_TRY(const Slot target, find(std::get<ValueId>(instruction.in[position])));
+    OUTRIGGER_TRY(const Slot target, scope_.find(std::get<ValueId>(instruction.in[position])));
     if (numbers_.contains(target) || number_arguments_.contains(target)) {
       return fail(ErrorCode::bad_program,
                   "the parameter is a number here, which cannot be written");
@@ -317,10 +289,10 @@ class Resolver {
                       ", but the result is " + to_string(result));
     }
     node.out.push_back(target);
-    return define(instruction.out[0], target);
+    return scope_.define(instruction.out[0], target);
   }
 
-  /// A write to a mutable view is a write to what it looks at.
+  /// A write to a mutable view writes the value that the view shows.
   void mark_written(Slot slot) {
     const Slot base = base_of(slot);
     if (base < plan_.written.size()) plan_.written[base] = true;
@@ -340,49 +312,42 @@ class Resolver {
     } else {
       OUTRIGGER_CHECK(branch(instruction, node));
     }
-    if (instruction.out.size() != node.inferred.results.size()) {
-      return fail(ErrorCode::bad_program, "gives " + std::to_string(node.inferred.results.size()) +
-                                              " results, but `out` names " +
-                                              std::to_string(instruction.out.size()));
-    }
+    OUTRIGGER_CHECK(check_results(node.inferred.results.size(), instruction));
     OUTRIGGER_CHECK(results(instruction, node));
     block.nodes.push_back(std::move(node));
     return {};
   }
 
-  /// The called program's instructions, as if they stood here: its parameters are the operands. Of
-  /// the values that are visible here it sees none.
+  /// Adds the instructions of the called program in the place of the call, with the operands as its
+  /// parameters. The called program sees no other value of this one.
   Result<void> call(const Instruction& instruction, const Node& node, Block& block) {
     OUTRIGGER_CHECK(check_call(instruction));
     const Program& callee = *instruction.callee;
-    std::unordered_map<ValueId, Slot> values;
-    std::vector<ValueId> scope;
-    std::swap(values_, values);
-    std::swap(scope_, scope);
+    Scope<Slot> outside;
+    std::swap(scope_, outside);
     const auto own = static_cast<Slot>(plan_.types.size());
     for (std::size_t i = 0; i < node.in.size(); ++i)
-      OUTRIGGER_CHECK(define(callee.params[i], node.in[i]));
+      OUTRIGGER_CHECK(scope_.define(callee.params[i], node.in[i]));
     Path inner = node.path;
     inner.push_back(0);
     Slots outputs;
     std::swap(block.outputs, outputs);
     OUTRIGGER_CHECK(body(callee, inner, block));
     std::swap(block.outputs, outputs);
-    std::swap(values_, values);
-    std::swap(scope_, scope);
+    std::swap(scope_, outside);
     std::unordered_set<Slot> given;
     for (std::size_t i = 0; i < outputs.size(); ++i) {
-      // A parameter, and what was given already, becomes another value: a write to one of them in
-      // place must not show in the other.
+      // A parameter, or a value that is another output already, becomes another value: a write in
+      // place to one of the two must not show in the other.
       const bool fresh = outputs[i] >= own && given.insert(outputs[i]).second;
       OUTRIGGER_CHECK(
-          define(instruction.out[i], fresh ? outputs[i] : copy(node, outputs[i], block)));
+          scope_.define(instruction.out[i], fresh ? outputs[i] : copy(node, outputs[i], block)));
     }
     return {};
   }
 
-  /// Another value with the same elements: a view, which becomes a copy when one of them is
-  /// written.
+  /// Another value with the same elements: a view, which becomes a copy when one of the two values
+  /// is written.
   Slot copy(const Node& of, Slot from, Block& block) {
     static const OpRow row = [] {
       OpRow made = *ops::find_op("reshape");
@@ -410,15 +375,15 @@ class Resolver {
                                               std::to_string(params.size()) + " parameters, has " +
                                               std::to_string(region.params.size()));
     }
-    const std::size_t scope = scope_.size();
+    const std::size_t outside = scope_.size();
     Block block;
     block.params = params;
     for (std::size_t i = 0; i < params.size(); ++i)
-      OUTRIGGER_CHECK(define(region.params[i], params[i]));
+      OUTRIGGER_CHECK(scope_.define(region.params[i], params[i]));
     Path inner = path;
     inner.push_back(static_cast<std::uint32_t>(index));
     OUTRIGGER_CHECK(body(region, inner, block));
-    leave(scope);
+    scope_.leave(outside);
     return block;
   }
 
@@ -429,7 +394,7 @@ class Resolver {
     return "(" + text + ")";
   }
 
-  /// In what two lists of values differ: their number, a dtype or a shape.
+  /// The first difference of two lists of values: their number, a dtype or a shape.
   std::optional<ErrorCode> mismatch(const Slots& a, const Slots& b) const {
     if (a.size() != b.size()) return ErrorCode::bad_program;
     for (std::size_t i = 0; i < a.size(); ++i) {
@@ -439,7 +404,8 @@ class Resolver {
     return std::nullopt;
   }
 
-  /// The region of reduce, window_reduce or map: scalars of the operands' dtypes, to one scalar.
+  /// The region of reduce, window_reduce or map: it makes one scalar of scalars of the operands'
+  /// dtypes.
   Result<void> fold(const Instruction& instruction, Node& node) {
     Slots params;
     for (const DType dtype : node.inferred.operands) params.push_back(new_slot({dtype, {}}));
@@ -497,17 +463,16 @@ class Resolver {
   PlanningSteps& steps_;
   std::size_t arguments_ = 0;
   std::vector<Bits128> constants_;
-  /// Slots of the arguments that are numbers, with their positions among those; nothing but a
-  /// literal's type is at these slots.
+  /// Slots of the arguments that are numbers, with their positions among the numbers. Such a slot
+  /// has only the type of a literal.
   std::unordered_map<Slot, std::size_t> number_arguments_;
   std::vector<const Number*> numbers_given_;
   /// By position of the number.
   std::map<std::pair<std::size_t, DType>, Slot> number_values_;
-  std::unordered_map<ValueId, Slot> values_;
-  std::vector<ValueId> scope_;
-  /// Mutable views: the slot that each looks at.
+  Scope<Slot> scope_;
+  /// Mutable views, each with the slot that it shows.
   std::unordered_map<Slot, Slot> aliases_;
-  /// Literals that a called program has as parameters: all runs of the plan share them.
+  /// Literals that are parameters of a called program: all runs of the plan share them.
   std::unordered_set<Slot> numbers_;
 };
 

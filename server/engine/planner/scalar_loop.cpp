@@ -1,7 +1,6 @@
 #include "engine/planner/scalar_loop.hpp"
 
 #include <algorithm>
-#include <cassert>
 #include <unordered_map>
 
 #include "engine/planner/plan.hpp"
@@ -13,11 +12,11 @@ using Cell = ScalarLoop::Cell;
 
 class Flattener {
  public:
-  Flattener(const Step& loop, const Plan& plan) : step_(loop), plan_(plan) {}
+  Flattener(const LoopStep& loop, const Plan& plan) : step_(loop), plan_(plan) {}
 
   std::optional<ScalarLoop> run() {
-    const StepBlock& condition = step_.regions[0];
-    const StepBlock& body = step_.regions[1];
+    const StepBlock& condition = *step_.condition;
+    const StepBlock& body = *step_.body;
     for (const Slot slot : body.params) {
       if (!is_scalar(slot)) return std::nullopt;
       loop_.carried.push_back(new_cell(slot));
@@ -34,7 +33,7 @@ class Flattener {
 
   Cell new_cell(Slot slot) { return cells_[slot] = loop_.cells++; }
 
-  /// What has no cell yet comes from outside.
+  /// The cell of a slot. A slot without a cell is a value from outside, and gets one.
   Cell cell_of(Slot slot) {
     if (const auto found = cells_.find(slot); found != cells_.end()) return found->second;
     loop_.captured.emplace_back(slot, loop_.cells);
@@ -46,10 +45,11 @@ class Flattener {
       const bool scalars = std::all_of(step.in.begin(), step.in.end(),
                                        [this](Slot slot) { return is_scalar(slot); });
       if (!scalars) return false;
-      if (step.kind == Step::Kind::constant && is_scalar(step.out[0])) {
-        cells_[step.out[0]] = cell_of(step.in[0]);
-      } else if (step.kind == Step::Kind::pass && step.pass->space.empty() && !step.in_place) {
-        pass(step, ops);
+      const auto* pass = step.as<PassStep>();
+      if (step.is<ConstantStep>() && is_scalar(step.out[0].slot)) {
+        cells_[step.out[0].slot] = cell_of(step.in[0]);
+      } else if (pass != nullptr && pass->pass->space.empty() && !has_effects(step)) {
+        this->pass(step, *pass->pass, ops);
       } else {
         return false;
       }
@@ -57,20 +57,20 @@ class Flattener {
     return true;
   }
 
-  void pass(const Step& step, std::vector<ScalarLoop::Op>& ops) {
-    std::vector<Cell> registers(step.pass->registers.size());
+  void pass(const Step& step, const ops::Pass& pass, std::vector<ScalarLoop::Op>& ops) {
+    std::vector<Cell> registers(pass.registers.size());
     for (std::size_t i = 0; i < step.in.size(); ++i) registers[i] = cell_of(step.in[i]);
-    for (const ops::Pass::MicroOp& op : step.pass->micro_ops) {
+    for (const ops::Pass::MicroOp& op : pass.micro_ops) {
       registers[op.out] = loop_.cells++;
       ops.push_back({op.run,
                      registers[op.out],
                      {registers[op.in[0]], registers[op.in[1]], registers[op.in[2]]}});
     }
     for (std::size_t o = 0; o < step.out.size(); ++o)
-      cells_[step.out[o]] = registers[step.pass->stores[o]];
+      cells_[step.out[o].slot] = registers[pass.stores[o]];
   }
 
-  const Step& step_;
+  const LoopStep& step_;
   const Plan& plan_;
   ScalarLoop loop_;
   std::unordered_map<Slot, Cell> cells_;
@@ -85,14 +85,13 @@ void carry_out(const std::vector<ScalarLoop::Op>& ops, Bits128* cells) {
 
 }  // namespace
 
-std::optional<ScalarLoop> flatten(const Step& loop, const Plan& plan) {
-  assert(loop.kind == Step::Kind::loop);
+std::optional<ScalarLoop> flatten(const LoopStep& loop, const Plan& plan) {
   return Flattener(loop, plan).run();
 }
 
 Result<void> run(const ScalarLoop& loop, const ops::Interrupt& interrupt,
                  std::span<Bits128> cells) {
-  // Looking for a cancel takes as long as some operations.
+  // A look at the interrupt takes as long as some operations.
   constexpr std::size_t unwatched_ops = 4096;
   const std::size_t turns =
       std::max<std::size_t>(1, unwatched_ops / (loop.condition.size() + loop.body.size() + 1));

@@ -12,11 +12,11 @@
 
 namespace outrigger::engine {
 
+struct LoopStep;
 struct Plan;
-struct Step;
 
-/// A loop over scalars alone, made flat: what its regions compute stands in cells of one element
-/// each, and no tensor is made for it.
+/// A loop over scalars alone. Its values are in cells of one element each, and no tensor is made
+/// for them.
 struct ScalarLoop {
   using Cell = std::uint32_t;
   using Slot = std::uint32_t;
@@ -29,7 +29,7 @@ struct ScalarLoop {
   Cell cells = 0;
   /// Values from outside that the regions read.
   std::vector<std::pair<Slot, Cell>> captured;
-  /// The cells of the carried values, and those of what the body gives for them.
+  /// The cells of the carried values, and the cells of the values that the body gives for them.
   std::vector<Cell> carried;
   std::vector<Cell> given;
   std::vector<Op> condition;
@@ -39,10 +39,10 @@ struct ScalarLoop {
 };
 
 /// The loop without tensors; nothing if it does more than passes over scalars.
-std::optional<ScalarLoop> flatten(const Step& loop, const Plan& plan);
+std::optional<ScalarLoop> flatten(const LoopStep& loop, const Plan& plan);
 
-/// Carries out the loop. `cells` hold the captured and the carried values, and in the end what the
-/// loop gives in the carried ones. Errors: cancelled, deadline_exceeded.
+/// Carries out the loop. `cells` holds the captured and the carried values. In the end the cells of
+/// the carried values hold the results. Errors: cancelled, deadline_exceeded.
 Result<void> run(const ScalarLoop& loop, const ops::Interrupt& interrupt, std::span<Bits128> cells);
 
 }  // namespace outrigger::engine

@@ -22,7 +22,7 @@ bool contains(const SortedHandles& handles, std::uint64_t handle) {
   return std::binary_search(handles.begin(), handles.end(), handle);
 }
 
-/// Whether the handle is in there once only.
+/// Whether the handle is in the list exactly once.
 bool contains_once(const SortedHandles& handles, std::uint64_t handle) {
   const auto [first, last] = std::equal_range(handles.begin(), handles.end(), handle);
   return last - first == 1;
@@ -102,7 +102,7 @@ std::vector<ArgumentLayout> Arguments::layouts() const {
     const Buffer* buffer = stored_[i]->storage()->buffer.get();
     const auto [first, last] = std::equal_range(buffers.begin(), buffers.end(), buffer);
     const Tensor tensor = stored_[i]->tensor();
-    // The tensor at hand holds the storage, too.
+    // `tensor` holds the storage, too.
     const bool alone = tensor.storage->references.load() == 2 && buffer->unique();
     const bool donated = may_take_over(i) && alone;
     layouts.push_back({tensor.contiguous(), last - first == 1,

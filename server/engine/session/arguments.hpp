@@ -14,8 +14,8 @@
 
 namespace outrigger::engine {
 
-/// The arguments of one run, each looked up once, with what the run may do with them. Everything
-/// takes time in proportion to their number. The request and the store's tensors must outlive it.
+/// The arguments of one run. Each is looked up once. Every function takes time in proportion to
+/// their number. The request and the store's tensors must outlive this object.
 class Arguments {
  public:
   /// Errors: those of Store::find.
@@ -29,18 +29,18 @@ class Arguments {
   bool fit(const Plan& plan) const;
   CallTypes types() const;
 
-  /// Finds those that the run may have for itself. Errors: bad_request, if something is donated
+  /// Finds the arguments that the run may take over. Errors: bad_request, if a handle is donated
   /// that is no argument.
   Result<void> find_donated();
-  /// Whether it may have that one. Those that an atomic run may have to bring back, and files'
-  /// pages, which are looked at again afterwards, are not among them.
+  /// Whether the run may take over the argument. It may not if the run is atomic, because the undo
+  /// log needs the argument, or if the argument has the pages of a file, which are checked after
+  /// the run.
   bool may_take_over(std::size_t position) const {
     return !taken_over_.empty() && taken_over_[position];
   }
 
   std::vector<ArgumentLayout> layouts() const;
-  /// Bytes that a run of the plan takes on top of `peak` for copies of the arguments that it
-  /// writes.
+  /// Bytes of the copies of arguments that a run of the plan makes, on top of `peak`.
   std::uint64_t bytes_of_copies(const Plan& plan, const Peak& peak) const;
 
   /// The handles of the marked arguments, each once, in their order.
@@ -51,7 +51,7 @@ class Arguments {
 
   const wire::Run* request_;
   boost::container::small_vector<Stored*, 4> stored_;
-  std::vector<bool> taken_over_;  ///< empty if none is
+  std::vector<bool> taken_over_;  ///< empty if the run takes over no argument
 };
 
 }  // namespace outrigger::engine

@@ -4,6 +4,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cassert>
 #include <random>
 
 #include "base/last_memory.hpp"
@@ -49,6 +50,8 @@ Engine::~Engine() {
   }
   wake_.notify_one();
   thread_.join();
+  ready_.clear();
+  assert(memory_.used() == 0 && "a tensor or a plan outlives the engine");
 }
 
 std::uint64_t Engine::uptime_ms() const {
@@ -65,8 +68,8 @@ void Engine::enqueue(std::shared_ptr<QueuedSession> session) {
   wake_.notify_one();
 }
 
-/// Waits for work; gives pooled memory back when there is none for a while. Null when the engine
-/// stops.
+/// Waits for work, and gives pooled memory back when there is no work for some time. Null when the
+/// engine stops.
 std::shared_ptr<QueuedSession> Engine::next() {
   std::unique_lock lock(mutex_);
   const auto due = [this] { return stopping_ || !ready_.empty(); };
@@ -84,7 +87,8 @@ std::shared_ptr<QueuedSession> Engine::next() {
 
 void Engine::work() {
   ::pthread_setname_np(::pthread_self(), "engine");
-  // OpenMP ends the process if it has no memory for a team: it gets one while there is some.
+  // OpenMP ends the process if it has no memory for a team. It makes the team now, while there is
+  // memory.
   const ops::Interrupt never;
   ops::parallel_for(context(never, options_.threads), options_.threads, ops::parallel_threshold,
                     [](int, std::int64_t) {});

@@ -17,12 +17,13 @@ namespace outrigger::engine {
 
 class QueuedSession;
 
-/// Runs the requests of all sessions, one at a time and session by session in turn, on its own
-/// thread, which never waits for I/O. The I/O thread may run small requests itself while this
-/// thread is idle.
+/// Runs the requests of all sessions on its own thread: one request at a time, one session after
+/// the other. The thread never waits for I/O. The I/O thread may run small requests itself while
+/// the engine's thread is idle.
 class Engine {
  public:
   explicit Engine(const EngineOptions& options);
+  /// All sessions have ended.
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;

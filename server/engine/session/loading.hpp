@@ -11,14 +11,15 @@
 
 namespace outrigger::engine {
 
-/// A type, whose dtype has that name, as a client gives it. Errors: bad_dtype, bad_shape.
+/// The type that a client names. Errors: bad_dtype, bad_shape.
 Result<TensorType> type_of(const std::string& name, std::span<const std::int64_t> shape);
 
 /// Whether the request has been cancelled, or its deadline has passed.
 files::Check check_of(const ops::Context& context);
 
-/// What the requests that read files give. Errors: those of load_array(), load_raw(), load_csv();
-/// bad_dtype, bad_shape; bad_request for an impossible separator; cancelled, deadline_exceeded.
+/// The tensor of a request that reads a file. Errors: those of load_array(), load_raw(),
+/// load_csv(); bad_dtype, bad_shape; bad_request for an impossible separator; cancelled,
+/// deadline_exceeded.
 Result<Tensor> load(Memory& memory, const ops::Context& context, const wire::Load& request);
 Result<Tensor> load(Memory& memory, const ops::Context& context, const wire::LoadRaw& request);
 Result<Tensor> load(Memory& memory, const ops::Context& context, const wire::LoadCsv& request);

@@ -5,10 +5,12 @@
 #include <string_view>
 #include <variant>
 
+#include "engine/planner/form.hpp"
+
 namespace outrigger::engine {
 namespace {
 
-/// Plans of less are not worth counting while they are in use: some hundred instructions.
+/// A plan of fewer bytes (some hundred instructions) does not count while it is in use.
 constexpr std::uint64_t uncounted_bytes = std::uint64_t{1} << 20;
 
 bool fits(const Plan& plan, const CallTypes& types) {
@@ -22,8 +24,8 @@ bool fits(const Plan& plan, const CallTypes& types) {
 
 }  // namespace
 
-/// Goes through a program once. Sums stay far below 2^64: a frame bounds what each instruction
-/// adds.
+/// Goes through a program once. The sums stay far below 2^64, because a frame bounds the bytes of
+/// each instruction.
 class Programs::Linker {
  public:
   explicit Linker(Programs& programs) : programs_(programs) {}
@@ -79,7 +81,7 @@ class Programs::Linker {
     return most(extent_.nesting, Limits::nesting_max, "regions and calls inside each other");
   }
 
-  /// The program that a `call` names, if its attribute is one at all and there is such a program.
+  /// The program that a `call` names; null if its attribute is no id, or there is no such program.
   Prepared* named(const Instruction& instruction) {
     for (const auto& [name, value] : instruction.attrs) {
       const auto* number = name == "program_id" ? std::get_if<Number>(&value) : nullptr;
@@ -114,7 +116,6 @@ Result<void> Programs::check_new(Program& program, Extent& extent) {
 Result<void> Programs::prepare(std::uint64_t id, Program program) {
   Extent extent;
   if (auto checked = check_new(program, extent); !checked) {
-    // A refused program replaces nothing, and takes no other one's place.
     refuse(id, checked.error());
     return checked;
   }
@@ -126,7 +127,7 @@ Result<void> Programs::prepare(std::uint64_t id, Program program) {
   };
   const auto held =
       std::make_shared<const Held>(Held{std::move(program), Kept::Charge(kept, extent.own)});
-  // All that can fail comes before anything changes.
+  // The steps that can fail come before the first change.
   std::list<Prepared> made;
   made.emplace_front(*this, id);
   made.front().program = std::shared_ptr<const Program>(held, &held->program);
@@ -140,7 +141,7 @@ Result<void> Programs::prepare(std::uint64_t id, Program program) {
   return {};
 }
 
-/// A refused program replaces nothing, and takes no other one's place.
+/// A refused program replaces no program, and takes no other one's place.
 void Programs::refuse(std::uint64_t id, const Error& error) {
   refusals_.emplace_front(id, error);
   if (refusals_.size() > refusals_max) refusals_.pop_back();
@@ -204,7 +205,7 @@ Result<std::shared_ptr<const Plan>> Programs::plan(std::uint64_t id, const CallT
                 make(prepared->program, prepared->extent, types, interrupt));
   Kept& kept = memory_.kept();
   const std::uint64_t bytes = held_bytes(*made);
-  // The program must not have to go for its own plan.
+  // The room for the plan must not come from the program itself.
   kept.remove(*prepared);
   const bool room = kept.make_room(bytes);
   kept.use(*prepared);
@@ -228,7 +229,7 @@ Result<std::shared_ptr<const Plan>> Programs::plan_once(std::shared_ptr<const Pr
   return made;
 }
 
-/// A plan that is not kept counts as what the run takes.
+/// A plan that is not kept counts as memory of the run.
 Result<void> Programs::count_as_used(Plan& plan) {
   const std::uint64_t bytes = held_bytes(plan);
   if (bytes < uncounted_bytes) return {};

@@ -15,12 +15,12 @@
 
 namespace outrigger::engine {
 
-/// How large a program is when its calls are expanded.
+/// The size of a program when its calls are expanded.
 struct Extent {
   std::uint64_t instructions = 0;
   std::uint64_t operands = 0;
-  std::uint64_t bytes = 0;    ///< of the program as data, about
-  std::uint64_t own = 0;      ///< those without what it calls
+  std::uint64_t bytes = 0;    ///< of the program as data, approximately
+  std::uint64_t own = 0;      ///< the same without the programs that it calls
   std::uint64_t nesting = 0;  ///< regions and calls inside each other
 };
 
@@ -30,9 +30,9 @@ struct CallTypes {
   std::span<const NumberArgument> numbers = {};
 };
 
-/// The prepared programs of one session, each with its plans for the argument types that it was
-/// called with. Their numbers are bounded; the least recently used goes first. Their bytes share
-/// the budget of what is kept (Memory::kept), which may evict them.
+/// The prepared programs of one session, each with its plans for the argument types of its calls.
+/// Limits bound their numbers; the least recently used one goes first. Their bytes count in
+/// Memory::kept(), which may evict them.
 class Programs {
  public:
   /// `threads`: the team that plans are made for.
@@ -42,26 +42,27 @@ class Programs {
   Programs(const Programs&) = delete;
   Programs& operator=(const Programs&) = delete;
 
-  /// Replaces a program of the same id. Errors: link's, what check_program finds, limit_exceeded;
-  /// calls of a new id then give that error again for a while, so that a client that did not wait
-  /// learns the cause.
+  /// Replaces a program of the same id. Errors: those of link() and check_program(),
+  /// limit_exceeded. Later calls of a new id give that error again, so that a client that did not
+  /// wait learns the cause.
   Result<void> prepare(std::uint64_t id, Program program);
-  /// The same for a program that could not even be read.
+  /// The same for a program that could not be read.
   void refuse(std::uint64_t id, const Error& error);
-  /// Binds each `call` in the program to the prepared program that it names now: a program can only
-  /// call earlier ones, so none calls itself. One that names none stays unbound. Errors:
-  /// limit_exceeded if what it calls makes it too large.
+  /// Binds each `call` in the program to the prepared program that it names now. A program can only
+  /// call programs that were prepared before it, so no program calls itself. A call of an unknown
+  /// id stays unbound. Errors: limit_exceeded if the program with all that it calls is too large.
   Result<Extent> link(Program& program);
   void forget(std::uint64_t id);
   void clear();
   std::size_t size() const { return index_.size(); }
 
-  /// A plan that is known already; null if there is none. Errors: unknown_program, prepare's.
+  /// A plan that the program has already; null if there is none. Errors: unknown_program, those of
+  /// prepare().
   template <typename Fits>
   Result<std::shared_ptr<const Plan>> known_plan(std::uint64_t id, const Fits& fits);
-  /// How large the program is; null if there is none of that id.
+  /// The size of the program; null if there is none of that id.
   const Extent* extent(std::uint64_t id) const;
-  /// Errors: unknown_program, prepare's, and what make_plan finds.
+  /// A plan of a prepared program. Errors: unknown_program, those of prepare() and make_plan().
   Result<std::shared_ptr<const Plan>> plan(std::uint64_t id, const CallTypes& types,
                                            const ops::Interrupt* interrupt = nullptr);
   /// A plan of a program that is run once, which link() has bound.
@@ -108,7 +109,7 @@ class Programs {
   const int threads_;
   std::list<Prepared> by_use_;  ///< most recently used first
   std::unordered_map<std::uint64_t, std::list<Prepared>::iterator> index_;
-  /// Why the latest refused programs were: ids that name no program.
+  /// The errors of the latest refused programs, by ids that name no program.
   static constexpr std::size_t refusals_max = 64;
   std::list<std::pair<std::uint64_t, Error>> refusals_;
 };

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cassert>
 #include <new>
 #include <string>
 
@@ -15,19 +16,9 @@ namespace {
 
 constexpr std::uint64_t protocol_version = 1;
 
-/// Bytes that count against the window: what the request brought and what it asks for.
-std::uint64_t bytes_of(const wire::Request& request,
-                       const std::shared_ptr<const wire::Frame>& frame) {
-  std::uint64_t bytes = frame ? frame->size() : 0;
-  if (const auto* download = std::get_if<wire::Download>(&request.body)) bytes += download->length;
-  if (const auto* run = std::get_if<wire::Run>(&request.body))
-    bytes += run->results.size() * Limits::result_bytes_max;
-  return bytes;
-}
-
-/// Whether the request is to wait as its frame, which says the same in less memory.
+/// Whether the request is to wait as its frame, which has the same content in less memory.
 bool waits_encoded(const Task& task) {
-  // Frames of less cannot grow to much, however many wait.
+  // Requests of shorter frames stay small in sum, however many wait.
   constexpr std::size_t bytes_min = 256;
   if (!task.frame || task.frame->size() < bytes_min) return false;
   return wire::held_bytes(task.body) > 2 * task.frame->size();
@@ -123,8 +114,8 @@ void QueuedSession::cancel(std::uint64_t id, const wire::Cancel& request) {
     const std::lock_guard lock(mutex_);
     const auto pending = pending_.find(request.request);
     found = pending != pending_.end();
-    // A waiting request is cancelled when its turn comes, so that what it leaves behind (failed
-    // handles) is in order; its turn costs nothing then.
+    // A waiting request is cancelled when its turn comes, so that its failed handles come in order.
+    // The turn then costs nothing.
     if (found) pending->second->interrupt.cancel();
   }
   send(wire::encode_found(id, found));
@@ -133,7 +124,7 @@ void QueuedSession::cancel(std::uint64_t id, const wire::Cancel& request) {
 void QueuedSession::submit_task(wire::Request request, std::shared_ptr<const wire::Frame> frame) {
   auto task = std::make_shared<Task>();
   task->id = request.id;
-  task->bytes = bytes_of(request, frame);
+  task->bytes = (frame ? frame->size() : 0) + reply_bytes(request.body);
   task->body = std::move(request.body);
   task->frame = std::move(frame);
   if (const auto* run = std::get_if<wire::Run>(&task->body); run != nullptr && run->deadline_ms) {
@@ -220,11 +211,11 @@ bool QueuedSession::run_next() {
   return !queue_.empty();
 }
 
-/// Replies that nobody takes must not gather: the queue goes on when they have been.
+/// Replies that the client does not take must not gather: the queue goes on when it has taken them.
 bool QueuedSession::waits_for_room() {
   if (!outbox_->full()) return false;
   parked_.store(true);
-  // They may have been taken just before that.
+  // The client may have taken them just before that.
   if (outbox_->full()) return true;
   return !parked_.exchange(false);
 }
@@ -233,11 +224,19 @@ void QueuedSession::replies_taken() {
   if (parked_.load() && parked_.exchange(false)) engine_.enqueue(shared_from_this());
 }
 
-/// With the lock.
+/// Takes the request off the counts. The caller has the lock.
 void QueuedSession::leave(const Task& task) {
-  pending_.erase(task.id);
-  pending_requests_.fetch_sub(1, std::memory_order_relaxed);
-  pending_bytes_.fetch_sub(task.bytes, std::memory_order_relaxed);
+  [[maybe_unused]] const std::size_t erased = pending_.erase(task.id);
+  [[maybe_unused]] const std::uint64_t requests =
+      pending_requests_.fetch_sub(1, std::memory_order_relaxed);
+  [[maybe_unused]] const std::uint64_t bytes =
+      pending_bytes_.fetch_sub(task.bytes, std::memory_order_relaxed);
+  assert(requests >= 1 && bytes >= task.bytes && "a request left twice");
+  // close() forgets the requests that wait, and not their counts.
+  assert((outbox_ == nullptr || (erased == 1 && requests == pending_.size() + 1)) &&
+         "the count of pending requests is wrong");
+  assert((outbox_ == nullptr || !pending_.empty() || bytes == task.bytes) &&
+         "the bytes of pending requests are wrong");
 }
 
 /// The request's terminal reply.

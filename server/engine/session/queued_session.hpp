@@ -59,7 +59,7 @@ class QueuedSession final : public Session, public std::enable_shared_from_this<
   std::deque<TaskPtr> queue_;                           ///< guarded by mutex_
   TaskPtr running_;                                     ///< guarded by mutex_
   std::unordered_map<std::uint64_t, TaskPtr> pending_;  ///< queued or running; guarded by mutex_
-  /// The queue waits until replies are taken.
+  /// Set while the queue waits until the client has taken replies.
   std::atomic<bool> parked_{false};
   std::atomic<std::uint64_t> pending_requests_{0};
   std::atomic<std::uint64_t> pending_bytes_{0};

@@ -14,25 +14,25 @@ namespace outrigger::engine {
 
 class Engine;
 
-/// Where a session's replies go. Called from the I/O thread and from the engine thread; must not
-/// block and must not call back into the session.
+/// The receiver of a session's replies. The I/O thread and the engine thread call it. It must not
+/// block, and must not call back into the session.
 class Outbox {
  public:
   virtual ~Outbox() = default;
   virtual void send(wire::Frame frame) = 0;
-  /// Whether so much of what was sent has not been taken yet that no more should be made.
+  /// Whether so many replies wait to be taken that the session should make no more.
   virtual bool full() const { return false; }
 };
 
-/// One connection's handles, prepared programs and pending requests. All members may be called
-/// from the I/O thread only; the engine thread works on the inside.
+/// One connection's handles, prepared programs and pending requests. Only the I/O thread may call
+/// the members; the engine thread works on the inside.
 class Session {
  public:
   virtual ~Session() = default;
 
   /// Takes one request; `frame` owns the bytes that it points into. Ping, info, cancel and bye are
-  /// answered at once; the rest is queued, or, if the planner bounds it below some
-  /// microseconds and the engine is idle, carried out before this returns.
+  /// answered at once. Other requests are queued. A request that the planner bounds below some
+  /// microseconds is carried out before this returns, if the engine is idle.
   virtual void submit(wire::Request request, std::shared_ptr<const wire::Frame> frame) = 0;
 
   /// Answers a refused request that has an id.
@@ -40,20 +40,20 @@ class Session {
 
   /// Requests without a terminal reply, and the bytes that they hold or asked for. The reader
   /// pauses while they exceed the windows. A request must leave both counts *before* its reply is
-  /// sent: the reply is what makes the I/O thread look at them again.
+  /// sent, because the I/O thread looks at them again when the reply comes.
   virtual std::uint64_t pending_requests() const = 0;
   virtual std::uint64_t pending_bytes() const = 0;
 
-  /// The outbox is not full any more: requests that waited for that are carried out. Costs nothing
-  /// if none did.
+  /// The outbox is not full any more: requests that waited for this are carried out. It costs
+  /// nothing if none waited.
   virtual void replies_taken() {}
 
-  /// True after `bye`, or a first request other than hello: close the connection when the replies
-  /// are written.
+  /// True after `bye`, or after a first request other than hello. The connection is then to be
+  /// closed when the replies are written.
   virtual bool finished() const = 0;
 
-  /// The connection is gone: cancels what is pending, frees all handles. Replies are no longer
-  /// sent after this returns.
+  /// The connection is gone: cancels the pending requests, and frees all handles. No reply is sent
+  /// after this returns.
   virtual void close() = 0;
 };
 
@@ -66,10 +66,10 @@ struct EngineOptions {
 
 /// The process-wide engine: one thread that runs the programs of all sessions in turn.
 std::shared_ptr<Engine> make_engine(const EngineOptions& options);
-/// From now on the engine's pooled memory, and some more, is used before an allocation of this
-/// process fails (base/last_memory.hpp). For main(): the engine must live to the end.
+/// From now on an allocation of this process uses the engine's pooled memory, and some more, before
+/// it fails (base/last_memory.hpp). Only main() calls it: the engine must live to the end.
 void keep_last_memory(const std::shared_ptr<Engine>& engine);
-/// The engine must outlive its sessions, `outbox` close().
+/// Opens a session. The engine must outlive its sessions, and `outbox` must outlive close().
 std::shared_ptr<Session> open_session(const std::shared_ptr<Engine>& engine,
                                       std::shared_ptr<Outbox> outbox);
 

@@ -7,15 +7,17 @@ namespace {
 
 constexpr std::uint64_t small_work = 4096;
 constexpr std::uint64_t small_bytes = std::uint64_t{256} << 10;
-/// Arguments, results, operands: some 50 to 100 ns each.
+/// Arguments, results and operands take 50 to 100 ns each.
 constexpr std::size_t small_values = 128;
 constexpr std::size_t planned_instructions = 32;
 /// The limit for a program that is only checked, not planned.
 constexpr std::size_t checked_instructions = 64;
 constexpr std::size_t released_handles = 256;
+/// Instructions of a program that is forgotten. It takes some 50 ns to free an instruction.
+constexpr std::uint64_t forgotten_instructions = 256;
 
-/// Whether the region has at most so many instructions and values, which are taken off. Nobody
-/// knows yet what a call is worth.
+/// Whether the region has at most so many instructions and values, and subtracts them. The size of
+/// a called program is not known here: a call is too much.
 bool fits(const Region& region, std::size_t& instructions, std::size_t& values) {
   const std::size_t named = region.params.size() + region.outputs.size();
   if (region.body.size() > instructions || named > values) return false;
@@ -37,23 +39,26 @@ bool fits(const Region& region, std::size_t instructions) {
 
 }  // namespace
 
-bool may_be_small(const wire::Run& run) {
-  if (run.args.size() + run.results.size() + run.donated.size() > small_values) return false;
-  return !run.program || fits(*run.program, planned_instructions);
-}
-
-bool may_be_small(const decltype(wire::Request::body)& body, std::uint64_t bytes) {
-  if (const auto* download = std::get_if<wire::Download>(&body))
-    return download->length <= small_bytes;
-  if (const auto* prepare = std::get_if<wire::Prepare>(&body))
-    return prepare->program && fits(*prepare->program, checked_instructions);
-  if (const auto* release = std::get_if<wire::Release>(&body))
-    return release->handles.size() <= released_handles;
-  if (std::holds_alternative<wire::Load>(body) || std::holds_alternative<wire::LoadRaw>(body) ||
-      std::holds_alternative<wire::LoadCsv>(body) || std::holds_alternative<wire::Save>(body) ||
-      std::holds_alternative<wire::SaveNpz>(body))
-    return false;
-  return bytes <= small_bytes;
+bool may_be_small(const RequestBody& body, std::uint64_t bytes, const Programs& programs) {
+  return std::visit(
+      Overloaded{
+          [](const wire::Run& run) {
+            return run.args.size() + run.results.size() + run.donated.size() <= small_values &&
+                   (!run.program || fits(*run.program, planned_instructions));
+          },
+          [](const wire::Prepare& prepare) {
+            return prepare.program && fits(*prepare.program, checked_instructions);
+          },
+          [&](const wire::Forget& forget) {
+            const Extent* extent = programs.extent(forget.program_id);
+            return extent == nullptr || extent->instructions <= forgotten_instructions;
+          },
+          [](const wire::Download& download) { return download.length <= small_bytes; },
+          [](const wire::Release& release) { return release.handles.size() <= released_handles; },
+          [](const UsesFile auto&) { return false; },
+          [&](const auto&) { return bytes <= small_bytes; },
+      },
+      body);
 }
 
 bool is_planned_at_once(const Extent& extent) {

@@ -8,7 +8,7 @@
 namespace outrigger::engine {
 namespace {
 
-/// A node of the map with its bucket, as malloc gives it.
+/// A node of the map, and its bucket, with the bytes that malloc adds.
 constexpr std::uint64_t entry_bytes = 80;
 /// A Storage, and the header of a small buffer.
 constexpr std::uint64_t storage_bytes = 32 + sizeof(Buffer) + 64 + 16;
@@ -63,6 +63,11 @@ Result<Stored*> Store::find(std::uint64_t handle) {
   return &std::get<Stored>(found->second);
 }
 
+bool Store::contains(std::uint64_t handle) const {
+  const auto found = entries_.find(handle);
+  return found != entries_.end() && std::holds_alternative<Stored>(found->second);
+}
+
 const Error* Store::failure(std::uint64_t handle) const {
   const auto found = entries_.find(handle);
   if (found == entries_.end()) return nullptr;
@@ -103,6 +108,12 @@ Result<void> Store::make_places(std::span<const std::uint64_t> handles,
   return {};
 }
 
+void Store::commit(Places& places) noexcept {
+  for ([[maybe_unused]] const auto& [handle, stored] : places.taken_)
+    assert(stored->storage() && "a place is committed, but has no tensor");
+  places.taken_.clear();
+}
+
 Result<void> Store::put(std::uint64_t handle, Tensor tensor) {
   Places places(*this);
   OUTRIGGER_CHECK(make_places(std::span(&handle, 1), std::span(&tensor.type, 1), places));
@@ -112,13 +123,13 @@ Result<void> Store::put(std::uint64_t handle, Tensor tensor) {
 }
 
 Store::FailurePtr Store::make_failure(const Error& error) {
-  // However long the chain of operands is, what went wrong first is told.
+  // A failed operand has a cause: the first error of the chain is kept.
   if (error.cause) return error.cause;
   struct Counted {
     Error error;
     MemoryCharge charge;
   };
-  // Which handles the request had written was told in its own reply.
+  // The request's own reply has the handles that it had written.
   Error first = error;
   first.written = {};
   auto charge = MemoryCharge::make(memory_, outrigger::held_bytes(first) + entry_bytes,

@@ -16,7 +16,7 @@
 
 namespace outrigger::engine {
 
-/// A tensor as the store holds it: in no more memory than its rank needs.
+/// A tensor as the store holds it, in no more memory than its rank needs.
 class Stored {
  public:
   Stored() = default;
@@ -41,7 +41,8 @@ class Stored {
   std::size_t rank() const { return rank_; }
   const StoragePtr& storage() const { return storage_; }
 
-  /// The bytes of a tensor of that rank beside its elements, about: entry, storage, buffer header.
+  /// The approximate bytes of a tensor of that rank beside its elements: entry, storage, header of
+  /// the buffer.
   static std::uint64_t held_bytes(std::size_t rank);
 
  private:
@@ -55,8 +56,8 @@ class Stored {
 };
 
 /// The tensors of one session, by handle. A handle whose creation failed keeps the error, so that a
-/// client that does not wait for replies still learns the cause. What tensors and errors take
-/// beside elements counts against the memory budget.
+/// client that does not wait for replies also learns the cause. The bytes of tensors beside their
+/// elements, and those of errors, count against the memory limit.
 class Store {
  public:
   Store(Memory& memory, const Limits& limits) : memory_(memory), limits_(limits) {}
@@ -71,18 +72,21 @@ class Store {
   /// limit_exceeded, bad_handle for 0 and ≥ 2^63.
   Result<void> check_new(std::uint64_t handle, std::size_t more = 0) const;
 
-  /// Why the handle's creation failed; null if it did not.
+  /// The error of the handle's creation; null if it did not fail.
   const Error* failure(std::uint64_t handle) const;
+  /// Whether the handle is that of a tensor.
+  bool contains(std::uint64_t handle) const;
 
  private:
-  /// Counted as long as it lives.
+  /// The bytes of the error count as long as it lives.
   using FailurePtr = std::shared_ptr<const Error>;
   using Entry = std::variant<Stored, FailurePtr>;
   using Entries = std::unordered_map<std::uint64_t, Entry>;
 
  public:
-  /// Room for new tensors, taken before they are made: to put them then cannot fail. What was not
-  /// committed goes with it; until one or the other, nobody looks for the handles.
+  /// Room for new tensors, taken before they are made, so that to put them cannot fail. Its end
+  /// frees the places that were not committed. Until then, or until the commit, the handles must
+  /// not be looked for.
   class Places {
    public:
     explicit Places(Store& store) : store_(store) {}
@@ -105,14 +109,14 @@ class Store {
   static void put(Places& places, std::size_t position, Tensor tensor) noexcept {
     places.taken_[position].second->set(std::move(tensor));
   }
-  /// The places' tensors stay. All of them have been put.
-  static void commit(Places& places) noexcept { places.taken_.clear(); }
+  /// Keeps the tensors of the places. All of them have been put.
+  static void commit(Places& places) noexcept;
 
   /// Puts one tensor under a handle that check_new has passed. Errors: out_of_memory.
   Result<void> put(std::uint64_t handle, Tensor tensor);
 
-  /// Remembers why there are no tensors under the handles, which share one error. Leaves out those
-  /// that are taken, and all for which there is no room.
+  /// Keeps the error as the reason why there are no tensors under the handles, which share it.
+  /// Leaves out the handles that are in use, and those for which there is no room.
   void put_failures(std::span<const std::uint64_t> handles, const Error& error,
                     std::size_t more = 0);
 

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <new>
 #include <string>
+#include <variant>
 
 #include "base/last_memory.hpp"
 #include "engine/executor/writable.hpp"
@@ -20,22 +21,12 @@
 namespace outrigger::engine {
 namespace {
 
-/// New handles that the request would make.
-std::span<const std::uint64_t> new_handles(const Task& task) {
-  const auto one = [](const std::uint64_t& handle) { return std::span(&handle, 1); };
-  if (const auto* run = std::get_if<wire::Run>(&task.body)) return run->results;
-  if (const auto* upload = std::get_if<wire::Upload>(&task.body)) return one(upload->handle);
-  if (const auto* load = std::get_if<wire::Load>(&task.body)) return one(load->handle);
-  if (const auto* load = std::get_if<wire::LoadRaw>(&task.body)) return one(load->handle);
-  if (const auto* load = std::get_if<wire::LoadCsv>(&task.body)) return one(load->handle);
-  return {};
-}
-
 wire::ResultType describe(std::uint64_t handle, const Tensor& tensor) {
   return {handle, name_of(tensor.dtype()), {tensor.shape().begin(), tensor.shape().end()}};
 }
 
-/// The reply of a request that has changed something: it must be told.
+/// The reply of a request that has changed something. The client must get it, so it may take the
+/// last memory.
 wire::Frame encode_done(std::uint64_t id) {
   return with_last_memory([&] { return wire::encode_ok(id); });
 }
@@ -43,7 +34,7 @@ wire::Frame encode_failed(std::uint64_t id, const Error& error) {
   return with_last_memory([&] { return wire::encode_error(id, error); });
 }
 
-/// Puts bytes of a tensor's data, which stand at `offset` in it, where they belong.
+/// Puts bytes of a tensor's data into the tensor, from `offset` on.
 void put_data(std::span<const std::uint8_t> data, std::uint64_t offset, const Tensor& tensor) {
   if (data.empty()) return;
   const std::uint64_t bits = bits_of(tensor.dtype());
@@ -67,7 +58,8 @@ void get_data(const Tensor& tensor, std::uint64_t offset, std::uint64_t length, 
   const auto first = static_cast<std::int64_t>(offset * 8 / bits);
   const auto last =
       std::min(static_cast<std::int64_t>(((offset + length) * 8 + bits - 1) / bits), tensor.size());
-  // By way of aligned memory: neither the request's bounds nor the frame keep to whole elements.
+  // The elements go through aligned memory: the request may begin and end within an element, and
+  // the frame is not aligned.
   const std::uint64_t width = size_of(tensor.dtype());
   std::vector<Bits128> whole((static_cast<std::uint64_t>(last - first) * width + 15) / 16);
   ops::read_elements(tensor, first, last - first, whole.data());
@@ -83,59 +75,88 @@ void get_data(const Tensor& tensor, std::uint64_t offset, std::uint64_t length, 
 
 std::optional<wire::Frame> Workspace::carry_out(Task& task, ops::Context& context,
                                                 bool only_small) {
-  if (only_small && !may_be_small(task)) return std::nullopt;
+  if (only_small && !may_be_small(task.body, task.bytes, programs_)) return std::nullopt;
   try {
     Reply reply = attempt(task, context, only_small);
     if (!reply) {
       abandon(task, reply.error());
+      check_after(task, false);
       return encode_failed(task.id, reply.error());
     }
     if (reply->empty()) return std::nullopt;
+    check_after(task, true);
     return std::move(*reply);
   } catch (const std::bad_alloc&) {
     const LastMemory::Use use;
     const Error error = no_memory();
     abandon(task, error);
+    check_after(task, false);
     return wire::encode_error(task.id, error);
   }
+}
+
+/// A request that succeeded has made its handles, or has more chunks to come; one that failed has
+/// made none, and has no upload.
+void Workspace::check_after([[maybe_unused]] const Task& task,
+                            [[maybe_unused]] bool succeeded) const {
+#ifndef NDEBUG
+  const bool upload = std::holds_alternative<wire::Upload>(task.body);
+  for (const std::uint64_t handle : new_handles(task.body)) {
+    const bool uploading = uploads_.contains(handle);
+    if (succeeded) {
+      assert(store_.contains(handle) != uploading && "a request made no tensor under its handle");
+      assert((upload || !uploading) && "a tensor is made under the handle of an upload");
+    } else {
+      assert(!(upload && uploading) && "an upload that failed goes on");
+    }
+  }
+  assert(uploads_.size() <= limits_.uploads_max);
+  assert(store_.size() <= limits_.handles_max);
+  assert(programs_.size() <= limits_.programs_max);
+#endif
 }
 
 /// An empty frame if nothing was done.
 Workspace::Reply Workspace::attempt(Task& task, ops::Context& context, bool only_small) {
   if (task.encoded) OUTRIGGER_CHECK(decode(task));
   if (task.interrupt.raised()) return tl::make_unexpected(task.interrupt.error());
-  auto* request = std::get_if<wire::Run>(&task.body);
-  if (request == nullptr) return dispatch(task, context);
-  OUTRIGGER_TRY(Arguments arguments, Arguments::find(store_, *request));
-  OUTRIGGER_TRY(const std::shared_ptr<const Plan> plan,
-                plan_for(*request, arguments, task.interrupt, only_small));
-  if (only_small && (plan == nullptr || !is_small(*plan))) return wire::Frame{};
-  return run(task.id, *request, context, arguments, *plan);
+  const std::uint64_t id = task.id;
+  return std::visit(
+      Overloaded{
+          [&](wire::Run& request) { return run(id, request, context, only_small); },
+          [&](wire::Prepare& request) { return prepare(id, request, context); },
+          [&](const wire::Forget& request) -> Reply {
+            programs_.forget(request.program_id);
+            return encode_done(id);
+          },
+          [&](const wire::Upload& request) { return upload(id, request); },
+          [&](const wire::Download& request) { return download(id, request); },
+          [&](const wire::Info& request) { return info(id, request); },
+          [&](const wire::Release& request) { return release(id, request); },
+          [&](const wire::Save& request) { return save(id, request, context); },
+          [&](const wire::SaveNpz& request) { return save(id, request, context); },
+          [&](const ReadsFile auto& request) { return load_file(id, request, context); },
+          [](const AnsweredAtOnce auto&) -> Reply {
+            return fail(ErrorCode::internal, "a request of this kind does not belong here");
+          },
+      },
+      task.body);
 }
 
 Result<void> Workspace::decode(Task& task) const {
   auto request = wire::Decoder(limits_).decode(*task.frame);
-  // It could be decoded before.
+  // The frame was decoded before it waited: this is a mistake of ours.
   if (!request) return fail(ErrorCode::internal, request.error().error.text);
   task.body = std::move(request->body);
   task.encoded = false;
   return {};
 }
 
-/// As far as the sizes of the request and of what it names tell.
-bool Workspace::may_be_small(const Task& task) const {
-  if (const auto* run = std::get_if<wire::Run>(&task.body)) return engine::may_be_small(*run);
-  if (const auto* forget = std::get_if<wire::Forget>(&task.body)) {
-    const Extent* extent = programs_.extent(forget->program_id);
-    return extent == nullptr || extent->instructions <= forgotten_at_once;
-  }
-  return engine::may_be_small(task.body, task.bytes);
-}
-
+/// The new handles of a request that failed have failed, too.
 void Workspace::abandon(const Task& task, const Error& error) {
   // A failing chunk ends its upload.
   if (const auto* upload = std::get_if<wire::Upload>(&task.body)) uploads_.erase(upload->handle);
-  store_.put_failures(new_handles(task), error, uploads_.size());
+  store_.put_failures(new_handles(task.body), error, uploads_.size());
 }
 
 void Workspace::clear() {
@@ -144,27 +165,13 @@ void Workspace::clear() {
   store_.clear();
 }
 
-Workspace::Reply Workspace::dispatch(Task& task, ops::Context& context) {
-  const std::uint64_t id = task.id;
-  if (const auto* request = std::get_if<wire::Upload>(&task.body)) return upload(id, *request);
-  if (const auto* request = std::get_if<wire::Download>(&task.body)) return download(id, *request);
-  if (const auto* request = std::get_if<wire::Release>(&task.body)) return release(id, *request);
-  if (const auto* request = std::get_if<wire::Info>(&task.body)) return info(id, *request);
-  if (const auto* request = std::get_if<wire::Load>(&task.body))
-    return load_file(id, *request, context);
-  if (const auto* request = std::get_if<wire::LoadRaw>(&task.body))
-    return load_file(id, *request, context);
-  if (const auto* request = std::get_if<wire::LoadCsv>(&task.body))
-    return load_file(id, *request, context);
-  if (const auto* request = std::get_if<wire::Save>(&task.body)) return save(id, *request, context);
-  if (const auto* request = std::get_if<wire::SaveNpz>(&task.body))
-    return save(id, *request, context);
-  if (auto* request = std::get_if<wire::Prepare>(&task.body)) return prepare(id, *request, context);
-  if (const auto* request = std::get_if<wire::Forget>(&task.body)) {
-    programs_.forget(request->program_id);
-    return encode_done(id);
-  }
-  return fail(ErrorCode::internal, "a request of this kind does not belong here");
+Workspace::Reply Workspace::run(std::uint64_t id, wire::Run& request, ops::Context& context,
+                                bool only_small) {
+  OUTRIGGER_TRY(Arguments arguments, Arguments::find(store_, request));
+  OUTRIGGER_TRY(const std::shared_ptr<const Plan> plan,
+                plan_for(request, arguments, context.interrupt, only_small));
+  if (only_small && (plan == nullptr || !is_small(*plan))) return wire::Frame{};
+  return run_plan(id, request, context, arguments, *plan);
 }
 
 Workspace::Reply Workspace::prepare(std::uint64_t id, wire::Prepare& request,
@@ -183,7 +190,7 @@ Workspace::Reply Workspace::prepare(std::uint64_t id, wire::Prepare& request,
 
 /// The program that is the data of a tensor.
 Result<Program> Workspace::read_program(std::uint64_t handle, ops::Context& context) {
-  // The client speaks of a program: a failed upload of its bytes is what is wrong with it.
+  // If the upload of the program's bytes failed, the client gets that error.
   if (const Error* cause = store_.failure(handle)) return tl::make_unexpected(*cause);
   OUTRIGGER_TRY(const Stored* stored, store_.find(handle));
   const Tensor tensor = stored->tensor();
@@ -215,7 +222,7 @@ Workspace::Reply Workspace::info(std::uint64_t id, const wire::Info& request) {
   return wire::encode_tensor_info(id, reply);
 }
 
-/// Puts a new tensor, and gives the reply that tells of it.
+/// Puts a new tensor into the store, and gives the reply with its type.
 Workspace::Reply Workspace::keep(std::uint64_t id, std::uint64_t handle, Tensor tensor) {
   Store::Places places(store_);
   OUTRIGGER_CHECK(store_.make_places(std::span(&handle, 1), std::span(&tensor.type, 1), places));
@@ -342,7 +349,7 @@ Workspace::Reply Workspace::release(std::uint64_t id, const wire::Release& reque
   return with_last_memory([&] { return wire::encode_released(id, released); });
 }
 
-/// Null if planning is `only_small` and takes too long.
+/// The plan for a run; null with `only_small`, if planning takes too long.
 Result<std::shared_ptr<const Plan>> Workspace::plan_for(wire::Run& request,
                                                         const Arguments& arguments,
                                                         const ops::Interrupt& interrupt,
@@ -367,7 +374,7 @@ Result<std::shared_ptr<const Plan>> Workspace::plan_for(wire::Run& request,
 
 namespace {
 
-/// What the run takes for its values' windows, if that is much.
+/// Counts the bytes of the run's frame, if they are many.
 Result<MemoryCharge> charge_frame(Memory& memory, const Plan& plan) {
   constexpr std::uint64_t uncounted_bytes = std::uint64_t{1} << 20;
   const std::uint64_t bytes = plan.types.size() * sizeof(Tensor);
@@ -377,7 +384,7 @@ Result<MemoryCharge> charge_frame(Memory& memory, const Plan& plan) {
 
 }  // namespace
 
-/// As the store does, but what is being uploaded counts too.
+/// The same check as the store's, with the tensors that are being uploaded.
 Result<void> Workspace::check_new(std::uint64_t handle, std::size_t count) const {
   OUTRIGGER_CHECK(store_.check_new(handle, uploads_.size() + count - 1));
   if (!uploads_.contains(handle)) return {};
@@ -401,7 +408,7 @@ Result<void> Workspace::check_memory(const Arguments& arguments, const Plan& pla
     return saturating_add(peak.bytes, arguments.bytes_of_copies(plan, peak));
   };
   if (memory_.fits(needed(plan.peak))) return {};
-  // The plan assumes the worst layout of the arguments; it may be better.
+  // The plan assumes the worst layout of the arguments. The real one may need less.
   PlanningSteps steps(&interrupt);
   std::uint64_t least = 0;
   try {
@@ -428,8 +435,9 @@ Result<void> Workspace::make_arguments_dense(const Arguments& arguments, const P
   return {};
 }
 
-Workspace::Reply Workspace::run(std::uint64_t id, const wire::Run& request, ops::Context& context,
-                                Arguments& arguments, const Plan& plan) {
+Workspace::Reply Workspace::run_plan(std::uint64_t id, const wire::Run& request,
+                                     ops::Context& context, Arguments& arguments,
+                                     const Plan& plan) {
   if (request.results.size() != plan.results.size()) {
     return fail(ErrorCode::bad_program,
                 "the program gives " + std::to_string(plan.results.size()) + " results, but " +
@@ -447,11 +455,13 @@ Workspace::Reply Workspace::run(std::uint64_t id, const wire::Run& request, ops:
   const Peak peak = find_peak(plan, arguments.layouts(), threads_, unwatched);
   const std::uint64_t most = saturating_add(peak.bytes, arguments.bytes_of_copies(plan, peak));
   memory_.reset_watermark();
+  const auto as_planned = [&] { return memory_.watermark() <= saturating_add(before, most); };
 #endif
   OUTRIGGER_CHECK(make_arguments_dense(arguments, plan, context));
+  assert(as_planned() && "copies of arguments took more memory than was planned");
   std::vector<Tensor> values(plan.types.size());
   boost::container::small_vector<StoragePtr, 4> storages(arguments.size());
-  // Holding on to the buffers makes the first write to each go to a copy: the undo log.
+  // The undo log: it holds the buffers, so that the first write to each goes to a copy.
   std::vector<std::pair<StoragePtr, BufferPtr>> undo;
   if (request.atomic) undo.reserve(arguments.size());
 
@@ -473,11 +483,11 @@ Workspace::Reply Workspace::run(std::uint64_t id, const wire::Run& request, ops:
               request.numbers, profile ? &*profile : nullptr);
   for (const StoragePtr& storage : storages) {
     if (!storage) continue;
-    // Zeros may have stood in for a part of a file that is gone.
+    // If a part of a mapped file is gone, the run has read zeros in its place.
     if (auto intact = check_file_pages(storage->buffer->data()); !intact && !outcome.error)
       outcome.error = std::move(intact).error();
   }
-  assert(memory_.watermark() - before <= most && "a program took more memory than was planned");
+  assert(as_planned() && "a program took more memory than was planned");
   // From here on nothing may fail halfway.
   const auto encode = [&] { return encode_outcome(id, request, plan, outcome, profile); };
   std::optional<wire::Frame> reply;

@@ -10,6 +10,7 @@
 #include "engine/executor/execute.hpp"
 #include "engine/session/arguments.hpp"
 #include "engine/session/programs.hpp"
+#include "engine/session/requests.hpp"
 #include "engine/session/store.hpp"
 #include "wire/reply.hpp"
 #include "wire/request.hpp"
@@ -19,18 +20,18 @@ namespace outrigger::engine {
 /// One request on its way through the engine.
 struct Task {
   std::uint64_t id = 0;
-  decltype(wire::Request::body) body;
-  /// The body is not decoded yet: it is that of the frame.
+  RequestBody body;
+  /// The body is not decoded yet; the frame has it.
   bool encoded = false;
   /// Owns the bytes that the body points into.
   std::shared_ptr<const wire::Frame> frame;
-  /// Counted against the session's window: the request's own bytes and those it asks for.
+  /// Counts against the session's window: the bytes of the request and of its reply.
   std::uint64_t bytes = 0;
   ops::Interrupt interrupt;
 };
 
-/// What a session owns in the engine: tensors, programs, uploads. Used by one thread at a time, the
-/// one that holds the engine's lock.
+/// The tensors, programs and uploads of a session. One thread at a time uses it: the one that holds
+/// the engine's lock.
 class Workspace {
  public:
   Workspace(Memory& memory, const Limits& limits, int threads)
@@ -41,13 +42,11 @@ class Workspace {
         programs_(memory, limits, threads) {}
 
   /// Carries out the request and gives the reply's frame. With `only_small`, does nothing and gives
-  /// nothing if that could take more than some microseconds. Where the system has no memory left,
-  /// the request fails with out_of_memory, and everything is as if it had not been made.
+  /// nothing if the request could take more than some microseconds. If the system has no memory
+  /// left, the request fails with out_of_memory, and changes nothing else.
   std::optional<wire::Frame> carry_out(Task& task, ops::Context& context, bool only_small);
 
-  /// What a request that was never carried out leaves behind: its new handles have failed.
-  void abandon(const Task& task, const Error& error);
-
+  /// Frees everything.
   void clear();
   std::size_t tensors() const { return store_.size(); }
   std::size_t programs() const { return programs_.size(); }
@@ -59,11 +58,12 @@ class Workspace {
   };
   using Reply = Result<wire::Frame>;
 
-  bool may_be_small(const Task& task) const;
   Result<void> decode(Task& task) const;
   Reply attempt(Task& task, ops::Context& context, bool only_small);
-  Reply dispatch(Task& task, ops::Context& context);
+  void abandon(const Task& task, const Error& error);
+  void check_after(const Task& task, bool succeeded) const;
 
+  Reply run(std::uint64_t id, wire::Run& request, ops::Context& context, bool only_small);
   Reply prepare(std::uint64_t id, wire::Prepare& request, ops::Context& context);
   Result<Program> read_program(std::uint64_t handle, ops::Context& context);
   Reply info(std::uint64_t id, const wire::Info& request);
@@ -71,14 +71,14 @@ class Workspace {
   Result<bool> receive(const wire::Upload& request);
   Result<void> begin_upload(const wire::Upload& request);
   Reply download(std::uint64_t id, const wire::Download& request);
-  /// Puts what a file gives under a new handle.
+  /// Puts the tensor of a file under a new handle.
   template <typename Request>
   Reply load_file(std::uint64_t id, const Request& request, const ops::Context& context);
   Reply save(std::uint64_t id, const wire::Save& request, ops::Context& context);
   Reply save(std::uint64_t id, const wire::SaveNpz& request, ops::Context& context);
   Reply keep(std::uint64_t id, std::uint64_t handle, Tensor tensor);
-  Reply run(std::uint64_t id, const wire::Run& request, ops::Context& context, Arguments& arguments,
-            const Plan& plan);
+  Reply run_plan(std::uint64_t id, const wire::Run& request, ops::Context& context,
+                 Arguments& arguments, const Plan& plan);
   static wire::Frame encode_outcome(std::uint64_t id, const wire::Run& request, const Plan& plan,
                                     const Outcome& outcome, const std::optional<Profile>& profile);
   Reply release(std::uint64_t id, const wire::Release& request);
