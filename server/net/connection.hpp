@@ -23,10 +23,10 @@ namespace outrigger::net {
 enum class End : std::uint8_t {
   bye,          ///< the session was finished; its replies were written, or a second had passed
   malformed,    ///< the bytes were no frames of ours; the peer was told, or a second had passed
-  peer_closed,  ///< end of file, hang-up, or nobody reads our replies
+  peer_closed,  ///< end of file, hang-up, or the peer does not read our replies
 };
 
-/// What the connections of one I/O thread share, so that an idle one holds no buffers.
+/// The buffers that the connections of one I/O thread share, so that an idle one holds none.
 struct ReadBuffers {
   explicit ReadBuffers(const Limits& limits);
   Limits limits;

@@ -2,10 +2,10 @@
 
 namespace outrigger::net {
 
-/// What a daemon settles about its own process before it serves. All are for main() alone.
+/// Settings of the daemon's own process, before it serves. Only main() calls these functions.
 
-/// Starts this program anew, once, with a GOMP_SPINCOUNT by which OpenMP's threads wait awake for
-/// their next loop for a tenth of a millisecond, unless the environment already says how they wait.
+/// Starts this program again, once, with a GOMP_SPINCOUNT by which OpenMP's threads spin for 0.1 ms
+/// before they sleep, unless the environment already says how they wait.
 /// Longer than a program's steps between two loops take, and than it takes to wake a thread; then
 /// they sleep, as the BEAM's schedulers need the cores. libgomp reads its environment before
 /// main(). Returns if there is nothing to do.

@@ -20,7 +20,7 @@ constexpr std::size_t gathered_max = 64;
 /// One flush stops here to let the I/O thread look at its other events.
 constexpr std::uint64_t flush_bytes_max = 4U << 20;
 
-/// What a frame takes, with its places in the queues and what malloc adds.
+/// The bytes of a frame, with its places in the queues and the overhead of malloc.
 std::uint64_t held_bytes(const wire::Frame& frame) { return frame.capacity() + 64; }
 }  // namespace
 

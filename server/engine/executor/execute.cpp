@@ -221,7 +221,7 @@ class Executor {
     return tensors;
   }
 
-  /// Whether no value sees the tensor's buffer but those with its storage, and views that end with
+  /// True if no value sees the tensor's buffer but those with its storage, and views that end with
   /// the step and are read as they were.
   bool only_ending_views_see(const Step& step, const Tensor& tensor) const {
     const OperandSet ending = ending_views(step);

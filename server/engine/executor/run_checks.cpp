@@ -16,7 +16,7 @@ std::uint64_t capacity_of(const Tensor& tensor) {
   return Memory::capacity_of(tensor.storage->buffer->bytes());
 }
 
-/// Whether each element of the window is in its buffer.
+/// True if each element of the window is in its buffer.
 bool in_buffer(const Tensor& tensor) {
   if (tensor.size() == 0) return true;
   std::int64_t first = tensor.offset;

@@ -76,7 +76,7 @@ class ChainFinder {
     return best;
   }
 
-  /// Whether values of the size of the step's own can make a chain worth its cost. Most steps of a
+  /// True if values of the size of the step's own can make a chain worth its cost. Most steps of a
   /// program need no closer look.
   bool is_large(const Step& step) const {
     std::int64_t bytes = byte_count(plan_.types[step.in[0]]);
@@ -102,7 +102,7 @@ class ChainFinder {
     return candidate;
   }
 
-  /// Whether the step takes little memory when it comes earlier, and changes nothing for the steps
+  /// True if the step takes little memory when it comes earlier, and changes nothing for the steps
   /// that it overtakes.
   bool can_come_before(const Step& step) const {
     if (has_effects(step) || has_regions(step)) return false;

@@ -227,12 +227,12 @@ class Candidate {
     return false;
   }
 
-  /// Whether some rows of the value are in C order in the whole value.
+  /// True if some rows of the value are in C order in the whole value.
   bool rows_together(const Chain::Value& value) const {
     return leading_product(plan_->types[value.slot], value.axis) == 1;
   }
 
-  /// Whether a pass stores the value, and no view of it needs C order.
+  /// True if a pass stores the value, and no view of it needs C order.
   bool stores_anywhere(std::size_t member, std::size_t o, const Chain::Value& value) const {
     const Step& step = (*steps_)[positions_[member]];
     const auto* pass = step.as<PassStep>();
@@ -279,7 +279,7 @@ class Candidate {
     return true;
   }
 
-  /// Whether an op gives the same bits for blocks of so many rows, and for the last block.
+  /// True if an op gives the same bits for blocks of so many rows, and for the last block.
   bool fits(const Step& step, const ComputeStep& kind, std::size_t axis, std::int64_t rows,
             std::int64_t last) const {
     if (step.row->reduction == nullptr) return std::min(rows, last) >= 2;

@@ -14,7 +14,7 @@ namespace {
 
 using ops::Kind;
 
-/// Whether the results of a region that is this node differ only by rounding if the elements come
+/// True if the results of a region that is this node differ only by rounding if the elements come
 /// in another order.
 bool is_associative(const Node& node, const Block& region, const Plan& plan) {
   constexpr std::array<std::string_view, 7> names{"add",         "multiply",   "max",        "min",
@@ -130,7 +130,7 @@ class Fuser {
                        [slot](const Node* node) { return node->out[0] == slot; });
   }
 
-  /// Whether `holds` is true for an operand of the node, or of a value that is computed with it.
+  /// True if `holds` is true for an operand of the node, or of a value that is computed with it.
   template <typename F>
   bool any_operand(const Node& node, const F& holds) const {
     return std::any_of(node.in.begin(), node.in.end(), [&](Slot slot) {
@@ -148,7 +148,7 @@ class Fuser {
                        [this](Slot slot) { return recomputed_.maker(slot) != nullptr; });
   }
 
-  /// Whether the group holds reductions, and the node needs the result of one.
+  /// True if the group holds reductions, and the node needs the result of one.
   bool depends_on_reduction(const Node& node) const {
     return std::any_of(group_.begin(), group_.end(), [&](const Node* other) {
       return is_reduction(*other) &&
@@ -195,7 +195,7 @@ class Fuser {
     ++reductions_;
   }
 
-  /// Whether a reduction can end the group's pass, beside those that end it already.
+  /// True if a reduction can end the group's pass, beside those that end it already.
   bool joins(const Node& node) const {
     if (!fits_space(node)) return false;
     if (registers_ + registers_with(node) > ops::pass_registers_max) return false;
@@ -221,7 +221,7 @@ class Fuser {
     alone(node, steps);
   }
 
-  /// Whether the node is a put_slice of a value that the group makes and that only this node uses.
+  /// True if the node is a put_slice of a value that the group makes and that only this node uses.
   /// If the value is the only result of the group, its pass may write to the window itself.
   bool may_end_group(const Node& node) const {
     if (node.row->name != "put_slice" || group_.empty() || reductions_ > 0) return false;

@@ -14,7 +14,7 @@ constexpr std::uint64_t unbounded = std::numeric_limits<std::uint64_t>::max();
 /// case.
 constexpr std::uint64_t elements_max = std::uint64_t{1} << 28;
 
-/// Whether output `o` of a pass may take the memory of operand `donor`, which ends with the step:
+/// True if output `o` of a pass may take the memory of operand `donor`, which ends with the step:
 /// it has the form of the output, and no other output is written there or stores that operand as it
 /// is.
 bool may_donate(const Step& step, const ops::Pass& pass, std::size_t donor, std::size_t o,
@@ -204,7 +204,7 @@ Work work_of(const Step& step, const Plan& plan) {
       step.kind);
 }
 
-/// Whether the plan does not tell how often the step's regions are carried out.
+/// True if the plan does not tell how often the step's regions are carried out.
 bool repeats_regions(const Step& step) {
   const auto* fold = step.as<FoldStep>();
   return step.is<LoopStep>() || (fold != nullptr && !fold->lifted);

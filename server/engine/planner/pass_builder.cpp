@@ -70,7 +70,7 @@ class PassBuilder {
     bool boolean;
   };
 
-  /// Whether the node reads the operand's elements; some operands count with their shape only.
+  /// True if the node reads the operand's elements; some operands count with their shape only.
   static bool is_read(const Node& node, std::size_t i) {
     return (node.row->shape_operands >> i & 1) == 0;
   }
@@ -176,7 +176,7 @@ class PassBuilder {
     if (!node.in_place) known_.push_back({node.out[0], result, boolean});
   }
 
-  /// Whether a node outside of the group, or an output, needs the node's result.
+  /// True if a node outside of the group, or an output, needs the node's result.
   bool escapes(const Node& node) const {
     if (recomputed_.maker(node.out[0]) != nullptr) return false;
     std::uint32_t inside = 0;

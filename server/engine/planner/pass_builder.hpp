@@ -9,7 +9,7 @@
 
 namespace outrigger::engine {
 
-/// Whether the node is a reduction, which may end a pass.
+/// True if the node is a reduction, which may end a pass.
 inline bool is_reduction(const Node& node) { return node.row->reduction != nullptr; }
 ops::Reduction reduction_of(const Node& node, const Plan& plan);
 

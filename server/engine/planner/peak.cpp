@@ -120,7 +120,7 @@ class PeakMeter {
     root.held = 0;
   }
 
-  /// Whether the value surely has so many bytes of its own, in C order.
+  /// True if the value surely has so many bytes of its own, in C order.
   bool is_sure(Slot slot, std::uint64_t bytes) const {
     const Value& value = values_[slot];
     return value.root == slot && value.plain && value.held == bytes && bytes > 0;
@@ -366,7 +366,7 @@ class PeakMeter {
                               ops::AttrView(attrs), threads_, compute});
   }
 
-  /// Whether two values may lie in the same buffer.
+  /// True if two values may lie in the same buffer.
   bool may_overlap(Slot a, Slot b) {
     if (values_[a].root == values_[b].root) return true;
     return root_of(a).may_be_shared && root_of(b).may_be_shared;

@@ -108,7 +108,7 @@ struct Plan {
   MemoryCharge used;
 };
 
-/// Whether the plan is for numbers of these classes at these positions.
+/// True if the plan is for numbers of these classes at these positions.
 bool fits_numbers(const Plan& plan, std::span<const NumberArgument> numbers);
 
 /// Bytes that each scalar has in a buffer of scalars.

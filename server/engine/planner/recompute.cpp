@@ -14,7 +14,7 @@ bool writes(const Block& block) {
   });
 }
 
-/// Whether the node is less work than to write its result and read it again.
+/// True if the node is less work than to write its result and read it again.
 bool is_cheap(const Node& node, const Plan& plan) {
   constexpr std::int64_t much = 8;
   // Functions that are not exact are expensive.

@@ -92,7 +92,7 @@ struct Output {
   bool is() const {
     return std::holds_alternative<S>(source);
   }
-  /// Whether the step makes the value; otherwise it writes an operand.
+  /// True if the step makes the value; otherwise it writes an operand.
   bool made() const { return !is<source::Written>(); }
 };
 
@@ -228,13 +228,13 @@ void for_each_region(AnyStep& step, const F& f) {
       step.kind);
 }
 
-/// Whether the step has regions.
+/// True if the step has regions.
 bool has_regions(const Step& step);
 
-/// Whether the step writes an operand, or makes a view through which one is written.
+/// True if the step writes an operand, or makes a view through which one is written.
 bool has_effects(const Step& step);
 
-/// Whether no step uses the slot after this one.
+/// True if no step uses the slot after this one.
 bool ends_in(const Step& step, Slot slot);
 
 /// Operands that see memory of a result and do not keep the step from writing it: they end with the
@@ -244,7 +244,7 @@ OperandSet ending_views(const Step& step);
 /// All slots that the step uses, those that its regions use included.
 void collect_uses(const Step& step, Slots& uses);
 
-/// Whether a step of the block makes the slot: the slot is no parameter, and is not captured from
+/// True if a step of the block makes the slot: the slot is no parameter, and is not captured from
 /// outside.
 bool made_in(const StepBlock& block, Slot slot);
 

@@ -22,7 +22,7 @@ bool contains(const SortedHandles& handles, std::uint64_t handle) {
   return std::binary_search(handles.begin(), handles.end(), handle);
 }
 
-/// Whether the handle is in the list exactly once.
+/// True if the handle is in the list exactly once.
 bool contains_once(const SortedHandles& handles, std::uint64_t handle) {
   const auto [first, last] = std::equal_range(handles.begin(), handles.end(), handle);
   return last - first == 1;

@@ -25,14 +25,14 @@ class Arguments {
   /// Null for a number.
   Stored* operator[](std::size_t position) const { return stored_[position]; }
 
-  /// Whether the plan is for arguments of these types.
+  /// True if the plan is for arguments of these types.
   bool fit(const Plan& plan) const;
   CallTypes types() const;
 
   /// Finds the arguments that the run may take over. Errors: bad_request, if a handle is donated
   /// that is no argument.
   Result<void> find_donated();
-  /// Whether the run may take over the argument. It may not if the run is atomic, because the undo
+  /// True if the run may take over the argument. It may not if the run is atomic, because the undo
   /// log needs the argument, or if the argument has the pages of a file, which are checked after
   /// the run.
   bool may_take_over(std::size_t position) const {

@@ -14,7 +14,7 @@ namespace outrigger::engine {
 /// The type that a client names. Errors: bad_dtype, bad_shape.
 Result<TensorType> type_of(const std::string& name, std::span<const std::int64_t> shape);
 
-/// Whether the request has been cancelled, or its deadline has passed.
+/// True if the request has been cancelled, or its deadline has passed.
 files::Check check_of(const ops::Context& context);
 
 /// The tensor of a request that reads a file. Errors: those of load_array(), load_raw(),

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::uint64_t protocol_version = 1;
 
-/// Whether the request is to wait as its frame, which has the same content in less memory.
+/// True if the request is to wait as its frame, which has the same content in less memory.
 bool waits_encoded(const Task& task) {
   // Requests of shorter frames stay small in sum, however many wait.
   constexpr std::size_t bytes_min = 256;

@@ -20,7 +20,7 @@ class Outbox {
  public:
   virtual ~Outbox() = default;
   virtual void send(wire::Frame frame) = 0;
-  /// Whether so many replies wait to be taken that the session should make no more.
+  /// True if so many replies wait to be taken that the session should make no more.
   virtual bool full() const { return false; }
 };
 

@@ -16,7 +16,7 @@ constexpr std::size_t released_handles = 256;
 /// Instructions of a program that is forgotten. It takes some 50 ns to free an instruction.
 constexpr std::uint64_t forgotten_instructions = 256;
 
-/// Whether the region has at most so many instructions and values, and subtracts them. The size of
+/// True if the region has at most so many instructions and values, and subtracts them. The size of
 /// a called program is not known here: a call is too much.
 bool fits(const Region& region, std::size_t& instructions, std::size_t& values) {
   const std::size_t named = region.params.size() + region.outputs.size();

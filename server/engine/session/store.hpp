@@ -68,13 +68,13 @@ class Store {
   /// Valid until the handle is released. Errors: bad_handle; failed_operand with the first cause.
   Result<Stored*> find(std::uint64_t handle);
 
-  /// Whether a new tensor may take the handle, beside `more` others. Errors: handle_in_use,
+  /// True if a new tensor may take the handle, beside `more` others. Errors: handle_in_use,
   /// limit_exceeded, bad_handle for 0 and ≥ 2^63.
   Result<void> check_new(std::uint64_t handle, std::size_t more = 0) const;
 
   /// The error of the handle's creation; null if it did not fail.
   const Error* failure(std::uint64_t handle) const;
-  /// Whether the handle is that of a tensor.
+  /// True if the handle is that of a tensor.
   bool contains(std::uint64_t handle) const;
 
  private:
