@@ -46,6 +46,16 @@ std::string_view name_of(ErrorCode code) {
       return "deadline_exceeded";
     case ErrorCode::internal:
       return "internal";
+    case ErrorCode::unauthorized:
+      return "unauthorized";
+    case ErrorCode::forbidden:
+      return "forbidden";
+    case ErrorCode::too_many_clients:
+      return "too_many_clients";
+    case ErrorCode::timeout:
+      return "timeout";
+    case ErrorCode::shutting_down:
+      return "shutting_down";
   }
   return "internal";
 }

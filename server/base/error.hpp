@@ -37,6 +37,12 @@ enum class ErrorCode : std::uint8_t {
   cancelled,
   deadline_exceeded,
   internal,
+  // Of connections over sockets: the engine gives none of these.
+  unauthorized,
+  forbidden,
+  too_many_clients,
+  timeout,
+  shutting_down,
 };
 
 /// The name on the wire, e.g. "bad_shape".

@@ -26,6 +26,11 @@ struct Limits {
   /// Replies that wait to be written; above it, the session's requests are not read on.
   std::uint64_t replies_bytes_max = 32ULL << 20;
 
+  // Sockets.
+  /// A frame before the reply to hello, and the token in it.
+  static constexpr std::uint32_t first_frames_bytes_max = 4096;
+  static constexpr std::uint32_t token_bytes_max = 1024;
+
   // Sessions.
   std::uint64_t handles_max = 1ULL << 20;
   std::uint32_t programs_max = 1024;
