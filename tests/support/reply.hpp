@@ -34,6 +34,7 @@ struct Reply {
   /// Integers of the reply by key, those in maps as "memory.used" and "limits.frame_bytes_max".
   std::map<std::string, std::uint64_t> numbers;
   std::map<std::string, bool> flags;
+  /// Rights separated by commas.
   std::map<std::string, std::string> strings;
 
   bool ok() const { return status == "ok"; }
