@@ -83,7 +83,7 @@ inline constexpr std::size_t error_op_bytes_max = 64;
 /// The first bytes of `text`, not ending inside of a UTF-8 character.
 std::string_view cut(std::string_view text, std::size_t bytes_max);
 
-/// An error whose text is cut to error_text_bytes_max.
+/// An error whose text is cut to error_text_bytes_max, with \xNN for bytes that are no text.
 tl::unexpected<Error> fail(ErrorCode code, std::string text);
 
 /// The error with the place of the instruction and the name of its op, which also begins the text.

@@ -69,9 +69,6 @@ Result<void> check_path(const std::string& path);
 /// In double quotes, cut if long; what is not printable UTF-8 is shown as \xNN.
 std::string in_quotes(std::string_view text);
 
-/// Whether it is UTF-8 without control characters.
-bool is_text(std::string_view text);
-
 /// "it begins with "…"" or "it is empty", for files that are not what was expected.
 std::string describe_start(std::string_view first_bytes);
 
