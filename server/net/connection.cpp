@@ -80,8 +80,11 @@ void Connection::shake_hands() {
   if (ended_) return;
   if (stream_->handshake() > 0) return begin();
   if (errno != EAGAIN) {
-    spdlog::warn("{}: {}", options_.peer, stream_->failure());
-    return finish(End::refused);
+    const std::string reason = stream_->failure();
+    if (reason.empty()) return finish(End::peer_closed);
+    spdlog::warn("{}: {}", options_.peer, reason);
+    begin_closing(End::refused);
+    return begin_draining();
   }
   with_last_memory([this] {
     stream_->input().async_wait(

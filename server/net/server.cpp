@@ -78,12 +78,14 @@ std::vector<Address> Server::addresses() const {
 
 void Server::accept(Transport transport, int socket, std::string peer) {
   const bool full = clients_.size() >= options_.clients_max;
-  if (full && refusals_ >= refusals_max) {
-    ::close(socket);
-    return;
-  }
+  Stream::Descriptor descriptor(io_);
+  boost::system::error_code error;
+  descriptor.assign(socket, error);
+  if (error) ::close(socket);
+  if (error || (full && refusals_ >= refusals_max)) return;
+  const LastMemory::Use use;
   try {
-    auto stream = open_stream(transport, socket);
+    auto stream = open_stream(transport, std::move(descriptor));
     if (full) return turn_away(std::move(stream), std::move(peer));
     admit(std::move(stream), {++last_number_, name_of(transport), std::move(peer)});
   } catch (const std::bad_alloc&) {
@@ -91,9 +93,10 @@ void Server::accept(Transport transport, int socket, std::string peer) {
   }
 }
 
-std::shared_ptr<Stream> Server::open_stream(Transport transport, int socket) {
-  if (transport == Transport::tls) return std::make_shared<TlsStream>(io_, *options_.tls, socket);
-  return std::make_shared<DescriptorStream>(io_, socket);
+std::shared_ptr<Stream> Server::open_stream(Transport transport, Stream::Descriptor socket) {
+  if (transport == Transport::tls)
+    return std::make_shared<TlsStream>(std::move(socket), *options_.tls);
+  return std::make_shared<DescriptorStream>(std::move(socket));
 }
 
 ConnectionOptions Server::connection_options(std::string peer) const {

@@ -58,7 +58,7 @@ class Server {
   };
 
   void accept(Transport transport, int socket, std::string peer);
-  std::shared_ptr<Stream> open_stream(Transport transport, int socket);
+  std::shared_ptr<Stream> open_stream(Transport transport, Stream::Descriptor socket);
   void admit(std::shared_ptr<Stream> stream, Visitor visitor);
   void turn_away(std::shared_ptr<Stream> stream, std::string peer);
   ConnectionOptions connection_options(std::string peer) const;

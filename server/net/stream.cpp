@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 namespace outrigger::net {
 
@@ -13,7 +14,7 @@ DescriptorStream::DescriptorStream(boost::asio::io_context& io, int in_fd, int o
   out_->native_non_blocking(true);
 }
 
-DescriptorStream::DescriptorStream(boost::asio::io_context& io, int socket) : in_(io, socket) {
+DescriptorStream::DescriptorStream(Descriptor socket) : in_(std::move(socket)) {
   in_.native_non_blocking(true);
 }
 

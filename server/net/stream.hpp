@@ -29,7 +29,7 @@ class Stream {
   virtual ~Stream() = default;
 
   /// What comes before the first byte. 1: done; -1 with errno EAGAIN: call again after the wait; -1
-  /// with another one: failed, and `failure()` is the text.
+  /// with another one: failed, and `failure()` is the text, or empty if the peer has just left.
   virtual int handshake() { return 1; }
   virtual Wait handshake_wait() const { return Wait::wait_read; }
   virtual std::string failure() const { return {}; }
@@ -56,7 +56,7 @@ class Stream {
 class DescriptorStream final : public Stream {
  public:
   DescriptorStream(boost::asio::io_context& io, int in_fd, int out_fd);
-  DescriptorStream(boost::asio::io_context& io, int socket);
+  explicit DescriptorStream(Descriptor socket);
 
   ssize_t read(std::span<std::uint8_t> into) override;
   ssize_t write(std::span<const iovec> pieces) override;

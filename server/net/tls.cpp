@@ -28,12 +28,13 @@ tl::unexpected<Error> failed(const std::string& path, const boost::system::error
   return fail(ErrorCode::bad_file, path + ": " + error.message());
 }
 
-/// The first of the thread's queue, which is emptied.
+/// The first of the thread's queue, which is emptied. Empty if the peer has just left.
 std::string last_error() {
   const unsigned long error = ERR_get_error();
   ERR_clear_error();
+  if (ERR_GET_REASON(error) == SSL_R_UNEXPECTED_EOF_WHILE_READING) return {};
   const char* reason = ERR_reason_error_string(error);
-  return reason == nullptr ? "the peer has closed the connection" : reason;
+  return reason == nullptr ? std::string() : reason;
 }
 
 void warn_if_expired(SSL_CTX* context, const std::string& path) {
@@ -121,10 +122,11 @@ Result<std::shared_ptr<ssl::context>> make_tls_context(const TlsFiles& files) {
   return context;
 }
 
-TlsStream::TlsStream(boost::asio::io_context& io, ssl::context& context, int socket)
-    : socket_(io, socket), ssl_(SSL_new(context.native_handle())) {
+TlsStream::TlsStream(Descriptor socket, ssl::context& context)
+    : socket_(std::move(socket)), ssl_(SSL_new(context.native_handle())) {
   socket_.native_non_blocking(true);
-  if (ssl_ == nullptr || SSL_set_fd(ssl_.get(), socket) != 1) throw std::bad_alloc();
+  if (ssl_ == nullptr || SSL_set_fd(ssl_.get(), socket_.native_handle()) != 1)
+    throw std::bad_alloc();
   SSL_set_accept_state(ssl_.get());
 }
 
@@ -167,7 +169,7 @@ int TlsStream::handshake() {
     return 1;
   }
   if (stopped(done, wait_) < 0 && errno == EAGAIN) return -1;
-  failure_ = "TLS handshake failed: " + failure_;
+  if (!failure_.empty()) failure_ = "TLS handshake failed: " + failure_;
   over_ = false;  // what follows is read and dropped
   raw_ = true;
   errno = EPROTO;

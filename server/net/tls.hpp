@@ -28,7 +28,7 @@ Result<std::shared_ptr<boost::asio::ssl::context>> make_tls_context(const TlsFil
 /// socket is ready, and waits awake for the next request.
 class TlsStream final : public Stream {
  public:
-  TlsStream(boost::asio::io_context& io, boost::asio::ssl::context& context, int socket);
+  TlsStream(Descriptor socket, boost::asio::ssl::context& context);
 
   int handshake() override;
   Wait handshake_wait() const override { return wait_; }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace outrigger::test {
@@ -48,6 +49,8 @@ class Framed {
 
   Link& link() { return *link_; }
   void close() { link_.reset(); }
+  /// The link, between two frames.
+  std::unique_ptr<Link> take() { return std::move(link_); }
 
   /// Whole bytes, also such that are no frame. Reads meanwhile: a server that waits for its replies
   /// to be read must not wait for this program, which waits for the server. Throws at the timeout,
