@@ -33,7 +33,7 @@ struct Options {
   double grace_s = 10;
 };
 
-/// What comes of reading the command line if it is not to serve.
+/// The output of a command line that does not start a daemon, for example of --help.
 struct Printed {
   int code = 0;
   std::string output;

@@ -37,7 +37,7 @@ enum class ErrorCode : std::uint8_t {
   cancelled,
   deadline_exceeded,
   internal,
-  // Of connections over sockets: the engine gives none of these.
+  // Errors of connections over sockets. The engine gives none of these.
   unauthorized,
   forbidden,
   too_many_clients,

@@ -7,7 +7,7 @@
 
 namespace outrigger {
 
-/// What a session may ask for; protocol/SOCKETS.md tells which requests need which.
+/// A permission of a session. protocol/SOCKETS.md has the requests that need each right.
 enum class Right : std::uint8_t { read, write, files, publish, admin };
 
 inline constexpr std::array<std::string_view, 5> right_names{"read", "write", "files", "publish",

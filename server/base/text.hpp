@@ -10,7 +10,7 @@ namespace outrigger {
 /// Bytes of the UTF-8 character that `text` begins with; 0 if it is none, or not printable.
 std::size_t character_bytes(std::string_view text);
 
-/// Whether it is UTF-8 without control characters.
+/// True if the text is UTF-8 without control characters.
 bool is_text(std::string_view text);
 
 /// `text` with \xNN for each byte that is no text.

@@ -128,7 +128,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   ReadBuffers& buffers_;
   std::shared_ptr<Stream> stream_;
   const ConnectionOptions options_;
-  /// Of the handshake, of an idle connection, or of one that closes.
+  /// The limit of the handshake, of an idle connection, or of one that closes.
   boost::asio::steady_timer timer_;
   std::shared_ptr<ReplyWriter> writer_;
   std::shared_ptr<engine::Session> session_;

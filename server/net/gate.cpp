@@ -17,7 +17,7 @@ constexpr std::chrono::seconds refusal_delay{1};
 
 using Body = decltype(wire::Request::body);
 
-/// Whether the session answers it at once, whatever runs.
+/// True if the session answers the request at once, also while another one runs.
 bool is_immediate(const Body& body) {
   const auto* info = std::get_if<wire::Info>(&body);
   return std::holds_alternative<wire::Ping>(body) || std::holds_alternative<wire::Cancel>(body) ||
@@ -84,7 +84,7 @@ void Gate::submit(wire::Request request, std::shared_ptr<const wire::Frame> fram
   session_->submit(std::move(request), std::move(frame));
 }
 
-/// Whether the first request has a token, which opens the session.
+/// True if the first request has a token of the list, which opens the session.
 bool Gate::enter(const wire::Request& request) {
   const auto* auth = std::get_if<wire::Auth>(&request.body);
   if (auth == nullptr) {

@@ -19,7 +19,7 @@ namespace outrigger::net {
 using OpenSession = std::function<std::shared_ptr<engine::Session>(std::shared_ptr<engine::Outbox>,
                                                                    engine::SessionOptions)>;
 
-/// Who asks for a session.
+/// The client that asks for a session.
 struct Visitor {
   std::uint64_t number = 0;
   std::string_view transport;

@@ -53,7 +53,7 @@ Result<void> bind_ip(int socket, const Address& address) {
   return {};
 }
 
-/// Of a connection that ended before it was accepted, or of its network: the next may be good.
+/// True for an error of one connection or of its network: the next connection may be good.
 bool passes(int error) {
   switch (error) {
     case EINTR:

@@ -28,7 +28,7 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
   virtual ~Stream() = default;
 
-  /// What comes before the first byte. 1: done; -1 with errno EAGAIN: call again after the wait; -1
+  /// The steps before the first byte. 1: done; -1 with errno EAGAIN: call again after the wait; -1
   /// with another one: failed, and `failure()` is the text, or empty if the peer has just left.
   virtual int handshake() { return 1; }
   virtual Wait handshake_wait() const { return Wait::wait_read; }

@@ -130,7 +130,7 @@ TlsStream::TlsStream(Descriptor socket, ssl::context& context)
   SSL_set_accept_state(ssl_.get());
 }
 
-/// What an operation that gave no bytes means: -1 with errno, or 0 at the end of the input.
+/// The result of an operation that gave no bytes: -1 with errno, or 0 at the end of the input.
 ssize_t TlsStream::stopped(int result, Wait& wait) {
   const int system_error = errno;
   switch (SSL_get_error(ssl_.get(), result)) {
@@ -164,7 +164,7 @@ int TlsStream::handshake() {
   const int done = SSL_do_handshake(ssl_.get());
   if (done == 1) {
     established_ = true;
-    // What came with the handshake's last bytes may be read already.
+    // OpenSSL may already hold bytes that came with the end of the handshake.
     more_ = true;
     return 1;
   }
@@ -198,7 +198,7 @@ ssize_t TlsStream::read(std::span<std::uint8_t> into) {
   return static_cast<ssize_t>(total);
 }
 
-/// What could not be written is gathered again in the same way, as OpenSSL demands.
+/// OpenSSL requires the same bytes again after a write that could not go on.
 ssize_t TlsStream::write(std::span<const iovec> pieces) {
   Gathered gathered(pieces);
   ssize_t total = 0;

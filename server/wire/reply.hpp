@@ -37,7 +37,7 @@ struct HelloReply {
   Limits limits;
 };
 
-/// What `info` tells of a connection over a socket.
+/// The part of the reply to `info` about a connection over a socket.
 struct ConnectionInfo {
   std::uint64_t session = 0;
   std::uint64_t sessions = 0;

@@ -37,7 +37,7 @@ FIRST_LIMITS = {
 }
 # A frame with a chunk of data has so many bytes at most beside the data.
 CHUNK_OVERHEAD_BYTES = 1024
-# What a result of `run` or `call` counts in the window of bytes (section 2, Flow).
+# A result of `run` or `call` counts as this many bytes in the window (section 2, Flow).
 RESULT_BYTES = 192
 
 # NumPy has no f8, f8_e4m3fn and bf16, and no integers below 8 bits: those travel as bytes.
@@ -104,7 +104,7 @@ class ConnectionEnded(Error):
     """There is no connection any more.
 
     reason: the RequestError that the daemon's last frame tells, or None.
-    Whether requests without a reply were carried out is unknown (section 9).
+    It is unknown whether the daemon carried out requests without a reply (section 9).
     """
 
     def __init__(self, text, reason=None):

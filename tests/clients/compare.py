@@ -1,4 +1,4 @@
-"""Whether two tensors are equal, by the rules of protocol/golden/README.md."""
+"""Compares two tensors by the rules of protocol/golden/README.md."""
 
 import numpy
 

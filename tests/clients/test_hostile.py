@@ -43,7 +43,7 @@ def changed(*path, to):
 
 
 INSTRUCTION = ("program", "body", 0)
-# What is wrong: the bytes, and the code of the answer.
+# The fault: the bytes, and the code of the answer.
 MUTATIONS = {
     "the last byte is missing": (wire.frame(BODY[:-1]), "bad_frame"),
     "a byte too many": (wire.frame(BODY + b"\0"), "bad_frame"),

@@ -41,7 +41,7 @@ ENDLESS = program(
     ),
     outputs=[1],
 )
-# Of its two instructions in place the second one fails.
+# The second of the two in-place instructions fails.
 HALF = program(
     [0, 1, 2],
     instruction("add", [0, literal(1)], [3], in_place=True),

@@ -1,4 +1,4 @@
-"""What SOCKETS.md says: tokens, rights, sessions of one daemon, and how a connection ends."""
+"""The rules of SOCKETS.md: tokens, rights, sessions of one daemon, and how a connection ends."""
 
 import os
 import signal

@@ -36,7 +36,7 @@ class Caller {
   test::Reply ping() { return ask(test::encode_simple(new_id(), "ping")); }
   test::Reply info() { return ask(test::encode_simple(new_id(), "info")); }
 
-  /// Whether the server ends the connection, with this code in its last frame.
+  /// True if the server ends the connection with this code in its last frame.
   bool ends_with(std::string_view code) {
     const test::Reply last = receive();
     return last.id == 0 && last.code() == code && ends();

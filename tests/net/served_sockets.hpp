@@ -60,7 +60,7 @@ class ServedSockets {
     return index < sessions_.size() ? sessions_[index] : nullptr;
   }
 
-  /// What `work` gives, on the server's thread.
+  /// Calls `work` on the server's thread, and returns its result.
   template <typename Work>
   auto on_loop(const Work& work) {
     std::packaged_task<decltype(work())()> task(work);

@@ -59,7 +59,7 @@ class Framed {
   void send(std::span<const std::uint8_t> payload);
   /// The next payload. Throws at the timeout, or when the peer has closed.
   std::vector<std::uint8_t> receive(std::chrono::milliseconds timeout);
-  /// Whether the peer ends the stream, without another byte, within the time.
+  /// True if the peer ends the stream, without another byte, within the time.
   bool ends(std::chrono::milliseconds timeout);
 
  private:

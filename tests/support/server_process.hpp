@@ -28,7 +28,7 @@ class ServerProcess {
   pid_t pid() const { return pid_; }
   /// As they were bound, in the order of the options.
   const std::vector<std::string>& addresses() const { return addresses_; }
-  /// What it has written to its standard error output.
+  /// The text that the server has written to its standard error.
   std::string log() const;
   /// Waits until the log has this text.
   bool logs(const std::string& text,

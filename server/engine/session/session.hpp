@@ -67,7 +67,7 @@ struct EngineOptions {
   ops::Compile compile = {};
 };
 
-/// What a session tells of its connection.
+/// The number and the connection that a session tells its client.
 struct SessionOptions {
   std::uint64_t number = 1;
   /// Over sockets. Called from submit().
