@@ -49,7 +49,7 @@ defmodule Outrigger.Outcome do
   def tell(t, {:cancelled, id}, _pid, {:ok, %{"found" => false}}),
     do: Traffic.never_arrived(t, id)
 
-  def tell(t, {:reply, ref}, _pid, reply) do
+  def tell(t, {kind, ref}, _pid, reply) when kind in [:reply, :at_once] do
     answer(ref, reply)
     t
   end

@@ -104,10 +104,14 @@ defmodule Outrigger.Traffic do
     timer = deadline && Process.send_after(self(), {:deadline, id}, deadline + @deadline_grace_ms)
     entry = entry(want: want, size: size, pid: pid, timer: timer)
 
-    if map_size(t.waiting) == 0 and open?(t, size),
+    if at_once?(want) or (map_size(t.waiting) == 0 and open?(t, size)),
       do: forward(t, id, frame, entry, program),
       else: enqueue(t, id, frame, entry, program)
   end
+
+  # The daemon answers these requests while it reads, so they take no place in its windows.
+  defp at_once?({:at_once, _ref}), do: true
+  defp at_once?(_want), do: false
 
   @doc "Takes a request whose caller could not write to the port, because the port is busy."
   def unsent(t, {:unsent, epoch, _, _}) when epoch != t.epoch, do: t

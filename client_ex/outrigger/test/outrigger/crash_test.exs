@@ -279,6 +279,18 @@ defmodule Outrigger.CrashTest do
     Outrigger.cancel(slow)
   end
 
+  test "ping and info overtake the requests that wait for the daemon's windows" do
+    server = start_server(timeout: 10_000)
+    slow = run_endless(server)
+    window = Outrigger.info!(server).limits.requests_window
+    for _ <- 1..(window + 100), do: Op.add(slow, 1.0)
+    traffic = :sys.get_state(Server.fetch!(server).connection).traffic
+    assert map_size(traffic.waiting) > 0
+    assert Outrigger.ping(server) == :ok
+    assert Outrigger.info!(server).running != nil
+    Outrigger.cancel(slow)
+  end
+
   test "kill -9 of a whole BEAM with a long op running leaves no daemon after 1 s" do
     script = """
     {:ok, _} = Outrigger.start_link(name: Doomed, threads: 1)
