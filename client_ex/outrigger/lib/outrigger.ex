@@ -113,7 +113,7 @@ defmodule Outrigger do
   def child_spec(options) do
     %{
       id: options[:name] || __MODULE__,
-      start: {__MODULE__, :start_link, [options]},
+      start: {__MODULE__, :start_link, [Options.hide(options)]},
       type: :supervisor
     }
   end
