@@ -7,39 +7,44 @@ defmodule Outrigger.Backoff do
   @settled_ms 1_000
 
   @typedoc """
-    * `:daemon` - an own daemon that starts and dies
-    * `:start` - an own daemon that does not start
-    * `:server` - a server that cannot be reached, or a link that broke
-    * `:full` - a server that has too many clients
-    * `:lasting` - a server that will refuse the next attempt, too
-  """
-  @type kind :: :daemon | :start | :server | :full | :lasting
+  After the end of a daemon or link that was ready:
 
-  @doc "Whether the attempts count from the beginning again."
+    * `:daemon` - an own daemon has died
+    * `:link` - the link to a server broke
+
+  After an attempt that failed:
+
+    * `:start` - an own daemon does not start
+    * `:server` - a server cannot be reached
+    * `:full` - a server has too many clients
+    * `:lasting` - a server will refuse the next attempt, too
+  """
+  @type kind :: :daemon | :link | :start | :server | :full | :lasting
+
+  @doc "Whether the ends count from the beginning again."
   @spec settled?(integer) :: boolean
   def settled?(lived_ms), do: lived_ms > @settled_ms
 
   @doc """
-  The milliseconds before the attempt after `attempts` failed ones. An own daemon starts again at
-  once. Clients of one server draw their delays, so that they do not all come back at the same
-  moment.
+  The milliseconds before the next attempt. `count` is the number of such ends, or of such failures,
+  before the last one. An own daemon starts again at once. Clients of one server draw their delays,
+  so that they do not all come back at the same moment.
   """
   @spec delay(kind, non_neg_integer) :: non_neg_integer
-  def delay(:daemon, attempts), do: own(attempts, 100)
-  def delay(:start, attempts), do: own(attempts, 5_000)
-  def delay(:server, attempts), do: drawn(100, attempts, 5_000)
-  def delay(:full, attempts), do: drawn(1_000, attempts, 10_000)
-  def delay(:lasting, attempts), do: drawn(2_000, attempts, 60_000)
+  def delay(:daemon, 0), do: 0
+  def delay(:daemon, count), do: grown(10, count - 1, 100)
+  def delay(:link, count), do: drawn(50, count, 500)
+  def delay(:start, count), do: grown(10, count, 5_000)
+  def delay(:server, count), do: drawn(100, count, 5_000)
+  def delay(:full, count), do: drawn(1_000, count, 10_000)
+  def delay(:lasting, count), do: drawn(2_000, count, 60_000)
 
-  defp own(0, _max), do: 0
-  defp own(attempts, max), do: grown(10, attempts - 1, max)
-
-  defp drawn(first, attempts, max) do
-    most = grown(first, attempts, max)
+  defp drawn(first, count, max) do
+    most = grown(first, count, max)
     half = div(most, 2)
     half + :rand.uniform(half + 1) - 1
   end
 
   # The exponent has a limit, because the attempts have none.
-  defp grown(first, attempts, max), do: min(first * Integer.pow(2, min(attempts, 20)), max)
+  defp grown(first, count, max), do: min(first * Integer.pow(2, min(count, 20)), max)
 end

@@ -54,7 +54,9 @@ defmodule Outrigger.Connection do
     first?: true,
     frame_max: @handshake_frame_max,
     frames: %Frames{},
-    attempts: 0,
+    # the links that ended soon after they were ready, and the attempts that failed since then
+    ends: 0,
+    failures: 0,
     starts: 0,
     traffic: nil
   ]
@@ -201,9 +203,10 @@ defmodule Outrigger.Connection do
   end
 
   # No wait helps if the server will refuse the next attempt, too.
-  defp event({:wait, :ready, ref, _pid} = message, %{refusal: %ConnectionError{} = error} = state) do
-    if Link.Failure.lasting?(error) do
-      Outcome.answer(ref, {:error, error})
+  defp event({:wait, :ready, ref, _pid} = message, %{refusal: refusal} = state)
+       when refusal != nil do
+    if Link.Failure.lasting?(refusal) do
+      Outcome.answer(ref, {:error, refusal})
       state
     else
       %{state | traffic: traffic(message, state.traffic)}
@@ -358,7 +361,7 @@ defmodule Outrigger.Connection do
     if restart? and options.on_restart, do: Daemon.on_restart(options, state.server)
     starts = state.starts + 1
     state = %{state | frame_max: Hello.reply_max(hello), hello: Map.put(hello, "starts", starts)}
-    %{state | status: :ready, traffic: traffic, starts: starts, refusal: nil}
+    %{state | status: :ready, traffic: traffic, starts: starts, refusal: nil, failures: 0}
   end
 
   # Each op still works, or is refused by its name. But the versions differ.
@@ -402,10 +405,9 @@ defmodule Outrigger.Connection do
     traffic = Traffic.fail_all(%{state.traffic | end_reason: error.reason}, error)
     if state.options.connect, do: Sessions.ended(state.server.meta, ended, error)
     lived = System.monotonic_time(:millisecond) - state.opened_at
-    attempts = if Backoff.settled?(lived), do: 0, else: state.attempts
-    state = %{state | traffic: traffic, attempts: attempts}
-    kind = if state.options.connect, do: :server, else: :daemon
-    schedule_start(state, kind)
+    ends = if Backoff.settled?(lived), do: 0, else: state.ends
+    kind = if state.options.connect, do: :link, else: :daemon
+    schedule_start(%{state | traffic: traffic, ends: ends + 1}, kind, ends)
   end
 
   defp down(state, error) do
@@ -415,13 +417,14 @@ defmodule Outrigger.Connection do
     Telemetry.execute([:restart, :failed], %{count: 1}, metadata)
     Sessions.failed(state.server.meta, error)
     report(error, state)
-    state = %{state | refusal: error, attempts: max(state.attempts, 1)}
+    failures = state.failures
+    state = %{state | refusal: error, failures: failures + 1}
 
     if Link.Failure.lasting?(error) do
       traffic = Outcome.answer_all(state.traffic, :ready, {:error, error})
-      schedule_start(%{state | traffic: traffic}, :lasting)
+      schedule_start(%{state | traffic: traffic}, :lasting, failures)
     else
-      schedule_start(state, kind(error, state))
+      schedule_start(state, kind(error, state), failures)
     end
   end
 
@@ -460,10 +463,9 @@ defmodule Outrigger.Connection do
     %{state | timer: nil}
   end
 
-  defp schedule_start(state, kind) do
-    Process.send_after(self(), :start, Backoff.delay(kind, state.attempts))
-    state = %{state | status: :down, link: nil, frame_max: @handshake_frame_max}
-    %{state | attempts: state.attempts + 1, frames: %Frames{}}
+  defp schedule_start(state, kind, count) do
+    Process.send_after(self(), :start, Backoff.delay(kind, count))
+    %{state | status: :down, link: nil, frame_max: @handshake_frame_max, frames: %Frames{}}
   end
 
   @impl true

@@ -10,8 +10,8 @@ defmodule Outrigger.Frames do
   @type t :: %__MODULE__{pieces: iodata, bytes: non_neg_integer, needed: pos_integer}
 
   @doc """
-  Takes bytes of the stream: `{:ok, payloads, frames}`, or `{:error, text}` if a frame is longer than
-  `limit`.
+  Takes bytes of the stream: `{:ok, payloads, frames}`, or `{:error, text}` if a frame is longer
+  than `limit`.
 
       iex> alias Outrigger.Frames
       iex> {:ok, [], frames} = Frames.take(%Frames{}, <<0, 0, 0>>, 100)

@@ -118,6 +118,29 @@ defmodule Outrigger.FakeServer do
     with {:ok, socket} <- :ssl.handshake(socket, 5000), do: {:ok, %{conn | socket: socket}}
   end
 
+  ## Clients
+
+  @doc "Starts a client that is linked to the test, or returns why it cannot."
+  def connect(address, options \\ []) do
+    Process.flag(:trap_exit, true)
+    Outrigger.start_link(Keyword.merge([connect: address, start_timeout: 5_000], options))
+  end
+
+  @doc "Starts a client that ends with the test, and returns its name."
+  def start_client(address, options \\ []) do
+    name = :"client_#{System.unique_integer([:positive])}"
+    options = [name: name, connect: address, start_timeout: 5_000] ++ options
+    ExUnit.Callbacks.start_supervised!({Outrigger, options}, id: name)
+    name
+  end
+
+  @doc "Starts a server and a client of it, and returns the name of the client."
+  def start_with_client(run, options \\ []) do
+    {server_options, options} = Keyword.split(options, [:kind, :epoch, :tls, :listen])
+    {address, _pid} = start(run, server_options)
+    start_client(address, options)
+  end
+
   ## For the functions of tests
 
   def write(conn, data), do: conn.transport.send(conn.socket, data)
@@ -255,7 +278,7 @@ defmodule Outrigger.FakeServer do
     {:ok, _} = Application.ensure_all_started(:ssl)
     # id-ce-subjectAltName
     names = {:Extension, {2, 5, 29, 17}, false, names}
-    key = [key: {:namedCurve, :secp256r1}]
+    key = [key: {:namedCurve, :secp256r1}, digest: :sha256]
     chain = %{root: key, intermediates: [], peer: key ++ [extensions: [names]] ++ peer}
 
     %{server_config: server, client_config: client} =
