@@ -19,16 +19,30 @@ defmodule Outrigger.Frames do
       iex> frames.bytes
       1
   """
-  @dialyzer {:no_improper_lists, take: 3}
   @spec take(t, binary, pos_integer) :: {:ok, [binary], t} | {:error, String.t()}
   def take(%{bytes: 0} = frames, data, limit), do: split(frames, data, limit)
 
-  def take(frames, data, limit) do
-    bytes = frames.bytes + byte_size(data)
+  # An improper list is the shortest iodata.
+  @dialyzer {:no_improper_lists, take: 3}
+  def take(%{bytes: bytes, needed: needed} = frames, data, limit) do
+    cond do
+      bytes + byte_size(data) < needed ->
+        {:ok, [], %{frames | pieces: [frames.pieces | data], bytes: bytes + byte_size(data)}}
 
-    if bytes < frames.needed,
-      do: {:ok, [], %{frames | pieces: [frames.pieces | data], bytes: bytes}},
-      else: split(frames, IO.iodata_to_binary([frames.pieces | data]), limit)
+      # The length of the frame is not known.
+      needed == 4 ->
+        split(frames, IO.iodata_to_binary([frames.pieces | data]), limit)
+
+      # The frame becomes a binary of its own size. A binary with the beginning of the next frame
+      # would live as long as the bytes of this one, which may be a part of a large tensor.
+      true ->
+        missing = needed - bytes
+        <<last::binary-size(missing), rest::binary>> = data
+        <<_::32, payload::binary>> = IO.iodata_to_binary([frames.pieces | last])
+
+        with {:ok, payloads, frames} <- split(%__MODULE__{}, rest, limit),
+             do: {:ok, [payload | payloads], frames}
+    end
   end
 
   defp split(frames, data, limit) do

@@ -52,6 +52,19 @@ defmodule Outrigger.LinkTest do
     end
   end
 
+  test "a frame that came in pieces keeps no other bytes alive" do
+    payload = :binary.copy(<<7>>, 10_000)
+    stream = <<10_000::32, payload::binary, 20_000::32, :binary.copy(<<8>>, 9_000)::binary>>
+    <<first::binary-size(5_000), second::binary>> = stream
+    {:ok, [], frames} = Frames.take(%Frames{}, first, 30_000)
+    {:ok, [taken], frames} = Frames.take(frames, second, 30_000)
+    assert taken == payload
+    assert :binary.referenced_byte_size(taken) <= 10_004
+    assert frames.bytes == 9_004
+    {:ok, [taken], _} = Frames.take(frames, :binary.copy(<<8>>, 11_000), 30_000)
+    assert taken == :binary.copy(<<8>>, 20_000)
+  end
+
   defp take_all(frames, <<>>, taken), do: {taken, frames}
 
   defp take_all(frames, stream, taken) do

@@ -175,7 +175,7 @@ defmodule Outrigger.ProgramTest do
   end
 
   test "programs that exceed the daemon's budget are prepared again when they are called" do
-    server = start_server(memory_limit: "128MiB")
+    server = Outrigger.DaemonCase.start_server(memory_limit: "128MiB")
     x = Outrigger.tensor(server, 1.0)
 
     # 16 MiB for programs and plans: a few of these fill them.

@@ -2,7 +2,7 @@ defmodule Outrigger.SecureSocketTest do
   @moduledoc "Certificates, secrets and options of connections to servers."
   use Outrigger.DaemonCase, async: true
   alias Outrigger.{FakeServer, Server}
-  import Outrigger.FakeServer, only: [connect: 1, connect: 2, start_client: 2]
+  import Outrigger.FakeServer, only: [connect: 2, start_client: 2]
 
   @moduletag :capture_log
 

@@ -2,7 +2,7 @@ defmodule Outrigger.SocketTest do
   @moduledoc "Servers on sockets that behave badly, each in one way."
   use Outrigger.DaemonCase, async: true
   alias Outrigger.{FakeServer, Server}
-  import Outrigger.FakeServer, only: [connect: 1, connect: 2, start_client: 1, start_client: 2]
+  import Outrigger.FakeServer, only: [connect: 1, connect: 2, start_client: 1]
 
   @moduletag :capture_log
 
