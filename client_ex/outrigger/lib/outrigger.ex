@@ -87,6 +87,7 @@ defmodule Outrigger do
       the connection broke or the server was started again.
     * A server that refuses the token, or whose certificate is not trusted, is asked again once in a
       while, at most once in a minute. Calls get this error at once.
+    * If the server ends the connection because it was idle, the next call makes a new one.
     * A host that has vanished without a word is noticed after half a minute.
     * The token may not have the right that a request needs. The error is an `Outrigger.Error` with
       the code `:forbidden`.

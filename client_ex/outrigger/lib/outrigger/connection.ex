@@ -48,7 +48,8 @@ defmodule Outrigger.Connection do
     :refusal,
     # the error that the daemon sent before it closed the link
     :last_frame,
-    # :down, :opening, :starting (the handshake is written), :ready, or {:failed, error}
+    # :down, :asleep (until a call needs the daemon), :opening, :starting (the handshake is
+    # written), :ready, or {:failed, error}
     status: :down,
     # whether start_link/1 waits for the outcome of the first attempt
     first?: true,
@@ -201,6 +202,9 @@ defmodule Outrigger.Connection do
     Outcome.answer(ref, {:ok, state.traffic.epoch})
     state
   end
+
+  defp event({:wait, :ready, _ref, _pid} = message, %{status: :asleep} = state),
+    do: open(%{state | traffic: traffic(message, state.traffic)})
 
   # No wait helps if the server will refuse the next attempt, too.
   defp event({:wait, :ready, ref, _pid} = message, %{refusal: refusal} = state)
@@ -406,8 +410,14 @@ defmodule Outrigger.Connection do
     if state.options.connect, do: Sessions.ended(state.server.meta, ended, error)
     lived = System.monotonic_time(:millisecond) - state.opened_at
     ends = if Backoff.settled?(lived), do: 0, else: state.ends
-    kind = if state.options.connect, do: :link, else: :daemon
-    schedule_start(%{state | traffic: traffic, ends: ends + 1}, kind, ends)
+    state = %{state | traffic: traffic, ends: ends + 1}
+
+    cond do
+      # The server ends idle connections, so it gets no new one before there is a call.
+      error.reason == {:disconnected, :timeout} -> closed(state, :asleep)
+      state.options.connect -> schedule_start(state, :link, ends)
+      true -> schedule_start(state, :daemon, ends)
+    end
   end
 
   defp down(state, error) do
@@ -465,8 +475,11 @@ defmodule Outrigger.Connection do
 
   defp schedule_start(state, kind, count) do
     Process.send_after(self(), :start, Backoff.delay(kind, count))
-    %{state | status: :down, link: nil, frame_max: @handshake_frame_max, frames: %Frames{}}
+    closed(state, :down)
   end
+
+  defp closed(state, status),
+    do: %{state | status: status, link: nil, frame_max: @handshake_frame_max, frames: %Frames{}}
 
   @impl true
   def terminate(_reason, state) do

@@ -29,7 +29,17 @@ defmodule Outrigger.Error do
         }
 
   @doc false
-  # The daemon says only that it does not have the handle. This text adds the possible causes.
+  # The daemon says only what it knows. These texts add the possible causes, or what to do.
+  def explained(:bad_handle, text), do: released(text)
+
+  def explained(:forbidden, text) do
+    "#{text}. Use a token that has it (the option :token of Outrigger.start_link/1), or add the " <>
+      "right in the server's list of tokens"
+  end
+
+  def explained(_code, text), do: text
+
+  @doc false
   def released(text) do
     "#{text}. The tensor was released, or no process held it: the bytes of " <>
       ":erlang.term_to_binary/1 do not hold a tensor. Keep the tensor itself, or store the " <>

@@ -221,7 +221,7 @@ defmodule Outrigger.Protocol do
 
     %Error{
       code: code,
-      message: if(code == :bad_handle, do: Error.released(text), else: text),
+      message: Error.explained(code, text),
       op: if(is_binary(error["op"]), do: error["op"]),
       index: if(list_of?(error["index"], &natural?/1), do: error["index"]),
       cause: if(is_map(error["cause"]), do: error(error["cause"])),

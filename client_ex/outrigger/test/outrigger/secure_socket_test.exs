@@ -5,6 +5,7 @@ defmodule Outrigger.SecureSocketTest do
   import Outrigger.FakeServer, only: [connect: 2, start_client: 2]
 
   @moduletag :capture_log
+  @moduletag :own_transport
 
   test "certificates that are not trusted, have another name, or have expired" do
     good = FakeServer.certificates()

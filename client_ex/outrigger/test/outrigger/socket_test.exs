@@ -5,6 +5,7 @@ defmodule Outrigger.SocketTest do
   import Outrigger.FakeServer, only: [connect: 1, connect: 2, start_client: 1]
 
   @moduletag :capture_log
+  @moduletag :own_transport
 
   defp await_pending(server, count) do
     struct = Server.fetch!(server)

@@ -4,7 +4,8 @@ defmodule Outrigger.DaemonCase do
   #
   # The environment variable OUTRIGGER_TRANSPORT is port (the default), unix, tcp or tls. With the
   # last three, the daemons of start_server/1 listen, and the servers connect to them. A test with
-  # the tag :own_daemon needs a daemon that the server itself starts.
+  # the tag :own_daemon needs a daemon that the server itself starts. One with the tag
+  # :own_transport chooses its transports, and runs once.
 
   use ExUnit.CaseTemplate
 
@@ -25,7 +26,7 @@ defmodule Outrigger.DaemonCase do
   end
 
   @doc "The tags of tests that do not run over this transport."
-  def excluded, do: if(transport() == :port, do: [], else: [:own_daemon])
+  def excluded, do: if(transport() == :port, do: [], else: [:own_daemon, :own_transport])
 
   @doc "Starts a server that ends with the test."
   def start_server(options \\ []) do

@@ -27,10 +27,10 @@ defmodule Outrigger.ListeningDaemon do
 
   @doc """
   Starts a daemon over `kind`, :unix, :tcp or :tls, for the options of a server. Returns the options
-  of a client of it.
+  of a client of it. `tokens:` is the list of tokens of the daemon.
   """
   def start_supervised!(kind, options) do
-    {own, client} = Keyword.split(options, @own)
+    {own, client} = Keyword.split(options, [:tokens | @own])
     id = {__MODULE__, options[:name]}
     daemon = ExUnit.Callbacks.start_supervised!({__MODULE__, {kind, own}}, id: id)
     client ++ GenServer.call(daemon, :client, 60_000)
@@ -57,7 +57,7 @@ defmodule Outrigger.ListeningDaemon do
     folder = Path.join(System.tmp_dir!(), "outrigger_#{System.unique_integer([:positive])}")
     File.mkdir_p!(folder)
     File.chmod!(folder, 0o700)
-    secured = secure(kind, folder)
+    secured = secure(kind, folder, own[:tokens] || "test all #{@token}\n")
     {:ok, path} = Outrigger.Daemon.executable(%{daemon: own[:daemon]})
 
     state = %{
@@ -74,24 +74,24 @@ defmodule Outrigger.ListeningDaemon do
     {:ok, start(state)}
   end
 
-  defp secure(:unix, folder),
+  defp secure(:unix, folder, _tokens),
     do: %{address: "unix:#{folder}/socket", args: [], client: []}
 
-  defp secure(:tcp, folder) do
+  defp secure(:tcp, folder, list) do
     tokens = Path.join(folder, "tokens")
-    File.write!(tokens, "test all #{@token}\n")
+    File.write!(tokens, list)
     File.chmod!(tokens, 0o600)
     args = ["--token-file", tokens]
     %{address: "tcp://127.0.0.1:0", args: args, client: [token: @token]}
   end
 
-  defp secure(:tls, folder) do
+  defp secure(:tls, folder, list) do
     %{server: server, authorities: authorities} = FakeServer.certificates()
     [certificate, key] = for name <- ["cert.pem", "key.pem"], do: Path.join(folder, name)
     File.write!(certificate, pem([{:Certificate, server[:cert], :not_encrypted}]))
     {type, der} = server[:key]
     File.write!(key, pem([{type, der, :not_encrypted}]))
-    tcp = secure(:tcp, folder)
+    tcp = secure(:tcp, folder, list)
     args = tcp.args ++ ["--tls-cert", certificate, "--tls-key", key]
     client = [ssl: [cacerts: authorities]] ++ tcp.client
     %{address: "tls://127.0.0.1:0", args: args, client: client}
@@ -100,7 +100,7 @@ defmodule Outrigger.ListeningDaemon do
   defp pem(entries), do: :public_key.pem_encode(entries)
 
   defp start(%{own: own} = state) do
-    options = struct!(Outrigger.Options.new!([]), Keyword.drop(own, [:daemon]))
+    options = struct!(Outrigger.Options.new!([]), Keyword.drop(own, [:daemon, :tokens]))
     args = Outrigger.Daemon.args(%{options | log: :stderr})
     args = ["--listen", state.address] ++ state.args ++ log(own[:log]) ++ args
 
