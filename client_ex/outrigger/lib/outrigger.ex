@@ -79,7 +79,8 @@ defmodule Outrigger do
 
   All functions are the same. The differences are
 
-    * The server's machine has the files of `load_npy/2`, `save_npy/3` and so on.
+    * The server's machine has the files of `load_npy/2`, `save_npy/3` and so on. Give absolute
+      paths: a relative one is completed with the working directory of this VM.
     * Tensors belong to the connection. If it breaks, each waiting call gets one
       `Outrigger.ConnectionError` with the reason `{:disconnected, why}`, and the server frees the
       tensors, also if it goes on itself. A new connection is made, with delays that grow up to five
