@@ -11,11 +11,12 @@ elixir_lib=$(elixir -e 'IO.write(Path.expand("../..", Path.dirname(:code.which(E
 # Dialyzer asks Elixir for the code of its modules.
 export ERL_LIBS=$elixir_lib
 version=$(elixir -e 'IO.write("#{System.version()}-#{System.otp_release()}")')
-plt=$cache/$version.plt
+plt=$cache/$version-ssl.plt
 if [ ! -e "$plt" ]; then
   # Status 2: the table is complete, and OTP's own code has warnings.
   status=0
-  dialyzer --build_plt --output_plt "$plt.new" --apps erts kernel stdlib compiler crypto \
+  dialyzer --build_plt --output_plt "$plt.new" \
+    --apps erts kernel stdlib compiler crypto asn1 public_key ssl \
     -r "$elixir_lib"/{elixir,logger,mix}/ebin >"$cache/plt.log" 2>&1 || status=$?
   [ $status = 0 ] || [ $status = 2 ] || { cat "$cache/plt.log"; exit 1; }
   mv "$plt.new" "$plt"
