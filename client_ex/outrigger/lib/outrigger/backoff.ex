@@ -21,7 +21,7 @@ defmodule Outrigger.Backoff do
   """
   @type kind :: :daemon | :link | :start | :server | :full | :lasting
 
-  @doc "Whether the ends count from the beginning again."
+  @doc "True if the ends count from the beginning again."
   @spec settled?(integer) :: boolean
   def settled?(lived_ms), do: lived_ms > @settled_ms
 

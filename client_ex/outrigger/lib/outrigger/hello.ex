@@ -12,7 +12,7 @@ defmodule Outrigger.Hello do
             when is_map_key(limits, name) and is_integer(:erlang.map_get(name, limits)) and
                    :erlang.map_get(name, limits) > 0
 
-  @doc "Whether it is an answer of this protocol with all limits that the client needs."
+  @doc "True if the reply is of this protocol, with all limits that the client needs."
   @spec good?(term) :: boolean
   def good?(%{"protocol" => 1, "limits" => limits})
       when is_limit(limits, "requests_window") and is_limit(limits, "bytes_window") and

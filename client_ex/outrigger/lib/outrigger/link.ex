@@ -25,7 +25,7 @@ defmodule Outrigger.Link do
           | :unknown
 
   @typedoc """
-  What a link needs besides the options. `id` draws the ids of the requests of the handshake.
+  The needs of a link besides the options. `id` draws the ids of the requests of the handshake.
   `hello` is the id of the request `hello`.
   """
   @type needs :: %{watcher: pid, hello: pos_integer, auth: pos_integer}

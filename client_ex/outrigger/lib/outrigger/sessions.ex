@@ -1,6 +1,6 @@
 defmodule Outrigger.Sessions do
   @moduledoc false
-  # What happened to the sessions of a server: entries in its table, for the error texts of callers.
+  # The ends of a server's sessions: entries in its table, for the error texts of callers.
   # Only the connection writes them.
 
   alias Outrigger.ConnectionError

@@ -105,7 +105,7 @@ defmodule Outrigger.DaemonCase do
       do: ExUnit.Assertions.flunk("there is left: #{inspect(left.())}")
   end
 
-  @doc "Whether it is the reason of pending requests after the death of their daemon."
+  @doc "True for the reason of pending requests after the death of their daemon."
   def died?({:daemon_exited, _status}), do: transport() == :port
   def died?({:disconnected, _why}), do: transport() != :port
   def died?(_other), do: false

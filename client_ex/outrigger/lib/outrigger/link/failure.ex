@@ -104,7 +104,7 @@ defmodule Outrigger.Link.Failure do
     do: %{error | detail: "its last frame: #{Exception.message(last)}"}
 
   @doc """
-  Whether another attempt can only succeed after a change of the options or of the server. Callers
+  True if another attempt can only succeed after a change of the options or of the server. Callers
   then get the error at once, and the next attempt comes late.
   """
   @spec lasting?(ConnectionError.t()) :: boolean
