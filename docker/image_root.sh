@@ -28,7 +28,8 @@ done
 
 # Prints the package that a file is from. dpkg knows some files by their path without /usr.
 package_of() {
-  { dpkg-query -S "$1" || dpkg-query -S "${1#/usr}"; } 2>/dev/null | head -n 1 | cut -d : -f 1 || true
+  { dpkg-query -S "$1" || dpkg-query -S "${1#/usr}"; } 2>/dev/null |
+    head -n 1 | cut -d : -f 1 || true
 }
 
 packages=()
