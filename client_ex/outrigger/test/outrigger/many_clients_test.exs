@@ -55,7 +55,7 @@ defmodule Outrigger.ManyClientsTest do
     before = Outrigger.info!(server)
     x = Outrigger.await!(Outrigger.tensor(server, [1, 2]))
     prepared = Outrigger.prepare!(server, Outrigger.program(&Op.add(&1, 1)))
-    {:gen_tcp, socket} = :sys.get_state(Server.fetch!(server).connection).link.socket
+    {:gen_tcp, socket, _} = :sys.get_state(Server.fetch!(server).connection).link.socket
     Process.exit(socket, :kill)
     assert eventually(fn -> inspect(x) == "#Outrigger.Tensor<stale>" end)
     fresh = Outrigger.tensor(server, [5])

@@ -238,7 +238,7 @@ defmodule Outrigger.SocketTest do
     connection = Server.fetch!(server).connection
     FakeServer.stop(pid)
     # The open connection went on until now.
-    {_, socket} = :sys.get_state(connection).link.socket
+    {_, socket, _} = :sys.get_state(connection).link.socket
     :inet.setopts(socket, linger: {true, 0})
     Process.exit(socket, :kill)
     {:error, error} = Outrigger.ping(server, deadline: 300)
@@ -251,33 +251,44 @@ defmodule Outrigger.SocketTest do
     assert Task.await(waiting, 10_000) == :ok
   end
 
-  test "a server that stops reading: senders wait, others go on, the end is prompt" do
-    run = fn conn ->
-      FakeServer.hello(conn)
-      receive do: (:never -> :ok)
+  for kind <- [:tcp, :tls] do
+    test "a server over #{kind} that stops reading: senders wait, and the end is prompt" do
+      parent = self()
+      certificates = FakeServer.certificates()
+
+      run = fn conn ->
+        FakeServer.hello(conn)
+        send(parent, {:conn, conn})
+        receive do: (:never -> :ok)
+      end
+
+      ssl = if unquote(kind) == :tls, do: [ssl: [cacerts: certificates.authorities]], else: []
+      few = [queue_max: 50, queue_bytes_max: 1_000_000, timeout: 400]
+      options = [kind: unquote(kind), tls: certificates.server] ++ ssl ++ few
+      server = FakeServer.start_with_client(run, options)
+      assert_receive {:conn, conn}, 5000
+      data = :binary.copy(<<0>>, 200_000)
+
+      error =
+        Enum.find_value(1..500, fn _ ->
+          try do
+            Outrigger.from_binary(server, data, :u8, {200_000})
+            nil
+          rescue
+            error in ConnectionError -> error
+          end
+        end)
+
+      assert %ConnectionError{reason: :queue_full} = error
+      {ms, result} = timed(fn -> Outrigger.ping(server, deadline: 100) end)
+      assert {:error, %ConnectionError{reason: :deadline}} = result
+      assert ms < 1000
+      {ms, :ok} = timed(fn -> stop_supervised(server) end)
+      assert ms < 2000
+
+      # The socket has ended, whatever waited to be written.
+      assert eventually(fn -> FakeServer.read(conn, 100) == :closed end, 10_000)
     end
-
-    server =
-      FakeServer.start_with_client(run, queue_max: 50, queue_bytes_max: 1_000_000, timeout: 400)
-
-    data = :binary.copy(<<0>>, 200_000)
-
-    error =
-      Enum.find_value(1..500, fn _ ->
-        try do
-          Outrigger.from_binary(server, data, :u8, {200_000})
-          nil
-        rescue
-          error in ConnectionError -> error
-        end
-      end)
-
-    assert %ConnectionError{reason: :queue_full} = error
-    {ms, result} = timed(fn -> Outrigger.ping(server, deadline: 100) end)
-    assert {:error, %ConnectionError{reason: :deadline}} = result
-    assert ms < 1000
-    {ms, :ok} = timed(fn -> stop_supervised(server) end)
-    assert ms < 2000
   end
 
   test "a connection process that is killed closes its socket, and another one connects" do

@@ -10,7 +10,10 @@ defmodule Outrigger.Link.Dialer do
   alias Outrigger.{Protocol, Server, Token}
   alias Outrigger.Link.{Failure, Tls}
 
-  @type socket :: {:gen_tcp, :gen_tcp.socket()} | {:ssl, :ssl.sslsocket()}
+  @typedoc "The module of the socket, the socket, and the socket of TCP or of Unix below it."
+  @type socket ::
+          {:gen_tcp, :gen_tcp.socket(), :gen_tcp.socket()}
+          | {:ssl, :ssl.sslsocket(), :gen_tcp.socket()}
 
   # As before every handshake: the limits of the daemon are not known.
   @answer_max 65_536
@@ -54,7 +57,7 @@ defmodule Outrigger.Link.Dialer do
 
   # The answers come as messages: a server that refuses the client's certificate says so after the
   # handshake of TLS 1.3, and :ssl drops this alert if the socket is passive.
-  defp shake_hands({module, socket} = tagged, requests, address, until) do
+  defp shake_hands({module, socket, _} = tagged, requests, address, until) do
     # If the server has closed already, its last frame tells more than the error of this write.
     _ = module.send(socket, requests)
 
@@ -64,7 +67,7 @@ defmodule Outrigger.Link.Dialer do
     end
   end
 
-  defp answers({_, socket} = tagged, count, data, address, until) do
+  defp answers({_, socket, _} = tagged, count, data, address, until) do
     _ = setopts(tagged, active: :once)
 
     receive do
@@ -108,27 +111,27 @@ defmodule Outrigger.Link.Dialer do
     end
   end
 
-  defp setopts({:gen_tcp, socket}, options), do: :inet.setopts(socket, options)
-  defp setopts({:ssl, socket}, options), do: :ssl.setopts(socket, options)
+  defp setopts({:gen_tcp, socket, _}, options), do: :inet.setopts(socket, options)
+  defp setopts({:ssl, socket, _}, options), do: :ssl.setopts(socket, options)
 
   ## Connecting
 
   defp connect(%{kind: :unix} = address, _options, until) do
     case :gen_tcp.connect({:local, address.host}, 0, base(), Server.left(until)) do
-      {:ok, socket} -> {:ok, {:gen_tcp, socket}}
+      {:ok, socket} -> {:ok, {:gen_tcp, socket, socket}}
       {:error, reason} -> {:error, Failure.connect(address, reason)}
     end
   end
 
   defp connect(%{kind: :tcp} = address, _options, until) do
-    with {:ok, socket} <- connect_tcp(address, until), do: {:ok, {:gen_tcp, socket}}
+    with {:ok, socket} <- connect_tcp(address, until), do: {:ok, {:gen_tcp, socket, socket}}
   end
 
   defp connect(%{kind: :tls} = address, options, until) do
     with {:ok, tls} <- Tls.options(address, options.ssl.()),
-         {:ok, socket} <- connect_tcp(address, until) do
-      case :ssl.connect(socket, [active: :once] ++ tls, Server.left(until)) do
-        {:ok, socket} -> {:ok, {:ssl, socket}}
+         {:ok, tcp} <- connect_tcp(address, until) do
+      case :ssl.connect(tcp, [active: :once] ++ tls, Server.left(until)) do
+        {:ok, socket} -> {:ok, {:ssl, socket, tcp}}
         {:error, reason} -> {:error, Failure.tls(address, reason)}
       end
     end
@@ -173,7 +176,7 @@ defmodule Outrigger.Link.Dialer do
   end
 
   # If the stream has ended already, the connection notices it after the answers.
-  defp hand_over({module, socket}, connection),
+  defp hand_over({module, socket, _}, connection),
     do: module.controlling_process(socket, connection)
 
   ## Writing
@@ -198,7 +201,7 @@ defmodule Outrigger.Link.Dialer do
     end
   end
 
-  defp write(%{socket: {module, socket}} = state, data, bytes) do
+  defp write(%{socket: {module, socket, _}} = state, data, bytes) do
     result = module.send(socket, data)
     :atomics.sub(state.load, 1, bytes)
 
@@ -227,16 +230,16 @@ defmodule Outrigger.Link.Dialer do
   @spec close(socket | nil) :: :ok
   def close(nil), do: :ok
 
-  # :gen_tcp.close/1 waits until the queued bytes are written.
-  def close({:gen_tcp, socket}) when is_port(socket) do
-    Process.unlink(socket)
-    Process.exit(socket, :kill)
+  # :gen_tcp.close/1 waits up to three minutes until the queued bytes are written, and the processes
+  # of :ssl end with such a call. Without its port, a write of theirs fails at once.
+  def close({_module, _socket, port}) when is_port(port) do
+    Process.unlink(port)
+    Process.exit(port, :kill)
     :ok
   end
 
-  # :ssl.close/1 waits for the processes of the socket, of which one may be in a write. A socket of
-  # :gen_tcp is no port if the VM has another `inet_backend`.
-  def close({module, socket}) do
+  # A socket of :gen_tcp is no port if the VM has another `inet_backend`.
+  def close({module, socket, _}) do
     closing = spawn(fn -> module.close(socket) end)
     spawn(fn -> Process.sleep(1_000) && Process.exit(closing, :kill) end)
     :ok

@@ -8,7 +8,7 @@ defmodule Outrigger.Link.Socket do
   alias Outrigger.Link.{Dialer, Failure}
 
   @enforce_keys [:dialer, :load, :address]
-  # `socket` is {:gen_tcp | :ssl, socket}. `broken` is the reason of the first error.
+  # `socket` is that of Outrigger.Link.Dialer. `broken` is the reason of the first error.
   defstruct [:dialer, :load, :address, :socket, :broken]
 
   # The number of messages that the socket sends before it waits for the connection.
@@ -27,26 +27,26 @@ defmodule Outrigger.Link.Socket do
   end
 
   @impl true
-  def event(%{socket: {_, socket}} = link, {tag, socket, data}) when tag in [:tcp, :ssl],
+  def event(%{socket: {_, socket, _}} = link, {tag, socket, data}) when tag in [:tcp, :ssl],
     do: data(link, data)
 
-  def event(%{socket: {_, socket}} = link, {tag, socket})
+  def event(%{socket: {_, socket, _}} = link, {tag, socket})
       when tag in [:tcp_passive, :ssl_passive],
       do: with(:ok <- activate(link), do: {:going, link})
 
-  def event(%{socket: {_, socket}} = link, {tag, socket}) when tag in [:tcp_closed, :ssl_closed],
+  def event(%{socket: {_, socket, _}} = link, {tag, socket}) when tag in [:tcp_closed, :ssl_closed],
     do: down(link, :closed)
 
   # The message :tcp_closed follows.
-  def event(%{socket: {_, socket}} = link, {:tcp_error, socket, reason}),
+  def event(%{socket: {_, socket, _}} = link, {:tcp_error, socket, reason}),
     do: {:going, broken(link, reason)}
 
-  def event(%{socket: {_, socket}} = link, {:ssl_error, socket, reason}) do
+  def event(%{socket: {_, socket, _}} = link, {:ssl_error, socket, reason}) do
     close(link)
     {:down, Failure.tls_later(link.address, reason)}
   end
 
-  def event(%{socket: {_, socket}} = link, {:EXIT, socket, _reason}), do: down(link, :closed)
+  def event(%{socket: {_, socket, _}} = link, {:EXIT, socket, _reason}), do: down(link, :closed)
 
   def event(%{dialer: dialer} = link, {dialer, message}), do: dialed(link, message)
 
@@ -84,10 +84,10 @@ defmodule Outrigger.Link.Socket do
     {:down, Failure.disconnected(link.address, link.broken || reason)}
   end
 
-  defp activate(%{socket: {:gen_tcp, socket}} = link),
+  defp activate(%{socket: {:gen_tcp, socket, _}} = link),
     do: activated(link, :inet.setopts(socket, active: @active))
 
-  defp activate(%{socket: {:ssl, socket}} = link),
+  defp activate(%{socket: {:ssl, socket, _}} = link),
     do: activated(link, :ssl.setopts(socket, active: @active))
 
   defp activated(_link, :ok), do: :ok
@@ -116,6 +116,8 @@ defmodule Outrigger.Link.Socket do
   end
 
   @impl true
+  def say_goodbye(%{socket: nil} = link, _frame), do: close(link)
+
   def say_goodbye(link, frame) do
     command(link, frame, IO.iodata_length(frame))
     await_end(link, System.monotonic_time(:millisecond) + @bye_ms)
