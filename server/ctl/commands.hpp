@@ -12,7 +12,7 @@ namespace outrigger::ctl {
 
 class Connection;
 
-/// What the command line asks for. Prints its result to standard output when it is complete.
+/// A command of the command line. It prints its result to standard output when that is complete.
 using Command = std::function<Result<void>(Connection&)>;
 
 /// Each declares its subcommand. When the command line names it, `chosen` is set.

@@ -10,7 +10,7 @@ namespace outrigger::ctl {
 /// name, which has no timeout of its own. `about` begins the line.
 void set_deadline(std::chrono::milliseconds time, std::string_view about);
 
-/// What that line says was under way. `text` must be a literal.
+/// Sets the step that the line names. `text` must be a literal.
 void now_doing(const char* text);
 
 }  // namespace outrigger::ctl

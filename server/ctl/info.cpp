@@ -67,8 +67,8 @@ std::string limit_text(const Told& memory) {
   return memory.count("limit") == "0" ? "none" : memory.bytes("limit");
 }
 
-/// What the server tells of its process and of all sessions, then of this connection. A session of
-/// outriggerctl holds nothing, so the counts of it are left to --json.
+/// The reply about the process and all sessions, then about this connection. A session of
+/// outriggerctl holds nothing, so only --json has its counts.
 std::string as_table(Value hello_map, Value info_map) {
   const Told hello(hello_map);
   const Told info(info_map);

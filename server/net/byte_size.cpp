@@ -58,7 +58,7 @@ std::uint64_t least_limit(const std::filesystem::path& top, std::filesystem::pat
   }
 }
 
-/// Of the groups that this process is in, in the first version of control groups or the second.
+/// The least limit of the control groups of this process, in version 1 or 2 of control groups.
 std::uint64_t control_group_limit(const std::filesystem::path& root) {
   auto least = std::numeric_limits<std::uint64_t>::max();
   std::ifstream groups(root / "proc/self/cgroup");

@@ -37,7 +37,7 @@ struct Ended {
   std::string output;
 };
 
-/// What outriggerctl with these words prints to both of its outputs, and its exit status.
+/// The text that outriggerctl with these words prints to both of its outputs, and its exit status.
 Ended ctl(const std::string& words, const std::string& variables = "") {
   const std::string command =
       "exec 2>&1 </dev/null; "
