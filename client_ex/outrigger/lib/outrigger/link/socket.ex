@@ -34,8 +34,9 @@ defmodule Outrigger.Link.Socket do
       when tag in [:tcp_passive, :ssl_passive],
       do: with(:ok <- activate(link), do: {:going, link})
 
-  def event(%{socket: {_, socket, _}} = link, {tag, socket}) when tag in [:tcp_closed, :ssl_closed],
-    do: down(link, :closed)
+  def event(%{socket: {_, socket, _}} = link, {tag, socket})
+      when tag in [:tcp_closed, :ssl_closed],
+      do: down(link, :closed)
 
   # The message :tcp_closed follows.
   def event(%{socket: {_, socket, _}} = link, {:tcp_error, socket, reason}),
