@@ -1,6 +1,7 @@
 defmodule Outrigger.Execution do
   @moduledoc false
-  # Sends the requests that run and call programs.
+  # Sends the requests that run and call programs. An argument is a tensor. outrigger_nx also passes
+  # numbers, `{:number, number}`, which are literals of the protocol.
 
   alias Outrigger.{ConnectionError, Prepared, Program, Protocol, Request, Server, Tensor, Value}
   require Request
@@ -67,14 +68,15 @@ defmodule Outrigger.Execution do
     {epoch, deadline, fields} = epoch_within(server, deadline, fields)
     results = new(program.outputs, server, epoch)
     handles = handles(results)
-    arg_handles = handles(args)
+    operands = handles(args)
     id = Server.request_id(server)
-    frame = Protocol.execute(id, head, arg_handles, handles, fields)
-    written = Program.at(arg_handles, program.writes)
+    frame = Protocol.execute(id, head, operands, handles, fields)
+    # The daemon refuses to write a literal.
+    written = operands |> Program.at(program.writes) |> without_literals()
+    operands = without_literals(operands)
     donated = handles(options[:donated] || [])
 
-    want =
-      Request.results(handles: handles, args: arg_handles, written: written, donated: donated)
+    want = Request.results(handles: handles, args: operands, written: written, donated: donated)
 
     {id, epoch, frame, want, deadline, fill(program.template, args, results)}
   end
@@ -92,8 +94,14 @@ defmodule Outrigger.Execution do
   defp new([_ | rest], server, epoch), do: [Tensor.new(server, epoch) | new(rest, server, epoch)]
   defp new([], _server, _epoch), do: []
 
-  defp handles([tensor | rest]), do: [tensor.handle | handles(rest)]
+  # A literal stays what it is.
+  defp handles([%Tensor{handle: handle} | rest]), do: [handle | handles(rest)]
+  defp handles([{:number, number} | rest]), do: [%{"number" => number} | handles(rest)]
   defp handles([]), do: []
+
+  defp without_literals([%{} | rest]), do: without_literals(rest)
+  defp without_literals([handle | rest]), do: [handle | without_literals(rest)]
+  defp without_literals([]), do: []
 
   defp options([], _server), do: {nil, []}
 
@@ -144,6 +152,8 @@ defmodule Outrigger.Execution do
   defp check_arg(server, %Tensor{} = tensor) do
     with {:error, error} <- Tensor.check(tensor, server), do: raise(error)
   end
+
+  defp check_arg(_server, {:number, _number}), do: :ok
 
   defp check_arg(_server, %Value{}) do
     raise ArgumentError, "inside a program, Op.call/2 calls a prepared program"
