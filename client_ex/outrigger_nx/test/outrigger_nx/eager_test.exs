@@ -150,11 +150,13 @@ defmodule Outrigger.Nx.EagerTest do
 
   test "other numbers in each turn have one program", %{server: server} do
     t = Nx.iota({4}, type: :f32)
+    small = Nx.iota({4}, type: :bf16)
     programs = fn -> Outrigger.info!(server).programs end
 
     turns = fn range ->
       for i <- range do
         t |> Nx.multiply(i + 0.25) |> Nx.add(i) |> Nx.clip(-i, i * 2.5) |> Nx.to_binary()
+        small |> Nx.multiply(i + 0.25) |> Nx.add(i) |> Nx.clip(-i, i * 2.5) |> Nx.to_binary()
         Nx.to_number(t[rem(i, 4)])
         Nx.to_binary(Nx.broadcast(i * 0.5, {3}))
         Nx.to_binary(Nx.stack([i, i * 0.25, t[0], i + 1]))
@@ -166,6 +168,43 @@ defmodule Outrigger.Nx.EagerTest do
     before = programs.()
     turns.(5..200)
     assert programs.() == before
+  end
+
+  test "a number beside a tensor of its type is part of the call", %{server: server} do
+    server = Outrigger.Server.fetch!(server)
+
+    # The handles of one operation. A caller takes several at once.
+    handles = fn operation ->
+      before = Outrigger.Server.last_handle(server)
+      for i <- 5..104, do: operation.(i)
+      round((Outrigger.Server.last_handle(server) - before) / 100)
+    end
+
+    for type <- [:u8, :s64, :bf16, :f16, :f32, :f64, :c64, :c128] do
+      t = Nx.iota({4}, type: type)
+      part = t[0..1]
+      assert handles.(&Nx.multiply(t, &1)) == 1
+      assert handles.(&Nx.select(t, &1, t)) == 1
+      assert handles.(&Nx.slice(t, [rem(&1, 3)], [2])) == 1
+      assert handles.(&Nx.put_slice(t, [rem(&1, 3)], part)) == 1
+      assert handles.(&Nx.equal(t, Nx.tensor(&1, type: type))) == 1
+      if type not in [:c64, :c128], do: assert(handles.(&Nx.clip(t, 1, &1)) == 1)
+      if type == :f32, do: assert(handles.(&Nx.pad(t, &1 / 2, [{1, 0, 0}])) == 1)
+    end
+
+    # The type of this number has an effect.
+    t = Nx.iota({4}, type: :f32)
+    assert handles.(&Nx.less(t, Nx.tensor(&1 / 10, type: :f64))) == 2
+    # There is no tensor beside this number.
+    assert handles.(&Nx.broadcast(&1, {3})) == 2
+  end
+
+  test "mixed operands of a small float keep their types beside numbers" do
+    for type <- [:u2, :s32, :f8], small <- [:bf16, :f16, :f8_e4m3fn], high <- [2, 5] do
+      x = Nx.tensor([1, 0, 1], type: type)
+      low = Nx.tensor(1, type: small)
+      assert Nx.to_list(Nx.clip(x, low, high)) == [1, 1, 1]
+    end
   end
 
   test "operands cost the caller in proportion to their number" do

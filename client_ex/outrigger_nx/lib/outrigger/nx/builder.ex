@@ -64,9 +64,34 @@ defmodule Outrigger.Nx.Builder do
   @doc "A scalar that differs between calls: the number at position `at` among those of a call."
   def varying(number, type, at), do: %{constant(number, type) | varies: {at, []}}
 
+  # Beside one of its numbers, a tensor of these types keeps its type.
+  @literal_types for(size <- [8, 16, 32, 64], kind <- [:u, :s], do: {kind, size}) ++
+                   [{:f, 8}, {:f, 16}, {:bf, 16}, {:f, 32}, {:f, 64}, {:c, 64}, {:c, 128}]
+
+  @doc """
+  The operand for a scalar that differs between calls and is beside a tensor of `type`: a parameter
+  whose argument is a literal, if that has the effect of a scalar of this type. A literal is part of
+  the call. A scalar needs a request of its own.
+  """
+  def literal(%Value{id: nil, varies: {_, _}, type: type} = value, type)
+      when type in @literal_types,
+      do: varying_literal(value)
+
+  def literal(value, _type), do: value
+
+  @doc "As `literal/2`, if the other value is a tensor."
+  def beside(value, %Value{id: id, type: type}) when id != nil, do: literal(value, type)
+  def beside(value, _other), do: value
+
+  # The number already has the first of its types.
+  defp varying_literal(%Value{id: nil, varies: {at, casts}, type: type}),
+    do: {:literal, at, tl(Enum.reverse([type | casts]))}
+
+  defp varying_literal(value), do: value
+
   @doc """
   Adds an instruction with one result of this type and shape. Operands are values, or numbers, which
-  are sent as literals.
+  are sent as literals, or what `literal/2` returns.
 
   Options: `:attrs`, `:regions`, `:in_place`.
   """
@@ -98,6 +123,12 @@ defmodule Outrigger.Nx.Builder do
   end
 
   defp operand(%Value{} = value, b), do: id(value, b)
+
+  defp operand({:literal, _, _} = literal, b) do
+    {value, b} = parameter(b, literal, literal, nil, {})
+    {value.id, b}
+  end
+
   defp operand(number, b), do: {{:number, number}, b}
 
   @doc "The id of a value. A constant gets an instruction now, or a parameter if it varies."
@@ -158,12 +189,14 @@ defmodule Outrigger.Nx.Builder do
   round it first.
   """
   def meet(b, values, type) when type in @small_floats do
-    if merged(values) == type do
-      {values, b}
-    else
-      tensors = Enum.reject(values, &match?(%Value{id: nil, constant: {:number, _}}, &1))
-      literals = tensors != [] and merged(tensors) == type
-      Enum.map_reduce(values, b, &meet_one(&2, &1, type, literals))
+    tensors = Enum.reject(values, &match?(%Value{id: nil, constant: {:number, _}}, &1))
+    # A number does not change the common type of the tensors beside it.
+    literals = tensors != [] and merged(tensors) == type
+
+    cond do
+      merged(values) != type -> Enum.map_reduce(values, b, &meet_one(&2, &1, type, literals))
+      literals -> {Enum.map(values, &varying_literal/1), b}
+      true -> {values, b}
     end
   end
 
@@ -171,7 +204,9 @@ defmodule Outrigger.Nx.Builder do
 
   defp merged(values), do: values |> Enum.map(& &1.type) |> Enum.reduce(&Nx.Type.merge(&2, &1))
 
-  # A number does not change the common type of the tensors beside it.
+  defp meet_one(b, %Value{id: nil, varies: {_, _}} = value, _type, true),
+    do: {varying_literal(value), b}
+
   defp meet_one(b, %Value{id: nil, constant: {:number, number}} = value, type, true)
        when is_number(number) do
     case Types.hold(number, value.type) do

@@ -2,7 +2,9 @@ defmodule Outrigger.Nx.Eager do
   @moduledoc false
   # Sends one operation at a time, without a wait. The program of an operation on given types and
   # shapes is built and prepared once. Afterwards an operation is one short frame. Numbers are
-  # passed as scalars, so that a loop with other numbers in each turn has one program.
+  # arguments, so that a loop with other numbers in each turn has one program. A number is a literal
+  # of the call where a literal has the same effect. Otherwise it is a scalar, which has a request of
+  # its own.
 
   alias Nx.Tensor, as: T
   alias Outrigger.Nx.{Backend, Builder, Cache, Lowering, Types}
@@ -15,9 +17,8 @@ defmodule Outrigger.Nx.Eager do
 
   # Up to this number, operands are compared one by one.
   @few 8
-  # Above this number, the program contains the numbers, because each scalar needs a request.
+  # Above this number, the program contains the numbers, because a scalar needs a request.
   @numbers_max 16
-  @small_floats Builder.small_floats()
   # The numbers of these operations are positions.
   @placing [:slice, :put_slice]
   # Above this integer, a float of the VM does not hold each integer exactly.
@@ -68,34 +69,21 @@ defmodule Outrigger.Nx.Eager do
 
   defp receiver(_op, _out, _args), do: nil
 
-  defp execute(key, {operands, _, _, [], _}, server, build) do
-    operands = :lists.reverse(operands)
-    {prepared, []} = program(key, operands, {}, server, build)
-    send_call(prepared, operands, [], server)
-  end
-
-  # Many loops have the same numbers in each turn, whose scalars exist already.
   defp execute(key, {operands, _, _, numbers, _}, server, build) do
     operands = :lists.reverse(operands)
+    numbers = numbers |> :lists.reverse() |> List.to_tuple()
+    {prepared, scalars, literals} = program(key, operands, numbers, server, build)
 
-    {prepared, scalars} =
-      Backend.scalars({key, numbers}, server, fn ->
-        numbers = numbers |> :lists.reverse() |> List.to_tuple()
-        {prepared, passed} = program(key, operands, numbers, server, build)
-        {prepared, for(scalar <- passed, do: scalar(scalar, numbers, server))}
-      end)
+    passed =
+      scalars({key, numbers}, scalars, numbers, server) ++
+        for {:literal, at, types} <- literals, do: {:number, literal(elem(numbers, at), types)}
 
-    send_call(prepared, operands, scalars, server)
-  end
-
-  defp send_call(prepared, operands, scalars, server) do
     args = for {source, _, _} <- operands, do: Backend.place(source, server)
-    args = if scalars == [], do: args, else: args ++ scalars
     # The server may have a new connection.
-    Program.call(%{prepared | server: server}, args, [])
+    Program.call(%{prepared | server: server}, args ++ passed, [])
   end
 
-  # The prepared program, and the positions and types of the numbers that it takes.
+  # The prepared program, and the numbers that it takes: scalars, then literals.
   defp program(key, operands, numbers, server, build) do
     Cache.fetch({server.counters, key}, fn ->
       {values, builder} =
@@ -105,16 +93,28 @@ defmodule Outrigger.Nx.Eager do
 
       {outputs, builder} = build.(builder, List.to_tuple(values), numbers)
       {ids, builder} = Enum.map_reduce(outputs, builder, &Builder.id/2)
-      params = Builder.params(builder)
-      passed = for {_id, {:number, _, _, _} = number} <- params, do: number
-      {Prepared.new(server, Builder.program(builder, params, ids)), passed}
+      {tensors, passed} = builder |> Builder.params() |> Enum.split(length(operands))
+      {literals, scalars} = Enum.split_with(passed, &match?({_id, {:literal, _, _}}, &1))
+      program = Builder.program(builder, tensors ++ scalars ++ literals, ids)
+      [scalars, literals] = for list <- [scalars, literals], do: Enum.map(list, &elem(&1, 1))
+      {Prepared.new(server, program), scalars, literals}
     end)
   end
 
-  defp scalar({:number, at, casts, type}, numbers, server) do
-    number = Enum.reduce(casts, elem(numbers, at), &Types.hold(&2, &1))
-    Backend.scalar(Types.bytes(number, type), type, server)
+  defp scalars(_key, [], _numbers, _server), do: []
+
+  # Many loops have the same numbers in each turn, whose scalars exist already.
+  defp scalars(key, scalars, numbers, server) do
+    Backend.scalars(key, server, fn ->
+      for {:number, at, casts, type} <- scalars do
+        number = Enum.reduce(casts, elem(numbers, at), &Types.hold(&2, &1))
+        Backend.scalar(Types.bytes(number, type), type, server)
+      end
+    end)
   end
+
+  defp literal(number, types),
+    do: types |> Enum.reduce(number, &Types.hold(&2, &1)) |> Types.literal()
 
   ## Arguments without the parts that differ between calls
 
@@ -123,9 +123,9 @@ defmodule Outrigger.Nx.Eager do
   # type, shape}`, numbers `{:varying, index, type, kind}`. A call is `{operands, their count, a
   # map of their positions if they are many, numbers, their count}`.
   defp abstract(op, args, type) do
-    # The daemon converts a literal beside small floats to f32 directly. A scalar has a type, which
+    # A tensor of this type does not keep its type beside a literal, and a scalar has a type, which
     # would change the common type. So the program contains these numbers.
-    numbers = if type in @small_floats and op not in @placing, do: @numbers_max, else: 0
+    numbers = if type == {:f8_e4m3fn, 8} and op not in @placing, do: @numbers_max, else: 0
     entries(args, op, {[], 0, nil, [], numbers})
   end
 

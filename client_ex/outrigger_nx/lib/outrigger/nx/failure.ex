@@ -21,6 +21,7 @@ defmodule Outrigger.Nx.Failure do
   def explain(%Error{} = error, origin) do
     where = Enum.filter([function(error.op), origin && describe(origin, error.op)], & &1)
     message = if where == [], do: "", else: Enum.join(where, " in ") <> ": "
+
     # The index of an instruction means nothing to the user, because the compiler made the program.
     %{error | message: message <> error.message, index: nil}
   end

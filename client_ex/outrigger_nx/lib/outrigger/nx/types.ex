@@ -44,9 +44,14 @@ defmodule Outrigger.Nx.Types do
     n
   end
 
+  # Above this integer, a float of the VM does not hold each integer exactly.
+  @exact_max 0x20000000000000
+
   @doc "The number in a scalar of the type: wrapped around, or rounded."
   def hold(n, {:f, 64}) when is_float(n), do: n
-  def hold(n, {:s, 32}) when n in -0x80000000..0x7FFFFFFF, do: n
+  def hold(n, {kind, size}) when kind in [:s, :u] and is_integer(n), do: wrap(n, kind, size)
+  # A float holds these integers exactly.
+  def hold(n, {:f, _} = type) when n in -@exact_max..@exact_max, do: hold(1.0 * n, type)
 
   def hold(n, {:f, 32}) when is_float(n) do
     case <<n::float-32>> do
@@ -61,6 +66,10 @@ defmodule Outrigger.Nx.Types do
     |> Nx.squeeze()
     |> Nx.to_number()
   end
+
+  @doc "A number as a literal of the protocol."
+  def literal(%Complex{re: re, im: im}), do: %{"re" => re, "im" => im}
+  def literal(number), do: number
 
   @doc "A scalar's bits."
   def bits(n, {kind, size}) when is_integer(n) and kind in [:s, :u] and size >= 8,

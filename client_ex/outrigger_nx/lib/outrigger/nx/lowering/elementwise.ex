@@ -97,12 +97,15 @@ defmodule Outrigger.Nx.Lowering.Elementwise do
         do: broadcast(b, on_true, out.shape),
         else: {on_true, b}
 
-    emit(b, :select, [pred, on_true, on_false], out.type, out.shape, options)
+    branches = [beside(on_true, on_false), beside(on_false, on_true)]
+    emit(b, :select, [pred | branches], out.type, out.shape, options)
   end
 
   def lower(b, :clip, out, [x, min, max], options) do
     {[x, min, max], b} = meet(b, [x, min, max], out.type)
-    {[min, max], b} = Enum.map_reduce([min, max], b, &literal(&1, out.type, &2))
+    # In a small float, the tensor may have kept another type.
+    type = if x.type == out.type, do: out.type
+    {[min, max], b} = Enum.map_reduce([min, max], b, &literal(&1, type, &2))
     emit(b, :clip, [x, min, max], out.type, out.shape, options)
   end
 
@@ -131,5 +134,6 @@ defmodule Outrigger.Nx.Lowering.Elementwise do
     {Types.number(number, type), b}
   end
 
-  defp literal(value, _type, b), do: {value, b}
+  defp literal(%Value{} = value, type, b), do: {literal(value, type), b}
+  defp literal(operand, _type, b), do: {operand, b}
 end

@@ -49,10 +49,11 @@ defmodule Outrigger.Nx.Lowering.Indexing do
     cast(b, indices, out.type)
   end
 
-  # A known start needs no instruction.
+  # A known start needs no instruction. A start may have any integer type.
   defp starts(starts) do
     Enum.map(starts, fn
       %Value{id: nil, varies: nil, constant: {:number, number}} when is_integer(number) -> number
+      %Value{} = start -> literal(start, start.type)
       start -> start
     end)
   end

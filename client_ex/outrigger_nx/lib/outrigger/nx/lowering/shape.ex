@@ -57,7 +57,7 @@ defmodule Outrigger.Nx.Lowering.Shape do
       interior: Enum.map(padding, &elem(&1, 2))
     ]
 
-    emit(b, :pad, [x, value], out.type, out.shape, attrs: attrs)
+    emit(b, :pad, [x, beside(value, x)], out.type, out.shape, attrs: attrs)
   end
 
   def lower(b, op, out, [tensors, axis], _options) when op in [:concatenate, :stack] do
