@@ -3,8 +3,8 @@ defmodule Outrigger.Nx.Eager do
   # Sends one operation at a time, without a wait. The program of an operation on given types and
   # shapes is built and prepared once. Afterwards an operation is one short frame. Numbers are
   # arguments, so that a loop with other numbers in each turn has one program. A number is a literal
-  # of the call where a literal has the same effect. Otherwise it is a scalar, which has a request of
-  # its own.
+  # of the call where a literal has the same effect. Otherwise it is a scalar, which has a request
+  # of its own.
 
   alias Nx.Tensor, as: T
   alias Outrigger.Nx.{Backend, Builder, Cache, Lowering, Types}
