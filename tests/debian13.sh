@@ -55,7 +55,7 @@ vars=(HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 TERM="${TERM:-d
 for name in CI OUTRIGGER_SEED http_proxy https_proxy no_proxy; do
   [ -z "${!name:-}" ] || vars+=("$name=${!name}")
 done
-# What is mounted, and where.
+# The mounts: a source and a target, in turns.
 mounts=("$tree" /outrigger)
 for folder in "${folders[@]}"; do
   mkdir -p "$tree/$folder" "$own/$folder"

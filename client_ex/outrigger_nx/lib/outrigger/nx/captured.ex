@@ -62,7 +62,7 @@ defmodule Outrigger.Nx.Captured do
     end
   end
 
-  # Asks for the state of the uploads until all have succeeded. Whether none has failed.
+  # Asks for the state of the uploads until all have succeeded. True if no upload has failed.
   defp settle(key, tensors) do
     states = Enum.map(tensors, &Tensor.lookup/1)
     pending? = Enum.any?(states, &(&1 == :pending))
