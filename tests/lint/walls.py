@@ -26,6 +26,7 @@ LAYERS = {
     "wire": ["base"],
     "engine": ["base", "tensor", "files", "ops", "wire"],
     "net": ["base", "wire", "engine"],
+    "ctl": ["base", "wire", "net"],
 }
 
 # A folder includes itself and folders of a lower rank. "" is the face of `ops`: what an op is.
@@ -55,6 +56,7 @@ FACES = {
         r"|ops/support/(context|isa)\.hpp"
     ),
     ("net", "engine"): re.compile(r"engine/session/session\.hpp"),
+    ("ctl", "net"): re.compile(r"net/address\.hpp"),
 }
 
 LINES_MAX = 600
