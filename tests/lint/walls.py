@@ -64,7 +64,8 @@ COLUMNS_MAX = {"code": 100, "text": 120}
 CODE = {".cpp", ".hpp", ".ex", ".exs", ".py", ".sh", ".cmake", ".rs"}
 # A tool or a folder's build finds these files, without their names.
 FOUND_BY_CONVENTION = re.compile(
-    r"client_ex/[^/]+/(lib|test|mix\.exs|\.formatter\.exs)|tests/golden/families/|"
+    r"(client_ex/[^/]+|docker/example)/(lib|test|mix\.exs|\.formatter\.exs)|"
+    r"tests/golden/families/|"
     r"client_ex/outrigger/examples/rain/|client_ex/outrigger_nx/guides/|bench/rust/src/|"
     r"(^|/)(CMakeLists\.txt|__init__\.py|main\.cpp|README\.md|SECURITY\.md|CONTRIBUTING\.md)$|"
     r"^(\.github|\.ci|\.devcontainer)/"
