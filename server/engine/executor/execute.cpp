@@ -556,7 +556,8 @@ Outcome execute(Context& context, const Plan& plan, std::span<const Tensor> argu
     values[plan.main.params[i]] = arguments[i];
     storages.push_back(arguments[i].storage);
   }
-  for (auto& [position, tensor] : donated) values[plan.main.params[position]] = std::move(tensor);
+  for (std::pair<std::size_t, Tensor>& donation : donated)
+    values[plan.main.params[donation.first]] = std::move(donation.second);
   return execute(context, plan, std::move(values), storages, {}, profile);
 }
 

@@ -103,7 +103,7 @@ class Candidate {
   std::optional<Chain> finish(int threads, std::int64_t block_bytes) {
     const std::int64_t row_bytes = bytes_per_row();
     if (row_bytes > row_bytes_max) return std::nullopt;
-    const std::int64_t most = std::max<std::int64_t>(1, rows_ / (4 * threads));
+    const std::int64_t most = std::max<std::int64_t>(1, rows_ / (std::int64_t{4} * threads));
     const std::int64_t wanted = std::clamp<std::int64_t>(block_bytes / row_bytes, 1, most);
     constexpr std::int64_t tries = 16;
     for (std::int64_t n = wanted; n < std::min(wanted + tries, rows_); ++n) {
