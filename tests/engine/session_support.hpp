@@ -34,7 +34,7 @@ class Collector : public Outbox {
   }
 
   /// The reply to a request; its status is "none" if it does not come in time.
-  Reply wait(std::uint64_t id, Milliseconds timeout = std::chrono::seconds(20)) {
+  Reply wait(std::uint64_t id, Milliseconds timeout = std::chrono::seconds(120)) {
     std::unique_lock lock(mutex_);
     Reply found;
     found.status = "none";
