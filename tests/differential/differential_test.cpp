@@ -243,6 +243,16 @@ std::string never_drawn(const Coverage& coverage) {
   return never;
 }
 
+/// The elementwise ops that were drawn but have no reference in `element_of`.
+std::string never_checked(const Coverage& coverage) {
+  std::string never;
+  for (const auto& [op, counts] : coverage.ops) {
+    const bool elementwise = ops::find_op(op)->kind == ops::Kind::elementwise;
+    if (elementwise && counts.second == 0) never += " " + op;
+  }
+  return never;
+}
+
 TEST(Differential, FusedUnfusedAndAnyNumberOfThreadsAgree) {
   Coverage coverage;
   for (const std::uint64_t seed : seeds()) {
@@ -258,6 +268,7 @@ TEST(Differential, FusedUnfusedAndAnyNumberOfThreadsAgree) {
     }
   }
   EXPECT_EQ(never_drawn(coverage), "") << "ops that were never drawn";
+  EXPECT_EQ(never_checked(coverage), "") << "elementwise ops without a reference in element_of()";
   for (const auto& [op, counts] : coverage.ops) {
     std::cout << op << " " << counts.first << "/" << counts.second << "  ";
   }

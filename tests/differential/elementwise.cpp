@@ -113,6 +113,7 @@ std::optional<T> float_element(std::string_view op, T a, T b) {
   if (op == "negate") return -a;
   if (op == "real") return a;
   if (op == "imag") return T{0};
+  if (op == "phase") return std::atan2(T{0}, a);
   if (op == "abs") return std::fabs(a);
   if (op == "floor") return std::floor(a);
   if (op == "ceil") return std::ceil(a);

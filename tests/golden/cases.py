@@ -1,8 +1,17 @@
 """Writes golden cases in the form that protocol/golden/README.md documents."""
 
+import json
 import math
+import pathlib
 
 from reference import Tensor
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
+
+def catalogue():
+    """The ops that the daemon describes."""
+    return json.loads((ROOT / "protocol" / "ops.json").read_text())["ops"]
 
 
 def wire_number(x):
