@@ -106,7 +106,7 @@ defmodule Outrigger.Kernel do
     args = for param <- params, not Head.new?(param), do: argument(param)
 
     quote do
-      unquote(definition(head, body, :public))
+      unquote(definition(head, body, :public, __CALLER__))
 
       def unquote(name)(unquote_splicing(args)) do
         {:ok, unit} = __kernel__(unquote(name), unquote(length(args)))
@@ -118,17 +118,16 @@ defmodule Outrigger.Kernel do
   @doc "Defines a kernel that the kernels of its module can call."
   defmacro defkernelp(head, do: body) do
     name!(head, __CALLER__)
-    definition(head, body, :private)
+    definition(head, body, :private, __CALLER__)
   end
 
-  defp definition(head, body, visibility) do
+  # The source waits in an attribute: as data in the code of the module it would be compiled.
+  defp definition(head, body, visibility, caller) do
+    sources = Module.get_attribute(caller.module, :outrigger_sources) || []
+    Module.put_attribute(caller.module, :outrigger_sources, [{head, body} | sources])
+
     quote do
-      Outrigger.Kernel.Define.define(
-        unquote(Macro.escape(head)),
-        unquote(Macro.escape(body)),
-        unquote(visibility),
-        __ENV__
-      )
+      Outrigger.Kernel.Define.define(unquote(length(sources)), unquote(visibility), __ENV__)
     end
   end
 
@@ -156,6 +155,7 @@ defmodule Outrigger.Kernel do
   defmacro __before_compile__(env) do
     kernels = Module.get_attribute(env.module, :outrigger_kernels) || %{}
     Module.delete_attribute(env.module, :outrigger_kernels)
+    Module.delete_attribute(env.module, :outrigger_sources)
 
     clauses =
       for {{name, arity}, {:public, unit}} <- kernels do
@@ -202,7 +202,7 @@ defmodule Outrigger.Kernel do
     {module, name, arity} = {info[:module], info[:name], info[:arity]}
 
     with :external <- info[:type],
-         true <- function_exported?(module, :__kernel__, 2),
+         true <- Code.ensure_loaded?(module) and function_exported?(module, :__kernel__, 2),
          {:ok, unit} <- module.__kernel__(name, arity) do
       unit
     else

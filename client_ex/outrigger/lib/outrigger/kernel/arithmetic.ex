@@ -23,10 +23,14 @@ defmodule Outrigger.Kernel.Arithmetic do
   def round_to(x, :f32) when is_atom(x), do: x
 
   def round_to(x, :f32) do
-    <<rounded::float-32>> = <<x::float-32>>
-    rounded
+    # A float beyond the largest of f32 has the bits of an infinity.
+    case <<x::float-32>> do
+      <<rounded::float-32>> -> rounded
+      <<0::1, _::31>> -> :infinity
+      <<1::1, _::31>> -> :neg_infinity
+    end
   rescue
-    # The float is beyond the largest of f32.
+    # Other versions of Erlang raise.
     ArgumentError -> if x > 0, do: :infinity, else: :neg_infinity
   end
 

@@ -6,10 +6,11 @@ defmodule Outrigger.Kernel.Define do
   alias Outrigger.Kernel.{Emit, Expression, Head, Reader, Scope, Unit}
 
   @doc """
-  Compiles a kernel, and keeps its unit in the attribute `:outrigger_kernels` of the module. The
-  kernels after it can call it.
+  Compiles the kernel of a source, by its position in the module. Its unit is kept in the attribute
+  `:outrigger_kernels` of the module: the kernels after it can call it.
   """
-  def define(head, body, visibility, env) do
+  def define(source, visibility, env) do
+    {head, body} = env.module |> Module.get_attribute(:outrigger_sources) |> Enum.at(-1 - source)
     {name, meta, params} = Head.split(head)
     arity = Enum.count(params, &(not Head.new?(&1)))
     kernels = Module.get_attribute(env.module, :outrigger_kernels) || %{}

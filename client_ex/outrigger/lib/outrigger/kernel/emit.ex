@@ -98,9 +98,9 @@ defmodule Outrigger.Kernel.Emit do
     end)
   end
 
-  defp statement({:store, line, tensor, indices, e, text}, m) do
+  defp statement({:store, line, tensor, indices, e, source}, m) do
     %{dtype: dtype} = m.s.tensors[tensor]
-    fits!(m, line, dtype, e, "#{text} holds #{dtype}")
+    fits!(m, line, dtype, e, fn -> "#{Macro.to_string(source)} holds #{dtype}" end)
     index_types = Enum.map(indices, &index_type(&1, line, m))
     {[value | indices], m} = ordered([{e, dtype} | Enum.zip(indices, index_types)], m)
     statement_node(m, [:store, line, m.tensors[tensor], indices, value])
@@ -201,19 +201,20 @@ defmodule Outrigger.Kernel.Emit do
   end
 
   defp fits_type!(m, line, place, type, text) do
-    case Types.merge(place, type) do
-      ^place ->
-        :ok
+    if Types.merge(place, type) != place, do: does_not_fit(m, line, place, type, text)
+  end
 
-      _ when place == :bool ->
-        fail(m.s, line, "#{text} a condition, the value is #{Types.name(type)}")
+  defp does_not_fit(m, line, place, type, text) do
+    text = if is_function(text), do: text.(), else: text
 
-      _ when type == :bool ->
-        fail(m.s, line, "#{text}, the value is a condition: if c, do: 1, else: 0")
+    problem =
+      cond do
+        place == :bool -> "#{text}, the value is #{Types.name(type)}"
+        type == :bool -> "#{text}, the value is a condition: if c, do: 1, else: 0"
+        true -> "#{text}, the value is #{Types.name(type)}: #{place}(…)"
+      end
 
-      _ ->
-        fail(m.s, line, "#{text}, the value is #{Types.name(type)}: #{place}(…)")
-    end
+    fail(m.s, line, problem)
   end
 
   defp checked({:error, reason}, line, m), do: fail(m.s, line, clash(reason))

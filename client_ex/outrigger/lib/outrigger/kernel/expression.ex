@@ -9,8 +9,8 @@ defmodule Outrigger.Kernel.Expression do
   #     {:and | :or, line, a, b}           {:if, line, c, {block, e}, {block, e}}
   #     {:call, line, key, [dtype], args}
   #
-  # An argument of a call is an expression or {:tensor, tensor, [index]}. The value of a side of `if`
-  # is nil if the side ends with `raise`, `return`, `break` or `continue`.
+  # An argument of a call is an expression or {:tensor, tensor, [index]}. The value of a side of
+  # `if` is nil if the side ends with `raise`, `return`, `break` or `continue`.
 
   import Outrigger.Kernel.Scope,
     only: [at: 2, check_bound: 3, deeper: 2, fail: 3, line: 2, meet: 2, name_key: 1, tensor: 2]
@@ -264,8 +264,8 @@ defmodule Outrigger.Kernel.Expression do
     fail(
       s,
       meta,
-      "#{text(module)}.#{name}/#{length(args)} is no kernel: write a loop, or call it outside of " <>
-        "the kernel"
+      "#{text(module)}.#{name}/#{length(args)} is no kernel: write a loop, or call it outside " <>
+        "of the kernel"
     )
   end
 
@@ -275,8 +275,9 @@ defmodule Outrigger.Kernel.Expression do
   Expands a macro of the user once: `{:ok, ast, scope}`, or `:error` if there is none.
   """
   def expand({form, meta, args} = ast, s) when is_list(args) do
-    # Kernel's own macros have no place in a kernel, except the pipe.
-    if is_atom(form) and form != :|> and Map.has_key?(@instead, {form, length(args)}) do
+    # The words of kernels are not those of Elixir, and other words of Elixir have no meaning here.
+    if is_atom(form) and
+         (form == :@ or builtin?(form) or Map.has_key?(@instead, {form, length(args)})) do
       :error
     else
       case Macro.expand_once(ast, %{s.env | line: line(meta, s)}) do

@@ -96,7 +96,7 @@ defmodule Outrigger.Kernel.Memory do
         stores =
           for {n, at} <- Enum.with_index(numbers), n != 0 do
             index = {:number, s.line, at}
-            {:store, s.line, tensor, [index], {:number, s.line, n}, "@#{attribute}[#{at}]"}
+            {:store, s.line, tensor, [index], {:number, s.line, n}, attribute}
           end
 
         tables = Map.put(s.tables, attribute, tensor)

@@ -2,7 +2,7 @@ defmodule Outrigger.Kernel.Reader do
   @moduledoc false
   # Elixir's AST of a body → statements with resolved names:
   #
-  #     {:set, line, [id], [expression]}         {:store, line, tensor, [index], expression, text}
+  #     {:set, line, [id], [expression]}         {:store, line, tensor, [index], expression, source}
   #     {:if, line, condition, block, block}     {:while, line, condition, block}
   #     {:for, line, id, a, b, step, block}      {:break, line}    {:continue, line}
   #     {:return, line, [expression]}            {:raise, line, text, [expression]}
@@ -43,6 +43,7 @@ defmodule Outrigger.Kernel.Reader do
   end
 
   # The last statement of a kernel with results is its value.
+  defp tail(nil, s), do: {[], s}
   defp tail({:__block__, _, []}, s), do: {[], s}
 
   defp tail({:__block__, _, statements}, s) do
@@ -274,7 +275,7 @@ defmodule Outrigger.Kernel.Reader do
       )
     end
 
-    {[{:store, line, tensor, indices, value, text(left)}], s}
+    {[{:store, line, tensor, indices, value, left}], s}
   end
 
   @doc """
