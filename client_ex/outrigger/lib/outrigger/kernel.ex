@@ -90,7 +90,7 @@ defmodule Outrigger.Kernel do
   of its place.
   """
 
-  alias Outrigger.Kernel.{Head, Interpreter}
+  alias Outrigger.Kernel.{Define, Head, Interpreter, Operands, Unit}
 
   @doc false
   defmacro __using__(_options) do
@@ -109,8 +109,10 @@ defmodule Outrigger.Kernel do
       unquote(definition(head, body, :public, __CALLER__))
 
       def unquote(name)(unquote_splicing(args)) do
-        {:ok, unit} = __kernel__(unquote(name), unquote(length(args)))
-        Outrigger.Kernel.Interpreter.run(unit, unquote(args), [])
+        Outrigger.Kernel.__run__(
+          {__MODULE__, unquote(name), unquote(length(args))},
+          unquote(args)
+        )
       end
     end
   end
@@ -148,6 +150,8 @@ defmodule Outrigger.Kernel do
        when is_atom(name) and is_atom(context),
        do: {name, meta, context}
 
+  defp argument({name, _, context} = var) when is_atom(name) and is_atom(context), do: var
+
   # Outrigger.Kernel.Head refuses the parameter.
   defp argument(_param), do: {:_, [], nil}
 
@@ -159,8 +163,10 @@ defmodule Outrigger.Kernel do
 
     clauses =
       for {{name, arity}, {:public, unit}} <- kernels do
+        kernel = if match?({:generic, _}, unit), do: unit, else: {:ok, unit}
+
         quote do
-          def __kernel__(unquote(name), unquote(arity)), do: {:ok, unquote(Macro.escape(unit))}
+          def __kernel__(unquote(name), unquote(arity)), do: unquote(Macro.escape(kernel))
         end
       end
 
@@ -175,7 +181,7 @@ defmodule Outrigger.Kernel do
   The unit of a kernel, as the daemon reads it: a map for `Outrigger.Codec`.
   """
   @spec unit(fun) :: map
-  def unit(kernel), do: kernel |> fetch!() |> Outrigger.Kernel.Unit.to_wire()
+  def unit(kernel), do: kernel |> key!() |> fetch!(nil) |> Unit.to_wire()
 
   @doc """
   Runs a kernel in Elixir. It is the reference for the daemon: slow, with the same bits and the same
@@ -194,19 +200,42 @@ defmodule Outrigger.Kernel do
     * `:trace` - true prints each write to a tensor, with its line
   """
   @spec interpret(fun, list, keyword) :: term
-  def interpret(kernel, args, options \\ []),
-    do: kernel |> fetch!() |> Interpreter.run(args, options)
+  def interpret(kernel, args, options \\ []) do
+    kernel |> key!() |> fetch!(args) |> Interpreter.run(args, options)
+  end
 
-  defp fetch!(kernel) when is_function(kernel) do
+  @doc false
+  def __run__(key, args), do: key |> fetch!(args) |> Interpreter.run(args, [])
+
+  defp fetch!({module, name, arity} = key, args) do
+    case module.__kernel__(name, arity) do
+      {:ok, unit} ->
+        unit
+
+      {:generic, source} when args != nil ->
+        Define.specialize(key, source, args, &Operands.type/1)
+
+      {:generic, _} ->
+        raise ArgumentError, "#{name}/#{arity} has a unit for each call: it has no types"
+
+      :error ->
+        not_a_kernel(key)
+    end
+  end
+
+  defp key!(kernel) when is_function(kernel) do
     info = Function.info(kernel)
     {module, name, arity} = {info[:module], info[:name], info[:arity]}
 
-    with :external <- info[:type],
-         true <- Code.ensure_loaded?(module) and function_exported?(module, :__kernel__, 2),
-         {:ok, unit} <- module.__kernel__(name, arity) do
-      unit
-    else
-      _ -> raise ArgumentError, "#{inspect(kernel)} is no kernel: pass &Module.name/arity"
-    end
+    if info[:type] == :external and Code.ensure_loaded?(module) and
+         function_exported?(module, :__kernel__, 2),
+       do: {module, name, arity},
+       else: not_a_kernel({module, name, arity})
+  end
+
+  @spec not_a_kernel({module, atom, arity}) :: no_return
+  defp not_a_kernel({module, name, arity}) do
+    raise ArgumentError,
+          "#{Exception.format_mfa(module, name, arity)} is no kernel: pass &Module.name/arity"
   end
 end

@@ -3,7 +3,7 @@ defmodule Outrigger.Kernel.Call do
   # Calls of kernels by kernels.
 
   import Outrigger.Kernel.Scope, only: [fail: 3, tensor: 2]
-  alias Outrigger.Kernel.Expression
+  alias Outrigger.Kernel.{Expression, Plain}
 
   @doc "The base and the indices of t[i][j]."
   def indices({{:., _, [Access, :get]}, _, [base, index]}, indices),
@@ -16,6 +16,9 @@ defmodule Outrigger.Kernel.Call do
     arity = length(args)
 
     case s.kernels do
+      %{{^name, ^arity} => {:generic, _}} ->
+        fail(s, meta, "#{name}/#{arity} has no types: write them, so that a kernel can call it")
+
       %{{^name, ^arity} => unit} ->
         call(unit, args, meta, s)
 
@@ -76,6 +79,14 @@ defmodule Outrigger.Kernel.Call do
       )
     end
 
+    if kernel.returns && Enum.any?(kernel.returns, &match?({:tensor, _}, &1)) do
+      fail(
+        s,
+        meta,
+        "#{kernel.name} gives a tensor: a kernel calls kernels that write mut(…) ones"
+      )
+    end
+
     {args, s} =
       kernel.params
       |> Enum.zip(args)
@@ -93,7 +104,7 @@ defmodule Outrigger.Kernel.Call do
     {base, indices} = indices(arg, [])
 
     tensor =
-      tensor(s, base) ||
+      tensor(s, base) || Plain.consumed!(base, meta, s) ||
         fail(s, meta, "#{kernel.name} takes a tensor, not #{Macro.to_string(arg)}")
 
     info = s.tensors[tensor]

@@ -17,6 +17,7 @@ defmodule Outrigger.Kernel.Emit do
 
     # A variable without a type is never given a value that is used.
     slots = for id <- 0..(map_size(s.vars) - 1)//1, do: slot_type(types[id])
+    s = %{s | results: results(s, types)}
     m = %__MODULE__{s: s, types: types, tensors: tensors, slots: Enum.reverse(slots)}
     {_body, m} = block(statements, m)
 
@@ -24,15 +25,56 @@ defmodule Outrigger.Kernel.Emit do
       name: name,
       file: file,
       dims: Enum.count(s.names, &match?({_, {:dim, _}}, &1)),
-      params: params,
+      params: params(params, s),
       scratch: s.scratch,
       local: s.local,
       tensors: names(s, tensors),
       slots: Enum.reverse(m.slots),
       results: s.results,
+      returns: returns(s, tensors),
       nodes: Enum.reverse(m.nodes),
       blocks: Enum.reverse(m.blocks)
     }
+  end
+
+  # A tensor that the kernel has consumed is written in place.
+  defp params(params, s) do
+    {params, _count} =
+      Enum.map_reduce(params, 0, fn
+        [:scalar, _] = param, number ->
+          {param, number}
+
+        [mode, dtype, dims], number ->
+          consumed = s.tensors[{:param, number}].mode == :consumed
+          {[if(consumed, do: :mut, else: mode), dtype, dims], number + 1}
+      end)
+
+    params
+  end
+
+  defp results(%{returns: nil} = s, _types), do: s.results
+
+  defp results(s, types),
+    do: for({:scalar, e} <- s.returns, do: e |> Infer.type(types, s) |> result_type(e, s))
+
+  defp result_type({:error, reason}, e, s), do: fail(s, elem(e, 1), clash(reason))
+
+  defp result_type(:bool, e, s),
+    do: fail(s, elem(e, 1), "a result is a number: if c, do: 1, else: 0")
+
+  defp result_type(type, _e, _s), do: Types.default(type)
+
+  # The results for the caller: numbers and tensors, in the order of the source.
+  defp returns(%{returns: nil}, _tensors), do: nil
+
+  defp returns(s, tensors) do
+    {parts, _count} =
+      Enum.map_reduce(s.returns, 0, fn
+        {:scalar, _}, count -> {{:value, count}, count + 1}
+        {:tensor, tensor}, count -> {{:tensor, tensors[tensor]}, count}
+      end)
+
+    parts
   end
 
   defp slot_type(type) when type in [:none] or is_tuple(type), do: :s64
@@ -272,6 +314,7 @@ defmodule Outrigger.Kernel.Emit do
   defp statements?({:if, _, c, {s1, a}, {s2, b}}),
     do: s1 != [] or s2 != [] or Enum.any?([c, a, b], &statements?/1)
 
+  defp statements?({:block, _, _, _}), do: true
   defp statements?({:load, _, _, indices}), do: Enum.any?(indices, &statements?/1)
   defp statements?({:as, _, _, e}), do: statements?(e)
   defp statements?({op, _, a, b}) when op in [:and, :or], do: statements?(a) or statements?(b)
@@ -353,6 +396,9 @@ defmodule Outrigger.Kernel.Emit do
       node(m, [:select, line, c, a, b])
     end
   end
+
+  defp build({:block, _, statements, e}, type, m),
+    do: expression(e, type, Enum.reduce(statements, m, &statement/2))
 
   defp build({:call, _, _, _, _} = call, _type, m), do: call(call, m)
 

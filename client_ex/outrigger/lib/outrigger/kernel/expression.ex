@@ -15,7 +15,7 @@ defmodule Outrigger.Kernel.Expression do
   import Outrigger.Kernel.Scope,
     only: [at: 2, check_bound: 3, deeper: 2, fail: 3, line: 2, meet: 2, name_key: 1, tensor: 2]
 
-  alias Outrigger.Kernel.{Call, Memory, Reader, Types}
+  alias Outrigger.Kernel.{Call, Memory, Plain, Reader, Scope, Types}
 
   @binary [
     +: :add,
@@ -77,10 +77,7 @@ defmodule Outrigger.Kernel.Expression do
     {:with, 2} => "`if`",
     {:fn, 1} => "a loop, or a defkernelp that the kernel calls",
     {:&, 1} => "a loop, or a defkernelp that the kernel calls",
-    {:round, 1} => "floor(x + 0.5)",
-    {:length, 1} => "the name of the dimension, or size(t, 0)",
-    {:hd, 1} => "t[0]",
-    {:elem, 2} => "t[i]"
+    {:round, 1} => "floor(x + 0.5)"
   }
 
   @operators [
@@ -123,7 +120,7 @@ defmodule Outrigger.Kernel.Expression do
   def read({:nan, meta, args}, s) when args in [[], nil], do: {{:number, line(meta, s), :nan}, s}
 
   def read({:@, meta, [{name, _, context}]}, s) when is_atom(name) and is_atom(context) do
-    case Module.get_attribute(s.env.module, name) do
+    case Scope.attribute(s, name) do
       n when is_number(n) ->
         {{:number, line(meta, s), n}, s}
 
@@ -204,8 +201,12 @@ defmodule Outrigger.Kernel.Expression do
   def read({:=, meta, _}, s),
     do: fail(s, meta, "= is a statement and has no value: write it on a line of its own")
 
-  def read({form, meta, _}, s) when form in [:for, :while],
-    do: fail(s, meta, "`#{form}` has no value: bind a variable in it")
+  def read({form, meta, _} = ast, s) when form in [:for, :while] do
+    case Plain.scalar(ast, s) do
+      {:value, e, s} -> {e, s}
+      :error -> fail(s, meta, "`#{form}` has no value: bind a variable in it")
+    end
+  end
 
   def read({name, meta, context} = var, s) when is_atom(name) and is_atom(context) do
     case s.names[name_key(var)] do
@@ -215,6 +216,9 @@ defmodule Outrigger.Kernel.Expression do
 
       {:dim, number} ->
         {{:dim, line(meta, s), number}, s}
+
+      {:consumed, _, _, _} ->
+        Plain.consumed!(var, meta, s)
 
       {:tensor, tensor} ->
         fail(
@@ -229,7 +233,8 @@ defmodule Outrigger.Kernel.Expression do
   end
 
   def read({_, meta, _} = ast, s) do
-    with :error <- expand(ast, s),
+    with :error <- Plain.scalar(ast, s),
+         :error <- expand(ast, s),
          {:ok, call, s} <- Call.read(ast, at(s, meta)) do
       case call do
         {:call, _, _, [_result], _} -> {call, s}
@@ -237,6 +242,7 @@ defmodule Outrigger.Kernel.Expression do
         _ -> fail(s, meta, "#{text(ast)} gives several values: {a, b} = …")
       end
     else
+      {:value, e, s} -> {e, s}
       {:ok, expanded, s} -> read(expanded, s)
       :error -> unknown(ast, meta, s)
     end
@@ -274,10 +280,13 @@ defmodule Outrigger.Kernel.Expression do
   @doc """
   Expands a macro of the user once: `{:ok, ast, scope}`, or `:error` if there is none.
   """
+  def expand(_ast, %{attributes: attributes}) when attributes != nil, do: :error
+
   def expand({form, meta, args} = ast, s) when is_list(args) do
     # The words of kernels are not those of Elixir, and other words of Elixir have no meaning here.
     if is_atom(form) and
-         (form == :@ or builtin?(form) or Map.has_key?(@instead, {form, length(args)})) do
+         (form in [:@, :.., :"..//", :__aliases__] or builtin?(form) or
+            Map.has_key?(@instead, {form, length(args)})) do
       :error
     else
       case Macro.expand_once(ast, %{s.env | line: line(meta, s)}) do
@@ -299,8 +308,12 @@ defmodule Outrigger.Kernel.Expression do
 
     {tensor, s} =
       case base do
-        {:@, _, [{name, _, context}]} when is_atom(context) -> table(name, meta, s)
-        base -> {tensor(s, base) || fail(s, meta, "#{text(base)} is no tensor of this kernel"), s}
+        {:@, _, [{name, _, context}]} when is_atom(context) ->
+          table(name, meta, s)
+
+        base ->
+          {tensor(s, base) || Plain.consumed!(base, meta, s) ||
+             fail(s, meta, "#{text(base)} is no tensor of this kernel"), s}
       end
 
     %{rank: rank, name: name} = s.tensors[tensor]
@@ -318,7 +331,7 @@ defmodule Outrigger.Kernel.Expression do
   end
 
   defp table(name, meta, s) do
-    case Module.get_attribute(s.env.module, name) do
+    case Scope.attribute(s, name) do
       [_ | _] = list ->
         if Enum.all?(list, &is_number/1),
           do: Memory.table(name, list, meta, s),

@@ -16,6 +16,44 @@ defmodule Outrigger.Kernel.Head do
   def split({name, meta, context}) when is_atom(name) and is_atom(context), do: {name, meta, []}
   def split(_other), do: nil
 
+  @doc "True if a parameter has no type: each call compiles the kernel for its operands."
+  def generic?({:when, _, [head, _guard]}), do: generic?(head)
+  def generic?({:"::", _, [head, _results]}), do: generic?(head)
+  def generic?(head), do: head |> split() |> elem(2) |> Enum.any?(&bare?/1)
+
+  defp bare?({name, _, context}), do: is_atom(name) and is_atom(context)
+  defp bare?(_param), do: false
+
+  @doc "The head with types, `{dtype, rank}` in their order, for the parameters that have none."
+  def with_types({:"::", meta, [head, results]}, types),
+    do: {:"::", meta, [with_types(head, types), results]}
+
+  def with_types({name, meta, params}, types) do
+    {params, []} =
+      Enum.map_reduce(params, types, fn param, types ->
+        if bare?(param),
+          do: {{:"::", meta, [param, type_ast(hd(types))]}, tl(types)},
+          else: {param, types}
+      end)
+
+    {name, meta, params}
+  end
+
+  defp type_ast({dtype, rank}) do
+    Enum.reduce(1..rank//1, {dtype, [], nil}, fn _axis, type ->
+      {{:., [], [Access, :get]}, [], [type, {:_, [], nil}]}
+    end)
+  end
+
+  @doc "The positions, among the arguments, of the parameters without a type."
+  def bare_positions({:"::", _, [head, _results]}), do: bare_positions(head)
+
+  def bare_positions(head) do
+    {_name, _meta, params} = split(head)
+    passed = Enum.reject(params, &new?/1)
+    for {param, at} <- Enum.with_index(passed), bare?(param), do: at
+  end
+
   @doc "True for a parameter that callers do not pass."
   def new?({:"::", _, [_name, {:new, _, [_type]}]}), do: true
   def new?(_param), do: false
@@ -38,7 +76,7 @@ defmodule Outrigger.Kernel.Head do
       do: fail(s, meta, "a kernel has at most #{@params_max} parameters")
 
     {params, s} = Enum.map_reduce(params, s, &param/2)
-    {params, %{s | results: results(results, s)}}
+    {params, %{s | results: results(results, s), inferred: results == nil}}
   end
 
   defp results(nil, _s), do: []

@@ -86,6 +86,7 @@ defmodule Outrigger.Kernel.Infer do
   defp literal_variables({:if, _, _, {_, a}, {_, b}}, types, s),
     do: literal_variables(a, types, s) ++ literal_variables(b, types, s)
 
+  defp literal_variables({:block, _, _, e}, types, s), do: literal_variables(e, types, s)
   defp literal_variables(_e, _types, _s), do: []
 
   @doc "The type of an expression."
@@ -99,6 +100,8 @@ defmodule Outrigger.Kernel.Infer do
   def type({:as, _, dtype, _}, _types, _s), do: dtype
   def type({op, _, _, _}, _types, _s) when op in [:and, :or], do: :bool
   def type({:call, _, _, results, _}, _types, _s), do: List.first(results) || :none
+
+  def type({:block, _, _, e}, types, s), do: type(e, types, s)
 
   def type({:if, _, _, {_, a}, {_, b}}, types, s),
     do: Types.merge(type(a, types, s), type(b, types, s))
@@ -156,6 +159,8 @@ defmodule Outrigger.Kernel.Infer do
     {sets, meetings} = gather(operands, acc)
     if length(operands) > 1, do: {sets, [operands | meetings]}, else: {sets, meetings}
   end
+
+  defp gather({:block, _, statements, e}, acc), do: gather(e, gather_block(statements, acc))
 
   defp gather({:if, _, c, {s1, a}, {s2, b}}, acc) do
     acc = gather(a, gather_block(s1, gather(c, acc)))

@@ -6,6 +6,21 @@ defmodule Outrigger.Kernel.Operands do
   alias Outrigger.Data
   alias Outrigger.Kernel.{Arithmetic, Types}
 
+  @doc """
+  The `{dtype, rank}` of an argument for a parameter without a type. Elixir's integers are s64 and
+  its floats f64, so that numbers are those of the same function in Elixir.
+  """
+  def type(bytes) when is_binary(bytes), do: {:u8, 1}
+
+  def type(list) when is_list(list) do
+    rank = list |> Data.shape() |> tuple_size()
+    integers? = list |> List.flatten() |> Enum.all?(&is_integer/1)
+    {if(integers?, do: :s64, else: :f64), rank}
+  end
+
+  def type(n) when is_integer(n), do: {:s64, 0}
+  def type(_float), do: {:f64, 0}
+
   @doc "A tensor of zeros."
   def zeros(name, dtype, dims) do
     signed = match?({:s, _}, Types.parts(dtype))
@@ -151,18 +166,29 @@ defmodule Outrigger.Kernel.Operands do
   result stands alone; none is `:ok`.
   """
   def results(kernel, values, tensors) do
-    modes = for [mode | _] when mode != :scalar <- kernel.params, do: mode
-    tensors = Enum.zip(modes, tensors)
-
-    all =
-      values ++
-        for({:new, tensor} <- tensors, do: to_list(tensor)) ++
-        for({:mut, tensor} <- tensors, do: to_list(tensor))
-
-    case all do
+    case all_results(kernel, values, tensors) do
       [] -> :ok
       [one] -> one
       several -> List.to_tuple(several)
+    end
+  end
+
+  defp all_results(%{returns: nil} = kernel, values, tensors) do
+    modes = for [mode | _] when mode != :scalar <- kernel.params, do: mode
+    tensors = Enum.zip(modes, tensors)
+
+    values ++
+      for({:new, tensor} <- tensors, do: to_list(tensor)) ++
+      for({:mut, tensor} <- tensors, do: to_list(tensor))
+  end
+
+  # The results of plain Elixir are in the order of the source.
+  defp all_results(%{returns: returns}, values, tensors) do
+    for part <- returns do
+      case part do
+        {:value, at} -> Enum.at(values, at)
+        {:tensor, at} -> tensors |> Enum.at(at) |> to_list()
+      end
     end
   end
 

@@ -13,6 +13,7 @@ defmodule Outrigger.Kernel.Reader do
 
   import Outrigger.Kernel.Scope,
     only: [
+      check_kept: 3,
       at: 2,
       bind: 2,
       deeper: 2,
@@ -24,7 +25,7 @@ defmodule Outrigger.Kernel.Reader do
       tensor: 2
     ]
 
-  alias Outrigger.Kernel.{Expression, Memory, Scope}
+  alias Outrigger.Kernel.{Expression, Memory, Plain, Scope}
 
   @doc "Reads the whole body of a kernel. Returns its statements and the scope."
   def body(ast, s) do
@@ -54,6 +55,11 @@ defmodule Outrigger.Kernel.Reader do
   end
 
   defp tail(_ast, %{bound: :dead} = s), do: {[], s}
+
+  defp tail(ast, %{results: [], inferred: true} = s) do
+    if inferred?(ast, s), do: give_inferred(ast, s), else: statement(ast, s)
+  end
+
   defp tail(ast, %{results: []} = s), do: statement(ast, s)
 
   defp tail({form, meta, [condition, clauses]}, s) when form in [:if, :unless] do
@@ -76,6 +82,48 @@ defmodule Outrigger.Kernel.Reader do
   defp tail(ast, s), do: give_back(ast, meta(ast), s)
 
   defp give_back(ast, meta, s), do: statement({:return, meta, [ast]}, s)
+
+  # True if the last line of a kernel without types of results is its value.
+  defp inferred?({form, _, [_condition, [do: yes, else: no]]}, s) when form in [:if, :unless],
+    do: inferred?(last(yes), s) or inferred?(last(no), s)
+
+  defp inferred?({:for, _, _} = ast, _s), do: Plain.reduce?(ast)
+
+  defp inferred?({form, _, _}, _s)
+       when form in [:=, :while, :return, :raise, :break, :continue, :if, :unless, :cond],
+       do: false
+
+  defp inferred?({form, _, _} = ast, s) when form not in [:{}, :@] do
+    case Expression.expand(ast, s) do
+      {:ok, expanded, s} -> inferred?(expanded, s)
+      :error -> Plain.function(ast) != nil or Expression.call(ast, s) == :error
+    end
+  end
+
+  defp inferred?(_ast, _s), do: true
+
+  defp last({:__block__, _, [_ | _] = lines}), do: List.last(lines)
+  defp last(ast), do: ast
+
+  defp give_inferred(ast, s) do
+    {statements, value, s} = Plain.value(ast, s)
+    parts = if match?({:tuple, _}, value), do: elem(value, 1), else: [value]
+    line = s.line
+
+    tensors =
+      for {:tensor, tensor} <- parts, into: %{} do
+        if not match?({:param, _}, tensor) do
+          fail(s, line, "a tensor that is a result is a parameter, or new(…) in the head")
+        end
+
+        info = s.tensors[tensor]
+        {tensor, if(info.mode == :in, do: %{info | mode: :consumed}, else: info)}
+      end
+
+    values = for {:scalar, e} <- parts, do: e
+    s = %{s | returns: parts, tensors: Map.merge(s.tensors, tensors), bound: :dead}
+    {statements ++ [{:return, line, values}], s}
+  end
 
   @doc "Reads the statements of a block."
   def block({:__block__, _, statements}, s) do
@@ -111,9 +159,7 @@ defmodule Outrigger.Kernel.Reader do
         Memory.declare(kind, left, type, meta, s)
 
       _ ->
-        {value, s} = Expression.read(right, s)
-        {id, s} = bind(s, left)
-        {[{:set, s.line, [id], [value]}], s}
+        if Plain.value?(right), do: plain(left, right, meta, s), else: bind_scalar(left, right, s)
     end
   end
 
@@ -136,7 +182,9 @@ defmodule Outrigger.Kernel.Reader do
     {condition, s} = Expression.read(condition, %{s | breaks: nil})
     # The end of `while true` is reached by `break` only.
     leaves = if condition == {:bool, line, true}, do: :dead, else: s.bound
+    names = s.names
     {body, s} = block(body, deeper(%{s | breaks: []}, meta))
+    s = check_kept(s, names, meta)
     bound = Enum.reduce(s.breaks, leaves, &meet/2)
     {[{:while, line, condition, body}], %{s | bound: bound, breaks: outer, depth: s.depth - 1}}
   end
@@ -193,6 +241,19 @@ defmodule Outrigger.Kernel.Reader do
 
   defp statement(ast, s), do: fail(s, [], "the value #{text(ast)} is not used")
 
+  defp bind_scalar(left, right, s) do
+    line = s.line
+    {value, s} = Expression.read(right, s)
+    {id, s} = bind(s, left)
+    {[{:set, line, [id], [value]}], s}
+  end
+
+  defp plain(left, right, meta, s) do
+    {statements, value, s} = Plain.value(right, s)
+    {more, s} = Plain.bind(left, value, meta, s)
+    {statements ++ more, s}
+  end
+
   defp unused(_form, ast, meta, s) do
     # An expression that cannot be read has a better error than one that is not used.
     {_value, _s} = Expression.read(ast, at(s, meta))
@@ -219,6 +280,9 @@ defmodule Outrigger.Kernel.Reader do
           meta,
           "a tuple on the left side of = has variables only: write t[i] = … on a line of its own"
         )
+
+      Plain.value?(right) ->
+        plain({:{}, meta, lefts}, right, meta, s)
 
       is_list(rights) and length(rights) == length(lefts) ->
         {values, s} = Expression.read_all(rights, s)
@@ -328,6 +392,7 @@ defmodule Outrigger.Kernel.Reader do
     s = %{s | bound: MapSet.put(s.bound, id), breaks: []}
     s = if name == :_, do: s, else: %{s | names: Map.put(s.names, name_key(var), {:loop, id})}
     {body, s} = generators(rest, body, for_meta, deeper(s, meta))
+    s = check_kept(s, outer_names, meta)
     s = %{s | names: hide(s.names, outer_names, name_key(var)), depth: s.depth - 1}
     {[{:for, line, id, a, b, step, body}], %{s | bound: outer_bound, breaks: outer_breaks}}
   end

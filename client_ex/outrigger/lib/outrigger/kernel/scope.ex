@@ -7,6 +7,7 @@ defmodule Outrigger.Kernel.Scope do
     :key,
     :line,
     # name => {:var, id} | {:loop, id} | {:dim, number} | {:tensor, tensor}
+    #         | {:consumed, tensor, line, what took it}
     names: %{},
     # id => %{name: text, type: dtype or nil, line: line of the first binding}
     vars: %{},
@@ -18,6 +19,14 @@ defmodule Outrigger.Kernel.Scope do
     breaks: nil,
     depth: 0,
     results: [],
+    # True if the head has no types of results: the last line may be the value.
+    inferred: false,
+    # The form of an inferred result: [{:scalar, expression} | {:tensor, tensor}], or nil.
+    returns: nil,
+    # The names that the function around has bound, or nil outside of functions.
+    locals: nil,
+    # Module attributes that the body reads, if it is compiled after its module.
+    attributes: nil,
     scratch: [],
     local: [],
     tables: %{},
@@ -83,6 +92,14 @@ defmodule Outrigger.Kernel.Scope do
     {id, mark(s, id)}
   end
 
+  def bind(%{locals: locals} = s, {name, meta, _context} = var) when locals != nil do
+    key = name_key(var)
+    # A function does not bind a name of the code around it: it has a variable of its own.
+    s = if key in locals, do: s, else: %{s | names: Map.delete(s.names, key)}
+    {id, s} = bind(%{s | locals: nil}, {name, meta, elem(var, 2)})
+    {id, %{s | locals: MapSet.put(locals, key)}}
+  end
+
   def bind(s, {name, meta, _context} = var) do
     case s.names[name_key(var)] do
       nil ->
@@ -101,6 +118,9 @@ defmodule Outrigger.Kernel.Scope do
 
       {:dim, _} ->
         fail(s, meta, "#{name} is a size of the operands and does not change: use another name")
+
+      {kind, _, _, _} when kind == :consumed ->
+        fail(s, meta, "#{name} was a tensor before: use another name")
 
       {:tensor, _} ->
         fail(
@@ -127,6 +147,24 @@ defmodule Outrigger.Kernel.Scope do
       )
     end
   end
+
+  @doc "Checks that a turn of a loop leaves each tensor of the code around it with its name."
+  def check_kept(s, names, meta) do
+    for {key, {:consumed, _, _, by}} <- s.names, match?({:tensor, _}, names[key]) do
+      fail(
+        s,
+        meta,
+        "each turn gives #{elem(key, 0)} to #{by}: bind the new value to #{elem(key, 0)}, or " <>
+          "make it an accumulator of the loop"
+      )
+    end
+
+    s
+  end
+
+  @doc "The value of a module attribute."
+  def attribute(%{attributes: nil} = s, name), do: Module.get_attribute(s.env.module, name)
+  def attribute(s, name), do: s.attributes[name]
 
   @doc "The variables that are bound where two ways meet."
   def meet(:dead, bound), do: bound

@@ -24,7 +24,44 @@ defmodule Outrigger.Kernel.Unit do
   def encode(unit), do: IO.iodata_to_binary(Codec.encode(to_wire(unit)))
 
   @doc "The unit as a map of the wire."
-  def to_wire(%__MODULE__{} = unit), do: %{files: unit.files, kernels: unit.kernels}
+  def to_wire(%__MODULE__{} = unit) do
+    # The order of inferred results is the client's own affair.
+    %{files: unit.files, kernels: Enum.map(unit.kernels, &Map.delete(&1, :returns))}
+  end
+
+  @doc "The unit of a map of the wire, which `Outrigger.Codec` has decoded. The map is trusted."
+  def from_wire(%{"files" => files, "kernels" => kernels}) do
+    kernels =
+      for kernel <- kernels do
+        kernel = Map.new(kernel, fn {key, value} -> {String.to_existing_atom(key), value} end)
+
+        kernel
+        |> Map.merge(%{
+          params: Enum.map(kernel.params, &param/1),
+          scratch: Enum.map(kernel.scratch, &typed/1),
+          local: Enum.map(kernel.local, &typed/1),
+          slots: Enum.map(kernel.slots, &atom/1),
+          results: Enum.map(kernel.results, &atom/1),
+          nodes: Enum.map(kernel.nodes, &node_of/1)
+        })
+        |> Map.put(:returns, nil)
+      end
+
+    %__MODULE__{files: files, kernels: kernels}
+  end
+
+  defp param([mode, dtype | dims]), do: [atom(mode), atom(dtype) | dims]
+  defp typed([dtype | size]), do: [atom(dtype) | size]
+
+  defp node_of(["number", line, dtype, n]) do
+    n = if is_binary(n), do: atom(n), else: n
+    [:number, line, atom(dtype), n]
+  end
+
+  defp node_of(["as", line, dtype, e]), do: [:as, line, atom(dtype), e]
+  defp node_of([name | rest]), do: [atom(name) | rest]
+
+  defp atom(name), do: String.to_existing_atom(name)
 
   @doc """
   Appends a kernel to the units of its callees. Each `{:callee, key}` in its nodes becomes the

@@ -1,5 +1,7 @@
+Code.require_file("../../support/kernel_examples.exs", __DIR__)
+
 defmodule Outrigger.Kernel.ExamplesTest do
-  # The kernels of test/support/kernel_examples.ex beside plain Elixir.
+  # The kernels of test/support/kernel_examples.exs beside plain Elixir.
   use ExUnit.Case, async: true
 
   import Outrigger.Kernel, only: [interpret: 2]
@@ -107,16 +109,16 @@ defmodule Outrigger.Kernel.ExamplesTest do
       end
 
     assert error.code == :bad_index
-    assert {"test/support/kernel_examples.ex", line} = error.at
+    assert {"test/support/kernel_examples.exs", line} = error.at
     assert line_of("while parent[x] != x do") == line
 
     assert Exception.message(error) ==
              "Outrigger.KernelExamples.find/2: index 7 of parent is outside of 0..2 " <>
-               "(test/support/kernel_examples.ex:#{line}) [bad_index]"
+               "(test/support/kernel_examples.exs:#{line}) [bad_index]"
   end
 
   defp line_of(text) do
-    "test/support/kernel_examples.ex"
+    "test/support/kernel_examples.exs"
     |> File.read!()
     |> String.split("\n")
     |> Enum.find_index(&String.contains?(&1, text))
@@ -168,7 +170,7 @@ defmodule Outrigger.Kernel.ExamplesTest do
 
     assert error.code == :raised
     assert Exception.message(error) =~ "shortest/4: negative weight: -1.5 (test/support/"
-    assert error.at == {"test/support/kernel_examples.ex", line_of(~s(raise("negative weight"))}
+    assert error.at == {"test/support/kernel_examples.exs", line_of(~s(raise("negative weight"))}
   end
 
   test "shapes are checked at the call" do

@@ -1,3 +1,5 @@
+Code.require_file("../../support/kernel_examples.exs", __DIR__)
+
 defmodule Outrigger.Kernel.LanguageTest do
   use ExUnit.Case, async: true
 
