@@ -364,8 +364,8 @@ defmodule Outrigger.Kernel.Plain do
       fail(
         s,
         meta,
-        "#{name} is used after line #{line} gave it to #{by}: a tensor has one owner. Use the new " <>
-          "value, or read #{name} before"
+        "#{name} is used after line #{line} gave it to #{by}: a tensor has one owner. Use the " <>
+          "new value, or read #{name} before"
       )
     else
       _ -> nil
