@@ -22,6 +22,7 @@ LAYERS = {
     "base": [],
     "tensor": ["base"],
     "files": ["base", "tensor"],
+    "kernel": ["base", "tensor"],
     "ops": ["base", "tensor"],
     "wire": ["base"],
     "engine": ["base", "tensor", "files", "ops", "wire"],

@@ -12,12 +12,13 @@ defmodule Outrigger.Error do
     * `:message` - a text with the op, its dtypes and its shapes
     * `:op` - the op that failed, or nil
     * `:index` - the position of the instruction in its program, or nil: `[3]` is the fourth
+    * `:at` - the file and the line of a kernel's source, `{"lib/my_app/text.ex", 14}`, or nil
     * `:written` - handles of tensors whose contents had already changed
     * `:cause` - with `:failed_operand`, the first error in the chain of ops that led to the
       operand; nil otherwise
   """
 
-  defexception [:code, :message, :op, :index, :cause, written: []]
+  defexception [:code, :message, :op, :index, :cause, :at, written: []]
 
   @type t :: %__MODULE__{
           code: atom,
@@ -25,6 +26,7 @@ defmodule Outrigger.Error do
           op: String.t() | nil,
           index: [non_neg_integer] | nil,
           cause: t | nil,
+          at: {String.t(), pos_integer} | nil,
           written: [pos_integer]
         }
 
@@ -49,7 +51,8 @@ defmodule Outrigger.Error do
   @impl true
   def message(%__MODULE__{} = error) do
     where = if error.index not in [nil, []], do: " (instruction #{Enum.join(error.index, ".")})"
+    line = with {file, line} <- error.at, do: " (#{file}:#{line})"
     what = if error.op && not String.contains?(error.message, error.op), do: "#{error.op}: "
-    "#{what}#{error.message}#{where} [#{error.code}]"
+    "#{what}#{error.message}#{where}#{line} [#{error.code}]"
   end
 end
