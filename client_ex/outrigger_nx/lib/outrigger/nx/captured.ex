@@ -23,7 +23,7 @@ defmodule Outrigger.Nx.Captured do
 
   # The columns of the table. The key is `{owner, expression, counters of the server, epoch}`, where
   # the expression is the reference of a compiled program. `held` has the handles and their tokens,
-  # or is nil if the tensors were released because memory was short.
+  # or is nil if the tensors were released to make room.
   @used_at 2
   @bytes 3
   @settled 4
@@ -92,7 +92,8 @@ defmodule Outrigger.Nx.Captured do
     {limit, used} = memory(server, bytes)
     most = if limit > 0, do: min(bytes_max(), div(limit, @share)), else: bytes_max()
     old = own() |> Enum.sort_by(&elem(&1, @used_at - 1), :desc) |> unfit(most - bytes)
-    forget(old)
+    Enum.each(old, &free/1)
+    empty(for row <- old, do: elem(row, 0))
     # Other tensors must be released, too.
     if limit > 0 and used - sum(old) + bytes > limit, do: relieve()
   end
@@ -127,30 +128,36 @@ defmodule Outrigger.Nx.Captured do
   def relieve do
     Cache.press()
     Enum.each(own(), &free/1)
-    rows = rows(:_)
-    for row <- rows, do: :ets.update_element(@table, elem(row, 0), [{@bytes, 0}, {@held, nil}])
-    collect(rows)
+    places = :ets.select(@table, places(:"$1", []))
+    empty(for {key, _server} <- places, do: key)
+    collect(places)
   end
 
   @doc "Forgets the captured tensors of all processes that were not used for so long."
   def sweep(idle_ms \\ @idle_ms) do
     latest = now() - System.convert_time_unit(idle_ms, :millisecond, :native)
-    old = fn result -> [{{:_, :"$1", :_, :_, :_, :_}, [{:"=<", :"$1", latest}], [result]}] end
-    rows = :ets.select(@table, old.(:"$_"))
+    [{row, guards, _}] = old = places(:"$1", [{:"=<", :"$5", latest}])
+    places = :ets.select(@table, old)
     # A row that its process has used meanwhile stays.
-    :ets.select_delete(@table, old.(true))
-    collect(rows)
+    :ets.select_delete(@table, [{row, guards, [true]}])
+    collect(places)
   end
 
   # These processes may hold the tensors, although they have done nothing since.
-  defp collect(rows) do
-    for {leases, owners} <- by_leases(rows), do: Leases.poll(leases, owners)
+  defp collect(places) do
+    for {leases, owners} <- by_leases(places), do: Leases.poll(leases, owners)
     :ok
   end
 
-  defp by_leases(rows),
-    do:
-      Enum.group_by(rows, fn row -> elem(row, 5).leases end, fn row -> elem(elem(row, 0), 0) end)
+  defp by_leases(places) do
+    places
+    |> Enum.group_by(fn {_, server} -> server.leases end, fn {{owner, _, _, _}, _} -> owner end)
+    |> Enum.map(fn {leases, owners} -> {leases, Enum.uniq(owners)} end)
+  end
+
+  defp empty(keys) do
+    for key <- keys, do: :ets.update_element(@table, key, [{@bytes, 0}, {@held, nil}])
+  end
 
   # Rows of this process.
   defp forget(rows) do
@@ -168,6 +175,14 @@ defmodule Outrigger.Nx.Captured do
   defp tensors(held, server, epoch) do
     for {handle, token} <- held,
         do: %Tensor{server: server, epoch: epoch, handle: handle, token: token}
+  end
+
+  # Selects the keys and servers of rows of one owner, or of `:"$1"`, which is all. The tokens stay
+  # in the table: the reader must not hold them. `$_` would copy them.
+  defp places(owner, guards) do
+    place = if is_pid(owner), do: {:const, owner}, else: owner
+    row = {{owner, :"$2", :"$3", :"$4"}, :"$5", :_, :_, :_, :"$6"}
+    [{row, guards, [{{{{place, :"$2", :"$3", :"$4"}}, :"$6"}}]}]
   end
 
   defp own, do: rows({self(), :_, :_, :_})
@@ -191,9 +206,9 @@ defmodule Outrigger.Nx.Captured do
 
   @impl true
   def handle_info({:DOWN, _, :process, pid, _}, owners) do
-    rows = rows({pid, :_, :_, :_})
-    for row <- rows, do: :ets.delete(@table, elem(row, 0))
-    for {leases, _} <- by_leases(rows), do: Leases.poll_soon(leases)
+    places = :ets.select(@table, places(pid, []))
+    for {key, _server} <- places, do: :ets.delete(@table, key)
+    for {leases, _} <- by_leases(places), do: Leases.poll_soon(leases)
     {:noreply, MapSet.delete(owners, pid)}
   end
 
