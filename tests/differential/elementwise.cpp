@@ -173,6 +173,7 @@ std::optional<Cell> element_of(std::string_view op, DType compute, std::size_t b
   const Cell c = operand(2);
   const auto truth = [](bool value) { return Cell{value ? 1.0L : 0.0L}; };
   if (op == "as_type") return a;
+  if (op == "fill") return b;
   if (op == "select") return a.re != 0 ? b : c;
   if (op == "logical_and") return truth(a.re != 0 && b.re != 0);
   if (op == "logical_or") return truth(a.re != 0 || b.re != 0);
