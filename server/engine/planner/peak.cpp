@@ -252,7 +252,8 @@ class PeakMeter {
       const auto beside = take(step.in[i], 1, out, bytes);
       if (!beside) continue;
       taken.add(i);
-      // Twins that end together cannot be taken: one more value than is counted.
+      // Two twins may have the same memory, which only one result can take over. So a second result
+      // counts with bytes of its own.
       const bool second = twin && std::exchange(twin_taken, true);
       return second ? bytes : *beside;
     }
