@@ -58,6 +58,8 @@ if [ -f "$results/cases.json" ]; then
 fi
 "$build/bench/cases_bench" "$results/cases.json" "${before[@]}"
 echo
+"$build/bench/sockets_bench" "$results/sockets.json"
+echo
 cd "$here/../client_ex/outrigger"
 OUTRIGGERD=$build/server/outriggerd OUTRIGGER_ECHO=$build/bench/echo MIX_ENV=prod \
   mix run ../../bench/elixir/client.exs "$results/client.json"

@@ -1,6 +1,7 @@
 # All are packages of Debian; docs/decisions/dependencies.md gives the reason for each.
 find_package(Threads REQUIRED)
 find_package(Boost 1.74 REQUIRED)
+find_package(OpenSSL 3.0 REQUIRED)
 find_package(Eigen3 3.4 REQUIRED NO_MODULE)
 find_package(spdlog REQUIRED)
 find_package(ZLIB REQUIRED)

@@ -1,77 +1,31 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
-#include <sstream>
 #include <string>
 #include <string_view>
 
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
-#include <CLI/CLI.hpp>
 
-#include "base/version.hpp"
 #include "engine/session/session.hpp"
 #include "net/byte_size.hpp"
 #include "net/descriptor.hpp"
 #include "net/process.hpp"
+#include "net/serve_sockets.hpp"
 #include "net/serve_stdio.hpp"
+#include "net/tls.hpp"
 #include "ops/catalogue.hpp"
 #include "ops/pass/compile/status.hpp"
+#include "options.hpp"
 
 namespace {
 
 using namespace outrigger;  // NOLINT(google-build-using-namespace): this is the program
-
-constexpr std::string_view about =
-    "Outrigger's daemon: holds tensors and runs programs of ops on them for another program.\n"
-    "It is a separate process, so that a crash of the daemon does not crash that program.\n"
-    "\n"
-    "A client starts the daemon, for example the Elixir library `outrigger`. Both exchange\n"
-    "binary frames over standard input and output; protocol/PROTOCOL.md describes them.\n"
-    "Logs go to standard error. The daemon ends when its standard input is closed.";
-
-struct Options {
-  bool stdio = true;
-  bool describe_ops = false;
-  bool no_parent_death = false;
-  std::string memory_limit = "80%";
-  int threads = 0;
-  std::string log_level = "warning";
-  std::string log_file;
-  std::string compile = "auto";
-};
-
-void declare(CLI::App& app, Options& options) {
-  app.add_flag("--stdio", options.stdio,
-               "Serve one session over standard input and output (the default)");
-  app.add_option("--memory-limit", options.memory_limit,
-                 "Limit for tensors and temporaries together, e.g. 2GiB, 500MB, 50% (of the\n"
-                 "machine's or container's memory), or 0 for no limit")
-      ->capture_default_str();
-  app.add_option("--threads", options.threads, "Threads for computation; 0: the number of cores")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
-  app.add_option("--log-level", options.log_level, "trace, debug, info, warning, error or off")
-      ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error", "off"}))
-      ->capture_default_str();
-  app.add_option("--log-file", options.log_file, "Append logs to this file");
-  app.add_option(
-         "--compile", options.compile,
-         "Compile elementwise passes to machine code: auto (passes that run often), always,\n"
-         "or never (to find bugs); the results are the same bit for bit")
-      ->check(CLI::IsMember({"auto", "always", "never"}))
-      ->envname("OUTRIGGER_COMPILE")
-      ->capture_default_str();
-  app.add_flag("--describe-ops", options.describe_ops,
-               "Print the catalogue of ops as JSON and exit");
-  app.add_flag("--no-parent-death", options.no_parent_death,
-               "Do not ask the kernel to end this process with the one that started it");
-  app.set_version_flag("--version", server_name);
-}
 
 void start_logging(const Options& options) {
   const auto logger = options.log_file.empty()
@@ -114,50 +68,123 @@ void print(int out_fd, std::string_view text) {
   std::exit(net::exit_usage);
 }
 
-[[noreturn]] void serve(const Options& options, int out_fd) {
-  if (!options.no_parent_death) net::die_with_parent();
+/// Not because of how it was asked to.
+[[noreturn]] void give_up(std::string_view problem) {
+  std::cerr << "outriggerd: " << problem << '\n';
+  std::exit(EXIT_FAILURE);
+}
+
+engine::EngineOptions engine_options(const Options& options) {
   const auto memory = net::parse_byte_size(options.memory_limit, net::available_memory_bytes());
   if (!memory) refuse("--memory-limit: " + memory.error().text);
+  engine::EngineOptions out;
+  out.threads = options.threads;
+  out.memory_limit = *memory;
+  out.compile = compile_option(options.compile);
+  return out;
+}
+
+/// An engine that lives to the process's end.
+std::shared_ptr<engine::Engine> start_engine(const engine::EngineOptions& options) {
+  auto engine = engine::make_engine(options);
+  engine::keep_last_memory(engine);
+  return engine;
+}
+
+[[noreturn]] void serve_stdio(const Options& options, int out_fd) {
+  if (!options.no_parent_death) net::die_with_parent();
+  const auto settings = engine_options(options);
   if (const char* problem = net::stdio_problem(STDIN_FILENO, out_fd)) {
     std::cerr << about << "\n\n";
     refuse(problem);
   }
   if (!net::volunteer_for_oom_killer()) spdlog::warn("cannot raise oom_score_adj");
   net::restrict_umask();
-  spdlog::info("serving on standard input and output, memory limit {} bytes", *memory);
-
-  engine::EngineOptions engine_options;
-  engine_options.threads = options.threads;
-  engine_options.memory_limit = *memory;
-  engine_options.compile = compile_option(options.compile);
-  const auto engine = engine::make_engine(engine_options);
-  engine::keep_last_memory(engine);
-  net::serve_stdio(engine_options.limits, STDIN_FILENO, out_fd,
+  spdlog::info("serving on standard input and output, memory limit {} bytes",
+               settings.memory_limit);
+  const auto engine = start_engine(settings);
+  net::serve_stdio(settings.limits, STDIN_FILENO, out_fd,
                    [&engine](std::shared_ptr<engine::Outbox> outbox) {
                      return engine::open_session(engine, std::move(outbox));
                    });
 }
 
+std::chrono::milliseconds milliseconds(double seconds) {
+  return std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(seconds));
+}
+
+void read_tokens(const Options& options, net::Tokens& tokens) {
+  if (!options.token_file.empty()) {
+    const auto done = net::add_token_file(tokens, options.token_file);
+    if (!done) give_up("--token-file: " + done.error().text);
+    if (tokens.empty()) give_up("--token-file: " + options.token_file + " has no token");
+  }
+  const char* list = std::getenv("OUTRIGGER_TOKENS");
+  if (list == nullptr) return;
+  const auto done = net::add_token_variable(tokens, list);
+  if (!done) give_up(done.error().text);
+  // Processes that this one starts need not know them.
+  ::unsetenv("OUTRIGGER_TOKENS");
+}
+
+net::ServerOptions server_options(const Options& options) {
+  net::ServerOptions out;
+  bool tls = false;
+  for (const std::string& text : options.listen) {
+    auto address = net::parse_address(text);
+    if (!address) refuse("--listen: " + address.error().text);
+    tls = tls || address->transport == net::Transport::tls;
+    out.addresses.push_back(*std::move(address));
+  }
+  if (tls && options.tls_certificate.empty()) refuse("tls:// needs --tls-cert and --tls-key");
+  if (!tls && !options.tls_certificate.empty())
+    refuse("--tls-cert is for addresses that begin with tls://, and there is none");
+  read_tokens(options, out.tokens);
+  const auto safe = net::check_exposure(out, options.insecure);
+  if (!safe) refuse(safe.error().text);
+  if (tls) {
+    auto context =
+        net::make_tls_context({options.tls_certificate, options.tls_key, options.tls_client_ca});
+    if (!context) give_up(context.error().text);
+    out.tls = *std::move(context);
+  }
+  out.clients_max = options.clients_max;
+  out.handshake_timeout = milliseconds(options.handshake_timeout_s);
+  out.idle_timeout = milliseconds(options.idle_timeout_s);
+  out.send_timeout = milliseconds(options.send_timeout_s);
+  out.grace = milliseconds(options.grace_s);
+  return out;
+}
+
+/// A server lives on without the process that started it, and is no more in the way of others than
+/// they are when memory runs out.
+[[noreturn]] void serve_sockets(const Options& options) {
+  const auto settings = engine_options(options);
+  net::restrict_umask();
+  auto sockets = server_options(options);
+  const auto engine = start_engine(settings);
+  const auto failed = net::serve_sockets(
+      settings.limits, std::move(sockets),
+      [&engine](std::shared_ptr<engine::Outbox> outbox, engine::SessionOptions session) {
+        return engine::open_session(engine, std::move(outbox), std::move(session));
+      });
+  give_up(failed.error().text);
+}
+
 int run(int argc, char** argv, int out_fd) {
   Options options;
-  CLI::App app{std::string(about), "outriggerd"};
-  declare(app, options);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& result) {
-    std::ostringstream out;
-    std::ostringstream err;
-    const int code = app.exit(result, out, err);
-    print(out_fd, out.str());
-    std::cerr << err.str();
-    return code == 0 ? EXIT_SUCCESS : net::exit_usage;
+  if (const auto printed = read_options(argc, argv, options)) {
+    print(out_fd, printed->output);
+    std::cerr << printed->errors;
+    return printed->code == 0 ? EXIT_SUCCESS : net::exit_usage;
   }
   if (options.describe_ops) {
     print(out_fd, ops::describe_ops_json() + "\n");
     return EXIT_SUCCESS;
   }
   start_logging(options);
-  serve(options, out_fd);
+  if (options.listen.empty()) serve_stdio(options, out_fd);
+  serve_sockets(options);
 }
 
 }  // namespace

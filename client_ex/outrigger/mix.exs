@@ -25,7 +25,9 @@ defmodule Outrigger.MixProject do
   end
 
   def application do
-    [extra_applications: [:logger], mod: {Outrigger.Application, []}]
+    # :ssl is for tls:// addresses only.
+    extra = [:logger, ssl: :optional, public_key: :optional]
+    [extra_applications: extra, mod: {Outrigger.Application, []}]
   end
 
   defp elixirc_paths(:test), do: ["lib", "test/support"]

@@ -1,5 +1,9 @@
 #include "base/error.hpp"
 
+#include <algorithm>
+
+#include "base/text.hpp"
+
 namespace outrigger {
 
 std::string_view name_of(ErrorCode code) {
@@ -46,27 +50,49 @@ std::string_view name_of(ErrorCode code) {
       return "deadline_exceeded";
     case ErrorCode::internal:
       return "internal";
+    case ErrorCode::unauthorized:
+      return "unauthorized";
+    case ErrorCode::forbidden:
+      return "forbidden";
+    case ErrorCode::too_many_clients:
+      return "too_many_clients";
+    case ErrorCode::timeout:
+      return "timeout";
+    case ErrorCode::shutting_down:
+      return "shutting_down";
   }
   return "internal";
 }
 
 std::string_view cut(std::string_view text, std::size_t bytes_max) {
   if (text.size() <= bytes_max) return text;
-  while (bytes_max > 0 && (static_cast<unsigned char>(text[bytes_max]) & 0xc0U) == 0x80U) {
+  // A character has three bytes at most after its first one.
+  const std::size_t bytes_min = bytes_max - std::min<std::size_t>(bytes_max, 3);
+  while (bytes_max > bytes_min && (static_cast<unsigned char>(text[bytes_max]) & 0xc0U) == 0x80U) {
     --bytes_max;
   }
   return text.substr(0, bytes_max);
 }
 
+namespace {
+
+/// A new string: the old one would hold on to what was cut.
+std::string shown(std::string_view text, std::size_t bytes_max) {
+  return std::string(cut(as_text(cut(text, bytes_max)), bytes_max));
+}
+
+}  // namespace
+
 tl::unexpected<Error> fail(ErrorCode code, std::string text) {
-  // The copy frees the memory of the text that was cut.
-  if (text.size() > error_text_bytes_max) text = std::string(cut(text, error_text_bytes_max));
+  if (text.size() > error_text_bytes_max || !is_text(text)) {
+    text = shown(text, error_text_bytes_max);
+  }
   return tl::make_unexpected(Error{code, std::move(text)});
 }
 
 Error located(Error error, std::span<const std::uint32_t> path, std::string_view op) {
   if (!error.op.empty()) return error;
-  error.op = cut(op, error_op_bytes_max);
+  error.op = shown(op, error_op_bytes_max);
   error.path.assign(path.begin(), path.end());
   const std::string text = error.op + ": " + error.text;
   error.text = std::string(cut(text, error_text_bytes_max));

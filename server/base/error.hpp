@@ -37,6 +37,12 @@ enum class ErrorCode : std::uint8_t {
   cancelled,
   deadline_exceeded,
   internal,
+  // Errors of connections over sockets. The engine gives none of these.
+  unauthorized,
+  forbidden,
+  too_many_clients,
+  timeout,
+  shutting_down,
 };
 
 /// The name on the wire, e.g. "bad_shape".
@@ -81,7 +87,7 @@ inline constexpr std::size_t error_op_bytes_max = 64;
 /// characters.
 std::string_view cut(std::string_view text, std::size_t bytes_max);
 
-/// An error whose text is cut to error_text_bytes_max.
+/// An error whose text is cut to error_text_bytes_max, with \xNN for bytes that are no text.
 tl::unexpected<Error> fail(ErrorCode code, std::string text);
 
 /// The error with the place of the instruction and the name of its op. The text then begins with

@@ -28,6 +28,11 @@ struct Limits {
   /// the session.
   std::uint64_t replies_bytes_max = 32ULL << 20;
 
+  // Limits of sockets.
+  /// The bytes of a frame before the reply to hello, and of the token in it.
+  static constexpr std::uint32_t first_frames_bytes_max = 4096;
+  static constexpr std::uint32_t token_bytes_max = 1024;
+
   // Limits of a session.
   std::uint64_t handles_max = 1ULL << 20;
   std::uint32_t programs_max = 1024;

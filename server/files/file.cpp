@@ -10,6 +10,8 @@
 #include <cstdio>
 #include <system_error>
 
+#include "base/text.hpp"
+
 namespace outrigger::files {
 namespace {
 
@@ -23,27 +25,6 @@ std::string_view kind_of(mode_t mode) {
   if (S_ISFIFO(mode)) return "a named pipe";
   if (S_ISSOCK(mode)) return "a socket";
   return "a device";
-}
-
-/// The bytes of the UTF-8 character at the beginning of `text`; 0 if there is no valid character,
-/// or if it is not printable.
-std::size_t character_bytes(std::string_view text) {
-  const auto at = [&](std::size_t i) {
-    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
-  };
-  const auto continues = [&](std::size_t i) { return (at(i) & 0xC0U) == 0x80U; };
-  const unsigned first = at(0);
-  if (first < 0x80) return first >= 0x20 && first != 0x7F ? 1 : 0;
-  if (!continues(1) || first < 0xC2 || first > 0xF4) return 0;
-  // The conditions refuse C1 control characters, then overlong forms, surrogates, and values above
-  // U+10FFFF.
-  if (first < 0xE0) return first == 0xC2 && at(1) < 0xA0 ? 0 : 2;
-  if (!continues(2) || (first == 0xE0 && at(1) < 0xA0) || (first == 0xED && at(1) >= 0xA0))
-    return 0;
-  if (first < 0xF0) return 3;
-  if (!continues(3) || (first == 0xF0 && at(1) < 0x90) || (first == 0xF4 && at(1) >= 0x90))
-    return 0;
-  return 4;
 }
 
 }  // namespace
@@ -113,33 +94,8 @@ Result<void> check_path(const std::string& path) {
 }
 
 std::string in_quotes(std::string_view text) {
-  std::string out = "\"";
-  for (std::size_t i = 0; i < text.size();) {
-    if (i >= quoted_bytes_max) {
-      out += "…";
-      break;
-    }
-    const std::size_t bytes = character_bytes(text.substr(i));
-    if (bytes > 0) {
-      out += text.substr(i, bytes);
-      i += bytes;
-    } else {
-      std::array<char, 8> hex{};
-      std::snprintf(hex.data(), hex.size(), "\\x%02x", static_cast<unsigned char>(text[i]));
-      out += hex.data();
-      ++i;
-    }
-  }
-  return out + "\"";
-}
-
-bool is_text(std::string_view text) {
-  while (!text.empty()) {
-    const std::size_t bytes = character_bytes(text);
-    if (bytes == 0) return false;
-    text.remove_prefix(bytes);
-  }
-  return true;
+  const std::string_view shown = cut(text, quoted_bytes_max);
+  return "\"" + as_text(shown) + (shown.size() < text.size() ? "…\"" : "\"");
 }
 
 std::string describe_start(std::string_view first_bytes) {

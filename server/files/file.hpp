@@ -72,9 +72,6 @@ Result<void> check_path(const std::string& path);
 /// becomes \xNN.
 std::string in_quotes(std::string_view text);
 
-/// True if the text is UTF-8 without control characters.
-bool is_text(std::string_view text);
-
 /// The text `it begins with "…"` or `it is empty`, for a file that has not the expected format.
 std::string describe_start(std::string_view first_bytes);
 

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/text.hpp"
 #include "files/file.hpp"
 #include "files/new_file.hpp"
 #include "files/npy_header.hpp"

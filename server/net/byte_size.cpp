@@ -6,7 +6,9 @@
 #include <array>
 #include <cctype>
 #include <charconv>
+#include <filesystem>
 #include <fstream>
+#include <limits>
 #include <optional>
 #include <string>
 
@@ -36,12 +38,41 @@ std::optional<double> unit_bytes(std::string_view name, std::uint64_t whole) {
   return std::nullopt;
 }
 
-/// A control group's limit; none if the file is missing or says "max".
-std::optional<std::uint64_t> limit_in(const char* path) {
+/// The limit in a control group's file; none if the file is missing or says "max".
+std::optional<std::uint64_t> limit_in(const std::filesystem::path& path) {
   std::ifstream file(path);
   std::uint64_t bytes = 0;
   if (file >> bytes) return bytes;
   return std::nullopt;
+}
+
+/// The least limit of a group and of those above it. A container sees its own group at the top,
+/// while the path may be the one outside: then only the top is there.
+std::uint64_t least_limit(const std::filesystem::path& top, std::filesystem::path group,
+                          const char* file) {
+  auto least = std::numeric_limits<std::uint64_t>::max();
+  for (;; group = group.parent_path()) {
+    if (const auto limit = limit_in(top / group.relative_path() / file))
+      least = std::min(least, *limit);
+    if (!group.has_relative_path()) return least;
+  }
+}
+
+/// The least limit of the control groups of this process, in version 1 or 2 of control groups.
+std::uint64_t control_group_limit(const std::filesystem::path& root) {
+  auto least = std::numeric_limits<std::uint64_t>::max();
+  std::ifstream groups(root / "proc/self/cgroup");
+  // A line: number ':' controllers, separated by commas; none in the second version ':' path
+  for (std::string number, controllers, group; std::getline(groups, number, ':') &&
+                                               std::getline(groups, controllers, ':') &&
+                                               std::getline(groups, group);) {
+    const std::filesystem::path top = root / "sys/fs/cgroup";
+    if (controllers.empty())
+      least = std::min(least, least_limit(top, group, "memory.max"));
+    else if (("," + controllers + ",").find(",memory,") != std::string::npos)
+      least = std::min(least, least_limit(top / "memory", group, "memory.limit_in_bytes"));
+  }
+  return least;
 }
 
 }  // namespace
@@ -62,14 +93,10 @@ Result<std::uint64_t> parse_byte_size(std::string_view text, std::uint64_t whole
   return static_cast<std::uint64_t>(count * *unit);
 }
 
-std::uint64_t available_memory_bytes() {
+std::uint64_t available_memory_bytes(const std::string& root) {
   const auto pages = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES));
-  std::uint64_t bytes = pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-  for (const char* path :
-       {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
-    if (const auto limit = limit_in(path)) bytes = std::min(bytes, *limit);
-  }
-  return bytes;
+  const std::uint64_t machine = pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return std::min(machine, control_group_limit(root));
 }
 
 }  // namespace outrigger::net

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "base/error.hpp"
@@ -11,7 +12,8 @@ namespace outrigger::net {
 /// GiB, TiB, and KB, MB, GB, TB for powers of 1000; upper or lower case. bad_request otherwise.
 Result<std::uint64_t> parse_byte_size(std::string_view text, std::uint64_t whole);
 
-/// The memory that this process may use: the machine's, or its container's if that is less.
-std::uint64_t available_memory_bytes();
+/// The memory that this process may use: the machine's, or less if a control group above it, for
+/// instance that of its container, has a limit. `root` is where /proc and /sys are.
+std::uint64_t available_memory_bytes(const std::string& root = "/");
 
 }  // namespace outrigger::net

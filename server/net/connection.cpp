@@ -1,7 +1,5 @@
 #include "net/connection.hpp"
 
-#include <unistd.h>
-
 #include <cerrno>
 #include <chrono>
 #include <new>
@@ -26,81 +24,138 @@ constexpr int reads_per_wake_up_max = 8;
 constexpr std::uint32_t requests_per_flush_max = 64;
 /// … and until so many bytes have gathered.
 constexpr std::uint64_t bytes_per_flush_max = 256U << 10;
-constexpr std::chrono::seconds closing_time{1};
+/// For what still arrives after the last frame.
+constexpr std::chrono::milliseconds draining_time{1000};
 /// Waiting awake: so long after the last request, if that one came so soon after its predecessor.
 constexpr std::chrono::microseconds linger_time{50};
+/// … and no other connection has read for so long: it would wait for us.
+constexpr std::chrono::milliseconds alone_time{1};
 /// On a single one the peer could not run meanwhile.
 const bool several_processors = std::thread::hardware_concurrency() > 1;
 /// The loop's other events wait for so many requests at most.
 constexpr int lingered_requests_max = 64;
-
-ssize_t read_retrying(int fd, std::span<std::uint8_t> into) {
-  for (;;) {
-    const ssize_t count = ::read(fd, into.data(), into.size());
-    if (count >= 0 || errno != EINTR) return count;
-  }
-}
 }  // namespace
 
 ReadBuffers::ReadBuffers(const Limits& the_limits)
     : limits(the_limits), decoder(the_limits), scratch(scratch_bytes) {}
 
-Connection::Connection(boost::asio::io_context& io, ReadBuffers& buffers, int in_fd,
-                       std::function<void(End)> on_end)
-    : buffers_(buffers),
-      in_(io, in_fd),
-      closing_timer_(io),
+Connection::Connection(boost::asio::io_context& io, ReadBuffers& buffers,
+                       std::shared_ptr<Stream> stream, std::function<void(End)> on_end,
+                       ConnectionOptions options)
+    : io_(io),
+      buffers_(buffers),
+      stream_(std::move(stream)),
+      options_(std::move(options)),
+      timer_(io),
       on_end_(std::move(on_end)),
-      reader_(buffers.limits) {
-  in_.native_non_blocking(true);
-}
+      reader_(buffers.limits) {}
 
 std::shared_ptr<Connection> Connection::start(boost::asio::io_context& io, ReadBuffers& buffers,
-                                              int in_fd, int out_fd, const SessionFactory& open,
-                                              std::function<void(End)> on_end) {
-  std::shared_ptr<Connection> self(new Connection(io, buffers, in_fd, std::move(on_end)));
-  self->writer_ = std::make_shared<ReplyWriter>(io, out_fd, buffers.limits.replies_bytes_max,
-                                                [weak = self->weak_from_this()] {
-                                                  if (const auto connection = weak.lock())
-                                                    connection->settle();
-                                                });
+                                              std::shared_ptr<Stream> stream,
+                                              const SessionFactory& open,
+                                              std::function<void(End)> on_end,
+                                              ConnectionOptions options) {
+  std::shared_ptr<Connection> self(
+      new Connection(io, buffers, std::move(stream), std::move(on_end), std::move(options)));
+  self->writer_ = std::make_shared<ReplyWriter>(
+      io, self->stream_, buffers.limits.replies_bytes_max,
+      [weak = self->weak_from_this()] {
+        if (const auto connection = weak.lock()) connection->settle();
+      },
+      self->options_.send_timeout);
   self->session_ = open(self->writer_);
   self->writer_->start();
   self->watch_hang_up();
-  self->wait_readable();
+  if (self->options_.socket) {
+    self->reader_.set_frame_bytes_max(Limits::first_frames_bytes_max);
+    self->set_timer(self->options_.handshake_timeout);
+  } else {
+    self->greeted_ = true;
+  }
+  self->shake_hands();
   return self;
 }
 
-void Connection::wait_readable() {
+void Connection::shake_hands() {
+  if (ended_) return;
+  if (stream_->handshake() > 0) return begin();
+  if (errno != EAGAIN) {
+    const std::string reason = stream_->failure();
+    if (reason.empty()) return finish(End::peer_closed);
+    spdlog::warn("{}: {}", options_.peer, reason);
+    begin_closing(End::refused);
+    return begin_draining();
+  }
   with_last_memory([this] {
-    in_.async_wait(boost::asio::posix::descriptor_base::wait_read,
-                   [self = shared_from_this()](const boost::system::error_code& error) {
-                     self->reading_ = false;
-                     error ? self->finish(End::peer_closed) : self->on_readable();
-                   });
+    stream_->input().async_wait(
+        stream_->handshake_wait(),
+        [self = shared_from_this()](const boost::system::error_code& error) {
+          error ? self->finish(End::peer_closed) : self->shake_hands();
+        });
   });
+}
+
+void Connection::begin() {
+  ready_ = true;
+  if (options_.refusal) return close_with(*options_.refusal);
+  wait_readable();
+}
+
+void Connection::greeted() {
+  greeted_ = true;
+  reader_.set_frame_bytes_max(buffers_.limits.frame_bytes_max);
+  set_timer(options_.idle_timeout);
+}
+
+void Connection::wait_readable() {
   reading_ = true;
+  if (stream_->holds_input()) {
+    with_last_memory([this] {
+      boost::asio::post(io_, [self = shared_from_this()] {
+        self->reading_ = false;
+        self->on_readable();
+      });
+    });
+    return;
+  }
+  with_last_memory([this] {
+    stream_->input().async_wait(
+        stream_->read_wait(), [self = shared_from_this()](const boost::system::error_code& error) {
+          self->reading_ = false;
+          error ? self->finish(End::peer_closed) : self->on_readable();
+        });
+  });
 }
 
 /// The system always reports a hang-up, even while nobody waits for input. Only a real one counts,
 /// not a socket's urgent data.
 void Connection::watch_hang_up() {
-  in_.async_wait(boost::asio::posix::descriptor_base::wait_error,
-                 [self = shared_from_this()](const boost::system::error_code& error) {
-                   if (error || !hung_up(self->in_.native_handle())) return;
-                   self->hung_up_ = true;
-                   self->settle();
-                 });
+  stream_->input().async_wait(
+      Stream::Wait::wait_error,
+      [self = shared_from_this()](const boost::system::error_code& error) {
+        if (error || self->ended_ || !hung_up(self->stream_->input().native_handle())) return;
+        self->hung_up_ = true;
+        self->settle();
+      });
 }
 
 void Connection::on_readable() {
+  if (draining_) return drain();
   if (ended_ || closing_ || paused_) return;
-  const bool soon = several_processors && Clock::now() - drained_at_ <= linger_time;
+  const auto now = Clock::now();
+  const bool soon = several_processors && comes_alone(now) && now - drained_at_ <= linger_time;
   Read last = read_burst();
   for (int i = 0; soon && i < lingered_requests_max && last == Read::drained; ++i) last = linger();
   drained_at_ = Clock::now();
   if (last == Read::end_of_file) return finish(End::peer_closed);
   settle();
+}
+
+bool Connection::comes_alone(Clock::time_point now) {
+  if (buffers_.reader == this) return now - buffers_.reader_since >= alone_time;
+  buffers_.reader = this;
+  buffers_.reader_since = now;
+  return false;
 }
 
 /// Reads what is there and writes the replies that are ready.
@@ -136,7 +191,7 @@ Connection::Read Connection::read_once() {
   std::span<std::uint8_t> target = with_last_memory([this] { return reader_.space(); });
   const bool direct = target.size() >= direct_bytes_min;
   if (!direct) target = buffers_.scratch;
-  const ssize_t got = read_retrying(in_.native_handle(), target);
+  const ssize_t got = stream_->read(target);
   if (got < 0) return errno == EAGAIN ? Read::nothing : Read::end_of_file;
   if (got == 0) return Read::end_of_file;
   const auto count = static_cast<std::size_t>(got);
@@ -157,7 +212,7 @@ void Connection::split(std::span<const std::uint8_t> bytes) {
       return;
     }
     auto frame = with_last_memory([&] { return reader_.take(bytes); });
-    if (!frame) return refuse_stream(frame.error());
+    if (!frame) return close_with(frame.error(), End::malformed);
     if (*frame) handle(*std::move(frame));
   }
 }
@@ -166,7 +221,7 @@ void Connection::split(std::span<const std::uint8_t> bytes) {
 void Connection::give_up(std::uint64_t id) {
   const LastMemory::Use use;
   buffers_.decoder.trim();
-  if (id == 0) return refuse_stream(no_memory());
+  if (id == 0) return close_with(no_memory(), End::malformed);
   session_->refuse({id, no_memory()});
 }
 
@@ -176,11 +231,13 @@ void Connection::handle(std::shared_ptr<wire::Frame> frame) {
     auto request = buffers_.decoder.decode(*frame);
     id = request ? request->id : request.error().id;
     if (request) {
+      const bool first = !greeted_ && std::holds_alternative<wire::Hello>(request->body);
       session_->submit(*std::move(request), std::move(frame));
+      if (first && !session_->finished()) greeted();
     } else if (id != 0) {
       session_->refuse(request.error());
     } else {
-      refuse_stream(request.error().error);
+      close_with(request.error().error, End::malformed);
     }
   } catch (const std::bad_alloc&) {
     if (id == 0) id = with_last_memory([&] { return wire::Decoder::find_id(*frame); });
@@ -194,13 +251,6 @@ void Connection::handle(std::shared_ptr<wire::Frame> frame) {
     writer_->flush();
     writer_->hold();
   }
-}
-
-void Connection::refuse_stream(const Error& error) {
-  spdlog::warn("closing a session: {}", error.text);
-  session_->close();
-  writer_->send(wire::encode_error(0, error));
-  begin_closing(End::malformed);
 }
 
 bool Connection::over_limits() const {
@@ -217,17 +267,31 @@ bool Connection::under_half_of_limits() const {
          writer_->unsent_bytes() <= limits.replies_bytes_max / 2;
 }
 
+bool Connection::busy() const {
+  return session_->pending_requests() > 0 || writer_->unsent_bytes() > 0;
+}
+
 /// Decides what comes next, after anything has happened.
 void Connection::settle() {
   if (ended_) return;
-  if (writer_->broken()) return finish(End::peer_closed);
-  if (writer_->unsent_bytes() <= buffers_.limits.replies_bytes_max / 2) session_->replies_taken();
-  if (closing_) {
-    if (closing_is_done()) finish(closing_end_);
+  if (options_.idle_timeout.count() != 0) active_at_ = Clock::now();
+  if (draining_) {
+    if (hung_up_) finish(closing_end_);
     return;
   }
+  if (writer_->broken()) {
+    if (writer_->stalled())
+      spdlog::warn("{}: closed, as the client takes no replies", options_.peer);
+    return finish(End::peer_closed);
+  }
+  if (writer_->unsent_bytes() <= buffers_.limits.replies_bytes_max / 2) session_->replies_taken();
+  if (closing_) {
+    if (closing_is_done()) begin_draining();
+    return;
+  }
+  if (farewell_ && ready_ && !busy()) return close_with(*farewell_);
   if (!paused_) {
-    if (!reading_) wait_readable();
+    if (ready_ && !reading_) wait_readable();
     return;
   }
   if (hung_up_) return finish(End::peer_closed);
@@ -241,36 +305,96 @@ void Connection::resume() {
   split(bytes);
   writer_->flush();
   // Not by calling settle(): requests that are carried out at once could nest us deeply.
+  with_last_memory(
+      [this] { boost::asio::post(io_, [self = shared_from_this()] { self->settle(); }); });
+}
+
+void Connection::set_timer(std::chrono::milliseconds time) {
+  timer_.cancel();
+  if (time.count() == 0) return;
+  timer_.expires_after(time);
   with_last_memory([this] {
-    boost::asio::post(in_.get_executor(), [self = shared_from_this()] { self->settle(); });
+    timer_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
+      if (!error) self->on_timer();
+    });
   });
+}
+
+void Connection::on_timer() {
+  // The timer may have been set anew after this was queued.
+  if (ended_ || timer_.expiry() > Clock::now()) return;
+  if (closing_) return finish(closing_end_);
+  if (greeted_) return check_idle();
+  if (ready_) return close_with({ErrorCode::timeout, "no hello within the handshake timeout"});
+  spdlog::warn("{}: closed, as the TLS handshake takes too long", options_.peer);
+  finish(End::refused);
+}
+
+void Connection::check_idle() {
+  using std::chrono::milliseconds;
+  if (options_.idle_timeout.count() == 0) return;
+  if (busy()) return set_timer(options_.idle_timeout);
+  const auto idle = std::chrono::duration_cast<milliseconds>(Clock::now() - active_at_);
+  // One more, as 0 would be no timeout.
+  if (idle < options_.idle_timeout)
+    return set_timer(options_.idle_timeout - idle + milliseconds(1));
+  close_with({ErrorCode::timeout, "no request within the idle timeout"});
+}
+
+void Connection::close_with(const Error& error, End end) {
+  if (closing_ || ended_) return;
+  spdlog::warn("{}: closed: {}", options_.peer, error.text);
+  session_->close();
+  abandoned_ = true;
+  with_last_memory([&] { writer_->send(wire::encode_error(0, error)); });
+  begin_closing(end);
+}
+
+void Connection::close_when_idle(Error error) {
+  if (!ready_) return finish(End::refused);
+  farewell_ = std::move(error);
+  settle();
 }
 
 void Connection::begin_closing(End end) {
   if (closing_) return;
   closing_ = true;
   closing_end_ = end;
-  closing_timer_.expires_after(closing_time);
-  with_last_memory([this] {
-    closing_timer_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
-      if (!error) self->finish(self->closing_end_);
-    });
-  });
+  set_timer(options_.closing_time);
 }
 
 bool Connection::closing_is_done() const {
-  const bool answered = closing_end_ == End::malformed || session_->pending_requests() == 0;
+  const bool answered = abandoned_ || session_->pending_requests() == 0;
   return hung_up_ || (answered && writer_->unsent_bytes() == 0);
+}
+
+void Connection::begin_draining() {
+  if (!options_.socket || hung_up_) return finish(closing_end_);
+  draining_ = true;
+  session_->close();
+  stream_->end_output();
+  set_timer(draining_time);
+  if (!reading_) wait_readable();
+}
+
+void Connection::drain() {
+  if (ended_) return;
+  for (int i = 0; i < reads_per_wake_up_max; ++i) {
+    const ssize_t got = stream_->read(buffers_.scratch);
+    if (got < 0 && errno == EAGAIN) break;
+    if (got <= 0) return finish(closing_end_);
+  }
+  wait_readable();
 }
 
 void Connection::finish(End end) {
   if (std::exchange(ended_, true)) return;
   const auto self = shared_from_this();
   session_->close();
+  const bool reset = writer_->stalled();
   writer_->close();
-  closing_timer_.cancel();
-  boost::system::error_code ignored;
-  in_.close(ignored);
+  timer_.cancel();
+  stream_->close(reset);
   on_end_(end);
 }
 

@@ -1,8 +1,5 @@
 #include "net/reply_writer.hpp"
 
-#include <sys/uio.h>
-#include <unistd.h>
-
 #include <array>
 #include <cerrno>
 #include <iterator>
@@ -24,11 +21,15 @@ constexpr std::uint64_t flush_bytes_max = 4U << 20;
 std::uint64_t held_bytes(const wire::Frame& frame) { return frame.capacity() + 64; }
 }  // namespace
 
-ReplyWriter::ReplyWriter(boost::asio::io_context& io, int fd, std::uint64_t bytes_max,
-                         std::function<void()> on_flushed)
-    : descriptor_(io, fd), bytes_max_(bytes_max), on_flushed_(std::move(on_flushed)) {
-  descriptor_.native_non_blocking(true);
-}
+ReplyWriter::ReplyWriter(boost::asio::io_context& io, std::shared_ptr<Stream> stream,
+                         std::uint64_t bytes_max, std::function<void()> on_flushed,
+                         std::chrono::milliseconds send_timeout)
+    : io_(io),
+      stream_(std::move(stream)),
+      bytes_max_(bytes_max),
+      on_flushed_(std::move(on_flushed)),
+      send_timeout_(send_timeout),
+      stall_timer_(io) {}
 
 void ReplyWriter::send(wire::Frame frame) {
   {
@@ -44,7 +45,7 @@ void ReplyWriter::send(wire::Frame frame) {
 
 void ReplyWriter::post_flush() {
   with_last_memory([this] {
-    boost::asio::post(descriptor_.get_executor(), [self = shared_from_this()] {
+    boost::asio::post(io_, [self = shared_from_this()] {
       self->flush();
       if (self->on_flushed_) self->on_flushed_();
     });
@@ -52,10 +53,10 @@ void ReplyWriter::post_flush() {
 }
 
 void ReplyWriter::start() {
-  descriptor_.async_wait(
-      boost::asio::posix::descriptor_base::wait_error,
+  stream_->output().async_wait(
+      Stream::Wait::wait_error,
       [self = shared_from_this()](const boost::system::error_code& error) {
-        if (error || self->broken_ || !hung_up(self->descriptor_.native_handle())) return;
+        if (error || self->broken_ || !hung_up(self->stream_->output().native_handle())) return;
         self->break_off();
         if (self->on_flushed_) self->on_flushed_();
       });
@@ -91,7 +92,7 @@ bool ReplyWriter::collect() {
   return flush_coming_;
 }
 
-/// One system call. False if the flush is over for now: the descriptor is full or broken.
+/// One system call. False if the flush is over for now: the stream is full or broken.
 bool ReplyWriter::write_some() {
   std::array<iovec, gathered_max> pieces;
   std::size_t count = 0;
@@ -101,13 +102,11 @@ bool ReplyWriter::write_some() {
   }
   pieces[0].iov_base = static_cast<std::uint8_t*>(pieces[0].iov_base) + first_offset_;
   pieces[0].iov_len -= first_offset_;
-  const ssize_t bytes =
-      ::writev(descriptor_.native_handle(), pieces.data(), static_cast<int>(count));
+  const ssize_t bytes = stream_->write(std::span(pieces.data(), count));
   if (bytes >= 0) {
     written(static_cast<std::size_t>(bytes));
     return true;
   }
-  if (errno == EINTR) return true;
   if (errno == EAGAIN || errno == EWOULDBLOCK) {
     wait_writable();
   } else {
@@ -129,13 +128,33 @@ void ReplyWriter::written(std::size_t bytes) {
 void ReplyWriter::wait_writable() {
   waiting_ = true;
   with_last_memory([this] {
-    descriptor_.async_wait(boost::asio::posix::descriptor_base::wait_write,
-                           [self = shared_from_this()](const boost::system::error_code& error) {
-                             if (error) return;
-                             self->waiting_ = false;
-                             self->flush();
-                             if (self->on_flushed_) self->on_flushed_();
-                           });
+    stream_->output().async_wait(
+        stream_->write_wait(), [self = shared_from_this()](const boost::system::error_code& error) {
+          if (error) return;
+          self->waiting_ = false;
+          self->flush();
+          if (self->on_flushed_) self->on_flushed_();
+        });
+  });
+  if (send_timeout_.count() == 0) return;
+  waiting_since_ = std::chrono::steady_clock::now();
+  if (!watching_) watch_stall();
+}
+
+/// Each wait begins after some bytes were taken, so one that lasts is a stall.
+void ReplyWriter::watch_stall() {
+  watching_ = true;
+  stall_timer_.expires_at(waiting_since_ + send_timeout_);
+  with_last_memory([this] {
+    stall_timer_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
+      self->watching_ = false;
+      if (error || !self->waiting_ || self->broken_) return;
+      const auto now = std::chrono::steady_clock::now();
+      if (now < self->waiting_since_ + self->send_timeout_) return self->watch_stall();
+      self->stalled_ = true;
+      self->break_off();
+      if (self->on_flushed_) self->on_flushed_();
+    });
   });
 }
 
@@ -151,8 +170,7 @@ void ReplyWriter::break_off() {
 void ReplyWriter::close() {
   break_off();
   on_flushed_ = nullptr;
-  boost::system::error_code ignored;
-  descriptor_.close(ignored);
+  stall_timer_.cancel();
 }
 
 }  // namespace outrigger::net

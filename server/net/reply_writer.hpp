@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -9,26 +10,28 @@
 #include <vector>
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include "engine/session/session.hpp"
+#include "net/stream.hpp"
 
 namespace outrigger::net {
 
-/// The replies of one connection on their way to its output descriptor.
+/// The replies of one connection on their way to its stream.
 ///
 /// Any thread may send(). All writing is done by the I/O thread, without blocking, up to 64 frames
 /// in one system call. Invariant: whenever a frame is queued, flush_coming_ is true, that is, a
-/// flush is posted, or the I/O thread has promised one with hold(), or the descriptor is being
-/// waited for. So a send wakes the I/O thread at most once per flush, and not at all within a
+/// flush is posted, or the I/O thread has promised one with hold(), or the stream is being waited
+/// for. So a send wakes the I/O thread at most once per flush, and not at all within a
 /// batch of requests.
 class ReplyWriter final : public engine::Outbox, public std::enable_shared_from_this<ReplyWriter> {
  public:
-  /// Is full beyond `bytes_max` unsent bytes. Owns `fd`, and makes it non-blocking; `io` must live
-  /// longer than this. `on_flushed` is called on the I/O thread after each flush that the owner did
-  /// not ask for, and when the descriptor breaks.
-  ReplyWriter(boost::asio::io_context& io, int fd, std::uint64_t bytes_max,
-              std::function<void()> on_flushed);
+  /// Is full beyond `bytes_max` unsent bytes. `io` must live longer than this. `on_flushed` is
+  /// called on the I/O thread after each flush that the owner did not ask for, and when the stream
+  /// breaks. It also breaks when the peer takes nothing for `send_timeout`; 0: it may wait for
+  /// ever.
+  ReplyWriter(boost::asio::io_context& io, std::shared_ptr<Stream> stream, std::uint64_t bytes_max,
+              std::function<void()> on_flushed, std::chrono::milliseconds send_timeout = {});
 
   /// Any thread. Dropped if the connection is closed or broken.
   void send(wire::Frame frame) override;
@@ -46,7 +49,9 @@ class ReplyWriter final : public engine::Outbox, public std::enable_shared_from_
   void flush();
   /// The peer does not read any more.
   bool broken() const { return broken_; }
-  /// Drops what is unsent; on_flushed is not called again.
+  /// … and that is why: it took nothing for too long.
+  bool stalled() const { return stalled_; }
+  /// Drops what is unsent; on_flushed is not called again. Does not close the stream.
   void close();
 
  private:
@@ -55,9 +60,11 @@ class ReplyWriter final : public engine::Outbox, public std::enable_shared_from_
   bool write_some();
   void written(std::size_t bytes);
   void wait_writable();
+  void watch_stall();
   void break_off();
 
-  boost::asio::posix::stream_descriptor descriptor_;
+  boost::asio::io_context& io_;
+  std::shared_ptr<Stream> stream_;
   const std::uint64_t bytes_max_;
   std::function<void()> on_flushed_;
   std::atomic<std::uint64_t> unsent_bytes_ = 0;
@@ -72,6 +79,11 @@ class ReplyWriter final : public engine::Outbox, public std::enable_shared_from_
   std::size_t first_offset_ = 0;  ///< bytes of outgoing_.front() that are written
   bool waiting_ = false;
   bool broken_ = false;
+  const std::chrono::milliseconds send_timeout_;
+  boost::asio::steady_timer stall_timer_;  ///< runs only while something waits to be written
+  std::chrono::steady_clock::time_point waiting_since_;
+  bool watching_ = false;
+  bool stalled_ = false;
 };
 
 }  // namespace outrigger::net

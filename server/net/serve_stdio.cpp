@@ -20,6 +20,7 @@ int exit_code(End end) {
     case End::bye:
     case End::peer_closed:
       return EXIT_SUCCESS;
+    case End::refused:
     case End::malformed:
       return exit_malformed;
   }
@@ -53,7 +54,8 @@ void serve_stdio(const Limits& limits, int in_fd, int out_fd, const SessionFacto
   // Without logging: the standard error output may be as dead as the peer, and block us.
   const auto on_end = [](End end) { ::_exit(exit_code(end)); };
   // The loop keeps the connection alive.
-  Connection::start(io, buffers, in_fd, out_fd, open, on_end);
+  Connection::start(io, buffers, std::make_shared<DescriptorStream>(io, in_fd, out_fd), open,
+                    on_end);
   io.run();
   spdlog::critical("the I/O loop ended by itself");
   std::abort();

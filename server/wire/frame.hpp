@@ -19,13 +19,16 @@ constexpr std::size_t frame_header_bytes = 4;
 ///
 /// Invariant: between calls the reader holds only the beginning of one frame, either
 ///   - some of its header: received_ < 4, payload_ is null; or
-///   - its whole header, declared_ ≤ frame_bytes_max, and payload_ with filled_ < declared_
-///     bytes, whose memory is at most max(4 KiB, 4 × filled_), and at most declared_.
+///   - its whole header, declared_ ≤ frame_bytes_max as it was then, and payload_ with filled_ <
+///     declared_ bytes, whose memory is at most max(4 KiB, 4 × filled_), and at most declared_.
 /// Therefore a peer makes it hold at most four times the bytes that were sent, however much the
 /// header declares. Between frames the reader holds nothing.
 class FrameReader {
  public:
   explicit FrameReader(const Limits& limits) : frame_bytes_max_(limits.frame_bytes_max) {}
+
+  /// The limit holds from the next frame on.
+  void set_frame_bytes_max(std::uint32_t bytes) { frame_bytes_max_ = bytes; }
 
   /// Takes bytes from the front of `bytes` until a payload is complete, and returns it; returns
   /// null if `bytes` becomes empty first. Fails with bad_frame if a header declares too much; the

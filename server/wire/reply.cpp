@@ -105,6 +105,24 @@ void write_limits(Writer& writer, const Limits& limits) {
   writer.entry("reply_bytes_max", Limits::reply_bytes_max);
 }
 
+void write_rights(Writer& writer, Rights rights) {
+  const auto names = rights.names();
+  writer.text("rights");
+  writer.array(names.size());
+  for (const std::string_view name : names) writer.text(name);
+}
+
+void write_connection(Writer& writer, const ConnectionInfo& connection) {
+  writer.text("connection");
+  writer.map(6);
+  writer.entry("session", connection.session);
+  writer.entry("sessions", connection.sessions);
+  writer.entry("transport", connection.transport);
+  writer.entry("peer", connection.peer);
+  writer.entry("token", connection.token);
+  write_rights(writer, connection.rights);
+}
+
 void write_error(Writer& writer, const Error& error) {
   writer.map(3U + (error.op.empty() ? 0U : 1U) + (error.path.empty() ? 0U : 1U) +
              (error.cause ? 1U : 0U));
@@ -141,12 +159,21 @@ Frame encode_ok(std::uint64_t id) {
   return writer.finish();
 }
 
+Frame encode_auth(std::uint64_t id, std::string_view name, Rights rights) {
+  Writer writer(128);
+  writer.begin(id, "ok", 2);
+  writer.entry("name", name);
+  write_rights(writer, rights);
+  return writer.finish();
+}
+
 Frame encode_hello(std::uint64_t id, const HelloReply& reply) {
   Writer writer(512);
-  writer.begin(id, "ok", 11);
+  writer.begin(id, "ok", 12);
   writer.entry("protocol", 1);
   writer.entry("server", reply.server);
   writer.entry("epoch", reply.epoch);
+  writer.entry("session", reply.session);
   writer.entry("catalogue", reply.catalogue);
   writer.entry("os_pid", static_cast<std::uint64_t>(reply.os_pid));
   writer.entry("threads", static_cast<std::uint64_t>(reply.threads));
@@ -162,7 +189,7 @@ Frame encode_hello(std::uint64_t id, const HelloReply& reply) {
 
 Frame encode_info(std::uint64_t id, const InfoReply& reply) {
   Writer writer(256);
-  writer.begin(id, "ok", 9);
+  writer.begin(id, "ok", reply.connection ? 10 : 9);
   writer.text("memory");
   writer.map(6);
   writer.entry("limit", reply.memory_limit);
@@ -180,6 +207,7 @@ Frame encode_info(std::uint64_t id, const InfoReply& reply) {
   writer.entry("requests", reply.requests);
   writer.entry("compiler", reply.compiler);
   writer.entry("code_bytes", reply.code_bytes);
+  if (reply.connection) write_connection(writer, *reply.connection);
   return writer.finish();
 }
 

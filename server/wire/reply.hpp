@@ -11,6 +11,7 @@
 
 #include "base/error.hpp"
 #include "base/limits.hpp"
+#include "base/rights.hpp"
 #include "wire/buffer.hpp"
 
 namespace outrigger::wire {
@@ -26,6 +27,7 @@ struct ResultType {
 struct HelloReply {
   std::string_view server;
   std::uint64_t epoch = 0;
+  std::uint64_t session = 1;
   std::string_view catalogue;
   std::int64_t os_pid = 0;
   int threads = 0;
@@ -33,6 +35,16 @@ struct HelloReply {
   std::uint64_t memory_limit = 0;
   std::uint64_t kept_limit = 0;
   Limits limits;
+};
+
+/// The part of the reply to `info` about a connection over a socket.
+struct ConnectionInfo {
+  std::uint64_t session = 0;
+  std::uint64_t sessions = 0;
+  std::string_view transport;
+  std::string_view peer;
+  std::string_view token;
+  Rights rights;
 };
 
 struct InfoReply {
@@ -50,6 +62,7 @@ struct InfoReply {
   std::uint64_t requests = 0;
   std::string_view compiler = "none";
   std::uint64_t code_bytes = 0;
+  std::optional<ConnectionInfo> connection = {};
 };
 
 struct TensorInfoReply {
@@ -70,6 +83,8 @@ struct StepProfile {
 };
 
 Frame encode_ok(std::uint64_t id);
+/// `name` is that of the token.
+Frame encode_auth(std::uint64_t id, std::string_view name, Rights rights);
 Frame encode_hello(std::uint64_t id, const HelloReply& reply);
 Frame encode_info(std::uint64_t id, const InfoReply& reply);
 Frame encode_tensor_info(std::uint64_t id, const TensorInfoReply& reply);

@@ -34,6 +34,19 @@ Result<Body> read_hello(const Context& context) {
   return out;
 }
 
+/// Error texts contain no part of the token.
+Result<Body> read_auth(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "token"}));
+  Auth out;
+  OUTRIGGER_TRY(out.token, fields.string("token"));
+  if (out.token.empty() || out.token.size() > Limits::token_bytes_max) {
+    return fail(ErrorCode::bad_request, "auth: a token has 1 to " +
+                                            std::to_string(Limits::token_bytes_max) +
+                                            " bytes, got " + std::to_string(out.token.size()));
+  }
+  return out;
+}
+
 /// Reads a request without keys of its own.
 template <typename T>
 Result<Body> read_empty(const Context& context) {
@@ -245,7 +258,7 @@ constexpr std::array kinds{
     KindRow{"load_raw", read_load_raw}, KindRow{"load_csv", read_load_csv},
     KindRow{"load", read_load},         KindRow{"save", read_save},
     KindRow{"save_npz", read_save_npz}, KindRow{"hello", read_hello},
-    KindRow{"bye", read_empty<Bye>},
+    KindRow{"bye", read_empty<Bye>},    KindRow{"auth", read_auth},
 };
 
 /// The first entry under `key`, if there is one. A repeated key is found when the request is read.

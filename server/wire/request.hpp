@@ -22,6 +22,9 @@ struct Hello {
   std::uint64_t protocol = 0;
   std::string client;
 };
+struct Auth {
+  std::string token;
+};
 struct Ping {};
 struct Info {
   std::optional<std::uint64_t> handle;
@@ -104,8 +107,8 @@ struct Bye {};
 
 struct Request {
   std::uint64_t id = 0;
-  std::variant<Hello, Ping, Info, Upload, Download, Load, LoadRaw, LoadCsv, Save, SaveNpz, Run,
-               Prepare, Forget, Release, Cancel, Bye>
+  std::variant<Hello, Auth, Ping, Info, Upload, Download, Load, LoadRaw, LoadCsv, Save, SaveNpz,
+               Run, Prepare, Forget, Release, Cancel, Bye>
       body;
 };
 

@@ -1,23 +1,46 @@
-// Runs each golden case through a session in this process, and through a daemon over pipes.
+// Runs each golden case through a session in this process, and through a daemon over pipes, Unix
+// sockets, TCP and TLS.
 //
 //   OUTRIGGER_CASE=…  only cases whose name contains this text
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstdlib>
 #include <exception>
 #include <tuple>
 
 #include "conformance/runner.hpp"
+#include "support/certificates.hpp"
+#include "support/server_process.hpp"
 
 namespace outrigger::test {
 namespace {
 
-enum class Way { session, daemon };
+enum class Way { session, daemon, unix_socket, tcp, tls };
+
+std::string name_of(Way way) {
+  constexpr std::array names{"session", "daemon", "unix", "tcp", "tls"};
+  return names.at(static_cast<std::size_t>(way));
+}
+
+/// One server for all sessions over sockets.
+struct Sockets {
+  TemporaryFolder folder;
+  Certificate authority = make_certificate(folder.path(), {.name = "authority"});
+  Certificate own = make_certificate(folder.path(), {.name = "server", .issuer = &authority});
+  ServerProcess server{{"--listen", "unix:" + folder.file("s"), "--listen", "tcp://127.0.0.1:0",
+                        "--listen", "tls://[::1]:0", "--tls-cert", own.certificate_file,
+                        "--tls-key", own.key_file, "--threads", "2"}};
+};
 
 std::unique_ptr<Transport> open(Way way) {
   if (way == Way::session) return open_session_transport();
-  return std::make_unique<DaemonClient>();
+  if (way == Way::daemon) return std::make_unique<DaemonClient>();
+  static const Sockets sockets;
+  const auto index = static_cast<std::size_t>(way) - static_cast<std::size_t>(Way::unix_socket);
+  return open_socket_transport(sockets.server.addresses().at(index),
+                               {.ca = sockets.authority.certificate_file});
 }
 
 class Golden : public testing::TestWithParam<std::tuple<Way, std::string>> {
@@ -62,12 +85,11 @@ TEST_P(Golden, InPlace) { run(check_in_place); }
 TEST_P(Golden, Aliased) { run(check_aliased); }
 
 INSTANTIATE_TEST_SUITE_P(, Golden,
-                         testing::Combine(testing::Values(Way::session, Way::daemon),
+                         testing::Combine(testing::Values(Way::session, Way::daemon,
+                                                          Way::unix_socket, Way::tcp, Way::tls),
                                           testing::ValuesIn(golden_families())),
                          [](const auto& param) {
-                           return std::string(std::get<0>(param.param) == Way::session
-                                                  ? "session_"
-                                                  : "daemon_") +
+                           return name_of(std::get<0>(param.param)) + "_" +
                                   std::get<1>(param.param);
                          });
 

@@ -117,6 +117,23 @@ TEST_F(ProtocolRulesTest, WhatAReplyWillTellCountsAgainstTheWindow) {
   EXPECT_EQ(caller_.session->pending_bytes(), 0U);
 }
 
+TEST_F(ProtocolRulesTest, BytesOfARequestThatAreNoTextAreShownAsHexadecimal) {
+  const auto error_of = [&](std::string name, Attrs attrs) {
+    const Program program{{}, {op(std::move(name), {}, 1, std::move(attrs))}, {1}};
+    return caller_.run(program, {}, {1}).error.value();
+  };
+  const auto unknown = error_of("\xff\n", {});
+  EXPECT_EQ(unknown.op, "\\xff\\x0a");
+  EXPECT_EQ(unknown.text, "\\xff\\x0a: there is no such op");
+  EXPECT_EQ(error_of("größe", {}).op, "größe");
+  const auto attribute = error_of("iota", {{"\x80", true}}).text;
+  EXPECT_NE(attribute.find("\\x80"), std::string::npos) << attribute;
+
+  // Where it is cut, no character and no error is lost.
+  EXPECT_EQ(error_of(std::string(100, '\x80'), {}).op.size(), 64U);
+  EXPECT_EQ(error_of(std::string(63, 'x') + "ß", {}).op, std::string(63, 'x'));
+}
+
 TEST_F(ProtocolRulesTest, TheOtherDimensionsCountWhereOneIsZero) {
   const std::int64_t half = std::int64_t{1} << 62;
   EXPECT_EQ(caller_.upload(1, "u8", {0, half, half}, Octets{}).code(), "bad_shape");

@@ -22,10 +22,12 @@ LAYERS = {
     "base": [],
     "tensor": ["base"],
     "files": ["base", "tensor"],
+    "kernel": ["base", "tensor"],
     "ops": ["base", "tensor"],
     "wire": ["base"],
     "engine": ["base", "tensor", "files", "ops", "wire"],
     "net": ["base", "wire", "engine"],
+    "ctl": ["base", "wire", "net"],
 }
 
 # A folder includes itself and folders of a lower rank. "" is the face of `ops`: the form of an op.
@@ -55,6 +57,7 @@ FACES = {
         r"|ops/support/(context|isa)\.hpp"
     ),
     ("net", "engine"): re.compile(r"engine/session/session\.hpp"),
+    ("ctl", "net"): re.compile(r"net/address\.hpp"),
 }
 
 LINES_MAX = 600
@@ -62,7 +65,8 @@ COLUMNS_MAX = {"code": 100, "text": 120}
 CODE = {".cpp", ".hpp", ".ex", ".exs", ".py", ".sh", ".cmake", ".rs"}
 # A tool or a folder's build finds these files, without their names.
 FOUND_BY_CONVENTION = re.compile(
-    r"client_ex/[^/]+/(lib|test|mix\.exs|\.formatter\.exs)|tests/golden/families/|"
+    r"(client_ex/[^/]+|docker/example)/(lib|test|mix\.exs|\.formatter\.exs)|"
+    r"tests/golden/families/|"
     r"client_ex/outrigger/examples/rain/|client_ex/outrigger_nx/guides/|bench/rust/src/|"
     r"(^|/)(CMakeLists\.txt|__init__\.py|main\.cpp|README\.md|SECURITY\.md|CONTRIBUTING\.md)$|"
     r"^(\.github|\.ci|\.devcontainer)/"

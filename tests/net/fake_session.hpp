@@ -41,6 +41,7 @@ class FakeSession : public engine::Session {
   std::uint64_t pending_bytes() const override { return pending_bytes_; }
   bool finished() const override { return finished_; }
   void close() override { closed_ = true; }
+  void cancel_all() override { answer(SIZE_MAX); }
 
   // The following functions are for tests, from any thread.
 

@@ -21,13 +21,17 @@ using testing::Peer;
 class ReplyWriterTest : public ::testing::Test {
  protected:
   ReplyWriterTest() {
+    int unused[2];
     int ends[2];
-    if (::pipe(ends) != 0) throw std::runtime_error("no pipe");
+    if (::pipe(unused) != 0 || ::pipe(ends) != 0) throw std::runtime_error("no pipe");
+    to_daemon_ = Fd(unused[1]);
     peer_.from_daemon = Fd(ends[0]);
-    writer_ = std::make_shared<ReplyWriter>(io_, ends[1], 1U << 20, [this] { ++flushes_; });
+    stream_ = std::make_shared<DescriptorStream>(io_, unused[0], ends[1]);
+    writer_ = std::make_shared<ReplyWriter>(io_, stream_, 1U << 20, [this] { ++flushes_; });
   }
   ~ReplyWriterTest() override {
     writer_->close();
+    stream_->close(false);
     io_.run();
   }
 
@@ -38,6 +42,8 @@ class ReplyWriterTest : public ::testing::Test {
 
   boost::asio::io_context io_{1};
   Peer peer_;
+  Fd to_daemon_;
+  std::shared_ptr<Stream> stream_;
   std::shared_ptr<ReplyWriter> writer_;
   int flushes_ = 0;
 };

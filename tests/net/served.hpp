@@ -33,7 +33,8 @@ class Served {
     const auto open = [this, hold](std::shared_ptr<engine::Outbox> outbox) {
       return session = std::make_shared<FakeSession>(std::move(outbox), hold);
     };
-    connection_ = net::Connection::start(io_, buffers_, in.release(), out.release(), open,
+    auto stream = std::make_shared<net::DescriptorStream>(io_, in.release(), out.release());
+    connection_ = net::Connection::start(io_, buffers_, std::move(stream), open,
                                          [ended](net::End end) { ended->set_value(end); });
     thread_ = std::thread([this] { io_.run(); });
   }

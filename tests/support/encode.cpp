@@ -181,6 +181,12 @@ Payload encode_hello(std::uint64_t id, std::uint64_t protocol) {
   return out.take();
 }
 
+Payload encode_auth(std::uint64_t id, std::string_view token) {
+  Writer out(id, "auth", 1);
+  out.entry("token", token);
+  return out.take();
+}
+
 Payload encode_simple(std::uint64_t id, std::string_view kind) { return Writer(id, kind).take(); }
 
 Payload encode_info(std::uint64_t id, std::uint64_t handle) {

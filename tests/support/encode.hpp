@@ -17,6 +17,7 @@ using Payload = std::vector<std::uint8_t>;
 /// The requests of PROTOCOL.md section 4, encoded by msgpack-c, which shares no code with the
 /// server's decoder.
 Payload encode_hello(std::uint64_t id, std::uint64_t protocol = 1);
+Payload encode_auth(std::uint64_t id, std::string_view token);
 Payload encode_simple(std::uint64_t id, std::string_view kind);  ///< ping, bye, info
 Payload encode_info(std::uint64_t id, std::uint64_t handle);
 Payload encode_upload(std::uint64_t id, std::uint64_t handle, const std::string& dtype,

@@ -67,6 +67,9 @@ void read(Reply& reply, const std::string& key, const Object& value) {
     reply.flags[key] = value.via.boolean;
   } else if (value.type == msgpack::type::STR) {
     reply.strings[key] = value.as<std::string>();
+  } else if (key.ends_with("rights")) {
+    for (const Object& right : value.via.array)
+      reply.strings[key] += (reply.strings[key].empty() ? "" : ",") + right.as<std::string>();
   } else if (value.type == msgpack::type::MAP) {
     for (const auto& [inner, number] : value.via.map) {
       read(reply, key + "." + inner.as<std::string>(), number);

@@ -35,6 +35,7 @@ struct Reply {
   /// "limits.frame_bytes_max".
   std::map<std::string, std::uint64_t> numbers;
   std::map<std::string, bool> flags;
+  /// Rights separated by commas.
   std::map<std::string, std::string> strings;
 
   bool ok() const { return status == "ok"; }

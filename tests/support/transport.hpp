@@ -3,12 +3,11 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "support/encode.hpp"
+#include "support/link.hpp"
 
 namespace outrigger::test {
 
@@ -32,6 +31,10 @@ struct EngineSettings {
 /// A session of an engine in this process. Frames are decoded as in the daemon.
 std::unique_ptr<Transport> open_session_transport(const EngineSettings& settings = {});
 
+/// A session of a server at an address.
+std::unique_ptr<Transport> open_socket_transport(const std::string& address,
+                                                 const TlsClient& tls = {});
+
 /// A separate daemon, over pipes.
 class DaemonClient : public Transport {
  public:
@@ -42,8 +45,8 @@ class DaemonClient : public Transport {
   DaemonClient(const DaemonClient&) = delete;
   DaemonClient& operator=(const DaemonClient&) = delete;
 
-  void send(std::span<const std::uint8_t> payload) override;
-  Payload receive(std::chrono::milliseconds timeout) override;
+  void send(std::span<const std::uint8_t> payload) override { frames_->send(payload); }
+  Payload receive(std::chrono::milliseconds timeout) override { return frames_->receive(timeout); }
   using Transport::receive;
 
   int pid() const { return pid_; }
@@ -51,14 +54,8 @@ class DaemonClient : public Transport {
   bool alive();
 
  private:
-  void read_some(std::chrono::steady_clock::time_point until);
-  void write_all(std::span<const std::uint8_t> bytes);
-
   int pid_ = -1;
-  int to_daemon_ = -1;
-  int from_daemon_ = -1;
-  std::vector<std::uint8_t> received_;
-  std::size_t consumed_ = 0;
+  std::unique_ptr<Framed> frames_;
 };
 
 }  // namespace outrigger::test

@@ -32,9 +32,9 @@ tl::expected<Request, Refusal> receive(const GoldenFrame& golden) {
 }
 
 /// The names of the kinds in the order of Request::body.
-constexpr std::array<std::string_view, 16> kinds = {
-    "hello", "ping",     "info", "upload",  "download", "load",    "load_raw", "load_csv",
-    "save",  "save_npz", "run",  "prepare", "forget",   "release", "cancel",   "bye"};
+constexpr std::array<std::string_view, 17> kinds = {
+    "hello", "auth",     "ping", "info",    "upload", "download", "load",   "load_raw", "load_csv",
+    "save",  "save_npz", "run",  "prepare", "forget", "release",  "cancel", "bye"};
 
 TEST(GoldenFrames, GoodRequestsAreUnderstood) {
   std::set<std::string> seen;
@@ -63,6 +63,7 @@ TEST(GoldenFrames, BadRequestsAreRefusedWithTheirCode) {
 HelloReply hello_reply() {
   HelloReply hello{.server = "outriggerd 0.1.0",
                    .epoch = UINT64_MAX,
+                   .session = 7,
                    .catalogue = "0123456789abcdef",
                    .os_pid = 4321,
                    .threads = 8,
@@ -105,6 +106,19 @@ InfoReply idle() {
   return reply;
 }
 
+Rights read_and_write() {
+  Rights rights;
+  rights.grant(Right::read);
+  rights.grant(Right::write);
+  return rights;
+}
+
+InfoReply over_a_socket() {
+  InfoReply reply = idle();
+  reply.connection = ConnectionInfo{7, 2, "tls", "[::1]:40312", "app", read_and_write()};
+  return reply;
+}
+
 Frame results_reply() {
   const ResultType results[] = {{12, "f32", {2, 300}}, {13, "u8", {}}};
   return encode_results(12, results);
@@ -124,8 +138,10 @@ Frame profile_reply() {
 const std::map<std::string, std::function<Frame()>> replies = {
     {"reply_ok", [] { return encode_ok(2); }},
     {"reply_hello", [] { return encode_hello(1, hello_reply()); }},
+    {"reply_auth", [] { return encode_auth(1, "app", read_and_write()); }},
     {"reply_info", info_reply},
     {"reply_info_idle", [] { return encode_info(3, idle()); }},
+    {"reply_info_socket", [] { return encode_info(3, over_a_socket()); }},
     {"reply_info_handle",
      [] {
        return encode_tensor_info(4, {"s32", {2, 2}, 16, true, false});
@@ -151,6 +167,14 @@ const std::map<std::string, std::function<Frame()>> replies = {
     {"reply_bad_frame",
      [] {
        return encode_error(0, {ErrorCode::bad_frame, "the frame is not msgpack"});
+     }},
+    {"reply_unauthorized",
+     [] {
+       return encode_error(1, {ErrorCode::unauthorized, "no such token"});
+     }},
+    {"reply_shutting_down",
+     [] {
+       return encode_error(0, {ErrorCode::shutting_down, "the server stops"});
      }},
     {"reply_cancelled",
      [] {

@@ -45,7 +45,7 @@ TEST(Replies, DescribeTheDaemon) {
   hello.isa = "x86-64-v3";
   EXPECT_EQ(text_of(encode_hello(1, hello)),
             R"({"id":1,"status":"ok","protocol":1,"server":"outriggerd 0.1.0","epoch":9,)"
-            R"("catalogue":"ab","os_pid":11,"threads":2,"isa":"x86-64-v3",)"
+            R"("session":1,"catalogue":"ab","os_pid":11,"threads":2,"isa":"x86-64-v3",)"
             R"("memory_limit":0,"kept_limit":0,)"
             R"("limits":{"frame_bytes_max":1048576,"requests_window":4096,)"
             R"("bytes_window":16777216,"handles_max":1048576,"programs_max":1024,)"

@@ -37,6 +37,8 @@ TEST(Decoder, ReadsEveryKind) {
   EXPECT_EQ(hello.protocol, 1U);
   EXPECT_EQ(hello.client, "outrigger tests");
 
+  EXPECT_EQ(body_of<Auth>(frame_of(test::encode_auth(1, "secret"))).token, "secret");
+
   EXPECT_FALSE(body_of<Info>(testing::simple_frame(1, "info")).handle.has_value());
   EXPECT_EQ(body_of<Info>(frame_of(test::encode_info(1, 9))).handle, 9U);
   EXPECT_EQ(body_of<Cancel>(frame_of(test::encode_cancel(1, UINT64_MAX))).request, UINT64_MAX);
@@ -177,6 +179,17 @@ TEST(Decoder, EscapesWhatItSendsBack) {
   const std::string long_key(1000, 'k');
   const auto cut = decode(bad_frame("ping", entry(std::string_view(long_key), 1)));
   EXPECT_LT(cut.error().error.text.size(), 120U);
+}
+
+TEST(Decoder, SendsNoPartOfATokenBack) {
+  const std::string secret(1025, 's');
+  const auto number = [](Packer& packer) { testing::pack_entry(packer, "token", 4711); };
+  for (const std::string& frame :
+       {frame_of(test::encode_auth(1, secret)), request_frame(1, "auth", 1, number)}) {
+    const auto refused = decode(frame);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().error.text.find("sss"), std::string::npos);
+  }
 }
 
 TEST(Decoder, LimitsResults) {

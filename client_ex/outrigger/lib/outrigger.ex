@@ -66,6 +66,33 @@ defmodule Outrigger do
   If the server itself is gone, the reason is `:closed`. Then `release/1` does nothing, and
   `cancel/1` returns false.
 
+  ## A server of its own
+
+  With the option `:connect`, no daemon is started. The server of the supervision tree is then a
+  client of an `outriggerd` that listens on a socket, on this machine or on another one:
+
+      {Outrigger,
+       name: MyApp.Compute,
+       connect: "tls://compute.example:7171",
+       token: {:file, "/run/secrets/outrigger"},
+       ssl: [cacertfile: "/etc/outrigger/authority.pem"]}
+
+  All functions are the same. The differences are
+
+    * The server's machine has the files of `load_npy/2`, `save_npy/3` and so on. Give absolute
+      paths: a relative one is completed with the working directory of this VM.
+    * Tensors belong to the connection. If it breaks, each waiting call gets one
+      `Outrigger.ConnectionError` with the reason `{:disconnected, why}`, and the server frees the
+      tensors, also if it goes on itself. A new connection is made, with delays that grow up to five
+      seconds, and `:on_restart` is called. The error of an old tensor (`:stale_epoch`) says whether
+      the connection broke or the server was started again.
+    * A server that refuses the token, or whose certificate is not trusted, is asked again once in a
+      while, at most once in a minute. Calls get this error at once.
+    * If the server ends the connection because it was idle, the next call makes a new one.
+    * A host that has vanished without a word is noticed after half a minute.
+    * The token may not have the right that a request needs. The error is an `Outrigger.Error` with
+      the code `:forbidden`.
+
   ## How tensors are freed
 
   A tensor is freed when no process of the node holds it any more, at once by `release/1`, or at the
@@ -113,13 +140,13 @@ defmodule Outrigger do
   def child_spec(options) do
     %{
       id: options[:name] || __MODULE__,
-      start: {__MODULE__, :start_link, [options]},
+      start: {__MODULE__, :start_link, [Options.hide(options)]},
       type: :supervisor
     }
   end
 
   @doc """
-  Starts a daemon and waits until it is ready.
+  Starts a daemon, or connects to a server, and waits until it is ready.
 
   ## Options
 
@@ -142,12 +169,32 @@ defmodule Outrigger do
       (16,384 requests, 64 MiB). Above these limits, senders wait
     * `:chunk_bytes` - the size of the pieces of large data, in bytes (256 KiB)
 
-  Returns `{:error, %Outrigger.ConnectionError{}}` if the daemon cannot be started.
+  To connect to a server that listens, instead of starting a daemon:
+
+    * `:connect` - the address: `"unix:/run/outrigger.sock"`, `"tcp://127.0.0.1:7171"` or
+      `"tls://compute.example:7171"`. An IPv6 address stands in brackets: `"tls://[::1]:7171"`. The
+      options `:memory_limit`, `:threads`, `:daemon`, `:args`, `:env` and `:log` are then options of
+      `outriggerd`. `:start_timeout` is also the longest time of an attempt to connect
+    * `:token` - the token that the server wants: a string, `{:file, path}`, or a function without
+      arguments. A file is read, and a function called, for each connection. Over `tcp://` anyone on
+      the way can read the token. No log, error or `inspect/1` shows it
+    * `:ssl` - options of `:ssl.connect/3` for `tls://`, for instance `[cacertfile: path]` for an
+      authority of your own, or `[certfile: path, keyfile: path]` if the server wants a certificate
+      of the client. The server's certificate and its name are checked. The default authorities are
+      those of the system. The version is TLS 1.3
+    * `:sync_connect` - whether `start_link/1` waits for the first connection and returns its error
+      (true). With false, it returns at once, attempts go on, and calls wait for the connection
+
+  Returns `{:error, %Outrigger.ConnectionError{}}` if the daemon cannot be started, or the server
+  not be reached.
   """
   @spec start_link(keyword) :: Supervisor.on_start() | {:error, ConnectionError.t()}
   def start_link(options \\ []), do: Outrigger.Supervisor.start_link(Options.new!(options))
 
-  @doc "Stops a server. The daemon ends by itself, or is killed."
+  @doc """
+  Stops a server. Its daemon ends by itself, or is killed. With the option `:connect`, only the
+  connection and its tensors end.
+  """
   @spec stop(server) :: :ok
   def stop(server) do
     Supervisor.stop(server)

@@ -109,8 +109,8 @@ void keep_last_memory(const std::shared_ptr<Engine>& engine) {
 }
 
 std::shared_ptr<Session> open_session(const std::shared_ptr<Engine>& engine,
-                                      std::shared_ptr<Outbox> outbox) {
-  return std::make_shared<QueuedSession>(*engine, std::move(outbox));
+                                      std::shared_ptr<Outbox> outbox, SessionOptions options) {
+  return std::make_shared<QueuedSession>(*engine, std::move(outbox), std::move(options));
 }
 
 }  // namespace outrigger::engine

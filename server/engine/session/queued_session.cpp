@@ -26,8 +26,9 @@ bool waits_encoded(const Task& task) {
 
 }  // namespace
 
-QueuedSession::QueuedSession(Engine& engine, std::shared_ptr<Outbox> outbox)
+QueuedSession::QueuedSession(Engine& engine, std::shared_ptr<Outbox> outbox, SessionOptions options)
     : engine_(engine),
+      options_(std::move(options)),
       workspace_(engine_.memory(), engine_.options().limits, engine_.options().threads),
       outbox_(std::move(outbox)) {}
 
@@ -35,6 +36,7 @@ void QueuedSession::submit(wire::Request request, std::shared_ptr<const wire::Fr
   ++requests_;
   const std::uint64_t id = request.id;
   if (const auto* greeting = std::get_if<wire::Hello>(&request.body)) return hello(id, *greeting);
+  if (std::holds_alternative<wire::Auth>(request.body)) return auth(id);
   if (!greeted_) {
     finished_ = true;
     return send_error(id, ErrorCode::bad_request, "the first request must be hello");
@@ -56,6 +58,14 @@ void QueuedSession::refuse(const wire::Refusal& refusal) {
   send(wire::encode_error(refusal.id, refusal.error));
 }
 
+/// Where a token is wanted, the transport has answered `auth`.
+void QueuedSession::auth(std::uint64_t id) {
+  if (authenticated_ || greeted_)
+    return send_error(id, ErrorCode::bad_request, "auth: comes once, before hello");
+  authenticated_ = true;
+  send(wire::encode_auth(id, "", Rights::all()));
+}
+
 void QueuedSession::hello(std::uint64_t id, const wire::Hello& request) {
   if (request.protocol != protocol_version) {
     finished_ = true;
@@ -70,6 +80,7 @@ void QueuedSession::hello(std::uint64_t id, const wire::Hello& request) {
   wire::HelloReply reply;
   reply.server = server_name;
   reply.epoch = engine_.epoch();
+  reply.session = options_.number;
   reply.catalogue = ops::catalogue_hash();
   reply.os_pid = ::getpid();
   reply.threads = engine_.options().threads;
@@ -100,6 +111,7 @@ void QueuedSession::describe(std::uint64_t id) {
     reply.queue = queue_.size();
     if (running_) reply.running = running_->id;
   }
+  if (options_.connection) reply.connection = options_.connection();
   send(wire::encode_info(id, reply));
 }
 

@@ -16,7 +16,7 @@ namespace outrigger::engine {
 /// A session whose requests wait in a queue for the engine thread.
 class QueuedSession final : public Session, public std::enable_shared_from_this<QueuedSession> {
  public:
-  QueuedSession(Engine& engine, std::shared_ptr<Outbox> outbox);
+  QueuedSession(Engine& engine, std::shared_ptr<Outbox> outbox, SessionOptions options = {});
 
   void submit(wire::Request request, std::shared_ptr<const wire::Frame> frame) override;
   void refuse(const wire::Refusal& refusal) override;
@@ -26,6 +26,7 @@ class QueuedSession final : public Session, public std::enable_shared_from_this<
   std::uint64_t pending_bytes() const override {
     return pending_bytes_.load(std::memory_order_relaxed);
   }
+  void cancel_all() override;
   void replies_taken() override;
   bool finished() const override { return finished_; }
   void close() override;
@@ -37,9 +38,9 @@ class QueuedSession final : public Session, public std::enable_shared_from_this<
  private:
   using TaskPtr = std::shared_ptr<Task>;
 
+  void auth(std::uint64_t id);
   void hello(std::uint64_t id, const wire::Hello& request);
   void describe(std::uint64_t id);
-  void cancel_all();
   void cancel(std::uint64_t id, const wire::Cancel& request);
   void submit_task(wire::Request request, std::shared_ptr<const wire::Frame> frame);
   bool run_here(const TaskPtr& task);
@@ -52,6 +53,7 @@ class QueuedSession final : public Session, public std::enable_shared_from_this<
   void send_error(std::uint64_t id, ErrorCode code, std::string text);
 
   Engine& engine_;
+  const SessionOptions options_;
   Workspace workspace_;  ///< touched only while the engine is claimed
 
   mutable std::mutex mutex_;
@@ -67,6 +69,7 @@ class QueuedSession final : public Session, public std::enable_shared_from_this<
   std::atomic<std::uint64_t> programs_{0};
 
   // I/O thread only.
+  bool authenticated_ = false;
   bool greeted_ = false;
   bool finished_ = false;
   std::uint64_t requests_ = 0;

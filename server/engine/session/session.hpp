@@ -44,6 +44,9 @@ class Session {
   virtual std::uint64_t pending_requests() const = 0;
   virtual std::uint64_t pending_bytes() const = 0;
 
+  /// Ends all pending requests as cancelled.
+  virtual void cancel_all() {}
+
   /// The outbox is not full any more: requests that waited for this are carried out. It costs
   /// nothing if none waited.
   virtual void replies_taken() {}
@@ -64,6 +67,13 @@ struct EngineOptions {
   ops::Compile compile = {};
 };
 
+/// The number and the connection that a session tells its client.
+struct SessionOptions {
+  std::uint64_t number = 1;
+  /// Over sockets. Called from submit().
+  std::function<wire::ConnectionInfo()> connection = {};
+};
+
 /// The process-wide engine: one thread that runs the programs of all sessions in turn.
 std::shared_ptr<Engine> make_engine(const EngineOptions& options);
 /// From now on an allocation of this process uses the engine's pooled memory, and some more, before
@@ -71,6 +81,6 @@ std::shared_ptr<Engine> make_engine(const EngineOptions& options);
 void keep_last_memory(const std::shared_ptr<Engine>& engine);
 /// Opens a session. The engine must outlive its sessions, and `outbox` must outlive close().
 std::shared_ptr<Session> open_session(const std::shared_ptr<Engine>& engine,
-                                      std::shared_ptr<Outbox> outbox);
+                                      std::shared_ptr<Outbox> outbox, SessionOptions options = {});
 
 }  // namespace outrigger::engine

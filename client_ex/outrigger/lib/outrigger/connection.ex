@@ -1,54 +1,63 @@
 defmodule Outrigger.Connection do
   @moduledoc false
-  # Owns the port: starts the daemon, shakes hands, forwards requests, and starts another daemon
-  # after the death of one. The connection never waits for the daemon, and does little work for a
+  # Owns the link to the daemon: opens it, shakes hands, forwards requests, and opens another link
+  # after the end of one. The connection never waits for the daemon, and does little work for a
   # message.
 
   use GenServer
 
   alias Outrigger.{
+    Backoff,
     Catalogue,
     ConnectionError,
     Counters,
     Daemon,
+    Frames,
+    Hello,
     Leases,
+    Link,
     Outcome,
     Protocol,
     Server,
+    Sessions,
     Telemetry
   }
 
-  alias Outrigger.{Traffic, Watcher, Withdrawal}
+  alias Outrigger.{Traffic, Withdrawal}
   import Outrigger.Request, only: [request: 1]
   require Logger
 
-  # The number of messages that are taken from the mailbox before a write to the port.
+  # The number of messages that are taken from the mailbox before a write to the link.
   @batch 128
-  @backoff_max_ms 5_000
-  @backoff_ready_max_ms 100
-  # If a daemon has lived this long, its start is not the cause of its death.
-  @settled_ms 1_000
-  # After this many created bytes, a poll looks for dropped tensors. Their memory is in the caches
-  # of the processor, new memory is not.
-  @poll_bytes_max 64 * 1024 * 1024
   # The longest frame before the handshake, which tells the daemon's limit.
   @handshake_frame_max 65_536
+  # The time that a dialer has to report its own timeout.
+  @dialer_grace_ms 500
 
   defstruct [
     :options,
     :server,
-    :port,
-    :os_pid,
-    :started_at,
+    :watcher,
+    :link,
+    # the ids of the requests of the handshake
+    :needs,
+    :opened_at,
     :timer,
     :hello,
-    :watcher,
+    # why the last attempt failed, until one succeeds
+    :refusal,
+    # the error that the daemon sent before it closed the link
+    :last_frame,
+    # :down, :asleep (until a call needs the daemon), :opening, :starting (the handshake is
+    # written), :ready, or {:failed, error}
     status: :down,
+    # whether start_link/1 waits for the outcome of the first attempt
+    first?: true,
     frame_max: @handshake_frame_max,
-    buffer: [],
-    buffered: 0,
-    needed: 4,
-    backoff: 0,
+    frames: %Frames{},
+    # the links that ended soon after they were ready, and the attempts that failed since then
+    ends: 0,
+    failures: 0,
     starts: 0,
     traffic: nil
   ]
@@ -72,6 +81,7 @@ defmodule Outrigger.Connection do
       counters: shared.counters,
       meta: shared.meta,
       direct: shared.direct,
+      direct?: options.connect == nil,
       ender: shared.ender,
       leases: if(works?, do: leases),
       tokens: if(works?, do: shared.tokens),
@@ -96,28 +106,35 @@ defmodule Outrigger.Connection do
     :ets.delete_all_objects(shared.meta)
     :ok = GenServer.call(leases, {:connect, self(), Server.last_handle(server) + 1})
     [{_, watcher}] = :ets.lookup(shared.tokens, :watcher)
-    state = %__MODULE__{options: options, server: server, traffic: traffic}
-    state = %{state | watcher: watcher}
+    first? = options.sync_connect
+    state = %__MODULE__{options: options, server: server, traffic: traffic, first?: first?}
+    state = open(%{state | watcher: watcher})
 
-    with {:ok, state} <- open(state), {:ok, state} <- first_handshake(state) do
-      Server.put(server)
-      {:ok, state}
-    else
-      {:error, error} -> {:stop, error}
+    case if(first?, do: first_handshake(state), else: state) do
+      %{status: {:failed, error}} ->
+        {:stop, error}
+
+      state ->
+        Server.put(server)
+        {:ok, %{state | first?: false}}
     end
   end
 
   # start_link/1 returns an error of the first start to its caller.
-  defp first_handshake(%{status: :ready} = state), do: {:ok, state}
-  defp first_handshake(%{status: {:failed, error}}), do: {:error, error}
-
-  defp first_handshake(state) do
+  defp first_handshake(%{status: status} = state) when status in [:opening, :starting] do
     receive do
-      {port, _} = message when port == state.port -> message |> event(state) |> first_handshake()
-      {:EXIT, port, _} = m when port == state.port -> m |> event(state) |> first_handshake()
-      :handshake_timeout = message -> message |> event(state) |> first_handshake()
+      :handshake_timeout = message ->
+        message |> event(state) |> first_handshake()
+
+      {_, _} = message ->
+        message |> event(state) |> first_handshake()
+
+      {tag, _, _} = message when tag in [:tcp, :tcp_error, :ssl, :ssl_error, :EXIT] ->
+        message |> event(state) |> first_handshake()
     end
   end
+
+  defp first_handshake(state), do: state
 
   ## Messages
 
@@ -181,23 +198,23 @@ defmodule Outrigger.Connection do
     %{state | traffic: Withdrawal.hand_back(state.traffic, epoch, handles)}
   end
 
-  defp event({port, {:data, data}}, %{port: port} = state) when is_port(port),
-    do: receive_data(state, data)
-
-  defp event({port, {:exit_status, status}}, %{port: port} = state) when is_port(port) do
-    Watcher.gone(state.watcher, state.os_pid)
-    down(state, status)
-  end
-
-  # Writing to a daemon that has just died ends the port with :epipe, and no exit status follows.
-  defp event({:EXIT, port, _reason}, %{port: port} = state) when is_port(port) do
-    Watcher.kill(state.watcher, state.os_pid)
-    down(state, :unknown)
-  end
-
   defp event({:wait, :ready, ref, _pid}, %{status: :ready} = state) do
     Outcome.answer(ref, {:ok, state.traffic.epoch})
     state
+  end
+
+  defp event({:wait, :ready, _ref, _pid} = message, %{status: :asleep} = state),
+    do: open(%{state | traffic: traffic(message, state.traffic)})
+
+  # No wait helps if the server will refuse the next attempt, too.
+  defp event({:wait, :ready, ref, _pid} = message, %{refusal: refusal} = state)
+       when refusal != nil do
+    if Link.Failure.lasting?(refusal) do
+      Outcome.answer(ref, {:error, refusal})
+      state
+    else
+      %{state | traffic: traffic(message, state.traffic)}
+    end
   end
 
   defp event({:hello, ref}, state) do
@@ -205,23 +222,20 @@ defmodule Outrigger.Connection do
     state
   end
 
-  defp event(:start, %{status: :down} = state) do
-    case open(state) do
-      {:ok, state} -> state
-      {:error, error} -> start_failed(state, error)
+  defp event(:start, %{status: :down} = state), do: open(state)
+
+  defp event(:handshake_timeout, %{status: status} = state) when status in [:opening, :starting],
+    do: abort(state, Link.timed_out(state.link, state.options.start_timeout))
+
+  defp event(message, %{link: link} = state) do
+    case Link.event(link, message) do
+      :unknown -> %{state | traffic: traffic(message, state.traffic)}
+      {:data, data} -> receive_data(state, data)
+      {:going, link} -> %{state | link: link}
+      {:opened, link, data} -> receive_data(%{state | link: link, status: :starting}, data)
+      {:down, error} -> down(state, error)
     end
   end
-
-  defp event(:handshake_timeout, %{status: :starting} = state) do
-    error = %ConnectionError{
-      reason: :handshake,
-      detail: "no answer to hello within #{state.options.start_timeout} ms"
-    }
-
-    abort(state, error)
-  end
-
-  defp event(message, state), do: %{state | traffic: traffic(message, state.traffic)}
 
   defp traffic({:DOWN, _, :process, pid, _}, t), do: Withdrawal.caller_down(t, pid)
   defp traffic({:release, handles}, t), do: Withdrawal.release(t, handles)
@@ -239,47 +253,34 @@ defmodule Outrigger.Connection do
 
   ## Frames
 
-  # An incomplete frame stays in pieces: a join at each message would take quadratic time.
-  @dialyzer {:no_improper_lists, receive_data: 2}
-  defp receive_data(%{buffered: 0} = state, data), do: parse(state, data)
-
   defp receive_data(state, data) do
-    buffered = state.buffered + byte_size(data)
-
-    if buffered < state.needed do
-      %{state | buffer: [state.buffer | data], buffered: buffered}
-    else
-      parse(state, IO.iodata_to_binary([state.buffer | data]))
-    end
-  end
-
-  defp parse(state, data) do
-    with {:ok, payloads, rest} <- Protocol.frames(data, state.frame_max),
+    with {:ok, payloads, frames} <- Frames.take(state.frames, data, state.frame_max),
          {:ok, state} <- replies(payloads, state) do
-      keep(state, rest)
+      # Most messages end with a frame.
+      if frames.bytes == 0 and state.frames.bytes == 0,
+        do: state,
+        else: %{state | frames: frames}
     else
-      {:error, text} ->
-        abort(state, %ConnectionError{reason: :protocol, detail: text})
+      {:error, text} -> abort(state, %ConnectionError{reason: :protocol, detail: text})
+      {:error, text, state} -> abort(state, %ConnectionError{reason: :protocol, detail: text})
+      {:refused, error} -> abort(state, Link.Failure.refused(error, state.options.connect))
     end
   end
-
-  defp keep(%{buffered: 0} = state, <<>>), do: state
-  defp keep(state, <<>>), do: %{state | buffer: [], buffered: 0, needed: 4}
-
-  defp keep(state, <<size::32, _::binary>> = rest),
-    do: %{state | buffer: rest, buffered: byte_size(rest), needed: size + 4}
-
-  defp keep(state, rest), do: %{state | buffer: rest, buffered: byte_size(rest), needed: 4}
 
   defp replies([_ | _] = payloads, %{status: :ready} = state) do
-    with %Traffic{} = traffic <- ready_replies(payloads, state.traffic),
-         do: {:ok, %{state | traffic: traffic}}
+    case ready_replies(payloads, state.traffic) do
+      %Traffic{} = traffic -> {:ok, %{state | traffic: traffic}}
+      {:last_frame, error, traffic} -> {:ok, %{state | traffic: traffic, last_frame: error}}
+      {:error, text, traffic} -> {:error, text, %{state | traffic: traffic}}
+    end
   end
 
-  defp replies([payload | rest], %{status: :starting} = state) do
+  defp replies([payload | rest], %{status: :starting, needs: needs} = state) do
     case Protocol.reply(payload) do
-      {:ok, _id, {:ok, hello}} -> replies(rest, ready(state, hello))
-      {:ok, _id, {:error, error}} -> {:error, Exception.message(error)}
+      {:ok, id, {:ok, hello}} when id == needs.hello -> replies(rest, ready(state, hello))
+      {:ok, id, {:ok, _}} when id == needs.auth -> replies(rest, state)
+      {:ok, _id, {:ok, _}} -> {:error, "a reply that is none to hello"}
+      {:ok, _id, {:error, error}} -> {:refused, error}
       {:error, text} -> {:error, text}
     end
   end
@@ -289,99 +290,88 @@ defmodule Outrigger.Connection do
 
   defp ready_replies([payload | rest], traffic) do
     case Protocol.reply(payload) do
+      # No request has this id: the daemon says why it closes the link.
+      {:ok, 0, {:error, error}} -> {:last_frame, error, traffic}
       {:ok, id, reply} -> ready_replies(rest, Traffic.reply(traffic, id, reply))
-      {:error, text} -> {:error, text}
+      {:error, text} -> {:error, text, traffic}
     end
   end
 
   defp ready_replies([], traffic), do: traffic
 
-  ## Start and end of the daemon
+  ## Start and end of the link
 
-  defp open(state) do
-    with {:ok, path} <- Daemon.executable(state.options) do
-      port = Daemon.open(path, state.options)
-
-      case Port.info(port, :os_pid) do
-        {:os_pid, os_pid} ->
-          :ok = Watcher.watch(state.watcher, os_pid)
-          Port.command(port, Protocol.hello(Server.request_id(state.server)))
-          timer = Process.send_after(self(), :handshake_timeout, state.options.start_timeout)
-          now = System.monotonic_time(:millisecond)
-          state = %{state | port: port, os_pid: os_pid, timer: timer, started_at: now}
-          {:ok, %{state | status: :starting, buffer: [], buffered: 0, starts: state.starts + 1}}
-
-        nil ->
-          {:error, %ConnectionError{reason: :handshake, detail: "the daemon exited at once"}}
-      end
-    end
-  rescue
-    error in [ErlangError, ArgumentError] ->
-      detail = "the executable cannot be started: #{cause(error)}"
-      {:error, %ConnectionError{reason: :daemon_not_found, detail: detail}}
-  end
-
-  # A port's error is a POSIX code.
-  defp cause(%ErlangError{original: code}) when is_atom(code), do: :file.format_error(code)
-  defp cause(error), do: Exception.message(error)
-
-  defguardp is_limit(limits, name)
-            when is_map_key(limits, name) and is_integer(:erlang.map_get(name, limits)) and
-                   :erlang.map_get(name, limits) > 0
-
-  defp ready(state, %{"protocol" => 1, "limits" => limits} = hello)
-       when is_limit(limits, "requests_window") and is_limit(limits, "bytes_window") and
-              is_limit(limits, "programs_max") and is_limit(limits, "frame_bytes_max") do
-    Process.cancel_timer(state.timer)
-    epoch = System.unique_integer([:positive, :monotonic])
-    options = state.options
-    restart? = state.starts > 1
-    limit = hello["memory_limit"] || 0
-
-    traffic = %{
-      state.traffic
-      | port: state.port,
-        epoch: epoch,
-        limits: %{
-          requests_window: limits["requests_window"],
-          bytes_window: limits["bytes_window"],
-          programs_max: max(limits["programs_max"], 1),
-          part_bytes: div(limits["frame_bytes_max"], 4),
-          kept: hello["kept_limit"] || :infinity,
-          room: {div(options.queue_max, 2), div(options.queue_bytes_max, 2)},
-          memory: limit,
-          poll_bytes:
-            if(limit > 0, do: min(div(limit, 16), @poll_bytes_max), else: @poll_bytes_max)
-        }
+  defp open(%{options: options, server: server} = state) do
+    needs = %{
+      watcher: state.watcher,
+      auth: Server.request_id(server),
+      hello: Server.request_id(server)
     }
 
+    now = System.monotonic_time(:millisecond)
+    state = %{state | needs: needs, opened_at: now, frames: %Frames{}, last_frame: nil}
+
+    case Link.module(options).open(options, needs) do
+      {:error, error} -> down(%{state | status: :opening}, error)
+      {status, link} -> %{start_timer(state) | link: link, status: status(status)}
+    end
+  end
+
+  defp status(:opening), do: :opening
+  defp status(:opened), do: :starting
+
+  # A dialer ends its attempt at the timeout by itself, and knows more.
+  defp start_timer(%{options: options} = state) do
+    grace = if options.connect, do: @dialer_grace_ms, else: 0
+    ms = options.start_timeout + grace
+    %{state | timer: Process.send_after(self(), :handshake_timeout, ms)}
+  end
+
+  defp ready(state, hello) do
+    if Hello.good?(hello) do
+      begin(cancel_timer(state), hello)
+    else
+      detail = "not a hello of protocol 1: #{inspect(hello, limit: 5)}"
+      abort(state, %ConnectionError{reason: :handshake, detail: detail})
+    end
+  end
+
+  defp begin(%{options: options} = state, %{"limits" => limits} = hello) do
+    epoch = System.unique_integer([:positive, :monotonic])
+    restart? = state.starts > 0
+    limits_kept = Hello.limits(hello, options)
+    traffic = %{state.traffic | link: state.link, epoch: epoch, limits: limits_kept}
     counters = state.server.counters
     Counters.put_frame_max(counters, limits["frame_bytes_max"])
     Server.put_program_max(state.server.meta, limits["program_bytes_max"])
-    Server.offer_port(state.server.meta, epoch, state.port)
+    Sessions.began(state.server.meta, state.hello, hello)
+    Traffic.offer_port(traffic)
     Counters.put_epoch(counters, epoch)
     traffic = Outcome.answer_all(traffic, :ready, {:ok, epoch})
 
     Telemetry.execute(
       [:daemon, :up],
-      %{duration_ms: System.monotonic_time(:millisecond) - state.started_at},
-      %{server: options.name, os_pid: state.os_pid, epoch: hello["epoch"], restart: restart?}
+      %{duration_ms: System.monotonic_time(:millisecond) - state.opened_at},
+      %{
+        server: options.name,
+        os_pid: hello["os_pid"],
+        epoch: hello["epoch"],
+        session: hello["session"],
+        restart: restart?
+      }
     )
 
-    check_catalogue(hello, state.starts)
+    check_catalogue(hello, state.hello)
     if restart? and options.on_restart, do: Daemon.on_restart(options, state.server)
-    frame_max = max(limits["frame_bytes_max"], limits["reply_bytes_max"]) + 1024
-    hello = Map.put(hello, "starts", state.starts)
-    %{state | status: :ready, traffic: traffic, frame_max: frame_max, hello: hello}
-  end
-
-  defp ready(state, hello) do
-    detail = "not a hello of protocol 1: #{inspect(hello, limit: 5)}"
-    abort(state, %ConnectionError{reason: :handshake, detail: detail})
+    starts = state.starts + 1
+    state = %{state | frame_max: Hello.reply_max(hello), hello: Map.put(hello, "starts", starts)}
+    %{state | status: :ready, traffic: traffic, starts: starts, refusal: nil, failures: 0}
   end
 
   # Each op still works, or is refused by its name. But the versions differ.
-  defp check_catalogue(hello, 1) do
+  defp check_catalogue(%{"catalogue" => same}, %{"catalogue" => same}), do: :ok
+
+  defp check_catalogue(hello, _before) do
     if hello["catalogue"] != Catalogue.hash() do
       Logger.warning(
         "outriggerd has another op catalogue (#{hello["catalogue"]}) than this library was " <>
@@ -390,69 +380,116 @@ defmodule Outrigger.Connection do
     end
   end
 
-  defp check_catalogue(_hello, _starts), do: :ok
-
-  # Ends a daemon that breaks the protocol, as if it had died.
+  # Ends a link whose daemon breaks the protocol, refuses the client, or does not answer.
   defp abort(state, error) do
-    Daemon.close(state.port)
-    Watcher.kill(state.watcher, state.os_pid)
+    Link.close(state.link)
 
-    if state.starts == 1 and state.status == :starting do
-      %{state | status: {:failed, error}, port: nil}
-    else
-      Logger.error("outriggerd: " <> Exception.message(error))
-      down(state, :unknown, error)
-    end
+    if state.status == :ready or (state.options.connect == nil and not state.first?),
+      do: Logger.error("outriggerd: " <> Exception.message(error))
+
+    down(state, error)
   end
 
-  defp down(state, status, error \\ nil)
+  defp down(%{first?: true, status: status} = state, error) when status != :ready,
+    do: %{cancel_timer(state) | status: {:failed, before_answer(error)}, link: nil}
 
-  defp down(%{status: :starting, starts: 1} = state, status, _error) do
-    detail = "outriggerd exited with status #{status} before it answered"
-    %{state | status: {:failed, %ConnectionError{reason: :handshake, detail: detail}}, port: nil}
-  end
-
-  defp down(state, status, error) do
-    error = error || %ConnectionError{reason: {:daemon_exited, status}}
+  defp down(%{status: :ready} = state, error) do
+    error = Link.Failure.with_last_frame(error, state.last_frame)
     Counters.put_epoch(state.server.counters, 0)
-    if state.timer, do: Process.cancel_timer(state.timer)
     pending = map_size(state.traffic.pending) + map_size(state.traffic.waiting)
 
     Telemetry.execute([:daemon, :down], %{pending: pending}, %{
       server: state.options.name,
-      os_pid: state.os_pid,
-      status: status
-    })
-
-    traffic = Traffic.fail_all(%{state.traffic | last_exit: status}, error)
-    schedule_start(%{state | traffic: traffic, port: nil, frame_max: @handshake_frame_max})
-  end
-
-  defp start_failed(state, error) do
-    Telemetry.execute([:restart, :failed], %{count: 1}, %{
-      server: state.options.name,
+      os_pid: state.hello["os_pid"],
+      status: with({:daemon_exited, status} <- error.reason, do: status),
       error: error
     })
 
-    schedule_start(state)
+    ended = state.traffic.epoch
+    traffic = Traffic.fail_all(%{state.traffic | end_reason: error.reason}, error)
+    if state.options.connect, do: Sessions.ended(state.server.meta, ended, error)
+    lived = System.monotonic_time(:millisecond) - state.opened_at
+    ends = if Backoff.settled?(lived), do: 0, else: state.ends
+    state = %{state | traffic: traffic, ends: ends + 1}
+
+    cond do
+      # The server ends idle connections, so it gets no new one before there is a call.
+      error.reason == {:disconnected, :timeout} -> closed(state, :asleep)
+      state.options.connect -> schedule_start(state, :link, ends)
+      true -> schedule_start(state, :daemon, ends)
+    end
   end
 
-  # The first restart is at once, and each next one later. The longest delay is a tenth of a
-  # second if daemons start and die, and five seconds if they do not start.
-  defp schedule_start(state) do
-    lived = System.monotonic_time(:millisecond) - state.started_at
-    backoff = if lived > @settled_ms, do: 0, else: state.backoff
-    Process.send_after(self(), :start, backoff)
-    backoff_max = if state.status == :ready, do: @backoff_ready_max_ms, else: @backoff_max_ms
-    next = min(max(backoff * 2, 10), backoff_max)
-    %{state | status: :down, backoff: next, buffer: [], buffered: 0}
+  defp down(state, error) do
+    error = before_answer(error)
+    state = cancel_timer(state)
+    metadata = %{server: state.options.name, error: error}
+    Telemetry.execute([:restart, :failed], %{count: 1}, metadata)
+    Sessions.failed(state.server.meta, error)
+    report(error, state)
+    failures = state.failures
+    state = %{state | refusal: error, failures: failures + 1}
+
+    if Link.Failure.lasting?(error) do
+      traffic = Outcome.answer_all(state.traffic, :ready, {:error, error})
+      schedule_start(%{state | traffic: traffic}, :lasting, failures)
+    else
+      schedule_start(state, kind(error, state), failures)
+    end
   end
+
+  defp kind(%{reason: :too_many_clients}, _state), do: :full
+  defp kind(_error, %{options: %{connect: nil}}), do: :start
+  defp kind(_error, _state), do: :server
+
+  defp before_answer(%{reason: {:daemon_exited, status}}) do
+    detail = "outriggerd exited with status #{status} before it answered"
+    %ConnectionError{reason: :handshake, detail: detail}
+  end
+
+  defp before_answer(%{reason: {:disconnected, _}} = error), do: %{error | reason: :handshake}
+  defp before_answer(error), do: error
+
+  # One report for all attempts that fail in the same way.
+  defp report(%{reason: reason}, %{refusal: %{reason: reason}}), do: :ok
+
+  defp report(error, %{options: %{connect: address}}) when address != nil,
+    do: Logger.warning("Outrigger is not connected: " <> Exception.message(error))
+
+  defp report(_error, _state), do: :ok
+
+  # A message of the timer must not end the next attempt.
+  defp cancel_timer(%{timer: nil} = state), do: state
+
+  defp cancel_timer(%{timer: timer} = state) do
+    unless Process.cancel_timer(timer) do
+      receive do
+        :handshake_timeout -> :ok
+      after
+        0 -> :ok
+      end
+    end
+
+    %{state | timer: nil}
+  end
+
+  defp schedule_start(state, kind, count) do
+    Process.send_after(self(), :start, Backoff.delay(kind, count))
+    closed(state, :down)
+  end
+
+  defp closed(state, status),
+    do: %{state | status: status, link: nil, frame_max: @handshake_frame_max, frames: %Frames{}}
 
   @impl true
   def terminate(_reason, state) do
     Counters.put_epoch(state.server.counters, 0)
     Traffic.fail_all(state.traffic, %ConnectionError{reason: :closed})
-    if state.port, do: Daemon.say_goodbye(state.port, Server.request_id(state.server))
+
+    if state.link do
+      frame = Protocol.request(Server.request_id(state.server), "bye")
+      Link.say_goodbye(state.link, frame)
+    end
   end
 
   @doc false

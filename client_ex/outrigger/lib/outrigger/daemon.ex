@@ -54,7 +54,8 @@ defmodule Outrigger.Daemon do
   defp env_value(nil), do: false
   defp env_value(value), do: FileName.to_vm(value)
 
-  defp args(options) do
+  @doc "The arguments of the daemon."
+  def args(options) do
     List.flatten([
       if(options.memory_limit, do: ["--memory-limit", "#{options.memory_limit}"], else: []),
       if(options.threads, do: ["--threads", "#{options.threads}"], else: []),

@@ -16,6 +16,7 @@ defmodule Outrigger.Keeper do
   @block 8
   # The self test has several attempts, because its processes may be late on a busy machine.
   @attempts 5
+  @asks 100
 
   @doc "The number of handles in a block. Callers draw blocks, and a keeper has a batch of blocks."
   def block, do: @block
@@ -175,7 +176,7 @@ defmodule Outrigger.Keeper do
       monitor = Process.monitor(holder)
       Process.exit(holder, :kill)
       receive do: ({:DOWN, ^monitor, _, _, _} -> :ok)
-      released = ask(keeper)
+      released = ask_again(keeper, [], @asks)
       length(released) == @block and handle in released
     rescue
       MatchError -> false
@@ -197,6 +198,15 @@ defmodule Outrigger.Keeper do
         receive do: (:never -> block)
     end
   end
+
+  # The message about the end of a process may come before its heap is free.
+  defp ask_again(keeper, [], asks) when asks > 0 do
+    released = ask(keeper)
+    if released == [], do: Process.sleep(1)
+    ask_again(keeper, released, asks - 1)
+  end
+
+  defp ask_again(_keeper, released, _asks), do: released
 
   defp ask(keeper) do
     send(keeper, :poll)

@@ -2,8 +2,14 @@ defmodule Outrigger.Options do
   @moduledoc false
   # Checks the options of Outrigger.start_link/1. Raises ArgumentError with the expected value.
 
+  alias Outrigger.{Address, Token}
+
   @defaults [
     name: nil,
+    connect: nil,
+    token: nil,
+    ssl: [],
+    sync_connect: true,
     memory_limit: nil,
     threads: nil,
     daemon: nil,
@@ -18,12 +24,40 @@ defmodule Outrigger.Options do
     chunk_bytes: 256 * 1024
   ]
 
+  # These options are for a daemon that the server starts, and those for one that it connects to.
+  @own [:daemon, :args, :env, :log, :memory_limit, :threads]
+  @remote [:token, :ssl, :sync_connect]
+
   defstruct Keyword.keys(@defaults)
 
-  def new!(options) do
-    unless Keyword.keyword?(options) do
-      raise ArgumentError, "expected the options as a keyword list, got: #{inspect(options)}"
+  @type t :: %__MODULE__{}
+
+  @doc """
+  Wraps the secrets of options into functions, whose `inspect/1` shows nothing. So a supervisor's
+  report of its child does not show them.
+  """
+  @spec hide(term) :: term
+  def hide(options) do
+    if Keyword.keyword?(options),
+      do: for({key, value} <- options, do: {key, hide(key, value)}),
+      else: options
+  end
+
+  defp hide(:token, token) do
+    case Token.source(token) do
+      {:ok, source} -> source
+      # start_link/1 raises.
+      :error -> fn -> {:error, "it is no token"} end
     end
+  end
+
+  defp hide(:ssl, ssl) when is_list(ssl), do: fn -> ssl end
+  defp hide(_key, value), do: value
+
+  def new!(options) do
+    # The options may hold a token.
+    unless Keyword.keyword?(options),
+      do: raise(ArgumentError, "expected a keyword list of options")
 
     case Keyword.keys(options) -- Keyword.keys(@defaults) do
       [] ->
@@ -35,16 +69,61 @@ defmodule Outrigger.Options do
                 Enum.map_join(Keyword.keys(@defaults), ", ", &inspect/1)
     end
 
+    check_kind(options, options[:connect] != nil)
+
     struct!(
       __MODULE__,
       for({key, default} <- @defaults, do: {key, check(key, Keyword.get(options, key, default))})
     )
   end
 
+  defp check_kind(options, true) do
+    with [key | _] <- Enum.filter(@own, &(options[&1] != nil)) do
+      raise ArgumentError,
+            "the option #{inspect(key)} is for a daemon that this server starts; with :connect, " <>
+              "set it where outriggerd is started"
+    end
+  end
+
+  defp check_kind(options, false) do
+    with [key | _] <- Enum.filter(@remote, &(options[&1] != nil)) do
+      raise ArgumentError,
+            "the option #{inspect(key)} needs the option :connect, the address of a server"
+    end
+  end
+
   defp check(:name, nil), do: nil
   defp check(:name, name) when is_atom(name), do: name
   defp check(:name, {:global, _} = name), do: name
   defp check(:name, {:via, module, _} = name) when is_atom(module), do: name
+
+  defp check(:connect, nil), do: nil
+
+  defp check(:connect, text) when is_binary(text) do
+    case Address.parse(text) do
+      {:ok, address} -> address
+      {:error, expected} -> wrong(:connect, expected, text)
+    end
+  end
+
+  # The errors of these two options do not show their values, which may be secrets.
+  defp check(:token, token) do
+    case Token.source(token) do
+      {:ok, source} -> source
+      :error -> raise ArgumentError, "the option :token must be #{expected(:token)}"
+    end
+  end
+
+  defp check(:ssl, fun) when is_function(fun, 0), do: fun
+
+  defp check(:ssl, ssl) do
+    unless Keyword.keyword?(ssl),
+      do: raise(ArgumentError, "the option :ssl must be #{expected(:ssl)}")
+
+    fn -> ssl end
+  end
+
+  defp check(:sync_connect, sync) when is_boolean(sync), do: sync
 
   defp check(:memory_limit, nil), do: nil
   defp check(:memory_limit, bytes) when is_integer(bytes) and bytes >= 0, do: bytes
@@ -110,6 +189,13 @@ defmodule Outrigger.Options do
   end
 
   defp expected(:name), do: "an atom, {:global, term} or {:via, module, term}"
+  defp expected(:connect), do: "the address of a server, a string"
+
+  defp expected(:token),
+    do: "a string of 1 to 1024 bytes, {:file, path}, or a function without arguments"
+
+  defp expected(:ssl), do: "a keyword list of options of :ssl.connect/3"
+  defp expected(:sync_connect), do: "true or false"
   defp expected(:memory_limit), do: ~s(a number of bytes or a text such as "2GiB" or "50%")
   defp expected(:threads), do: "from 1 to 1024 threads"
   defp expected(:daemon), do: "the path of the outriggerd executable"

@@ -3,7 +3,7 @@ defmodule Outrigger.Outcome do
   # The outcome of a request, a reply or a failure: answers the callers, and notes the state of the
   # tensors. `t` is an Outrigger.Traffic.
 
-  alias Outrigger.{ConnectionError, Dtype, Error, Leases, Server, Telemetry, Traffic, Waits}
+  alias Outrigger.{ConnectionError, Dtype, Error, Leases, Telemetry, Traffic, Waits}
   import Outrigger.Request, only: [results: 1, results: 2]
   require Waits
 
@@ -49,7 +49,7 @@ defmodule Outrigger.Outcome do
   def tell(t, {:cancelled, id}, _pid, {:ok, %{"found" => false}}),
     do: Traffic.never_arrived(t, id)
 
-  def tell(t, {:reply, ref}, _pid, reply) do
+  def tell(t, {kind, ref}, _pid, reply) when kind in [:reply, :at_once] do
     answer(ref, reply)
     t
   end
@@ -67,7 +67,7 @@ defmodule Outrigger.Outcome do
       {:ok, _} ->
         # Other programs may have evicted this one before its reply came.
         if is_map_key(t.programs, program_id),
-          do: Server.offer_port(t.meta, t.epoch, t.port, program_id)
+          do: Traffic.offer_port(t, program_id)
 
         t
 

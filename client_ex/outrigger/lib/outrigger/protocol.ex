@@ -12,7 +12,8 @@ defmodule Outrigger.Protocol do
   @version 1
   @codes ~w(bad_frame bad_request bad_program unknown_op unknown_program bad_attr bad_dtype
             bad_shape bad_axis bad_index bad_value bad_handle handle_in_use failed_operand
-            out_of_memory limit_exceeded bad_file io_error cancelled deadline_exceeded internal)
+            out_of_memory limit_exceeded bad_file io_error cancelled deadline_exceeded unauthorized
+            forbidden too_many_clients timeout shutting_down internal)
   @codes_by_name Map.new(@codes, &{&1, String.to_atom(&1)})
 
   @typedoc "A terminal reply: the keys of an `ok`, or an error."
@@ -220,7 +221,7 @@ defmodule Outrigger.Protocol do
 
     %Error{
       code: code,
-      message: if(code == :bad_handle, do: Error.released(text), else: text),
+      message: Error.explained(code, text),
       op: if(is_binary(error["op"]), do: error["op"]),
       index: if(list_of?(error["index"], &natural?/1), do: error["index"]),
       cause: if(is_map(error["cause"]), do: error(error["cause"])),

@@ -53,6 +53,7 @@ defmodule Outrigger.Request do
   The use of a reply.
 
     * `{:reply, ref}` - the caller gets the reply
+    * `{:at_once, ref}` - the same; the request overtakes those that wait for the daemon's windows
     * `{:sync, ref}` - the caller gets the reply, or the first error of its requests
     * `{:prepare, program_id, ref}` - the daemon keeps a program, or does not
     * `{:released, handles}` - the daemon has released handles
@@ -63,6 +64,7 @@ defmodule Outrigger.Request do
   @type want ::
           results
           | {:reply, ref}
+          | {:at_once, ref}
           | {:sync, ref}
           | {:prepare, pos_integer, ref | nil}
           | {:released, [pos_integer]}
@@ -72,12 +74,12 @@ defmodule Outrigger.Request do
 
   @doc "True if the caller waits for the reply."
   def waits?(results(ref: ref)), do: ref != nil
-  def waits?({kind, _ref}) when kind in [:reply, :sync], do: true
+  def waits?({kind, _ref}) when kind in [:reply, :at_once, :sync], do: true
   def waits?(_want), do: false
 
   @doc "The reference to which the reply is sent, or nil."
   def ref(results(ref: ref)), do: ref
-  def ref({kind, ref}) when kind in [:reply, :sync], do: ref
+  def ref({kind, ref}) when kind in [:reply, :at_once, :sync], do: ref
   def ref({:prepare, _id, ref}), do: ref
   def ref(_want), do: nil
 end

@@ -3,7 +3,7 @@ defmodule Outrigger.Server do
   # The part of a server that runs in its callers. A caller draws numbers from shared counters,
   # encodes its frames, and sends finished bytes to the connection.
 
-  alias Outrigger.{ConnectionError, Counters, Error, Keeper, Protocol, Request}
+  alias Outrigger.{ConnectionError, Counters, Error, Keeper, Protocol, Request, Sessions}
   require Request
 
   @enforce_keys [:key, :connection, :counters, :meta]
@@ -13,6 +13,7 @@ defmodule Outrigger.Server do
     :counters,
     :meta,
     :direct,
+    :direct?,
     :ender,
     :leases,
     :tokens,
@@ -144,10 +145,17 @@ defmodule Outrigger.Server do
   def await_ready(server, timeout, reason \\ :not_connected) do
     with none when none <= 0 <- epoch(server),
          {:error, %ConnectionError{reason: :deadline}} <- wait_for(server, :ready, timeout) do
-      {:error, %ConnectionError{reason: reason, detail: "no daemon within #{timeout} ms"}}
+      {:error, %ConnectionError{reason: reason, detail: no_daemon(server, timeout)}}
     else
       epoch when is_integer(epoch) -> {:ok, epoch}
       reply -> reply
+    end
+  end
+
+  defp no_daemon(server, timeout) do
+    case Sessions.last_failure(server.meta) do
+      nil -> "no daemon within #{timeout} ms"
+      text -> "no daemon within #{timeout} ms; the last attempt: #{text}"
     end
   end
 
@@ -200,7 +208,8 @@ defmodule Outrigger.Server do
 
   While other requests are under way, the frame goes through the connection, which writes several at
   once. Otherwise the caller writes to the port, and saves the wait for another process. It does so
-  only if all earlier requests are written, because a frame must not overtake them.
+  only if all earlier requests are written, because a frame must not overtake them. No caller writes
+  to a socket.
   """
   def send_frame(server, epoch, id, frame, size, want, program \\ nil, deadline \\ nil) do
     sent = deliver(server, epoch, id, frame, size, want, program, deadline)
@@ -211,7 +220,8 @@ defmodule Outrigger.Server do
   defp deliver(server, epoch, id, frame, size, want, program, deadline) do
     if size > @large_bytes, do: check_frame(server, size)
 
-    with nil <- deadline,
+    with true <- server.direct?,
+         nil <- deadline,
          true <- Counters.idle?(server.counters),
          true <- known_to_connection?(server),
          true <- sent_directly?(server, epoch, id, frame, size, want, program) do
@@ -295,11 +305,8 @@ defmodule Outrigger.Server do
     known?
   end
 
-  @doc """
-  For the connection: lets callers write frames to the port. With `program_id`, these are the
-  calls of a program that the daemon keeps.
-  """
-  def offer_port(meta, epoch, port, program_id \\ nil),
+  @doc "For the connection: see `Outrigger.Traffic.offer_port/2`."
+  def offer_port(meta, epoch, port, program_id),
     do: :ets.insert(meta, {{:port, program_id}, epoch, port})
 
   def withdraw_port(meta, program_id), do: :ets.delete(meta, {:port, program_id})

@@ -15,7 +15,7 @@ defmodule Outrigger.Status do
   @spec ping(Outrigger.server(), keyword) :: :ok | Outrigger.error()
   def ping(server, options \\ []) do
     with {:ok, server} <- Server.fetch(server),
-         {:ok, _} <- request(server, "ping", [], options),
+         {:ok, _} <- request(server, "ping", [], [want: :at_once] ++ options),
          do: :ok
   end
 
@@ -50,7 +50,7 @@ defmodule Outrigger.Status do
 
   def info(server, options) do
     with {:ok, server} <- Server.fetch(server),
-         {:ok, reply} <- request(server, "info", [], options),
+         {:ok, reply} <- request(server, "info", [], [want: :at_once] ++ options),
          {:ok, hello} <- Server.exchange(server, &{:hello, &1}, server.timeout) do
       {:ok, hello |> Map.merge(reply) |> Map.drop(["id", "status"]) |> atom_keys()}
     end

@@ -4,11 +4,15 @@ defmodule Outrigger.Telemetry do
 
   | event | measurements | metadata |
   |---|---|---|
-  | `[:outrigger, :daemon, :up]` | `duration_ms` | `server`, `os_pid`, `epoch`, `restart` (boolean) |
-  | `[:outrigger, :daemon, :down]` | `pending` (requests) | `server`, `os_pid`, `status` |
+  | `[:outrigger, :daemon, :up]` | `duration_ms` | `server`, `os_pid`, `epoch`, `session`, `restart` (boolean) |
+  | `[:outrigger, :daemon, :down]` | `pending` (requests) | `server`, `os_pid`, `status`, `error` (an exception) |
   | `[:outrigger, :request, :error]` | `count` | `server`, `error` (an exception) |
   | `[:outrigger, :lease, :released]` | `count` (handles) | `server` |
-  | `[:outrigger, :restart, :failed]` | `count` | `server`, `error`: the `:on_restart` callback failed, or `outriggerd` could not be started |
+  | `[:outrigger, :restart, :failed]` | `count` | `server`, `error`: the `:on_restart` callback failed, `outriggerd` could not be started, or the server not be reached |
+
+  With the option `:connect`, `:up` and `:down` tell of connections. If a server goes on while a
+  connection breaks, the next `:up` has the same `epoch` and another `session`. `status` is then the
+  reason of the error.
 
   `server` is the name given to `Outrigger.start_link/1`, or nil. Handlers run in the connection
   process, and must be short. The handlers of a failed callback run in the process of the callback.

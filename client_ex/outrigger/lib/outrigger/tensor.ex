@@ -23,7 +23,7 @@ defmodule Outrigger.Tensor do
   `inspect(tensor, custom_options: [values: 5])` also reads the first values.
   """
 
-  alias Outrigger.{ConnectionError, Dtype, Scope, Server}
+  alias Outrigger.{ConnectionError, Dtype, Scope, Server, Sessions}
 
   @enforce_keys [:server, :handle, :epoch]
   defstruct [:server, :handle, :epoch, :token]
@@ -66,11 +66,16 @@ defmodule Outrigger.Tensor do
     case Server.epoch(server) do
       ^epoch -> :ok
       -1 -> {:error, Server.closed(nil)}
-      _ -> {:error, %ConnectionError{reason: :stale_epoch}}
+      _ -> {:error, stale(server, epoch)}
     end
   rescue
     # The counters belong to another VM.
     ArgumentError -> {:error, foreign("it was made in another VM, whose tensors stay there")}
+  end
+
+  defp stale(server, epoch) do
+    detail = Sessions.why_ended(server.meta, epoch)
+    %ConnectionError{reason: :stale_epoch, detail: detail}
   end
 
   @doc false

@@ -1,6 +1,6 @@
 defmodule Outrigger.Traffic do
   @moduledoc false
-  # The requests of one connection, between their callers and the port: requests that wait, requests
+  # The requests of one connection, between their callers and the link: requests that wait, requests
   # that were sent, and the daemon's windows. Only the connection process uses this module.
   #
   # Invariant: each counted request is in `pending` (it has been written, or is in `out`) or in
@@ -11,7 +11,19 @@ defmodule Outrigger.Traffic do
   # Outrigger.Outcome answers the owners. Outrigger.Withdrawal ends requests that no process wants
   # any more.
 
-  alias Outrigger.{ConnectionError, Counters, Orphans, Outcome, Protocol, Request, Server, Waits}
+  alias Outrigger.{
+    ConnectionError,
+    Counters,
+    Link,
+    Orphans,
+    Outcome,
+    Protocol,
+    Request,
+    Server,
+    Sessions,
+    Waits
+  }
+
   import Outrigger.Request, only: [entry: 1, request: 1, results: 1]
   require Waits
 
@@ -35,7 +47,7 @@ defmodule Outrigger.Traffic do
     :direct,
     :leases,
     :name,
-    port: nil,
+    link: nil,
     epoch: 0,
     limits: %{
       requests_window: 1,
@@ -75,12 +87,13 @@ defmodule Outrigger.Traffic do
     write_errors?: false,
     live_bytes: 0,
     created_bytes: 0,
-    last_exit: :unknown
+    # why the last session ended
+    end_reason: :not_connected
   ]
 
   @type t :: %__MODULE__{
           counters: Counters.t(),
-          port: port | nil,
+          link: Link.t() | nil,
           epoch: non_neg_integer,
           pending: %{pos_integer => Request.entry()},
           bytes: non_neg_integer,
@@ -94,7 +107,7 @@ defmodule Outrigger.Traffic do
 
   @doc "Takes a request that a caller has handed on."
   def submit(t, request(epoch: epoch, want: want)) when epoch != t.epoch do
-    error = %ConnectionError{reason: {:daemon_exited, t.last_exit}}
+    error = %ConnectionError{reason: t.end_reason}
     Outcome.tell(t, want, nil, {:error, error})
   end
 
@@ -104,10 +117,14 @@ defmodule Outrigger.Traffic do
     timer = deadline && Process.send_after(self(), {:deadline, id}, deadline + @deadline_grace_ms)
     entry = entry(want: want, size: size, pid: pid, timer: timer)
 
-    if map_size(t.waiting) == 0 and open?(t, size),
+    if at_once?(want) or (map_size(t.waiting) == 0 and open?(t, size)),
       do: forward(t, id, frame, entry, program),
       else: enqueue(t, id, frame, entry, program)
   end
+
+  # The daemon answers these requests while it reads, so they take no place in its windows.
+  defp at_once?({:at_once, _ref}), do: true
+  defp at_once?(_want), do: false
 
   @doc "Takes a request whose caller could not write to the port, because the port is busy."
   def unsent(t, {:unsent, epoch, _, _}) when epoch != t.epoch, do: t
@@ -300,12 +317,20 @@ defmodule Outrigger.Traffic do
     Server.withdraw_port(t.meta, oldest)
 
     if called_directly?(t, oldest) and busy < map_size(t.programs) do
-      Server.offer_port(t.meta, t.epoch, t.port, oldest)
+      offer_port(t, oldest)
       t |> used(oldest) |> evict(busy + 1)
     else
       t = drop_program(t, oldest)
       own(t, "forget", [{"program_id", oldest}], :drop)
     end
+  end
+
+  @doc """
+  Lets callers write frames to the port of the link, if it has one. With `program_id`, these are the
+  calls of a program that the daemon keeps.
+  """
+  def offer_port(t, program_id \\ nil) do
+    if port = Link.port(t.link), do: Server.offer_port(t.meta, t.epoch, port, program_id)
   end
 
   defp called_directly?(t, program_id),
@@ -338,19 +363,16 @@ defmodule Outrigger.Traffic do
   defp write(%{out_bytes: 0} = t), do: t
 
   defp write(t) do
-    if Port.command(t.port, t.out, [:nosuspend]) do
+    if Link.command(t.link, t.out, t.out_bytes) do
       %{t | out: [], out_bytes: 0, blocked?: false}
     else
       # The daemon does not read. Its windows bound the bytes in `out`.
       unless t.blocked?, do: Process.send_after(self(), :retry, @retry_ms)
       %{t | blocked?: true}
     end
-  rescue
-    # The port is closed, and its exit status follows.
-    ArgumentError -> %{t | out: [], out_bytes: 0}
   end
 
-  @doc "Writes again to a port that was busy."
+  @doc "Writes again to a link that was busy."
   def retry(%{blocked?: true} = t) do
     t = write(%{t | blocked?: false})
     if t.blocked?, do: t, else: pump(t)
@@ -512,11 +534,11 @@ defmodule Outrigger.Traffic do
           into: %{},
           do: {pid, error}
 
-    :ets.delete_all_objects(t.meta)
+    delete_all(t.meta)
 
     publish(%{
       t
-      | port: nil,
+      | link: nil,
         epoch: 0,
         pending: %{},
         bytes: 0,
@@ -534,6 +556,13 @@ defmodule Outrigger.Traffic do
         live_bytes: 0,
         created_bytes: 0
     })
+  end
+
+  # The tensors of the session, and what belongs to its daemon.
+  defp delete_all(meta) do
+    kept = Enum.flat_map(Sessions.keys(), &:ets.lookup(meta, &1))
+    :ets.delete_all_objects(meta)
+    :ets.insert(meta, kept)
   end
 
   @doc "Raises if the invariant does not hold. Tests call it in the connection's process."

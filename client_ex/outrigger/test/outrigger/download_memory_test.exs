@@ -34,9 +34,10 @@ defmodule Outrigger.DownloadMemoryTest do
     tensor = Outrigger.await!(Outrigger.iota(server, {@size}, type: :u8))
 
     once = peak(fn -> @size == IO.iodata_length(Outrigger.to_iodata!(tensor)) end)
-    assert once in @size..(@size + 64 * @mib)
+    # The pieces under way and the receive buffers are little. Garbage of before may go meanwhile.
+    assert once in (@size - 8 * @mib)..(@size + 16 * @mib)
     twice = peak(fn -> @size == byte_size(Outrigger.to_binary!(tensor)) end)
-    assert twice in @size..(2 * @size + 64 * @mib)
+    assert twice in @size..(2 * @size + 16 * @mib)
   end
 
   test "pieces are in order" do

@@ -8,7 +8,7 @@ defmodule Outrigger.GoneTest do
   defp start do
     Process.flag(:trap_exit, true)
     name = :"gone_#{System.unique_integer([:positive])}"
-    {:ok, supervisor} = Outrigger.start_link(name: name, threads: 1, log: :none)
+    {:ok, supervisor} = Outrigger.start_link(server_options(name: name, log: :none))
     tensor = Outrigger.await!(Outrigger.tensor(name, [1.0, 2.0]))
     prepared = Outrigger.prepare!(name, Outrigger.program(&Op.add(&1, 1)))
     prepared_empty = Outrigger.prepare!(name, Outrigger.program(fn -> Op.iota({2}) end))
@@ -186,20 +186,22 @@ defmodule Outrigger.GoneTest do
   test "another server of the same name is not taken away by the end of the first" do
     Process.flag(:trap_exit, true)
 
+    options = server_options(name: :twice, log: :none)
+
     for _ <- 1..10 do
-      {:ok, first} = Outrigger.start_link(name: :twice, threads: 1, log: :none)
+      {:ok, first} = Outrigger.start_link(options)
       Process.exit(first, :kill)
       await_end(first)
-      {:ok, second} = start_again(:twice)
+      {:ok, second} = start_again(options)
       assert Outrigger.to_list(Outrigger.tensor(:twice, [1])) == {:ok, [1]}
       Outrigger.stop(second)
     end
   end
 
   # The name is free a moment after the end.
-  defp start_again(name) do
-    case Outrigger.start_link(name: name, threads: 1, log: :none) do
-      {:error, {:already_started, _}} -> start_again(name)
+  defp start_again(options) do
+    case Outrigger.start_link(options) do
+      {:error, {:already_started, _}} -> start_again(options)
       other -> other
     end
   end

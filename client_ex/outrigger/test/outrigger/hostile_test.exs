@@ -2,6 +2,8 @@ defmodule Outrigger.HostileTest do
   @moduledoc "Daemons that behave badly, each in one way."
   use Outrigger.DaemonCase, async: false
 
+  @moduletag :own_daemon
+
   defp start(mode, options \\ []) do
     Process.flag(:trap_exit, true)
     Outrigger.start_link([daemon: fake(), args: ["--mode", mode]] ++ options)

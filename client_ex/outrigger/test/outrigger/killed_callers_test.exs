@@ -55,6 +55,7 @@ defmodule Outrigger.KilledCallersTest do
 
   # The steps of Server.send_frame/8 by the direct way: killed after each of them.
   for {step, number} <- Enum.with_index([:entry, :turn, :command, :written]) do
+    @tag :own_daemon
     test "killed on the direct way after the step #{step}" do
       server = start_server()
       struct = Server.fetch!(server)

@@ -66,10 +66,12 @@ defmodule Outrigger.LinearTest do
     do: Map.merge(%{op: op, in: ins, out: outs, attrs: [], regions: [], in_place: nil}, more)
 
   test "operands of an eager op", %{server: server} do
-    assert_linear(@large, fn count ->
-      tensors = tensors(server, count)
-      fn -> sent(fn -> Op.concatenate(tensors ++ tensors) end) end
-    end)
+    for op <- [&Op.concatenate/1, &Op.stack/1] do
+      assert_linear(@large, fn count ->
+        tensors = tensors(server, count)
+        fn -> sent(fn -> op.(tensors ++ tensors) end) end
+      end)
+    end
   end
 
   test "a long op leaves nothing in the dictionary of its process", %{server: server} do

@@ -2,6 +2,8 @@ defmodule Outrigger.NamesTest do
   # Names of files beyond ASCII, whatever the locale takes their bytes for.
   use Outrigger.DaemonCase, async: true
 
+  @moduletag :own_daemon
+
   setup do
     folder = Path.join(System.tmp_dir!(), "outrigger_ü€_#{System.unique_integer([:positive])}")
     File.mkdir_p!(folder)

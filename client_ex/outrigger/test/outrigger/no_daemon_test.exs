@@ -3,6 +3,7 @@ defmodule Outrigger.NoDaemonTest do
   use Outrigger.DaemonCase, async: true
 
   @moduletag :capture_log
+  @moduletag :own_daemon
 
   # A server whose daemon is gone and cannot be started again. A call that waits for one would wait
   # for longer than any test may take.

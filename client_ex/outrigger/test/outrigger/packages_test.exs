@@ -1,6 +1,8 @@
 defmodule Outrigger.PackagesTest do
   use ExUnit.Case, async: true
 
+  @moduletag :own_daemon
+
   # In a checkout, the command `run` installs them; users are told by two texts.
   test "the texts for users name every package that building the daemon takes" do
     root = Path.expand("../../../..", __DIR__)

@@ -175,8 +175,7 @@ defmodule Outrigger.ProgramTest do
   end
 
   test "programs that exceed the daemon's budget are prepared again when they are called" do
-    server = :"kept_#{System.unique_integer([:positive])}"
-    start_supervised!({Outrigger, name: server, memory_limit: "128MiB", threads: 1})
+    server = Outrigger.DaemonCase.start_server(memory_limit: "128MiB")
     x = Outrigger.tensor(server, 1.0)
 
     # 16 MiB for programs and plans: a few of these fill them.

@@ -3,6 +3,8 @@ defmodule Outrigger.ReadmeTest do
   use ExUnit.Case, async: false
   import ExUnit.CaptureIO
 
+  @moduletag :own_daemon
+
   @root Path.expand("../../../..", __DIR__)
   @example Path.expand("../../examples/first_steps.exs", __DIR__)
 

@@ -59,7 +59,8 @@ defmodule Outrigger.SaveTest do
 
         {saving, open} = stop_within(save, pid, folder, path)
         kill(pid, "KILL")
-        assert {:error, %ConnectionError{reason: {:daemon_exited, _}}} = Task.await(saving)
+        assert {:error, %ConnectionError{reason: reason}} = Task.await(saving)
+        assert died?(reason)
         assert File.read!(path) == "old"
         :ok = Outrigger.await_ready(server)
 

@@ -1,6 +1,11 @@
 defmodule Outrigger.DaemonCase do
   @moduledoc false
   # Starts real and fake servers for tests, and checks that they leave nothing behind.
+  #
+  # The environment variable OUTRIGGER_TRANSPORT is port (the default), unix, tcp or tls. With the
+  # last three, the daemons of start_server/1 listen, and the servers connect to them. A test with
+  # the tag :own_daemon needs a daemon that the server itself starts. One with the tag
+  # :own_transport chooses its transports, and runs once.
 
   use ExUnit.CaseTemplate
 
@@ -13,17 +18,40 @@ defmodule Outrigger.DaemonCase do
     end
   end
 
+  @doc "The transport of this run of the tests."
+  def transport do
+    name = System.get_env("OUTRIGGER_TRANSPORT", "port")
+    name in ["port", "unix", "tcp", "tls"] || raise "OUTRIGGER_TRANSPORT: #{name}"
+    String.to_atom(name)
+  end
+
+  @doc "The tags of tests that do not run over this transport."
+  def excluded, do: if(transport() == :port, do: [], else: [:own_daemon, :own_transport])
+
   @doc "Starts a server that ends with the test."
   def start_server(options \\ []) do
-    name = :"server_#{System.unique_integer([:positive])}"
-    options = Keyword.merge([name: name, threads: 1], options)
+    options = server_options(options)
     start_supervised!({Outrigger, options})
     options[:name]
   end
 
+  @doc "The options of a server with a real daemon, which ends with the test."
+  def server_options(options) do
+    name = :"server_#{System.unique_integer([:positive])}"
+    options = Keyword.merge([name: name, threads: 1], options)
+
+    case transport() do
+      :port -> options
+      kind -> Outrigger.ListeningDaemon.start_supervised!(kind, options)
+    end
+  end
+
   @doc "Starts a server whose daemon behaves as the mode says (see fake_daemon.py)."
   def start_fake(mode, options \\ []) do
-    start_server([daemon: @fake, args: ["--mode", mode]] ++ options)
+    name = :"fake_#{System.unique_integer([:positive])}"
+    options = [name: name, daemon: @fake, args: ["--mode", mode]] ++ options
+    start_supervised!({Outrigger, options})
+    name
   end
 
   def fake, do: @fake
@@ -76,6 +104,11 @@ defmodule Outrigger.DaemonCase do
     unless eventually(fn -> left.() == none end, 10_000),
       do: ExUnit.Assertions.flunk("there is left: #{inspect(left.())}")
   end
+
+  @doc "True for the reason of pending requests after the death of their daemon."
+  def died?({:daemon_exited, _status}), do: transport() == :port
+  def died?({:disconnected, _why}), do: transport() != :port
+  def died?(_other), do: false
 
   def os_pid(server), do: Outrigger.info!(server).os_pid
   def kill(os_pid, signal), do: :os.cmd(~c"kill -#{signal} #{os_pid}")

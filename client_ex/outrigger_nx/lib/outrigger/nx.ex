@@ -39,7 +39,7 @@ defmodule Outrigger.Nx do
     * at the end of the process
     * if the captured tensors of the process exceed `config :outrigger_nx, captured_bytes_max:
       268_435_456` bytes, or half of the daemon's memory limit: the least recently used ones first
-    * if it was not used for a minute, and the process captures another tensor
+    * if it was not used for a minute
     * if the daemon is short of memory
 
   The next call that needs a released tensor uploads it again.
@@ -58,11 +58,11 @@ defmodule Outrigger.Nx do
 
   @behaviour Nx.Defn.Compiler
 
-  alias Outrigger.Nx.{Backend, Compiler}
+  alias Outrigger.Nx.{Backend, Cache, Captured, Compiler}
 
   @doc """
-  Forgets the compiled programs of functions and operations, in all processes. Each process releases
-  the tensors that its functions have captured, at its next call of a function.
+  Forgets the compiled programs of functions and operations, in all processes. The tensors that
+  functions have captured are released.
 
       iex> Outrigger.Nx.clear_cache()
       :ok
@@ -71,7 +71,10 @@ defmodule Outrigger.Nx do
   name (see "The cache").
   """
   @spec clear_cache() :: :ok
-  defdelegate clear_cache, to: Outrigger.Nx.Cache, as: :clear
+  def clear_cache do
+    Cache.clear()
+    Captured.relieve()
+  end
 
   @doc """
   Runs a function as a defn and prints the time of each of its steps in the daemon. Returns the

@@ -254,25 +254,53 @@ defmodule Outrigger.Nx.FunctionsTest do
       assert used(server) < 10_000_000
     end
 
-    test "also of other processes, with their next call", %{server: server} do
-      captured = batch(1)
+    # Calls a function with a captured tensor, then does nothing until it is told to call it again.
+    defp sleeper(server) do
       me = self()
+      captured = batch(1)
 
-      other =
+      sleeper =
         in_task(server, fn ->
-          sum_with(captured, 1)
+          jitted = Nx.Defn.jit(fn x -> Nx.sum(Nx.add(x, captured)) end)
+          Nx.to_number(jitted.(1))
           send(me, :ready)
-          receive do: (:go -> Nx.to_number(Nx.Defn.jit(&Nx.add(&1, 1)).(1)))
-          receive do: (:end -> :ok)
+          receive do: (:go -> Nx.to_number(jitted.(2)))
         end)
 
-      assert_receive :ready
+      assert_receive :ready, 10_000
       assert used(server) >= 4_000_000
+      sleeper
+    end
+
+    test "also of processes that do nothing", %{server: server} do
+      sleeper = sleeper(server)
       Captured.relieve()
-      send(other.pid, :go)
       wait_until(fn -> used(server) < 1_000_000 end)
-      send(other.pid, :end)
-      Task.await(other)
+      send(sleeper.pid, :go)
+      assert Task.await(sleeper) == 3_000_000
+    end
+
+    test "that were not used for long", %{server: server} do
+      sleeper = sleeper(server)
+      Captured.sweep(60_000)
+      assert used(server) >= 4_000_000
+      Captured.sweep(0)
+      wait_until(fn -> used(server) < 1_000_000 end)
+      send(sleeper.pid, :go)
+      assert Task.await(sleeper) == 3_000_000
+    end
+
+    test "are there for the call that has taken them" do
+      captured = Nx.broadcast(Nx.tensor(1, backend: Nx.BinaryBackend), {1_000})
+      jitted = Nx.Defn.jit(fn x -> Nx.sum(Nx.add(x, captured)) end)
+
+      others =
+        for release <- [&Captured.relieve/0, fn -> Captured.sweep(0) end] do
+          spawn_link(fn -> 1 |> Stream.interval() |> Enum.each(fn _ -> release.() end) end)
+        end
+
+      for x <- 1..300, do: assert(Nx.to_number(jitted.(x)) == (x + 1) * 1_000)
+      for pid <- others, do: Process.unlink(pid) && Process.exit(pid, :kill)
     end
   end
 

@@ -15,6 +15,7 @@ defmodule Outrigger.Nx.Application do
   def start(_type, _args) do
     children = [
       Outrigger.Nx.Cache,
+      Outrigger.Nx.Captured,
       {DynamicSupervisor, name: Outrigger.Nx.Servers, strategy: :one_for_one}
     ]
 

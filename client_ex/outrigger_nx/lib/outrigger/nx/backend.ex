@@ -348,6 +348,8 @@ defmodule Outrigger.Nx.Backend do
     end
   end
 
+  @dialyzer {:no_return, to_pointer: 2, from_pointer: 5}
+
   @impl true
   def to_pointer(_t, _opts) do
     no_pointers(

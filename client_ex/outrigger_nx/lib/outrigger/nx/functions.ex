@@ -183,7 +183,7 @@ defmodule Outrigger.Nx.Functions do
 
     {variants, old} = Enum.split([variant | variants], @variants_max)
     near = near()
-    near = if bytes > 0, do: without(near, Captured.idle()), else: near
+    near = if bytes > 0, do: known(near, Captured.known()), else: near
     others = Map.delete(near, key)
     held = for {_, variants} <- others, %{bytes: bytes} <- variants, do: bytes
     all = Enum.sum(held) + Enum.sum(Enum.map(variants, & &1.bytes))
@@ -197,11 +197,13 @@ defmodule Outrigger.Nx.Functions do
 
   defp all(near), do: near |> Map.values() |> Enum.concat()
 
-  defp without(near, []), do: near
-
-  defp without(near, refs) do
+  # The functions whose captured tensors were not forgotten.
+  defp known(near, refs) do
     for {key, variants} <- near, into: %{} do
-      {key, Enum.reject(variants, &(is_map(&1.compiled) and &1.compiled.ref in refs))}
+      {key, Enum.filter(variants, &(captured(&1.compiled) == [] or &1.compiled.ref in refs))}
     end
   end
+
+  defp captured(%{captured: captured}), do: captured
+  defp captured(:callbacks), do: []
 end

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/error.hpp"
+#include "ctl/link.hpp"
+#include "wire/frame.hpp"
+#include "wire/value.hpp"
+
+namespace outrigger::ctl {
+
+/// The value of an entry of a map; none if the value is no map, or has no such key.
+std::optional<wire::Value> find(wire::Value map, std::string_view key);
+
+/// A reply with the memory that its values lie in.
+class Reply {
+ public:
+  /// Or what the server's bytes are not.
+  static Result<Reply> parse(std::shared_ptr<const wire::Frame> frame);
+
+  wire::Value value() const { return value_; }
+  std::uint64_t id() const;
+  /// The server's error, unless the reply is `ok`; the text begins with its code.
+  Result<void> verdict() const;
+
+ private:
+  Reply(std::shared_ptr<const wire::Frame> frame, std::unique_ptr<wire::ValueParser> parser,
+        wire::Value value)
+      : frame_(std::move(frame)), parser_(std::move(parser)), value_(value) {}
+
+  std::shared_ptr<const wire::Frame> frame_;
+  std::unique_ptr<wire::ValueParser> parser_;
+  wire::Value value_;
+};
+
+struct Target {
+  Endpoint endpoint;
+  TlsOptions tls;
+  std::optional<std::string> token;
+  std::chrono::milliseconds timeout{5000};
+};
+
+/// A session of a server: PROTOCOL.md, sections 4 and 9.
+class Connection {
+ public:
+  /// Connects, and shows the token if there is one.
+  static Result<Connection> open(const Target& target);
+
+  /// The server's reply to hello.
+  const Reply& hello() const { return *hello_; }
+  /// Carries out a request that has no arguments: `ping`, `info`.
+  Result<Reply> request(std::string_view kind);
+
+ private:
+  explicit Connection(Link link) : link_(std::move(link)), frames_(Limits{}) {}
+  Result<void> greet(const std::optional<std::string>& token);
+  void send(std::span<const std::uint8_t> bytes);
+  Result<Reply> reply_to(std::uint64_t id);
+  Result<std::shared_ptr<wire::Frame>> next_frame();
+  tl::unexpected<Error> closed() const;
+
+  Link link_;
+  wire::FrameReader frames_;
+  std::vector<std::uint8_t> received_;  ///< behind the frame that was taken last
+  bool heard_ = false;                  ///< the server has sent a byte
+  std::uint64_t last_id_ = 0;
+  std::optional<Reply> hello_;
+};
+
+}  // namespace outrigger::ctl

@@ -1,0 +1,130 @@
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "ctl/commands.hpp"
+#include "ctl/connection.hpp"
+#include "ctl/json.hpp"
+#include "ctl/text.hpp"
+
+namespace outrigger::ctl {
+
+namespace {
+
+using wire::Kind;
+using wire::Value;
+
+/// Entries of a map as texts; empty for those that the server does not tell.
+class Told {
+ public:
+  explicit Told(std::optional<Value> map) : map_(map) {}
+
+  std::optional<Value> at(std::string_view key) const {
+    return map_ ? find(*map_, key) : std::nullopt;
+  }
+  std::string text(std::string_view key) const {
+    const auto value = at(key);
+    return value && value->is(Kind::string) ? printable(value->string()) : "";
+  }
+  std::string count(std::string_view key) const {
+    const auto value = natural(key);
+    return value ? std::to_string(*value) : "";
+  }
+  std::string bytes(std::string_view key) const {
+    const auto value = natural(key);
+    return value ? bytes_text(*value) : "";
+  }
+  std::string duration(std::string_view key) const {
+    const auto value = natural(key);
+    return value ? duration_text(*value) : "";
+  }
+  std::string list(std::string_view key) const {
+    std::string out;
+    const auto value = at(key);
+    if (!value || !value->is(Kind::array)) return out;
+    for (const Value item : value->items()) {
+      if (!item.is(Kind::string)) continue;
+      out += (out.empty() ? "" : ", ") + printable(item.string());
+    }
+    return out;
+  }
+
+ private:
+  std::optional<std::uint64_t> natural(std::string_view key) const {
+    const auto value = at(key);
+    if (!value || !value->is(Kind::unsigned_integer)) return std::nullopt;
+    return value->natural();
+  }
+
+  std::optional<Value> map_;
+};
+
+std::string limit_text(const Told& memory) {
+  return memory.count("limit") == "0" ? "none" : memory.bytes("limit");
+}
+
+/// The reply about the process and all sessions, then about this connection. A session of
+/// outriggerctl holds nothing, so only --json has its counts.
+std::string as_table(Value hello_map, Value info_map) {
+  const Told hello(hello_map);
+  const Told info(info_map);
+  const Told memory(info.at("memory"));
+  const Told connection(info.at("connection"));
+  std::vector<std::pair<std::string, std::string>> rows{
+      {"server", hello.text("server")},
+      {"epoch", hello.count("epoch")},
+      {"process", hello.count("os_pid")},
+      {"uptime", info.duration("uptime_ms")},
+      {"threads", hello.count("threads")},
+      {"instruction set", hello.text("isa")},
+      {"pass compiler", info.text("compiler")},
+      {"machine code", info.bytes("code_bytes")},
+      {"memory limit", limit_text(memory)},
+      {"memory used", memory.bytes("used")},
+      {"memory peak", memory.bytes("peak")},
+      {"memory pooled", memory.bytes("pooled")},
+      {"memory kept", memory.bytes("kept")},
+      {"memory kept limit", memory.bytes("kept_limit")},
+      {"sessions", connection.count("sessions")},
+      {"this session", connection.count("session")},
+      {"transport", connection.text("transport")},
+      {"peer", connection.text("peer")},
+      {"token", connection.text("token")},
+      {"rights", connection.list("rights")},
+  };
+  std::erase_if(rows, [](const auto& row) { return row.second.empty(); });
+  return table(rows);
+}
+
+/// The entries of both replies, as the protocol names them.
+std::string as_json(Value hello, Value info) {
+  std::string out;
+  for (const Value reply : {hello, info}) {
+    for (const auto& [key, value] : reply.entries()) {
+      if (key == "id" || key == "status") continue;
+      out += (out.empty() ? "{" : ", ") + json_string(key) + ": " + to_json(value);
+    }
+  }
+  return out + "}\n";
+}
+
+Result<void> info(Connection& connection, bool json) {
+  OUTRIGGER_TRY(const Reply reply, connection.request("info"));
+  const Value hello = connection.hello().value();
+  const std::string text = json ? as_json(hello, reply.value()) : as_table(hello, reply.value());
+  std::fputs(text.c_str(), stdout);
+  return {};
+}
+
+}  // namespace
+
+void add_info(CLI::App& app, const bool& json, Command& chosen) {
+  app.add_subcommand("info", "Show the server's memory, threads and limits, and this connection")
+      ->callback([&] { chosen = [&json](Connection& server) { return info(server, json); }; });
+}
+
+}  // namespace outrigger::ctl

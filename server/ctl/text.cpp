@@ -1,0 +1,57 @@
+#include "ctl/text.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+namespace outrigger::ctl {
+
+std::string bytes_text(std::uint64_t bytes) {
+  constexpr std::array<const char*, 7> units{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  auto count = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  // From here on, "%.1f" would write 1024.0.
+  while (count >= 1023.95 && unit + 1 < units.size()) {
+    count /= 1024;
+    ++unit;
+  }
+  char text[32];
+  std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", count, units[unit]);
+  return text;
+}
+
+std::string duration_text(std::uint64_t milliseconds) {
+  struct Unit {
+    std::uint64_t milliseconds;
+    const char* name;
+  };
+  constexpr std::array<Unit, 5> units{
+      {{86'400'000, "d"}, {3'600'000, "h"}, {60'000, "min"}, {1000, "s"}, {1, "ms"}}};
+  constexpr std::size_t seconds = 3;
+  std::size_t unit = 0;
+  while (unit + 1 < units.size() && milliseconds < units[unit].milliseconds) ++unit;
+  std::string out =
+      std::to_string(milliseconds / units[unit].milliseconds) + " " + units[unit].name;
+  if (unit >= seconds) return out;
+  const std::uint64_t rest = milliseconds % units[unit].milliseconds / units[unit + 1].milliseconds;
+  return rest == 0 ? out : out + " " + std::to_string(rest) + " " + units[unit + 1].name;
+}
+
+std::string printable(std::string_view text) {
+  std::string out(text);
+  std::replace_if(
+      out.begin(), out.end(),
+      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+  return out;
+}
+
+std::string table(const std::vector<std::pair<std::string, std::string>>& rows) {
+  std::size_t width = 0;
+  for (const auto& [name, value] : rows) width = std::max(width, name.size());
+  std::string out;
+  for (const auto& [name, value] : rows)
+    out.append(name).append(width + 2 - name.size(), ' ').append(value).append(1, '\n');
+  return out;
+}
+
+}  // namespace outrigger::ctl
