@@ -408,8 +408,9 @@ class Checker {
       case What::for_: {
         for (std::size_t i = 0; i < 3; ++i)
           if (!reads(n.operands[i], *assigned)) return false;
-        Assigned inside = assigned;
-        (*inside)[n.at] = true;
+        std::vector<bool> with_index = *assigned;
+        with_index[n.at] = true;
+        Assigned inside = std::move(with_index);
         return walk(n.operands[3], inside, &assigned, depth + 1);
       }
       case What::break_:

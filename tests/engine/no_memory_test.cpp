@@ -77,7 +77,9 @@ class Daemon {
     const auto open = [this](std::shared_ptr<Outbox> outbox) {
       return open_session(engine, std::move(outbox));
     };
-    net::Connection::start(io_, buffers_, ends[1], ::dup(ends[1]), open, [](net::End) {});
+    net::Connection::start(io_, buffers_,
+                           std::make_shared<net::DescriptorStream>(io_, ends[1], ::dup(ends[1])),
+                           open, [](net::End) {});
     thread_ = std::thread([this] { io_.run(); });
     EXPECT_TRUE(ask(outrigger::test::encode_hello(next_id())).ok());
   }

@@ -20,7 +20,8 @@ concept OneOf = (std::same_as<Request, Requests> || ...);
 
 /// Requests that the I/O thread answers without the engine.
 template <typename Request>
-concept AnsweredAtOnce = OneOf<Request, wire::Hello, wire::Ping, wire::Cancel, wire::Bye>;
+concept AnsweredAtOnce =
+    OneOf<Request, wire::Hello, wire::Auth, wire::Ping, wire::Cancel, wire::Bye>;
 
 /// Requests that make a tensor of a file.
 template <typename Request>
