@@ -40,6 +40,10 @@ std::string_view name_of(ErrorCode code) {
       return "out_of_memory";
     case ErrorCode::limit_exceeded:
       return "limit_exceeded";
+    case ErrorCode::unknown_name:
+      return "unknown_name";
+    case ErrorCode::version_conflict:
+      return "version_conflict";
     case ErrorCode::bad_file:
       return "bad_file";
     case ErrorCode::io_error:

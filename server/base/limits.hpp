@@ -63,6 +63,16 @@ struct Limits {
   static constexpr std::uint32_t profiled_steps_max = 256;
   static constexpr std::uint32_t profiled_ops_max = 32;
 
+  // Limits of names, for all sessions together.
+  static constexpr std::uint32_t names_max = 1U << 16;
+  static constexpr std::uint32_t name_bytes_max = 255;
+  static constexpr std::uint32_t names_listed_max = 1000;
+  /// The bytes of the reply for each name that is listed.
+  static constexpr std::uint64_t listed_bytes_max = 1024;
+  static constexpr std::uint32_t subscriptions_max = 64;  ///< of a session
+  /// The names that were taken away last, for subscribers that have not heard of it yet.
+  static constexpr std::uint32_t removals_kept = 1024;
+
   // Limits of tensors.
   static constexpr std::uint32_t rank_max = 16;
 };

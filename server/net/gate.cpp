@@ -31,14 +31,20 @@ struct NeededRight {
   Answer operator()(const wire::Auth&) const { return {}; }
   Answer operator()(const wire::Ping&) const { return {}; }
   Answer operator()(const wire::Info&) const { return {}; }
+  Answer operator()(const wire::Release&) const { return {}; }
   Answer operator()(const wire::Cancel&) const { return {}; }
   Answer operator()(const wire::Bye&) const { return {}; }
   Answer operator()(const wire::Download&) const { return Right::read; }
+  Answer operator()(const wire::Open&) const { return Right::read; }
+  Answer operator()(const wire::ListNames&) const { return Right::read; }
+  Answer operator()(const wire::Subscribe&) const { return Right::read; }
+  Answer operator()(const wire::Unsubscribe&) const { return Right::read; }
+  Answer operator()(const wire::Publish&) const { return Right::publish; }
+  Answer operator()(const wire::Unpublish&) const { return Right::publish; }
   Answer operator()(const wire::Upload&) const { return Right::write; }
   Answer operator()(const wire::Run&) const { return Right::write; }
   Answer operator()(const wire::Prepare&) const { return Right::write; }
   Answer operator()(const wire::Forget&) const { return Right::write; }
-  Answer operator()(const wire::Release&) const { return Right::write; }
   Answer operator()(const wire::Load&) const { return Right::files; }
   Answer operator()(const wire::LoadRaw&) const { return Right::files; }
   Answer operator()(const wire::LoadCsv&) const { return Right::files; }
@@ -64,7 +70,7 @@ Gate::Gate(boost::asio::io_context& io, const Tokens& tokens, Visitor visitor,
 
 void Gate::open() {
   // The session calls this from submit() only, which this object calls.
-  session_ = open_(outbox_, {visitor_.number, [this] { return describe(); }});
+  session_ = open_(outbox_, {visitor_.number, [this] { return describe(); }, name_, rights_});
 }
 
 wire::ConnectionInfo Gate::describe() const {

@@ -46,6 +46,8 @@ Dims contiguous_strides(std::span<const std::int64_t> shape);
 struct Storage {
   BufferPtr buffer;
   std::atomic<std::uint32_t> references{0};
+  /// Handles of several sessions may refer to it: only sessions with the right to publish write.
+  bool published = false;
 
   bool unique() const { return references.load(std::memory_order_acquire) == 1; }
   friend void intrusive_ptr_add_ref(Storage* storage) {

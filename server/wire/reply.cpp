@@ -136,6 +136,17 @@ void write_error(Writer& writer, const Error& error) {
   write_error(writer, *error.cause);
 }
 
+void write_results(Writer& writer, std::span<const ResultType> results) {
+  writer.text("results");
+  writer.array(results.size());
+  for (const ResultType& result : results) {
+    writer.map(3);
+    writer.entry("handle", result.handle);
+    writer.entry("dtype", result.dtype);
+    writer.integers("shape", result.shape);
+  }
+}
+
 void write_profile(Writer& writer, std::span<const StepProfile> steps) {
   writer.text("profile");
   writer.array(steps.size());
@@ -228,15 +239,57 @@ Frame encode_results(std::uint64_t id, std::span<const ResultType> results,
   for (const ResultType& result : results) bytes += 48 + 9 * result.shape.size();
   Writer writer(bytes);
   writer.begin(id, "ok", profile ? 2 : 1);
-  writer.text("results");
-  writer.array(results.size());
-  for (const ResultType& result : results) {
-    writer.map(3);
-    writer.entry("handle", result.handle);
-    writer.entry("dtype", result.dtype);
-    writer.integers("shape", result.shape);
-  }
+  write_results(writer, results);
   if (profile) write_profile(writer, *profile);
+  return writer.finish();
+}
+
+Frame encode_opened(std::uint64_t id, const ResultType& result, std::uint64_t version) {
+  Writer writer(128 + 9 * result.shape.size());
+  writer.begin(id, "ok", 2);
+  write_results(writer, std::span(&result, 1));
+  writer.entry("version", version);
+  return writer.finish();
+}
+
+Frame encode_version(std::uint64_t id, std::uint64_t version) {
+  Writer writer(48);
+  writer.begin(id, "ok", 1);
+  writer.entry("version", version);
+  return writer.finish();
+}
+
+Frame encode_names(std::uint64_t id, std::span<const ListedName> names, bool more) {
+  std::size_t bytes = 64;
+  for (const ListedName& item : names)
+    bytes += 128 + item.name.size() + item.token.size() + 9 * item.shape.size();
+  Writer writer(bytes);
+  writer.begin(id, "ok", 2);
+  writer.text("names");
+  writer.array(names.size());
+  for (const ListedName& item : names) {
+    writer.map(7);
+    writer.entry("name", item.name);
+    writer.entry("version", item.version);
+    writer.entry("dtype", item.dtype);
+    writer.integers("shape", item.shape);
+    writer.entry("bytes", item.bytes);
+    writer.text("ttl_ms");
+    item.ttl_ms ? writer.natural(*item.ttl_ms) : writer.nil();
+    writer.entry("token", item.token);
+  }
+  writer.flag("more", more);
+  return writer.finish();
+}
+
+Frame encode_event(std::string_view event, std::uint64_t subscription, std::string_view name,
+                   std::uint64_t version) {
+  Writer writer(96 + name.size());
+  writer.map(4);
+  writer.entry("event", event);
+  writer.entry("subscription", subscription);
+  writer.entry("name", name);
+  writer.entry("version", version);
   return writer.finish();
 }
 

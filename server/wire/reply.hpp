@@ -73,6 +73,16 @@ struct TensorInfoReply {
   bool shared = false;
 };
 
+struct ListedName {
+  std::string_view name;
+  std::uint64_t version = 0;
+  std::string_view dtype;
+  std::vector<std::int64_t> shape;
+  std::uint64_t bytes = 0;
+  std::optional<std::uint64_t> ttl_ms;
+  std::string_view token;
+};
+
 /// The measurements of one step of a run; see PROTOCOL.md, `run`.
 struct StepProfile {
   std::span<const std::uint32_t> index;
@@ -90,6 +100,13 @@ Frame encode_info(std::uint64_t id, const InfoReply& reply);
 Frame encode_tensor_info(std::uint64_t id, const TensorInfoReply& reply);
 Frame encode_results(std::uint64_t id, std::span<const ResultType> results,
                      const std::optional<std::vector<StepProfile>>& profile = std::nullopt);
+/// The reply to `open`.
+Frame encode_opened(std::uint64_t id, const ResultType& result, std::uint64_t version);
+Frame encode_version(std::uint64_t id, std::uint64_t version);
+Frame encode_names(std::uint64_t id, std::span<const ListedName> names, bool more);
+/// A frame that no request asks for. `event` is "published" or "unpublished".
+Frame encode_event(std::string_view event, std::uint64_t subscription, std::string_view name,
+                   std::uint64_t version);
 Frame encode_released(std::uint64_t id, std::uint64_t count);
 Frame encode_found(std::uint64_t id, bool found);
 /// The error's code decides the `status`: cancelled, deadline_exceeded, or error.

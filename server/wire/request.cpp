@@ -5,6 +5,7 @@
 
 #include <msgpack.hpp>
 
+#include "base/text.hpp"
 #include "wire/fields.hpp"
 #include "wire/program.hpp"
 #include "wire/value.hpp"
@@ -237,6 +238,88 @@ Result<Body> read_release(const Context& context) {
   return out;
 }
 
+Result<void> check_name(std::string_view kind, std::string_view name) {
+  if (!name.empty() && name.size() <= Limits::name_bytes_max && is_text(name)) return {};
+  return fail(ErrorCode::bad_request,
+              std::string(kind) + ": a name has 1 to " + std::to_string(Limits::name_bytes_max) +
+                  " bytes of UTF-8 without control characters, got " + quoted(name));
+}
+
+Result<std::string> read_name(const Context& context, const Fields& fields) {
+  OUTRIGGER_TRY(std::string name, fields.string("name"));
+  OUTRIGGER_CHECK(check_name(context.kind, name));
+  return name;
+}
+
+Result<Body> read_publish(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields,
+                context.fields({"id", "do", "handle", "name", "expect", "ttl_ms"}));
+  Publish out;
+  OUTRIGGER_TRY(out.handle, fields.handle("handle"));
+  OUTRIGGER_TRY(out.name, read_name(context, fields));
+  OUTRIGGER_TRY(out.expect, fields.optional_integer("expect"));
+  OUTRIGGER_TRY(out.ttl_ms, fields.optional_integer("ttl_ms", 1));
+  return out;
+}
+
+Result<Body> read_open(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields,
+                context.fields({"id", "do", "handle", "name", "version", "live"}));
+  Open out;
+  OUTRIGGER_TRY(out.handle, fields.handle("handle"));
+  OUTRIGGER_TRY(out.name, read_name(context, fields));
+  OUTRIGGER_TRY(out.version, fields.optional_integer("version", 1));
+  OUTRIGGER_TRY(out.live, fields.boolean_or("live", false));
+  return out;
+}
+
+Result<Body> read_names(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "prefix", "after", "limit"}));
+  ListNames out;
+  OUTRIGGER_TRY(const auto prefix, fields.optional_string("prefix"));
+  out.prefix = prefix.value_or("");
+  OUTRIGGER_TRY(out.after, fields.optional_string("after"));
+  OUTRIGGER_TRY(const auto limit, fields.optional_integer("limit", 1, Limits::names_listed_max));
+  out.limit = limit.value_or(Limits::names_listed_max);
+  return out;
+}
+
+Result<Body> read_unpublish(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "name", "expect"}));
+  Unpublish out;
+  OUTRIGGER_TRY(out.name, read_name(context, fields));
+  OUTRIGGER_TRY(out.expect, fields.optional_integer("expect", 1));
+  return out;
+}
+
+Result<Body> read_subscribe(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields,
+                context.fields({"id", "do", "subscription", "name", "prefix"}));
+  Subscribe out;
+  OUTRIGGER_TRY(out.subscription, fields.integer("subscription", 1));
+  out.prefix = fields.find("prefix") != nullptr;
+  if (out.prefix == (fields.find("name") != nullptr)) {
+    return fail(ErrorCode::bad_request,
+                R"(subscribe: exactly one of the keys "name" and "prefix" must be there)");
+  }
+  if (!out.prefix) {
+    OUTRIGGER_TRY(out.pattern, read_name(context, fields));
+    return out;
+  }
+  OUTRIGGER_TRY(out.pattern, fields.string("prefix"));
+  if (out.pattern.size() > Limits::name_bytes_max)
+    return fail(ErrorCode::bad_request, "subscribe: a prefix has at most " +
+                                            std::to_string(Limits::name_bytes_max) + " bytes");
+  return out;
+}
+
+Result<Body> read_unsubscribe(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "subscription"}));
+  Unsubscribe out;
+  OUTRIGGER_TRY(out.subscription, fields.integer("subscription", 1));
+  return out;
+}
+
 Result<Body> read_cancel(const Context& context) {
   OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "request"}));
   Cancel out;
@@ -250,15 +333,30 @@ struct KindRow {
 };
 
 constexpr std::array kinds{
-    KindRow{"run", read_run},           KindRow{"call", read_call},
-    KindRow{"release", read_release},   KindRow{"upload", read_upload},
-    KindRow{"download", read_download}, KindRow{"ping", read_empty<Ping>},
-    KindRow{"info", read_info},         KindRow{"prepare", read_prepare},
-    KindRow{"forget", read_forget},     KindRow{"cancel", read_cancel},
-    KindRow{"load_raw", read_load_raw}, KindRow{"load_csv", read_load_csv},
-    KindRow{"load", read_load},         KindRow{"save", read_save},
-    KindRow{"save_npz", read_save_npz}, KindRow{"hello", read_hello},
-    KindRow{"bye", read_empty<Bye>},    KindRow{"auth", read_auth},
+    KindRow{"run", read_run},
+    KindRow{"call", read_call},
+    KindRow{"release", read_release},
+    KindRow{"upload", read_upload},
+    KindRow{"download", read_download},
+    KindRow{"ping", read_empty<Ping>},
+    KindRow{"info", read_info},
+    KindRow{"prepare", read_prepare},
+    KindRow{"forget", read_forget},
+    KindRow{"cancel", read_cancel},
+    KindRow{"load_raw", read_load_raw},
+    KindRow{"load_csv", read_load_csv},
+    KindRow{"load", read_load},
+    KindRow{"save", read_save},
+    KindRow{"save_npz", read_save_npz},
+    KindRow{"hello", read_hello},
+    KindRow{"bye", read_empty<Bye>},
+    KindRow{"auth", read_auth},
+    KindRow{"publish", read_publish},
+    KindRow{"open", read_open},
+    KindRow{"names", read_names},
+    KindRow{"unpublish", read_unpublish},
+    KindRow{"subscribe", read_subscribe},
+    KindRow{"unsubscribe", read_unsubscribe},
 };
 
 /// The first entry under `key`, if there is one. A repeated key is found when the request is read.

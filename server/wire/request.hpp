@@ -15,8 +15,8 @@
 
 namespace outrigger::wire {
 
-/// The requests of PROTOCOL.md section 4. Their form is checked, but not their meaning: dtypes are
-/// still strings, and handles are numbers.
+/// The requests of PROTOCOL.md, sections 4, 9 and 10. Their form is checked, but not their meaning:
+/// dtypes are still strings, and handles are numbers.
 
 struct Hello {
   std::uint64_t protocol = 0;
@@ -100,6 +100,36 @@ struct Forget {
 struct Release {
   std::vector<std::uint64_t> handles;
 };
+struct Publish {
+  std::uint64_t handle = 0;
+  std::string name;
+  std::optional<std::uint64_t> expect = {};
+  std::optional<std::uint64_t> ttl_ms = {};
+};
+struct Open {
+  std::uint64_t handle = 0;
+  std::string name;
+  std::optional<std::uint64_t> version = {};
+  bool live = false;
+};
+struct ListNames {
+  std::string prefix;
+  std::optional<std::string> after = {};
+  std::uint64_t limit = Limits::names_listed_max;
+};
+struct Unpublish {
+  std::string name;
+  std::optional<std::uint64_t> expect = {};
+};
+/// `pattern` is a name, or the prefix of names.
+struct Subscribe {
+  std::uint64_t subscription = 0;
+  std::string pattern;
+  bool prefix = false;
+};
+struct Unsubscribe {
+  std::uint64_t subscription = 0;
+};
 struct Cancel {
   std::uint64_t request = 0;
 };
@@ -108,7 +138,8 @@ struct Bye {};
 struct Request {
   std::uint64_t id = 0;
   std::variant<Hello, Auth, Ping, Info, Upload, Download, Load, LoadRaw, LoadCsv, Save, SaveNpz,
-               Run, Prepare, Forget, Release, Cancel, Bye>
+               Run, Prepare, Forget, Release, Publish, Open, ListNames, Unpublish, Subscribe,
+               Unsubscribe, Cancel, Bye>
       body;
 };
 

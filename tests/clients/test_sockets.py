@@ -75,14 +75,21 @@ class Tokens(unittest.TestCase):
         upload = {"dtype": "u8", "shape": [1], "offset": 0, "data": b"1"}
         path = {"path": "/nowhere/a.npy"}
         needs = {
-            "read": {"download": {"handle": 1, "offset": 0, "length": 1}},
+            "read": {
+                "download": {"handle": 1, "offset": 0, "length": 1},
+                "open": {"handle": 7, "name": "nothing"},
+                "names": {},
+            },
             "write": {
                 "upload": {"handle": 1, **upload},
                 "run": {"program": identity, "args": [1], "results": [2]},
                 "prepare": {"program_id": 1, "program": identity},
                 "call": {"program_id": 1, "args": [1], "results": [3]},
                 "forget": {"program_id": 1},
-                "release": {"handles": [1]},
+            },
+            "publish": {
+                "publish": {"handle": 1, "name": "x"},
+                "unpublish": {"name": "x"},
             },
             "files": {
                 "load": {"handle": 4, **path},

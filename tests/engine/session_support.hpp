@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
@@ -33,6 +34,8 @@ class Collector : public Outbox {
     arrived_.notify_all();
   }
 
+  bool full() const override { return is_full; }
+
   /// The reply to a request; its status is "none" if it does not come in time.
   Reply wait(std::uint64_t id, Milliseconds timeout = std::chrono::seconds(120)) {
     std::unique_lock lock(mutex_);
@@ -53,6 +56,8 @@ class Collector : public Outbox {
     return {replies_.begin(), replies_.end()};
   }
 
+  /// The client takes no replies.
+  std::atomic<bool> is_full{false};
   /// Called with each reply, at the time when the I/O thread would read the session's counts.
   std::function<void()> before_reply;
 
@@ -65,8 +70,9 @@ class Collector : public Outbox {
 /// One session and its outbox; requests have the ids 1, 2, …
 class Caller {
  public:
-  explicit Caller(const std::shared_ptr<Engine>& engine, bool greet = true)
-      : session(open_session(engine, outbox)) {
+  explicit Caller(const std::shared_ptr<Engine>& engine, bool greet = true,
+                  SessionOptions options = {})
+      : session(open_session(engine, outbox, std::move(options))) {
     if (!greet) return;
     EXPECT_TRUE(ask(wire::Hello{1, "test"}).ok());
   }

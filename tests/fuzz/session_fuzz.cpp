@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "engine/session/engine.hpp"
@@ -46,11 +47,14 @@ class Mailbox : public engine::Outbox {
     if (!reply) fail("a reply that is not msgpack");
     std::uint64_t id = 0;
     bool status = false;
+    bool event = false;
     for (const auto [key, value] : reply->entries()) {
       if (key == "id") id = value.natural();
       if (key == "status") status = true;
+      if (key == "event") event = true;
     }
-    if (!status) fail("a reply without status");
+    if (status == event) fail("neither a reply nor an event");
+    if (event) return;
     {
       const std::lock_guard lock(mutex_);
       ++replies_[id];
@@ -133,6 +137,8 @@ class Client {
       save->path = files_.path_for(save->path);
     if (auto* run = std::get_if<wire::Run>(&request.body))
       run->deadline_ms = std::min(run->deadline_ms.value_or(run_ms), run_ms);
+    if (const auto* publish = std::get_if<wire::Publish>(&request.body))
+      published_.insert(publish->name);
     said_bye_ = said_bye_ || std::holds_alternative<wire::Bye>(request.body);
     owe(request.id);
     session_->submit(std::move(request), std::move(frame));
@@ -158,6 +164,7 @@ class Client {
     }
     session_->close();
     session_.reset();
+    unpublish();
     const auto until = std::chrono::steady_clock::now() + seconds(20);
     while (the_engine()->memory().used() > 0) {
       if (std::chrono::steady_clock::now() > until) fail("memory in use after close");
@@ -167,12 +174,26 @@ class Client {
   }
 
  private:
+  /// Published tensors outlive the session: another one takes them away.
+  void unpublish() const {
+    if (published_.empty()) return;
+    const auto session = engine::open_session(the_engine(), std::make_shared<Mailbox>());
+    session->submit(wire::Request{1, wire::Hello{1, "fuzz"}}, nullptr);
+    std::uint64_t id = 1;
+    for (const std::string& name : published_)
+      session->submit(wire::Request{++id, wire::Unpublish{name}}, nullptr);
+    while (session->pending_requests() != 0)
+      std::this_thread::sleep_for(std::chrono::microseconds(20));
+    session->close();
+  }
+
   void owe(std::uint64_t id) {
     ++owed_[id];
     ++count_;
   }
 
   Files files_;
+  std::set<std::string> published_;
   std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>();
   std::shared_ptr<engine::Session> session_;
   std::map<std::uint64_t, int> owed_;
@@ -274,6 +295,37 @@ class Requests {
     client_.submit(wire::Release{{handle}});
   }
 
+  /// A request about names. There are three of them.
+  void names() {
+    const std::string name(1 + choices_.below(3), 'n');
+    const auto version = [this]() -> std::optional<std::uint64_t> {
+      if (!choices_.once_in(4)) return std::nullopt;
+      return choices_.below(4);
+    };
+    switch (choices_.below(8)) {
+      case 0:
+        client_.submit(wire::Unpublish{name, version()});
+        break;
+      case 1:
+        client_.submit(wire::Subscribe{1 + choices_.below(3), name, choices_.below(2) == 0});
+        break;
+      case 2:
+        client_.submit(wire::Unsubscribe{1 + choices_.below(3)});
+        break;
+      case 3:
+        client_.submit(wire::ListNames{name, std::nullopt, 1 + choices_.below(3)});
+        break;
+      case 4:
+      case 5:
+        client_.submit(wire::Open{fresh(), name, version(), choices_.below(2) == 0});
+        break;
+      default:
+        client_.submit(wire::Publish{
+            handle(), name, version(),
+            choices_.once_in(8) ? std::optional(choices_.below(20) + 1) : std::nullopt});
+    }
+  }
+
   void next() {
     switch (choices_.below(16)) {
       case 0:
@@ -320,6 +372,9 @@ class Requests {
                                      {std::string(choices_.below(3), 'a'), "b"},
                                      some_path(),
                                      choices_.below(2) == 0});
+        break;
+      case 11:
+        names();
         break;
       default:
         last_run_ = client_.submit(around_program());

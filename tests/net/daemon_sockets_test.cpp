@@ -93,6 +93,31 @@ TEST(DaemonSockets, SessionsShareTheEpochAndNoHandles) {
   EXPECT_EQ(again.info(handle).code(), "bad_handle");
 }
 
+TEST(DaemonSockets, PublishedTensorsOutliveTheirSession) {
+  const TemporaryFolder folder;
+  ServerProcess server({"--listen", "unix:" + folder.file("s"), "--listen", any_port});
+  Caller second(server.addresses().at(1));
+  ASSERT_TRUE(second.hello().ok());
+  ASSERT_TRUE(second.ask(test::encode_subscribe(10, 4, "")).ok());
+  {
+    Caller first(server.addresses().at(0));
+    ASSERT_TRUE(first.hello().ok());
+    const std::array<std::uint8_t, 3> bytes{1, 2, 3};
+    ASSERT_TRUE(first.ask(test::encode_upload(2, 1, "u8", {3}, 0, bytes)).ok());
+    ASSERT_TRUE(first.ask(test::encode_publish(3, 1, "w")).ok());
+  }
+  const auto event = second.receive();
+  EXPECT_EQ(event.id, 0U);
+  EXPECT_EQ(event.strings.at("event"), "published");
+  EXPECT_EQ(event.strings.at("name"), "w");
+  EXPECT_EQ(event.numbers.at("subscription"), 4U);
+  EXPECT_EQ(second.ask(test::encode_open(11, 8, "w")).numbers.at("version"),
+            event.numbers.at("version"));
+  EXPECT_EQ(second.ask(test::encode_download(12, 8, 0, 3)).data,
+            (std::vector<std::uint8_t>{1, 2, 3}));
+  EXPECT_EQ(second.ask(test::encode_names(13)).names.at(0).name, "w");
+}
+
 TEST(DaemonSockets, TheMemoryLimitIsShared) {
   ServerProcess server({"--listen", any_port, "--memory-limit", "3MB"});
   Client first(open_socket_transport(server.addresses().at(0)));

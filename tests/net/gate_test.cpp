@@ -23,12 +23,14 @@ using testing::ServedSockets;
 const std::string reader(32, 'r');
 const std::string writer(32, 'w');
 const std::string filer(32, 'f');
+const std::string publisher(32, 'p');
 const std::string all(32, 'a');
 
 ServerOptions with_tokens() {
   auto options = testing::serving({"tcp://127.0.0.1:0"});
   EXPECT_TRUE(options.tokens.add("list", "reader read " + reader + "\nwriter write " + writer +
-                                             "\nfiler files " + filer + "\nall all " + all));
+                                             "\nfiler files " + filer + "\npublisher publish " +
+                                             publisher + "\nall all " + all));
   return options;
 }
 
@@ -111,7 +113,13 @@ TEST(Gate, HoldsRequestsToTheirRights) {
       {test::encode_call(7, 1, {}, {}), writer},
       {test::encode_prepare(7, 1, program), writer},
       {test::encode_forget(7, 1), writer},
-      {test::encode_release(7, one), writer},
+      {test::encode_release(7, one), ""},
+      {test::encode_open(7, 1, "w"), reader},
+      {test::encode_names(7), reader},
+      {test::encode_subscribe(7, 1, "w"), reader},
+      {test::encode_unsubscribe(7, 1), reader},
+      {test::encode_publish(7, 1, "w"), publisher},
+      {test::encode_unpublish(7, "w"), publisher},
       {test::encode_load(7, 1, "/a"), filer},
       {test::encode_load_raw(7, 1, "/a", "u8", {1}, 0), filer},
       {test::encode_load_csv(7, 1, "/a", "u8", ",", false), filer},
@@ -119,7 +127,7 @@ TEST(Gate, HoldsRequestsToTheirRights) {
       {test::encode_save_npz(7, one, {"a"}, "/a", false), filer},
   };
   std::size_t session = 0;
-  for (const std::string& token : {reader, writer, filer, all}) {
+  for (const std::string& token : {reader, writer, filer, publisher, all}) {
     Caller caller(served.address());
     ASSERT_TRUE(caller.auth(token).ok());
     ASSERT_TRUE(caller.hello().ok());

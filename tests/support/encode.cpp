@@ -319,6 +319,45 @@ Payload encode_release(std::uint64_t id, std::span<const std::uint64_t> handles)
   return out.take();
 }
 
+Payload encode_publish(std::uint64_t id, std::uint64_t handle, std::string_view name,
+                       std::optional<std::uint64_t> expect, std::optional<std::uint64_t> ttl_ms) {
+  Writer out(id, "publish", 2 + (expect ? 1 : 0) + (ttl_ms ? 1 : 0));
+  out.entry("handle", handle);
+  out.entry("name", name);
+  if (expect) out.entry("expect", *expect);
+  if (ttl_ms) out.entry("ttl_ms", *ttl_ms);
+  return out.take();
+}
+
+Payload encode_open(std::uint64_t id, std::uint64_t handle, std::string_view name, bool live) {
+  Writer out(id, "open", 3);
+  out.entry("handle", handle);
+  out.entry("name", name);
+  out.entry("live", live);
+  return out.take();
+}
+
+Payload encode_unpublish(std::uint64_t id, std::string_view name) {
+  Writer out(id, "unpublish", 1);
+  out.entry("name", name);
+  return out.take();
+}
+
+Payload encode_names(std::uint64_t id) { return Writer(id, "names", 0).take(); }
+
+Payload encode_subscribe(std::uint64_t id, std::uint64_t subscription, std::string_view prefix) {
+  Writer out(id, "subscribe", 2);
+  out.entry("subscription", subscription);
+  out.entry("prefix", prefix);
+  return out.take();
+}
+
+Payload encode_unsubscribe(std::uint64_t id, std::uint64_t subscription) {
+  Writer out(id, "unsubscribe", 1);
+  out.entry("subscription", subscription);
+  return out.take();
+}
+
 Payload encode_cancel(std::uint64_t id, std::uint64_t request) {
   Writer out(id, "cancel", 1);
   out.entry("request", request);

@@ -53,6 +53,15 @@ Payload encode_call(std::uint64_t id, std::uint64_t program_id, std::span<const 
                     std::span<const std::uint64_t> results, const RunOptions& options = {});
 Payload encode_forget(std::uint64_t id, std::uint64_t program_id);
 Payload encode_release(std::uint64_t id, std::span<const std::uint64_t> handles);
+Payload encode_publish(std::uint64_t id, std::uint64_t handle, std::string_view name,
+                       std::optional<std::uint64_t> expect = {},
+                       std::optional<std::uint64_t> ttl_ms = {});
+Payload encode_open(std::uint64_t id, std::uint64_t handle, std::string_view name,
+                    bool live = false);
+Payload encode_unpublish(std::uint64_t id, std::string_view name);
+Payload encode_names(std::uint64_t id);
+Payload encode_subscribe(std::uint64_t id, std::uint64_t subscription, std::string_view prefix);
+Payload encode_unsubscribe(std::uint64_t id, std::uint64_t subscription);
 Payload encode_cancel(std::uint64_t id, std::uint64_t request);
 
 }  // namespace outrigger::test

@@ -47,6 +47,30 @@ Reply::Result result_of(const Object& map) {
   return result;
 }
 
+Reply::Name name_of(const Object& map) {
+  Reply::Name out;
+  for (const auto& [key, value] : map.via.map) {
+    const auto name = key.as<std::string_view>();
+    if (name == "name")
+      out.name = value.as<std::string>();
+    else if (name == "version")
+      out.version = value.as<std::uint64_t>();
+    else if (name == "dtype")
+      out.dtype = value.as<std::string>();
+    else if (name == "shape")
+      out.shape = value.as<std::vector<std::int64_t>>();
+    else if (name == "bytes")
+      out.bytes = value.as<std::uint64_t>();
+    else if (name == "token")
+      out.token = value.as<std::string>();
+    else if (name != "ttl_ms")
+      throw std::runtime_error("unknown key of a name: " + std::string(name));
+    else if (!value.is_nil())
+      out.ttl_ms = value.as<std::uint64_t>();
+  }
+  return out;
+}
+
 void read(Reply& reply, const std::string& key, const Object& value) {
   if (key == "id") {
     reply.id = value.as<std::uint64_t>();
@@ -56,6 +80,8 @@ void read(Reply& reply, const std::string& key, const Object& value) {
     reply.error = error_of(value);
   } else if (key == "results") {
     for (const Object& result : value.via.array) reply.results.push_back(result_of(result));
+  } else if (key == "names") {
+    for (const Object& name : value.via.array) reply.names.push_back(name_of(name));
   } else if (key == "shape") {
     reply.shape = value.as<std::vector<std::int64_t>>();
   } else if (value.type == msgpack::type::BIN) {

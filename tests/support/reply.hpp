@@ -25,10 +25,22 @@ struct Reply {
     std::vector<std::int64_t> shape;
   };
 
-  std::uint64_t id = 0;
+  /// A published tensor, as `names` lists it.
+  struct Name {
+    std::string name;
+    std::uint64_t version = 0;
+    std::string dtype;
+    std::vector<std::int64_t> shape;
+    std::uint64_t bytes = 0;
+    std::optional<std::uint64_t> ttl_ms;
+    std::string token;
+  };
+
+  std::uint64_t id = 0;  ///< 0: an event, of which `strings` and `numbers` have the keys
   std::string status;
   std::optional<Error> error;
   std::vector<Result> results;
+  std::vector<Name> names;
   std::vector<std::int64_t> shape;  ///< with `info` of a handle
   std::vector<std::uint8_t> data;
   /// The integers of the reply by key; those in maps have keys such as "memory.used" and

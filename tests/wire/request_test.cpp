@@ -28,6 +28,22 @@ T body_of(const std::string& frame) {
   return std::get<T>(request->body);
 }
 
+TEST(Decoder, NamesAreShortText) {
+  const auto code = [](const std::string& name) {
+    const auto request = decode(frame_of(test::encode_publish(1, 2, name)));
+    return request ? std::string() : std::string(name_of(request.error().error.code));
+  };
+  EXPECT_EQ(code("w"), "");
+  EXPECT_EQ(code("models/größe ✓"), "");
+  EXPECT_EQ(code(std::string(255, 'w')), "");
+  EXPECT_EQ(code(""), "bad_request");
+  EXPECT_EQ(code(std::string(256, 'w')), "bad_request");
+  EXPECT_EQ(code("a\nb"), "bad_request");
+  EXPECT_EQ(code(std::string("a\0b", 3)), "bad_request");
+  EXPECT_EQ(code("\x7f"), "bad_request");
+  EXPECT_EQ(code("\xff"), "bad_request");
+}
+
 TEST(Decoder, ReadsEveryKind) {
   EXPECT_EQ(decode(testing::simple_frame(7, "ping"))->id, 7U);
   body_of<Ping>(testing::simple_frame(1, "ping"));
@@ -38,6 +54,29 @@ TEST(Decoder, ReadsEveryKind) {
   EXPECT_EQ(hello.client, "outrigger tests");
 
   EXPECT_EQ(body_of<Auth>(frame_of(test::encode_auth(1, "secret"))).token, "secret");
+
+  const auto publish = body_of<Publish>(frame_of(test::encode_publish(1, 2, "w", 0, 500)));
+  EXPECT_EQ(publish.handle, 2U);
+  EXPECT_EQ(publish.name, "w");
+  EXPECT_EQ(publish.expect, 0U);
+  EXPECT_EQ(publish.ttl_ms, 500U);
+  const auto plain = body_of<Publish>(frame_of(test::encode_publish(1, 2, "w")));
+  EXPECT_FALSE(plain.expect || plain.ttl_ms);
+  const auto open = body_of<Open>(frame_of(test::encode_open(1, 2, "w", true)));
+  EXPECT_EQ(open.handle, 2U);
+  EXPECT_EQ(open.name, "w");
+  EXPECT_FALSE(open.version);
+  EXPECT_TRUE(open.live);
+  EXPECT_EQ(body_of<Unpublish>(frame_of(test::encode_unpublish(1, "w"))).name, "w");
+  const auto names = body_of<ListNames>(frame_of(test::encode_names(1)));
+  EXPECT_EQ(names.prefix, "");
+  EXPECT_FALSE(names.after);
+  EXPECT_EQ(names.limit, 1000U);
+  const auto subscribe = body_of<Subscribe>(frame_of(test::encode_subscribe(1, 3, "w/")));
+  EXPECT_EQ(subscribe.subscription, 3U);
+  EXPECT_EQ(subscribe.pattern, "w/");
+  EXPECT_TRUE(subscribe.prefix);
+  EXPECT_EQ(body_of<Unsubscribe>(frame_of(test::encode_unsubscribe(1, 3))).subscription, 3U);
 
   EXPECT_FALSE(body_of<Info>(testing::simple_frame(1, "info")).handle.has_value());
   EXPECT_EQ(body_of<Info>(frame_of(test::encode_info(1, 9))).handle, 9U);

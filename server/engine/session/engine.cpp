@@ -68,21 +68,64 @@ void Engine::enqueue(std::shared_ptr<QueuedSession> session) {
   wake_.notify_one();
 }
 
-/// Waits for work, and gives pooled memory back when there is no work for some time. Null when the
-/// engine stops.
+/// Waits for work. Null when the engine stops. Without work for some time, it gives pooled memory
+/// back; it also takes away the names whose lifetime has ended. An idle engine has no timer.
 std::shared_ptr<QueuedSession> Engine::next() {
   std::unique_lock lock(mutex_);
-  const auto due = [this] { return stopping_ || !ready_.empty(); };
-  while (!wake_.wait_for(lock, idle_before_trim, due)) {
-    if (memory_.pooled() == 0) continue;
+  auto trim_at = Clock::now() + idle_before_trim;
+  while (!stopping_ && ready_.empty()) {
+    const auto until = time_to_wake(trim_at);
+    if (until == never) {
+      wake_.wait(lock);
+      trim_at = Clock::now() + idle_before_trim;
+    } else {
+      wake_.wait_until(lock, until);
+    }
+    wakes_at_.store(Clock::time_point::min());
+    if (stopping_ || !ready_.empty()) break;
+    const auto now = Clock::now();
     lock.unlock();
-    memory_.trim();
+    if (now >= names_end_.load()) end_lifetimes();
+    if (now >= trim_at) {
+      memory_.trim();
+      trim_at = now + idle_before_trim;
+    }
     lock.lock();
   }
   if (stopping_) return nullptr;
   auto session = std::move(ready_.front());
   ready_.pop_front();
   return session;
+}
+
+/// The caller has mutex_ until it sleeps. If another thread changes the figures after they are read
+/// here, it sees that this one sleeps too long, and wakes it.
+Engine::Clock::time_point Engine::time_to_wake(Clock::time_point trim_at) {
+  wakes_at_.store(never);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  const auto until = std::min(memory_.pooled() == 0 ? never : trim_at, names_end_.load());
+  wakes_at_.store(until);
+  return until;
+}
+
+void Engine::end_lifetimes() {
+  const std::lock_guard lock(claim_);
+  names_.expire();
+  after_request();
+}
+
+void Engine::after_request() {
+  names_.deliver();
+  const auto end = names_.next_end().value_or(never);
+  names_end_.store(end);
+  const bool pooled = memory_.pooled() != 0;
+  if (end == never && !pooled) return;
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  const auto wakes_at = wakes_at_.load();
+  if (end >= wakes_at && !(pooled && wakes_at == never)) return;
+  // With the lock, the engine's thread is at its wait, or awake.
+  { const std::lock_guard lock(mutex_); }
+  wake_.notify_one();
 }
 
 void Engine::work() {

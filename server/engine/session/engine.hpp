@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -8,6 +9,7 @@
 #include <mutex>
 #include <thread>
 
+#include "engine/session/names.hpp"
 #include "engine/session/session.hpp"
 #include "engine/session/workspace.hpp"
 #include "ops/support/context.hpp"
@@ -38,6 +40,12 @@ class Engine {
     return ops::Context{memory_, interrupt, threads, scratch_, options_.compile};
   }
 
+  /// For the thread that has claimed the engine.
+  Names& names() { return names_; }
+  /// Called after each request, by the thread that has claimed the engine: tells subscribers of
+  /// names, and wakes the engine's thread if that has something to do earlier than it knew.
+  void after_request();
+
   Memory& memory() { return memory_; }
   const EngineOptions& options() const { return options_; }
   std::uint64_t epoch() const { return epoch_; }
@@ -45,19 +53,29 @@ class Engine {
 
  private:
   void work();
+  using Clock = Names::Clock;
+  static constexpr auto never = Clock::time_point::max();
+
   std::shared_ptr<QueuedSession> next();
+  Clock::time_point time_to_wake(Clock::time_point trim_at);
+  void end_lifetimes();
 
   const EngineOptions options_;
   const std::uint64_t epoch_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   Memory memory_;
   std::vector<std::byte> scratch_;  ///< guarded by claim_
+  Names names_{memory_};            ///< guarded by claim_
 
   std::mutex claim_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::shared_ptr<QueuedSession>> ready_;  ///< guarded by mutex_
   bool stopping_ = false;                             ///< guarded by mutex_
+  /// The end of the next lifetime of a name.
+  std::atomic<Clock::time_point> names_end_{never};
+  /// When the sleep of the engine's thread ends by itself; in the past while it is awake.
+  std::atomic<Clock::time_point> wakes_at_{Clock::time_point::min()};
   std::thread thread_;
 };
 

@@ -29,7 +29,8 @@ bool waits_encoded(const Task& task) {
 QueuedSession::QueuedSession(Engine& engine, std::shared_ptr<Outbox> outbox, SessionOptions options)
     : engine_(engine),
       options_(std::move(options)),
-      workspace_(engine_.memory(), engine_.options().limits, engine_.options().threads),
+      workspace_({engine_.memory(), engine_.options().limits, engine_.options().threads,
+                  engine_.names(), *this, options_.token, options_.rights}),
       outbox_(std::move(outbox)) {}
 
 void QueuedSession::submit(wire::Request request, std::shared_ptr<const wire::Frame> frame) {
@@ -193,6 +194,7 @@ bool QueuedSession::run_here(const TaskPtr& task) {
   auto reply = workspace_.carry_out(*task, context, true);
   if (!reply) return false;
   settle(*task, std::move(*reply));
+  engine_.after_request();
   return true;
 }
 
@@ -212,13 +214,13 @@ bool QueuedSession::run_next() {
       running_ = task;
     }
   }
-  if (!task) {
-    if (closed) workspace_.clear();
-    return false;
-  }
+  if (closed) workspace_.clear();
+  if (!closed) engine_.names().deliver_late(*this);
+  if (!task) return false;
   ops::Context context = engine_.context(task->interrupt, engine_.options().threads);
   auto reply = workspace_.carry_out(*task, context, false);
   settle(*task, std::move(*reply));
+  engine_.after_request();
   const std::lock_guard lock(mutex_);
   return !queue_.empty();
 }
@@ -230,6 +232,12 @@ bool QueuedSession::waits_for_room() {
   // The client may have taken them just before that.
   if (outbox_->full()) return true;
   return !parked_.exchange(false);
+}
+
+/// Events are for a client that takes its replies, as the replies to requests are.
+bool QueuedSession::has_room() {
+  const std::lock_guard lock(mutex_);
+  return outbox_ == nullptr || !waits_for_room();
 }
 
 void QueuedSession::replies_taken() {

@@ -14,7 +14,9 @@
 namespace outrigger::engine {
 
 /// A session whose requests wait in a queue for the engine thread.
-class QueuedSession final : public Session, public std::enable_shared_from_this<QueuedSession> {
+class QueuedSession final : public Session,
+                            public Names::Subscriber,
+                            public std::enable_shared_from_this<QueuedSession> {
  public:
   QueuedSession(Engine& engine, std::shared_ptr<Outbox> outbox, SessionOptions options = {});
 
@@ -30,6 +32,10 @@ class QueuedSession final : public Session, public std::enable_shared_from_this<
   void replies_taken() override;
   bool finished() const override { return finished_; }
   void close() override;
+
+  // As a subscriber of names; called with the engine claimed.
+  bool has_room() override;
+  void tell(wire::Frame event) override { send(std::move(event)); }
 
   /// Carries out the request at the head of the queue; called with the engine claimed. True if more
   /// are waiting.

@@ -33,7 +33,7 @@ concept UsesFile = ReadsFile<Request> || OneOf<Request, wire::Save, wire::SaveNp
 
 /// Requests that make one tensor, under the handle `handle`.
 template <typename Request>
-concept MakesTensor = ReadsFile<Request> || OneOf<Request, wire::Upload>;
+concept MakesTensor = ReadsFile<Request> || OneOf<Request, wire::Upload, wire::Open>;
 
 /// The new handles that the request would make.
 inline std::span<const std::uint64_t> new_handles(const RequestBody& body) {
@@ -52,6 +52,7 @@ inline std::uint64_t reply_bytes(const RequestBody& body) {
       Overloaded{
           [](const wire::Download& download) { return download.length; },
           [](const wire::Run& run) { return run.results.size() * Limits::result_bytes_max; },
+          [](const wire::ListNames& names) { return names.limit * Limits::listed_bytes_max; },
           [](const auto&) { return std::uint64_t{0}; },
       },
       body);

@@ -3,9 +3,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/limits.hpp"
+#include "base/rights.hpp"
 #include "ops/support/isa.hpp"
 #include "wire/reply.hpp"
 #include "wire/request.hpp"
@@ -72,6 +74,8 @@ struct SessionOptions {
   std::uint64_t number = 1;
   /// Over sockets. Called from submit().
   std::function<wire::ConnectionInfo()> connection = {};
+  std::string token = {};  ///< the name of the client's token
+  Rights rights = Rights::all();
 };
 
 /// The process-wide engine: one thread that runs the programs of all sessions in turn.

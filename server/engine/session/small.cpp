@@ -56,6 +56,7 @@ bool may_be_small(const RequestBody& body, std::uint64_t bytes, const Programs& 
           [](const wire::Download& download) { return download.length <= small_bytes; },
           [](const wire::Release& release) { return release.handles.size() <= released_handles; },
           [](const UsesFile auto&) { return false; },
+          [](const OneOf<wire::ListNames, wire::Subscribe> auto&) { return false; },
           [&](const auto&) { return bytes <= small_bytes; },
       },
       body);

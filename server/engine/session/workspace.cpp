@@ -136,6 +136,12 @@ Workspace::Reply Workspace::attempt(Task& task, ops::Context& context, bool only
           [&](const wire::Save& request) { return save(id, request, context); },
           [&](const wire::SaveNpz& request) { return save(id, request, context); },
           [&](const ReadsFile auto& request) { return load_file(id, request, context); },
+          [&](const wire::Publish& request) { return publish(id, request, context, only_small); },
+          [&](const wire::Open& request) { return open(id, request, context); },
+          [&](const wire::ListNames& request) { return list(id, request); },
+          [&](const wire::Unpublish& request) { return unpublish(id, request); },
+          [&](const wire::Subscribe& request) { return subscribe(id, request); },
+          [&](const wire::Unsubscribe& request) { return unsubscribe(id, request); },
           [](const AnsweredAtOnce auto&) -> Reply {
             return fail(ErrorCode::internal, "a request of this kind does not belong here");
           },
@@ -160,6 +166,7 @@ void Workspace::abandon(const Task& task, const Error& error) {
 }
 
 void Workspace::clear() {
+  around_.names.unsubscribe_all(around_.subscriber);
   uploads_.clear();
   programs_.clear();
   store_.clear();
@@ -443,6 +450,7 @@ Workspace::Reply Workspace::run_plan(std::uint64_t id, const wire::Run& request,
                 "the program gives " + std::to_string(plan.results.size()) + " results, but " +
                     std::to_string(request.results.size()) + " handles are named for them");
   }
+  OUTRIGGER_CHECK(check_writes(request, arguments, plan));
   OUTRIGGER_CHECK(check_new_handles(request.results));
   OUTRIGGER_CHECK(arguments.find_donated());
   Store::Places places(store_);

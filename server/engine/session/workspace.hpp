@@ -7,8 +7,10 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/rights.hpp"
 #include "engine/executor/execute.hpp"
 #include "engine/session/arguments.hpp"
+#include "engine/session/names.hpp"
 #include "engine/session/programs.hpp"
 #include "engine/session/requests.hpp"
 #include "engine/session/store.hpp"
@@ -30,16 +32,28 @@ struct Task {
   ops::Interrupt interrupt;
 };
 
+/// A session's surroundings, as its workspace sees them.
+struct Surroundings {
+  Memory& memory;
+  const Limits& limits;
+  int threads = 1;
+  Names& names;
+  Names::Subscriber& subscriber;
+  std::string token = {};  ///< the name of the client's token
+  Rights rights = Rights::all();
+};
+
 /// The tensors, programs and uploads of a session. One thread at a time uses it: the one that holds
 /// the engine's lock.
 class Workspace {
  public:
-  Workspace(Memory& memory, const Limits& limits, int threads)
-      : memory_(memory),
-        limits_(limits),
-        threads_(threads),
-        store_(memory, limits),
-        programs_(memory, limits, threads) {}
+  explicit Workspace(Surroundings around)
+      : around_(std::move(around)),
+        memory_(around_.memory),
+        limits_(around_.limits),
+        threads_(around_.threads),
+        store_(memory_, limits_),
+        programs_(memory_, limits_, threads_) {}
 
   /// Carries out the request and gives the reply's frame. With `only_small`, does nothing and gives
   /// nothing if the request could take more than some microseconds. If the system has no memory
@@ -82,6 +96,15 @@ class Workspace {
   static wire::Frame encode_outcome(std::uint64_t id, const wire::Run& request, const Plan& plan,
                                     const Outcome& outcome, const std::optional<Profile>& profile);
   Reply release(std::uint64_t id, const wire::Release& request);
+  Reply publish(std::uint64_t id, const wire::Publish& request, ops::Context& context,
+                bool only_small);
+  Reply open(std::uint64_t id, const wire::Open& request, ops::Context& context);
+  Reply list(std::uint64_t id, const wire::ListNames& request);
+  Reply unpublish(std::uint64_t id, const wire::Unpublish& request);
+  Reply subscribe(std::uint64_t id, const wire::Subscribe& request);
+  Reply unsubscribe(std::uint64_t id, const wire::Unsubscribe& request);
+  Result<void> check_writes(const wire::Run& request, const Arguments& arguments,
+                            const Plan& plan) const;
 
   Result<std::shared_ptr<const Plan>> plan_for(wire::Run& request, const Arguments& arguments,
                                                const ops::Interrupt& interrupt, bool only_small);
@@ -92,6 +115,7 @@ class Workspace {
   static Result<void> make_arguments_dense(const Arguments& arguments, const Plan& plan,
                                            ops::Context& context);
 
+  Surroundings around_;
   Memory& memory_;
   const Limits& limits_;
   const int threads_;

@@ -1,0 +1,123 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <list>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/limits.hpp"
+#include "engine/session/store.hpp"
+#include "tensor/memory.hpp"
+#include "tensor/tensor.hpp"
+#include "wire/buffer.hpp"
+
+namespace outrigger::engine {
+
+/// The tensors that all sessions can open by name, and the sessions that want to hear of them
+/// (protocol/NAMES.md). One thread at a time uses it: the one that holds the engine's lock.
+///
+/// All changes have a place in one sequence, and each subscription has its place there. So a slow
+/// subscriber costs no memory, and hears of the last change of each name.
+class Names {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  /// A published tensor.
+  struct Item {
+    Stored tensor;
+    std::uint64_t version = 0;
+    std::optional<Clock::time_point> end = {};
+    std::string token = {};
+  };
+  using Items = std::map<std::string, Item, std::less<>>;
+
+  /// A session that hears of names.
+  class Subscriber {
+   public:
+    virtual ~Subscriber() = default;
+    /// False if too many frames wait for the client. It then calls deliver_late() when it has room.
+    virtual bool has_room() = 0;
+    virtual void tell(wire::Frame frame) = 0;
+  };
+
+  explicit Names(Memory& memory) : memory_(memory) {}
+  ~Names() { clear(); }
+  Names(const Names&) = delete;
+  Names& operator=(const Names&) = delete;
+
+  struct Publication {
+    std::string name;
+    std::optional<std::uint64_t> expect = {};  ///< 0: there must be no such name
+    std::optional<std::uint64_t> ttl_ms = {};
+    std::string token = {};
+  };
+  /// The new version. `tensor` is a value with a Storage of its own. Errors: version_conflict,
+  /// limit_exceeded, out_of_memory; then nothing has changed.
+  Result<std::uint64_t> publish(Publication publication, Tensor tensor);
+  /// Errors: unknown_name, version_conflict.
+  Result<const Item*> find(std::string_view name, std::optional<std::uint64_t> version);
+  /// True if there was such a name. Errors: version_conflict.
+  Result<bool> unpublish(std::string_view name, std::optional<std::uint64_t> version);
+
+  /// The names in their order, to read on from a place.
+  Items::const_iterator from(std::string_view prefix, std::optional<std::string_view> after);
+  Items::const_iterator end() const { return items_.end(); }
+  std::size_t size() const { return items_.size(); }
+
+  /// Takes away the names whose lifetime has ended.
+  void expire();
+  std::optional<Clock::time_point> next_end() const;
+
+  /// Errors: bad_request, limit_exceeded.
+  Result<void> subscribe(Subscriber& subscriber, std::uint64_t number, std::string pattern,
+                         bool prefix);
+  bool unsubscribe(const Subscriber& subscriber, std::uint64_t number);
+  void unsubscribe_all(const Subscriber& subscriber);
+  std::size_t subscriptions() const { return subscriptions_.size(); }
+  /// Tells the subscribers what has changed. Those without room hear of it later.
+  void deliver();
+  /// Tells a subscriber that had no room what it has not heard yet.
+  void deliver_late(const Subscriber& subscriber);
+
+ private:
+  struct Subscription {
+    Subscriber* subscriber = nullptr;
+    std::uint64_t number = 0;
+    std::string pattern;
+    bool prefix = false;
+    std::uint64_t begin = 0;  ///< the last change before it
+    std::uint64_t heard = 0;  ///< all changes up to this one
+    bool waits = false;       ///< its subscriber had no room
+
+    bool wants(std::string_view name) const;
+  };
+  /// The publication or the removal of a name; the text is that of the name's item or of `gone_`.
+  struct Change {
+    const std::string* name = nullptr;
+    std::uint64_t version = 0;
+    bool removal = false;
+  };
+  using Ends = std::multimap<Clock::time_point, const std::string*>;
+
+  Result<void> check_version(std::string_view name, std::optional<std::uint64_t> expected) const;
+  void remove(Items::iterator item);
+  void forget_end(const Items::value_type& item);
+  void tell(Subscription& subscription);
+  void clear();
+
+  Memory& memory_;
+  Items items_;
+  Ends ends_;
+  std::uint64_t last_change_ = 0;  ///< a publication's place is its version
+  std::map<std::uint64_t, Change> changes_;
+  std::list<std::pair<std::uint64_t, std::string>> gone_;  ///< the last removals, by their places
+  std::vector<Subscription> subscriptions_;
+  bool changed_ = false;  ///< … since the last deliver()
+};
+
+}  // namespace outrigger::engine
