@@ -75,7 +75,7 @@ std::shared_ptr<QueuedSession> Engine::next() {
   auto trim_at = Clock::now() + idle_before_trim;
   while (!stopping_ && ready_.empty()) {
     const auto until = time_to_wake(trim_at);
-    if (until == never) {
+    if (until == no_time) {
       wake_.wait(lock);
       trim_at = Clock::now() + idle_before_trim;
     } else {
@@ -101,9 +101,9 @@ std::shared_ptr<QueuedSession> Engine::next() {
 /// The caller has mutex_ until it sleeps. If another thread changes the figures after they are read
 /// here, it sees that this one sleeps too long, and wakes it.
 Engine::Clock::time_point Engine::time_to_wake(Clock::time_point trim_at) {
-  wakes_at_.store(never);
+  wakes_at_.store(no_time);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  const auto until = std::min(memory_.pooled() == 0 ? never : trim_at, names_end_.load());
+  const auto until = std::min(memory_.pooled() == 0 ? no_time : trim_at, names_end_.load());
   wakes_at_.store(until);
   return until;
 }
@@ -116,13 +116,13 @@ void Engine::end_lifetimes() {
 
 void Engine::after_request() {
   names_.deliver();
-  const auto end = names_.next_end().value_or(never);
+  const auto end = names_.next_end().value_or(no_time);
   names_end_.store(end);
   const bool pooled = memory_.pooled() != 0;
-  if (end == never && !pooled) return;
+  if (end == no_time && !pooled) return;
   std::atomic_thread_fence(std::memory_order_seq_cst);
   const auto wakes_at = wakes_at_.load();
-  if (end >= wakes_at && !(pooled && wakes_at == never)) return;
+  if (end >= wakes_at && !(pooled && wakes_at == no_time)) return;
   // With the lock, the engine's thread is at its wait, or awake.
   { const std::lock_guard lock(mutex_); }
   wake_.notify_one();

@@ -54,7 +54,7 @@ class Engine {
  private:
   void work();
   using Clock = Names::Clock;
-  static constexpr auto never = Clock::time_point::max();
+  static constexpr auto no_time = Clock::time_point::max();
 
   std::shared_ptr<QueuedSession> next();
   Clock::time_point time_to_wake(Clock::time_point trim_at);
@@ -73,7 +73,7 @@ class Engine {
   std::deque<std::shared_ptr<QueuedSession>> ready_;  ///< guarded by mutex_
   bool stopping_ = false;                             ///< guarded by mutex_
   /// The end of the next lifetime of a name.
-  std::atomic<Clock::time_point> names_end_{never};
+  std::atomic<Clock::time_point> names_end_{no_time};
   /// When the sleep of the engine's thread ends by itself; in the past while it is awake.
   std::atomic<Clock::time_point> wakes_at_{Clock::time_point::min()};
   std::thread thread_;
