@@ -115,7 +115,7 @@ def frames(folder):
 
 
 def requests():
-    return [each for each in frames("good") if each.fields["kind"] != "reply"]
+    return [each for each in frames("good") if each.fields["kind"] not in ("reply", "event")]
 
 
 class FakeStream:
@@ -200,6 +200,18 @@ SESSION = {
     "prepare_handle": "ok",
     "cancel": "ok",
     "forget": "ok",
+    "publish": "ok",
+    "publish_expect": "version_conflict",
+    "open": "ok",
+    "open_live": "ok",
+    "open_version": "version_conflict",
+    "names": "ok",
+    "names_page": "ok",
+    "unpublish_expect": "version_conflict",
+    "unpublish": "ok",
+    "subscribe": "ok",
+    "subscribe_prefix": "ok",
+    "unsubscribe": "ok",
     "release": "ok",
     "bye": "ok",
 }

@@ -87,6 +87,14 @@ LIMITS = {
 }
 
 # name, purpose, value
+EVENTS = [
+    ("event_published", "",
+     {"event": "published", "subscription": 2, "name": "größe/1", "version": 13}),
+    ("event_unpublished", "",
+     {"event": "unpublished", "subscription": 2, "name": "größe/1", "version": 13}),
+]
+
+# name, purpose, value
 REQUESTS = [
     ("hello", "The first request of every session.",
      {"id": 1, "do": "hello", "protocol": 1, "client": "golden 1.0"}),
@@ -149,6 +157,25 @@ REQUESTS = [
     ("call_profile", "Its reply tells what each step took.",
      {"id": 24, "do": "call", "program_id": 1, "args": [7, 8], "results": [18], "profile": True}),
     ("forget", "", {"id": 18, "do": "forget", "program_id": 1}),
+    ("publish", "", {"id": 25, "do": "publish", "handle": 7, "name": "layer/1"}),
+    ("publish_expect", "Only over version 1099511627776, for a minute.",
+     {"id": 26, "do": "publish", "handle": 7, "name": "layer/1", "expect": 2**40,
+      "ttl_ms": 60000}),
+    ("open", "", {"id": 27, "do": "open", "handle": 60, "name": "layer/1"}),
+    ("open_live", "", {"id": 28, "do": "open", "handle": 61, "name": "layer/1", "live": True}),
+    ("open_version", "", {"id": 29, "do": "open", "handle": 62, "name": "layer/1",
+                          "version": 2**40}),
+    ("names", "", {"id": 30, "do": "names"}),
+    ("names_page", "", {"id": 31, "do": "names", "prefix": "layer/", "after": "layer/1",
+                        "limit": 100}),
+    ("unpublish_expect", "", {"id": 32, "do": "unpublish", "name": "layer/1",
+                              "expect": 2**40}),
+    ("unpublish", "", {"id": 33, "do": "unpublish", "name": "layer/1"}),
+    ("subscribe", "To one name.",
+     {"id": 34, "do": "subscribe", "subscription": 1, "name": "layer/1"}),
+    ("subscribe_prefix", "To all names that begin so.",
+     {"id": 35, "do": "subscribe", "subscription": 2, "prefix": "größe/"}),
+    ("unsubscribe", "", {"id": 36, "do": "unsubscribe", "subscription": 1}),
     ("release", "", {"id": 19, "do": "release", "handles": [7, 8, 2**63 - 1]}),
     ("cancel", "", {"id": 20, "do": "cancel", "request": 13}),
     ("bye", "", {"id": 21, "do": "bye"}),
@@ -195,6 +222,16 @@ REPLIES = [
      {"id": 6, "status": "ok", "results": []}),
     ("reply_data", "To download.",
      {"id": 8, "status": "ok", "data": struct.pack("<2i", -2, 3)}),
+    ("reply_version", "To publish.", {"id": 25, "status": "ok", "version": 12}),
+    ("reply_opened", "To open.",
+     {"id": 27, "status": "ok", "results": [{"handle": 60, "dtype": "s32", "shape": [2, 2]}],
+      "version": 12}),
+    ("reply_names", "",
+     {"id": 30, "status": "ok", "names": [
+         {"name": "layer/1", "version": 12, "dtype": "s32", "shape": [2, 2], "bytes": 16,
+          "ttl_ms": None, "token": "app"},
+         {"name": "layer/2", "version": 9, "dtype": "u4", "shape": [3], "bytes": 2,
+          "ttl_ms": 60000, "token": ""}], "more": True}),
     ("reply_released", "", {"id": 19, "status": "ok", "released": 2}),
     ("reply_found", "To cancel.", {"id": 20, "status": "ok", "found": True}),
     ("reply_error", "With all keys.",
@@ -267,6 +304,12 @@ BAD = [
     ("handle_too_large", "bad_request", "", request(do="release", handles=[2**63])),
     ("deadline_negative", "bad_request", "",
      request(do="call", program_id=1, args=[], results=[], deadline_ms=-1)),
+    ("name_empty", "bad_request", "", request(do="publish", handle=1, name="")),
+    ("name_too_long", "bad_request", "", request(do="open", handle=1, name="x" * 256)),
+    ("name_control", "bad_request", "", request(do="unpublish", name="a\nb")),
+    ("subscribe_both", "bad_request", "A name or a prefix.",
+     request(do="subscribe", subscription=1, name="a", prefix="a")),
+    ("names_limit", "bad_request", "", request(do="names", limit=1001)),
     ("token_empty", "bad_request", "", request(do="auth", token="")),
     ("token_too_long", "bad_request", "", request(do="auth", token="x" * 1025)),
     ("optional_nil", "bad_request", "An optional key is absent, not nil.",
@@ -326,6 +369,9 @@ def main():
     for name, about, value in REPLIES:
         write(ROOT / "good" / f"{name}.hex",
               ["kind: reply", about, f"value: {as_json(value)}"], framed(msgpack.packb(value)))
+    for name, about, value in EVENTS:
+        write(ROOT / "good" / f"{name}.hex",
+              ["kind: event", about, f"value: {as_json(value)}"], framed(msgpack.packb(value)))
     for name, code, about, payload in BAD:
         write(ROOT / "bad" / f"{name}.hex", [f"code: {code}", about], framed(payload))
     write(ROOT / "bad" / "frame_too_long.hex",

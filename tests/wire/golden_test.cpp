@@ -32,15 +32,16 @@ tl::expected<Request, Refusal> receive(const GoldenFrame& golden) {
 }
 
 /// The names of the kinds in the order of Request::body.
-constexpr std::array<std::string_view, 17> kinds = {
-    "hello", "auth",     "ping", "info",    "upload", "download", "load",   "load_raw", "load_csv",
-    "save",  "save_npz", "run",  "prepare", "forget", "release",  "cancel", "bye"};
+constexpr std::array<std::string_view, 23> kinds = {
+    "hello",    "auth",  "ping",      "info",      "upload",      "download", "load",    "load_raw",
+    "load_csv", "save",  "save_npz",  "run",       "prepare",     "forget",   "release", "publish",
+    "open",     "names", "unpublish", "subscribe", "unsubscribe", "cancel",   "bye"};
 
 TEST(GoldenFrames, GoodRequestsAreUnderstood) {
   std::set<std::string> seen;
   for (const GoldenFrame& golden : golden_frames("good")) {
     const std::string& kind = golden.notes.at("kind");
-    if (kind == "reply") continue;
+    if (kind == "reply" || kind == "event") continue;
     const auto request = receive(golden);
     ASSERT_TRUE(request.has_value()) << golden.name << ": " << request.error().error.text;
     const std::string expected = kind == "call" ? "run" : kind;
@@ -150,6 +151,19 @@ const std::map<std::string, std::function<Frame()>> replies = {
     {"reply_profile", profile_reply},
     {"reply_results_none", [] { return encode_results(6, {}); }},
     {"reply_data", data_reply},
+    {"reply_version", [] { return encode_version(25, 12); }},
+    {"reply_opened",
+     [] {
+       return encode_opened(27, {60, "s32", {2, 2}}, 12);
+     }},
+    {"reply_names",
+     [] {
+       const std::vector<ListedName> names{{"layer/1", 12, "s32", {2, 2}, 16, {}, "app"},
+                                           {"layer/2", 9, "u4", {3}, 2, 60000, ""}};
+       return encode_names(30, names, true);
+     }},
+    {"event_published", [] { return encode_event("published", 2, "größe/1", 13); }},
+    {"event_unpublished", [] { return encode_event("unpublished", 2, "größe/1", 13); }},
     {"reply_released", [] { return encode_released(19, 2); }},
     {"reply_found", [] { return encode_found(20, true); }},
     {"reply_error",
@@ -189,7 +203,8 @@ const std::map<std::string, std::function<Frame()>> replies = {
 TEST(GoldenFrames, GoodRepliesAreWhatWeSend) {
   std::size_t seen = 0;
   for (const GoldenFrame& golden : golden_frames("good")) {
-    if (golden.notes.at("kind") != "reply") continue;
+    const std::string& kind = golden.notes.at("kind");
+    if (kind != "reply" && kind != "event") continue;
     const auto ours = replies.find(golden.name);
     ASSERT_NE(ours, replies.end()) << golden.name;
     const Frame frame = ours->second();

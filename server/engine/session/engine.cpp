@@ -51,6 +51,7 @@ Engine::~Engine() {
   wake_.notify_one();
   thread_.join();
   ready_.clear();
+  names_.clear();
   assert(memory_.used() == 0 && "a tensor or a plan outlives the engine");
 }
 

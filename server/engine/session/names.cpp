@@ -229,6 +229,8 @@ void Names::tell(Subscription& subscription) {
 
 void Names::clear() {
   for (const auto& [name, item] : items_) memory_.discharge(held_bytes(name, item));
+  changes_.clear();
+  ends_.clear();
   items_.clear();
 }
 

@@ -69,6 +69,7 @@ class Names {
   Items::const_iterator end() const { return items_.end(); }
   std::size_t size() const { return items_.size(); }
 
+  void clear();
   /// Takes away the names whose lifetime has ended.
   void expire();
   std::optional<Clock::time_point> next_end() const;
@@ -108,7 +109,6 @@ class Names {
   void remove(Items::iterator item);
   void forget_end(const Items::value_type& item);
   void tell(Subscription& subscription);
-  void clear();
 
   Memory& memory_;
   Items items_;
