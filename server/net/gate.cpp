@@ -134,6 +134,11 @@ std::optional<Error> Gate::objection(const wire::Request& request) const {
   return std::nullopt;
 }
 
+void Gate::stop() {
+  stopping_ = true;
+  if (session_) session_->stop_events();
+}
+
 void Gate::refuse(const wire::Refusal& refusal) {
   if (turned_away_) return;
   if (session_) return session_->refuse(refusal);

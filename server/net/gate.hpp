@@ -50,7 +50,7 @@ class Gate final : public engine::Session, public std::enable_shared_from_this<G
   void close() override;
 
   /// From now on, requests that would have to wait for their turn are refused.
-  void stop() { stopping_ = true; }
+  void stop();
 
  private:
   void open();

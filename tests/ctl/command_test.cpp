@@ -259,7 +259,7 @@ TEST(Ctl, KnowsAnotherProtocol) {
   const std::string refusal = encoded(wire::encode_error(
       1, {ErrorCode::bad_request, "hello: this daemon speaks protocol version 2\x1b"}));
   EXPECT_TRUE(fails_with(ping(OtherServer(refusal)),
-                         "bad_request: hello: this daemon speaks protocol version 2?"));
+                         "bad_request: hello: this daemon speaks protocol version 2\\x1b"));
 }
 
 TEST(Ctl, WrongWordsEndItWithStatus1Too) {

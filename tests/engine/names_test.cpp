@@ -2,7 +2,9 @@
 
 #include <dirent.h>
 
+#include <deque>
 #include <fstream>
+#include <set>
 #include <string>
 
 #include "engine/session_support.hpp"
@@ -324,6 +326,72 @@ TEST_F(NamesTest, ASlowSubscriberHearsOfTheLastVersionOfEachName) {
   EXPECT_EQ(eventually_events(b, 2),
             (std::vector<std::string>{"published 1 v " + std::to_string(last_v),
                                       "published 1 w " + std::to_string(last_w)}));
+}
+
+TEST_F(NamesTest, ASubscriberHearsOfManyNamesInTurns) {
+  constexpr std::size_t names = 3500;
+  for (std::size_t i = 0; i < names; ++i) a.later(wire::Publish{1, "n" + std::to_string(i)});
+  ASSERT_TRUE(a.ask(wire::ListNames{"", {}, 1}).ok());
+  ASSERT_TRUE(b.ask(wire::Subscribe{1, "n", true}).ok());
+  const auto heard = eventually_events(b, names);
+  EXPECT_EQ(std::set(heard.begin(), heard.end()).size(), names);
+}
+
+TEST_F(NamesTest, AllEndsOfLifetimesAreTold) {
+  constexpr std::size_t names = 3500;
+  static_assert(names > 2 * Limits::removals_kept);
+  ASSERT_TRUE(b.ask(wire::Subscribe{1, "n", true}).ok());
+  for (std::size_t i = 0; i < names; ++i)
+    a.later(wire::Publish{1, "n" + std::to_string(i), {}, 200});
+  const auto heard = eventually_events(b, 2 * names);
+  EXPECT_EQ(std::set(heard.begin(), heard.end()).size(), 2 * names);
+}
+
+TEST_F(NamesTest, LifetimesEndWhileTheEngineIsBusy) {
+  ASSERT_TRUE(b.ask(wire::Subscribe{1, "w"}).ok());
+  ASSERT_TRUE(a.ask(wire::Publish{1, "w", {}, 20}).ok());
+  // The engine always has the next request.
+  std::deque<std::uint64_t> under_way;
+  for (int i = 0; i < 1'000'000 && events(b).size() < 2; ++i) {
+    under_way.push_back(
+        a.run_later({{}, {iota(0, "f32", {1 << 20}), op("sum", {v(0)}, 1)}, {1}}, {}, {a.next_id}));
+    if (under_way.size() < 8) continue;
+    ASSERT_TRUE(a.outbox->wait(under_way.front()).ok());
+    under_way.pop_front();
+  }
+  EXPECT_EQ(events(b).size(), 2U);
+}
+
+// An event's question for room comes between the two questions of the queue's turn.
+TEST_F(NamesTest, EventsDoNotTakeTheTurnOfRequests) {
+  enum { has_room, is_full, is_full_once };
+  std::atomic<int> questions{0};
+  std::atomic<int> state{has_room};
+  b.outbox->fullness = [&] {
+    if (state == is_full_once) return questions.fetch_add(1) == 0;
+    return state == is_full;
+  };
+  ASSERT_TRUE(b.ask(wire::Subscribe{1, "w"}).ok());
+  state = is_full;
+  const std::uint64_t waiting = b.later(wire::ListNames{});
+  EXPECT_EQ(b.outbox->wait(waiting, Milliseconds(50)).status, "none");
+  state = is_full_once;
+  publish(a, 1, "w");
+  EXPECT_GE(questions.load(), 2);
+  b.session->replies_taken();
+  EXPECT_TRUE(b.outbox->wait(waiting).ok());
+}
+
+TEST_F(NamesTest, NoEventFollowsByeOrTheStopOfTheServer) {
+  ASSERT_TRUE(a.ask(wire::Subscribe{1, "w"}).ok());
+  a.session->stop_events();
+  ASSERT_TRUE(b.ask(wire::Subscribe{1, "w"}).ok());
+  ASSERT_TRUE(b.ask(wire::Bye{}).ok());
+  Caller c(engine_);
+  upload(c, 1, {1, 2, 3});
+  publish(c, 1, "w");
+  EXPECT_TRUE(events(a).empty());
+  EXPECT_TRUE(events(b).empty());
 }
 
 TEST_F(NamesTest, LimitsOfSubscriptions) {

@@ -34,7 +34,7 @@ class Collector : public Outbox {
     arrived_.notify_all();
   }
 
-  bool full() const override { return is_full; }
+  bool full() const override { return fullness ? fullness() : is_full.load(); }
 
   /// The reply to a request; its status is "none" if it does not come in time.
   Reply wait(std::uint64_t id, Milliseconds timeout = std::chrono::seconds(120)) {
@@ -58,6 +58,8 @@ class Collector : public Outbox {
 
   /// The client takes no replies.
   std::atomic<bool> is_full{false};
+  /// … for a test that answers each question by itself.
+  std::function<bool()> fullness;
   /// Called with each reply, at the time when the I/O thread would read the session's counts.
   std::function<void()> before_reply;
 

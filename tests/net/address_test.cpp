@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/text.hpp"
+
 namespace outrigger::net {
 namespace {
 
@@ -26,7 +28,7 @@ TEST(Address, WhatIsNoneIsRefusedByName) {
         std::string("tls://[]:80"), std::string("unix:/a\0b", 9)}) {
     const auto address = parse_address(text);
     ASSERT_FALSE(address) << text;
-    EXPECT_NE(address.error().text.find("\"" + text + "\""), std::string::npos);
+    EXPECT_NE(address.error().text.find("\"" + as_text(text) + "\""), std::string::npos);
   }
 }
 

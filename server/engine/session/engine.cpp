@@ -73,23 +73,21 @@ void Engine::enqueue(std::shared_ptr<QueuedSession> session) {
 /// back; it also takes away the names whose lifetime has ended. An idle engine has no timer.
 std::shared_ptr<QueuedSession> Engine::next() {
   std::unique_lock lock(mutex_);
-  auto trim_at = Clock::now() + idle_before_trim;
+  // No time while there is nothing to give back.
+  auto trim_at = no_time;
   while (!stopping_ && ready_.empty()) {
     const auto until = time_to_wake(trim_at);
-    if (until == no_time) {
+    if (until == no_time)
       wake_.wait(lock);
-      trim_at = Clock::now() + idle_before_trim;
-    } else {
+    else
       wake_.wait_until(lock, until);
-    }
     wakes_at_.store(Clock::time_point::min());
     if (stopping_ || !ready_.empty()) break;
-    const auto now = Clock::now();
     lock.unlock();
-    if (now >= names_end_.load()) end_lifetimes();
-    if (now >= trim_at) {
+    end_lifetimes();
+    if (Clock::now() >= trim_at) {
       memory_.trim();
-      trim_at = now + idle_before_trim;
+      trim_at = no_time;
     }
     lock.lock();
   }
@@ -101,15 +99,20 @@ std::shared_ptr<QueuedSession> Engine::next() {
 
 /// The caller has mutex_ until it sleeps. If another thread changes the figures after they are read
 /// here, it sees that this one sleeps too long, and wakes it.
-Engine::Clock::time_point Engine::time_to_wake(Clock::time_point trim_at) {
+Engine::Clock::time_point Engine::time_to_wake(Clock::time_point& trim_at) {
   wakes_at_.store(no_time);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  const auto until = std::min(memory_.pooled() == 0 ? no_time : trim_at, names_end_.load());
+  if (memory_.pooled() == 0)
+    trim_at = no_time;
+  else if (trim_at == no_time)
+    trim_at = Clock::now() + idle_before_trim;
+  const auto until = std::min(trim_at, names_end_.load());
   wakes_at_.store(until);
   return until;
 }
 
 void Engine::end_lifetimes() {
+  if (Clock::now() < names_end_.load()) return;
   const std::lock_guard lock(claim_);
   names_.expire();
   after_request();
@@ -123,7 +126,8 @@ void Engine::after_request() {
   if (end == no_time && !pooled) return;
   std::atomic_thread_fence(std::memory_order_seq_cst);
   const auto wakes_at = wakes_at_.load();
-  if (end >= wakes_at && !(pooled && wakes_at == no_time)) return;
+  const bool trims_late = pooled && wakes_at > Clock::now() + idle_before_trim;
+  if (end >= wakes_at && !trims_late) return;
   // With the lock, the engine's thread is at its wait, or awake.
   { const std::lock_guard lock(mutex_); }
   wake_.notify_one();
@@ -137,8 +141,13 @@ void Engine::work() {
   ops::parallel_for(context(never, options_.threads), options_.threads, ops::parallel_threshold,
                     [](int, std::int64_t) {});
   while (auto session = next()) {
-    const std::lock_guard lock(claim_);
-    if (session->run_next()) enqueue(std::move(session));
+    bool more = false;
+    {
+      const std::lock_guard lock(claim_);
+      more = session->run_next();
+    }
+    if (more) enqueue(std::move(session));
+    end_lifetimes();
   }
 }
 

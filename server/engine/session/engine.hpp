@@ -57,7 +57,7 @@ class Engine {
   static constexpr auto no_time = Clock::time_point::max();
 
   std::shared_ptr<QueuedSession> next();
-  Clock::time_point time_to_wake(Clock::time_point trim_at);
+  Clock::time_point time_to_wake(Clock::time_point& trim_at);
   void end_lifetimes();
 
   const EngineOptions options_;

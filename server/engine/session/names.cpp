@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <new>
 #include <utility>
 
 #include "base/last_memory.hpp"
@@ -12,6 +13,9 @@ namespace {
 
 /// The nodes of the maps for one name, beside its tensor and its text.
 constexpr std::uint64_t item_bytes = 256;
+
+/// Events of one subscription, before others have their turn.
+constexpr std::size_t events_of_a_turn = 1000;
 
 std::uint64_t held_bytes(const std::string& name, const Names::Item& item) {
   return item_bytes + name.capacity() + item.token.capacity() +
@@ -26,8 +30,8 @@ Names::Clock::time_point end_after(std::uint64_t ttl_ms) {
 
 }  // namespace
 
-Result<void> Names::check_version(std::string_view name,
-                                  std::optional<std::uint64_t> expected) const {
+Result<void> Names::check_version(std::string_view name, std::optional<std::uint64_t> expected) {
+  expire();
   if (!expected) return {};
   const auto found = items_.find(name);
   const std::uint64_t version = found == items_.end() ? 0 : found->second.version;
@@ -44,7 +48,6 @@ Result<void> Names::check_version(std::string_view name,
 }
 
 Result<std::uint64_t> Names::publish(Publication publication, Tensor tensor) {
-  expire();
   OUTRIGGER_CHECK(check_version(publication.name, publication.expect));
   if (items_.size() >= Limits::names_max && !items_.contains(publication.name)) {
     return fail(ErrorCode::limit_exceeded, "there are " + std::to_string(items_.size()) +
@@ -78,6 +81,8 @@ Result<std::uint64_t> Names::publish(Publication publication, Tensor tensor) {
     memory_.discharge(held_bytes(old->first, old->second));
     items_.erase(old);
   }
+  // A subscriber that has not heard of the removal hears of the publication.
+  forget_removal(*name);
   items_.merge(fresh);
   changes_.merge(change);
   ends_.merge(end);
@@ -98,7 +103,6 @@ Result<const Names::Item*> Names::find(std::string_view name,
 }
 
 Result<bool> Names::unpublish(std::string_view name, std::optional<std::uint64_t> version) {
-  expire();
   OUTRIGGER_CHECK(check_version(name, version));
   const auto found = items_.find(name);
   if (found == items_.end()) return false;
@@ -108,26 +112,35 @@ Result<bool> Names::unpublish(std::string_view name, std::optional<std::uint64_t
 
 /// Takes a name away, and remembers that for the subscribers.
 void Names::remove(Items::iterator item) {
-  with_last_memory([&] {
-    const std::uint64_t place = last_change_ + 1;
-    gone_.emplace_back(place, item->first);
-    try {
-      changes_.emplace(place, Change{&gone_.back().second, item->second.version, true});
-    } catch (...) {
-      gone_.pop_back();
-      throw;
-    }
-  });
-  ++last_change_;
-  if (gone_.size() > Limits::removals_kept) {
-    changes_.erase(gone_.front().first);
-    gone_.pop_front();
+  if (removals_.size() >= Limits::removals_kept) {
+    // Only a subscriber without room does not hear of the oldest removal.
+    deliver();
+    forget_removal(*changes_.at(*removals_.begin()).name);
   }
+  const std::uint64_t place = last_change_ + 1;
+  with_last_memory([&] {
+    decltype(gone_) gone;
+    const auto text = gone.emplace(item->first, place).first;
+    decltype(changes_) change;
+    change.emplace(place, Change{&text->first, item->second.version, true});
+    removals_.insert(place);
+    gone_.merge(gone);
+    changes_.merge(change);
+  });
+  last_change_ = place;
   changes_.erase(item->second.version);
   forget_end(*item);
   memory_.discharge(held_bytes(item->first, item->second));
   items_.erase(item);
   changed_ = true;
+}
+
+void Names::forget_removal(std::string_view name) {
+  const auto gone = gone_.find(name);
+  if (gone == gone_.end()) return;
+  changes_.erase(gone->second);
+  removals_.erase(gone->second);
+  gone_.erase(gone);
 }
 
 void Names::forget_end(const Items::value_type& item) {
@@ -208,29 +221,39 @@ void Names::deliver_late(const Subscriber& subscriber) {
 }
 
 void Names::tell(Subscription& subscription) {
+  subscription.waits = false;
+  std::size_t told = 0;
   for (auto next = changes_.upper_bound(subscription.heard); next != changes_.end(); ++next) {
     const auto& [place, change] = *next;
     // The first events are those of the names that there are, not of those that are gone.
     const bool early = change.removal && place <= subscription.begin;
     if (subscription.wants(*change.name) && !early) {
-      subscription.waits = !subscription.subscriber->has_room();
+      subscription.waits = !subscription.subscriber->has_room() || told == events_of_a_turn;
+      if (told == events_of_a_turn) subscription.subscriber->wait_for_turn();
       if (subscription.waits) return;
-      const std::string_view event = change.removal ? "unpublished" : "published";
-      with_last_memory([&] {
+      try {
         subscription.subscriber->tell(
-            wire::encode_event(event, subscription.number, *change.name, change.version));
-      });
+            wire::encode_event(change.removal ? "unpublished" : "published", subscription.number,
+                               *change.name, change.version));
+      } catch (const std::bad_alloc&) {
+        // An event can wait: the next request tries again.
+        changed_ = true;
+        return;
+      }
+      ++told;
     }
     subscription.heard = place;
   }
   subscription.heard = last_change_;
-  subscription.waits = false;
 }
 
 void Names::clear() {
   for (const auto& [name, item] : items_) memory_.discharge(held_bytes(name, item));
+  subscriptions_.clear();
   changes_.clear();
   ends_.clear();
+  gone_.clear();
+  removals_.clear();
   items_.clear();
 }
 

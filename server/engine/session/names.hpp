@@ -2,9 +2,9 @@
 
 #include <chrono>
 #include <cstdint>
-#include <list>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,6 +43,8 @@ class Names {
     /// False if too many frames wait for the client. It then calls deliver_late() when it has room.
     virtual bool has_room() = 0;
     virtual void tell(wire::Frame frame) = 0;
+    /// It is to call deliver_late() after the requests of others.
+    virtual void wait_for_turn() = 0;
   };
 
   explicit Names(Memory& memory) : memory_(memory) {}
@@ -56,6 +58,8 @@ class Names {
     std::optional<std::uint64_t> ttl_ms = {};
     std::string token = {};
   };
+  /// Errors: version_conflict if the name has not the expected version; 0: there is no such name.
+  Result<void> check_version(std::string_view name, std::optional<std::uint64_t> expected);
   /// The new version. `tensor` is a value with a Storage of its own. Errors: version_conflict,
   /// limit_exceeded, out_of_memory; then nothing has changed.
   Result<std::uint64_t> publish(Publication publication, Tensor tensor);
@@ -73,6 +77,8 @@ class Names {
   /// Takes away the names whose lifetime has ended.
   void expire();
   std::optional<Clock::time_point> next_end() const;
+  /// True if expire() has something to do.
+  bool due() const { return !ends_.empty() && ends_.begin()->first <= Clock::now(); }
 
   /// Errors: bad_request, limit_exceeded.
   Result<void> subscribe(Subscriber& subscriber, std::uint64_t number, std::string pattern,
@@ -82,7 +88,7 @@ class Names {
   std::size_t subscriptions() const { return subscriptions_.size(); }
   /// Tells the subscribers what has changed. Those without room hear of it later.
   void deliver();
-  /// Tells a subscriber that had no room what it has not heard yet.
+  /// Tells a subscriber that had no room, or waited for its turn, what it has not heard yet.
   void deliver_late(const Subscriber& subscriber);
 
  private:
@@ -93,7 +99,7 @@ class Names {
     bool prefix = false;
     std::uint64_t begin = 0;  ///< the last change before it
     std::uint64_t heard = 0;  ///< all changes up to this one
-    bool waits = false;       ///< its subscriber had no room
+    bool waits = false;       ///< for deliver_late()
 
     bool wants(std::string_view name) const;
   };
@@ -105,9 +111,9 @@ class Names {
   };
   using Ends = std::multimap<Clock::time_point, const std::string*>;
 
-  Result<void> check_version(std::string_view name, std::optional<std::uint64_t> expected) const;
   void remove(Items::iterator item);
   void forget_end(const Items::value_type& item);
+  void forget_removal(std::string_view name);
   void tell(Subscription& subscription);
 
   Memory& memory_;
@@ -115,7 +121,8 @@ class Names {
   Ends ends_;
   std::uint64_t last_change_ = 0;  ///< a publication's place is its version
   std::map<std::uint64_t, Change> changes_;
-  std::list<std::pair<std::uint64_t, std::string>> gone_;  ///< the last removals, by their places
+  std::map<std::string, std::uint64_t, std::less<>> gone_;  ///< the places of the last removals
+  std::set<std::uint64_t> removals_;                        ///< the same places, in their order
   std::vector<Subscription> subscriptions_;
   bool changed_ = false;  ///< … since the last deliver()
 };

@@ -13,8 +13,6 @@
 namespace outrigger::engine {
 namespace {
 
-/// Subscriptions that the thread of a small request may look through.
-constexpr std::size_t few_subscriptions = 256;
 constexpr std::int64_t small_copy_bytes = 16 << 10;
 
 /// The lifetime that is left, in milliseconds.
@@ -40,20 +38,32 @@ wire::ListedName listed(const std::string& name, const Names::Item& item) {
 
 }  // namespace
 
+/// True for a request about names that could have to tell many subscribers.
+bool Workspace::may_take_long(const RequestBody& body) const {
+  constexpr std::size_t few_subscriptions = 256;
+  const bool about_names =
+      std::visit([]<typename Request>(const Request&) { return ChangesNames<Request>; }, body);
+  return about_names && (around_.names.due() || around_.names.subscriptions() > few_subscriptions);
+}
+
 /// An empty frame, with `only_small`, if the elements have to be copied.
 Workspace::Reply Workspace::publish(std::uint64_t id, const wire::Publish& request,
                                     ops::Context& context, bool only_small) {
-  if (only_small && around_.names.subscriptions() > few_subscriptions) return wire::Frame{};
   OUTRIGGER_TRY(const Stored* stored, store_.find(request.handle));
-  Tensor tensor = stored->tensor();
-  if (only_small && !tensor.contiguous() && byte_count(tensor.type) > small_copy_bytes)
-    return wire::Frame{};
-  OUTRIGGER_CHECK(check_file_pages(tensor.storage->buffer->data()));
-  if (tensor.contiguous()) {
-    OUTRIGGER_TRY(tensor, as_value(context, tensor));
+  OUTRIGGER_CHECK(around_.names.check_version(request.name, request.expect));
+  const Tensor source = stored->tensor();
+  const std::int64_t bytes = byte_count(source.type);
+  const bool all_of_its_buffer =
+      source.contiguous() && source.storage->buffer->bytes() <= 2 * static_cast<std::size_t>(bytes);
+  if (only_small && !all_of_its_buffer && bytes > small_copy_bytes) return wire::Frame{};
+  Tensor tensor;
+  if (source.contiguous()) {
+    OUTRIGGER_TRY(tensor, as_value(context, source));
   } else {
-    OUTRIGGER_TRY(tensor, compact_copy(context, tensor));
+    OUTRIGGER_TRY(tensor, compact_copy(context, source));
   }
+  // If a part of a mapped file is gone, the copy has zeros in its place.
+  OUTRIGGER_CHECK(check_file_pages(source.storage->buffer->data()));
   OUTRIGGER_TRY(const std::uint64_t version,
                 around_.names.publish({request.name, request.expect, request.ttl_ms, around_.token},
                                       std::move(tensor)));

@@ -171,7 +171,18 @@ void QueuedSession::queue(const TaskPtr& task) {
     first = queue_.empty() && !running_;
     queue_.push_back(task);
   }
-  if (first) engine_.enqueue(shared_from_this());
+  if (first) line_up();
+}
+
+/// Each session is in the line once, so that all get as many turns.
+void QueuedSession::line_up() {
+  if (in_line_.exchange(true)) return;
+  try {
+    engine_.enqueue(shared_from_this());
+  } catch (...) {
+    in_line_ = false;
+    throw;
+  }
 }
 
 bool QueuedSession::admit(const TaskPtr& task) {
@@ -199,6 +210,7 @@ bool QueuedSession::run_here(const TaskPtr& task) {
 }
 
 bool QueuedSession::run_next() {
+  in_line_ = false;
   TaskPtr task;
   bool closed = false;
   {
@@ -215,14 +227,14 @@ bool QueuedSession::run_next() {
     }
   }
   if (closed) workspace_.clear();
-  if (!closed) engine_.names().deliver_late(*this);
+  if (!closed && std::exchange(events_late_, false)) engine_.names().deliver_late(*this);
   if (!task) return false;
   ops::Context context = engine_.context(task->interrupt, engine_.options().threads);
   auto reply = workspace_.carry_out(*task, context, false);
   settle(*task, std::move(*reply));
   engine_.after_request();
   const std::lock_guard lock(mutex_);
-  return !queue_.empty();
+  return !queue_.empty() && !in_line_.exchange(true);
 }
 
 /// Replies that the client does not take must not gather: the queue goes on when it has taken them.
@@ -234,14 +246,29 @@ bool QueuedSession::waits_for_room() {
   return !parked_.exchange(false);
 }
 
-/// Events are for a client that takes its replies, as the replies to requests are.
 bool QueuedSession::has_room() {
   const std::lock_guard lock(mutex_);
-  return outbox_ == nullptr || !waits_for_room();
+  if (outbox_ == nullptr || !outbox_->full()) return true;
+  events_late_ = true;
+  events_parked_.store(true);
+  // The client may have taken replies just before that. The turn that follows then does no harm.
+  return !outbox_->full();
+}
+
+void QueuedSession::wait_for_turn() {
+  events_late_ = true;
+  line_up();
+}
+
+void QueuedSession::tell(wire::Frame event) {
+  const std::lock_guard lock(mutex_);
+  if (outbox_ && !finished_ && !events_end_) outbox_->send(std::move(event));
 }
 
 void QueuedSession::replies_taken() {
-  if (parked_.load() && parked_.exchange(false)) engine_.enqueue(shared_from_this());
+  bool turn = parked_.load() && parked_.exchange(false);
+  turn = (events_parked_.load() && events_parked_.exchange(false)) || turn;
+  if (turn) line_up();
 }
 
 /// Takes the request off the counts. The caller has the lock.
@@ -276,7 +303,7 @@ void QueuedSession::close() {
     if (running_) running_->interrupt.cancel();
   }
   finished_ = true;
-  engine_.enqueue(shared_from_this());
+  line_up();
 }
 
 void QueuedSession::send(wire::Frame reply) {

@@ -29,13 +29,15 @@ class QueuedSession final : public Session,
     return pending_bytes_.load(std::memory_order_relaxed);
   }
   void cancel_all() override;
+  void stop_events() override { events_end_ = true; }
   void replies_taken() override;
-  bool finished() const override { return finished_; }
+  bool finished() const override { return finished_.load(std::memory_order_relaxed); }
   void close() override;
 
   // As a subscriber of names; called with the engine claimed.
   bool has_room() override;
-  void tell(wire::Frame event) override { send(std::move(event)); }
+  void tell(wire::Frame event) override;
+  void wait_for_turn() override;
 
   /// Carries out the request at the head of the queue; called with the engine claimed. True if more
   /// are waiting.
@@ -54,6 +56,7 @@ class QueuedSession final : public Session,
   void queue(const TaskPtr& task);
   void leave(const Task& task);
   bool waits_for_room();
+  void line_up();
   void settle(const Task& task, wire::Frame reply);
   void send(wire::Frame reply);
   void send_error(std::uint64_t id, ErrorCode code, std::string text);
@@ -69,15 +72,20 @@ class QueuedSession final : public Session,
   std::unordered_map<std::uint64_t, TaskPtr> pending_;  ///< queued or running; guarded by mutex_
   /// Set while the queue waits until the client has taken replies.
   std::atomic<bool> parked_{false};
+  /// Set while events wait for the same.
+  std::atomic<bool> events_parked_{false};
+  std::atomic<bool> events_end_{false};
+  std::atomic<bool> in_line_{false};  ///< in the engine's line of sessions, or about to be
+  bool events_late_ = false;          ///< touched only while the engine is claimed
   std::atomic<std::uint64_t> pending_requests_{0};
   std::atomic<std::uint64_t> pending_bytes_{0};
+  std::atomic<bool> finished_{false};  ///< set by the I/O thread
   std::atomic<std::uint64_t> tensors_{0};
   std::atomic<std::uint64_t> programs_{0};
 
   // I/O thread only.
   bool authenticated_ = false;
   bool greeted_ = false;
-  bool finished_ = false;
   std::uint64_t requests_ = 0;
 };
 

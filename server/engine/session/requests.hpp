@@ -35,6 +35,10 @@ concept UsesFile = ReadsFile<Request> || OneOf<Request, wire::Save, wire::SaveNp
 template <typename Request>
 concept MakesTensor = ReadsFile<Request> || OneOf<Request, wire::Upload, wire::Open>;
 
+/// Requests that may change names; also one that opens a name notices the end of lifetimes.
+template <typename Request>
+concept ChangesNames = OneOf<Request, wire::Publish, wire::Open, wire::Unpublish>;
+
 /// The new handles that the request would make.
 inline std::span<const std::uint64_t> new_handles(const RequestBody& body) {
   using Handles = std::span<const std::uint64_t>;

@@ -49,6 +49,9 @@ class Session {
   /// Ends all pending requests as cancelled.
   virtual void cancel_all() {}
 
+  /// The server stops: the client hears of no names any more.
+  virtual void stop_events() {}
+
   /// The outbox is not full any more: requests that waited for this are carried out. It costs
   /// nothing if none waited.
   virtual void replies_taken() {}

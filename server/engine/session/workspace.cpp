@@ -121,6 +121,7 @@ Workspace::Reply Workspace::attempt(Task& task, ops::Context& context, bool only
   if (task.encoded) OUTRIGGER_CHECK(decode(task));
   if (task.interrupt.raised()) return tl::make_unexpected(task.interrupt.error());
   const std::uint64_t id = task.id;
+  if (only_small && may_take_long(task.body)) return wire::Frame{};
   return std::visit(
       Overloaded{
           [&](wire::Run& request) { return run(id, request, context, only_small); },

@@ -103,6 +103,7 @@ class Workspace {
   Reply unpublish(std::uint64_t id, const wire::Unpublish& request);
   Reply subscribe(std::uint64_t id, const wire::Subscribe& request);
   Reply unsubscribe(std::uint64_t id, const wire::Unsubscribe& request);
+  bool may_take_long(const RequestBody& body) const;
   Result<void> check_writes(const wire::Run& request, const Arguments& arguments,
                             const Plan& plan) const;
 
