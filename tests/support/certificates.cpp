@@ -37,8 +37,8 @@ std::string write_pem(const std::string& path, const Write& write) {
 
 }  // namespace
 
-void Certificate::Free::operator()(X509* certificate) const { X509_free(certificate); }
-void Certificate::Free::operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
+void Certificate::Free::operator()(X509* pointer) const { X509_free(pointer); }
+void Certificate::Free::operator()(EVP_PKEY* pointer) const { EVP_PKEY_free(pointer); }
 
 Certificate make_certificate(const std::string& folder, const CertificateWish& wish) {
   constexpr long day = 24L * 3600;

@@ -10,8 +10,8 @@ namespace outrigger::test {
 /// A certificate and its key, in files of PEM form and in memory.
 struct Certificate {
   struct Free {
-    void operator()(X509* certificate) const;
-    void operator()(EVP_PKEY* key) const;
+    void operator()(X509* pointer) const;
+    void operator()(EVP_PKEY* pointer) const;
   };
   std::string certificate_file;
   std::string key_file;
