@@ -44,12 +44,17 @@ std::string unix_peer(int socket) {
   return "pid " + std::to_string(who.pid) + " uid " + std::to_string(who.uid);
 }
 
+/// Takes the number, as the text of an address may change errno.
+tl::unexpected<Error> failed(const Address& address, int error) {
+  return fail(ErrorCode::io_error, address.text() + ": " + std::strerror(error));
+}
+
 Result<void> bind_ip(int socket, const Address& address) {
   set(socket, SOL_SOCKET, SO_REUSEADDR, 1);
   // [::] stands for the IPv6 addresses alone, on every system.
   if (address.socket.ss_family == AF_INET6) set(socket, IPPROTO_IPV6, IPV6_V6ONLY, 1);
   if (::bind(socket, reinterpret_cast<const sockaddr*>(&address.socket), address.socket_bytes) != 0)
-    return fail(ErrorCode::io_error, address.text() + ": " + std::strerror(errno));
+    return failed(address, errno);
   return {};
 }
 
@@ -90,12 +95,12 @@ Result<std::shared_ptr<Listener>> Listener::open(boost::asio::io_context& io,
     OUTRIGGER_TRY(file, SocketFile::claim(address.path));
   }
   const int socket = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (socket < 0) return fail(ErrorCode::io_error, address.text() + ": " + std::strerror(errno));
+  if (socket < 0) return failed(address, errno);
   // Owns the socket from here on.
   std::shared_ptr<Listener> self(new Listener(io, address, socket, std::move(file)));
   OUTRIGGER_CHECK(local ? self->file_->bind(socket) : bind_ip(socket, address));
   if (::listen(socket, SOMAXCONN) != 0)
-    return fail(ErrorCode::io_error, address.text() + ": " + std::strerror(errno));
+    return failed(address, errno);
   if (!local) {
     socklen_t size = sizeof self->address_.socket;
     ::getsockname(socket, reinterpret_cast<sockaddr*>(&self->address_.socket), &size);

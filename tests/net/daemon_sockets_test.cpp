@@ -348,6 +348,11 @@ std::size_t open_descriptors(const ServerProcess& server) {
 }
 
 TEST(DaemonSockets, WaitsForAFreeDescriptor) {
+#if defined(__clang__)
+#if __has_feature(undefined_behavior_sanitizer)
+  GTEST_SKIP() << "the sanitizer's check of virtual tables needs descriptors of its own: a pipe";
+#endif
+#endif
   ServerProcess server({"--listen", any_port});
   auto first = std::make_unique<Caller>(server.addresses().at(0));
   ASSERT_TRUE(first->hello().ok());
@@ -365,7 +370,7 @@ TEST(DaemonSockets, WaitsForAFreeDescriptor) {
   // Each one that leaves lets the next one in.
   first.reset();
   for (auto& caller : waiting) {
-    EXPECT_TRUE(caller->receive().ok());
+    EXPECT_TRUE(caller->receive().ok()) << server.log();
     caller.reset();
   }
 }
