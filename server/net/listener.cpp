@@ -99,8 +99,7 @@ Result<std::shared_ptr<Listener>> Listener::open(boost::asio::io_context& io,
   // Owns the socket from here on.
   std::shared_ptr<Listener> self(new Listener(io, address, socket, std::move(file)));
   OUTRIGGER_CHECK(local ? self->file_->bind(socket) : bind_ip(socket, address));
-  if (::listen(socket, SOMAXCONN) != 0)
-    return failed(address, errno);
+  if (::listen(socket, SOMAXCONN) != 0) return failed(address, errno);
   if (!local) {
     socklen_t size = sizeof self->address_.socket;
     ::getsockname(socket, reinterpret_cast<sockaddr*>(&self->address_.socket), &size);
