@@ -1,4 +1,4 @@
-defmodule Outrigger.NamesTest do
+defmodule Outrigger.FileNamesTest do
   # Names of files beyond ASCII, whatever the locale takes their bytes for.
   use Outrigger.DaemonCase, async: true
 
