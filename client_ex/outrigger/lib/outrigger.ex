@@ -23,8 +23,9 @@ defmodule Outrigger do
     * `program/1` - traces ops of both modules into one program, which is sent once and runs as a
       whole
 
-  This module has the functions for all else. `Outrigger.Files`, `Outrigger.Read`,
-  `Outrigger.Program` and `Outrigger.Status` have the full docs of those that they share with it.
+  This module has the functions for all else. `Outrigger.Creation`, `Outrigger.Files`,
+  `Outrigger.Read`, `Outrigger.Program` and `Outrigger.Status` have the full docs
+  of those that they share with it.
 
   ## Functions that wait, and functions that do not
 
@@ -102,6 +103,7 @@ defmodule Outrigger do
   alias Outrigger.{
     Connection,
     ConnectionError,
+    Creation,
     Data,
     Dtype,
     Files,
@@ -113,11 +115,10 @@ defmodule Outrigger do
     Scope,
     Server,
     Status,
-    Tensor,
-    Transfer
+    Tensor
   }
 
-  import Outrigger.Ask, only: [deadline: 2, ok!: 1, only!: 2, request: 4, tensors!: 1]
+  import Outrigger.Ask, only: [deadline: 2, ok!: 1, request: 4, tensors!: 1]
 
   @typedoc "A server: its name, or its pid."
   @type server :: atom | pid | {:global, term} | {:via, module, term}
@@ -206,77 +207,22 @@ defmodule Outrigger do
   ## Making tensors
 
   @doc """
-  A tensor from a number or a nested list.
-
-  The type is `:type`. Its default is that of Nx: `:s32` for integers, and `:f32` if there is a
-  float.
-
-      iex> Outrigger.tensor(MyApp.Compute, [[1, 2.5], [:nan, 4]]) |> Outrigger.to_list!()
-      [[1.0, 2.5], [:nan, 4.0]]
+  A tensor from a number or a nested list. The option is `:type`. See `Outrigger.Creation.tensor/3`.
   """
   @spec tensor(server, Data.nested(), type: Dtype.accepted()) :: Tensor.t()
-  def tensor(server, value, options \\ [])
-
-  def tensor(server, value, options)
-      when is_list(value) or is_number(value) or is_atom(value) or is_struct(value, Complex) or
-             (is_tuple(value) and tuple_size(value) == 2) do
-    only!(options, [:type])
-
-    type =
-      if options[:type], do: Dtype.normalize!(options[:type]), else: elem(Data.infer(value), 0)
-
-    shape = Data.shape(value)
-    flat? = is_list(value) and tuple_size(shape) == 1
-    data = if flat?, do: value, else: IO.iodata_to_binary(Data.encode(value, type))
-    Transfer.upload(Server.fetch!(server), data, type, shape)
-  end
-
-  def tensor(_server, value, _options) do
-    raise ArgumentError,
-          "expected a number or a nested list of numbers, got: #{inspect(value, limit: 5)}"
-  end
+  defdelegate tensor(server, value, options \\ []), to: Creation
 
   @doc """
-  A tensor from bytes: elements in C order, little-endian.
-
-      iex> Outrigger.from_binary(MyApp.Compute, <<1, 2, 3, 4>>, :u8, {2, 2}) |> Outrigger.to_list!()
-      [[1, 2], [3, 4]]
+  A tensor from bytes: elements in C order, little-endian. See `Outrigger.Creation.from_binary/4`.
   """
   @spec from_binary(server, binary, Dtype.accepted(), Dtype.shape()) :: Tensor.t()
-  def from_binary(server, data, type, shape) when is_binary(data) do
-    {type, shape} = {Dtype.normalize!(type), Dtype.shape!(shape)}
-    size = Dtype.byte_size(type, shape)
-
-    if byte_size(data) != size do
-      raise ArgumentError,
-            "#{type}#{Tensor.dims(shape)} takes #{size} bytes, got #{byte_size(data)}"
-    end
-
-    Transfer.upload(Server.fetch!(server), data, type, shape)
-  end
+  defdelegate from_binary(server, data, type, shape), to: Creation
 
   @doc """
-  A tensor of the numbers of a range. The daemon computes it. The default of `:type` is `:s32`.
-  Integers that the type cannot hold wrap around, as in `tensor/3`.
-
-      iex> Outrigger.from_range(MyApp.Compute, 10..0//-5) |> Outrigger.to_list!()
-      [10, 5, 0]
+  A tensor of the numbers of a range. The option is `:type`. See `Outrigger.Creation.from_range/3`.
   """
   @spec from_range(server, Range.t(), type: Dtype.accepted()) :: Tensor.t()
-  def from_range(server, %Range{first: first, step: step} = range, options \\ []) do
-    only!(options, [:type])
-    type = Dtype.normalize!(options[:type] || :s32)
-
-    program =
-      program(fn ->
-        Op.iota({Range.size(range)}, type: :s64)
-        |> Op.multiply(step)
-        |> Op.add(first)
-        |> Op.as_type(type)
-      end)
-
-    run(server, program, [])
-  end
+  defdelegate from_range(server, range, options \\ []), to: Creation
 
   @doc """
   A tensor that counts up from 0, along `:axis` or through all elements.
