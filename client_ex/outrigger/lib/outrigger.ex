@@ -24,7 +24,7 @@ defmodule Outrigger do
       whole
 
   This module has the functions for all else. `Outrigger.Creation`, `Outrigger.Files`,
-  `Outrigger.Read`, `Outrigger.Program` and `Outrigger.Status` have the full docs
+  `Outrigger.Read`, `Outrigger.Names`, `Outrigger.Program` and `Outrigger.Status` have the full docs
   of those that they share with it.
 
   ## Functions that wait, and functions that do not
@@ -107,6 +107,7 @@ defmodule Outrigger do
     Data,
     Dtype,
     Files,
+    Names,
     Op,
     Options,
     Prepared,
@@ -354,6 +355,57 @@ defmodule Outrigger do
   @doc "As `type/2`, but raises."
   @spec type!(Tensor.t(), keyword) :: Dtype.t()
   defdelegate type!(tensor, options \\ []), to: Read
+
+  ## Names
+
+  @doc """
+  Publishes the value of a tensor under a name for all clients of the daemon, and returns its
+  version. The options are `:expect`, `:ttl` and `:deadline`. See `Outrigger.Names.publish/3`.
+  """
+  @spec publish(Tensor.t(), String.t(), keyword) :: {:ok, pos_integer} | error
+  defdelegate publish(tensor, name, options \\ []), to: Names
+
+  @doc "As `publish/3`, but raises."
+  @spec publish!(Tensor.t(), String.t(), keyword) :: pos_integer
+  defdelegate publish!(tensor, name, options \\ []), to: Names
+
+  @doc """
+  A tensor with the value of a name; with `live: true`, the published tensor itself. See
+  `Outrigger.Names.open/3`.
+  """
+  @spec open(server, String.t(), version: pos_integer, live: boolean) :: Tensor.t()
+  defdelegate open(server, name, options \\ []), to: Names
+
+  @doc "The names of the daemon, as maps. See `Outrigger.Names.names/2`."
+  @spec names(server, keyword) :: {:ok, [Names.entry()]} | error
+  defdelegate names(server, options \\ []), to: Names
+
+  @doc "As `names/2`, but raises."
+  @spec names!(server, keyword) :: [Names.entry()]
+  defdelegate names!(server, options \\ []), to: Names
+
+  @doc "Takes a name away, and returns whether it was there. See `Outrigger.Names.unpublish/3`."
+  @spec unpublish(server, String.t(), keyword) :: {:ok, boolean} | error
+  defdelegate unpublish(server, name, options \\ []), to: Names
+
+  @doc "As `unpublish/3`, but raises."
+  @spec unpublish!(server, String.t(), keyword) :: boolean
+  defdelegate unpublish!(server, name, options \\ []), to: Names
+
+  @doc """
+  Sends the calling process a message for each change of a name, or of the names with a prefix. See
+  `Outrigger.Names.subscribe/3`.
+  """
+  @spec subscribe(server, String.t() | [prefix: String.t()], keyword) :: {:ok, reference} | error
+  defdelegate subscribe(server, names, options \\ []), to: Names
+
+  @doc "As `subscribe/3`, but raises."
+  @spec subscribe!(server, String.t() | [prefix: String.t()], keyword) :: reference
+  defdelegate subscribe!(server, names, options \\ []), to: Names
+
+  @doc "Ends a subscription of the calling process. See `Outrigger.Names.unsubscribe/2`."
+  @spec unsubscribe(server, reference) :: :ok
+  defdelegate unsubscribe(server, ref), to: Names
 
   ## Programs
 

@@ -6,6 +6,7 @@ defmodule Outrigger.DoctestTest do
   doctest Outrigger
   doctest Outrigger.Creation
   doctest Outrigger.Files
+  doctest Outrigger.Names
   doctest Outrigger.Read
   doctest Outrigger.Program
   doctest Outrigger.Status
@@ -23,6 +24,7 @@ defmodule Outrigger.DoctestTest do
     for module <- [
           Outrigger.Creation,
           Outrigger.Files,
+          Outrigger.Names,
           Outrigger.Read,
           Outrigger.Program,
           Outrigger.Status

@@ -37,18 +37,25 @@ defmodule Outrigger.ProtocolTest do
       assert {:ok, [payload], ""} = Protocol.frames(bytes, 1_048_576)
       assert Codec.decode_whole(payload) == {:ok, binaries(value, & &1)}
 
-      if facts["kind"] == "reply" do
-        assert {:ok, id, reply} = Protocol.reply(payload)
-        assert id == value["id"]
-        assert elem(reply, 0) == if(value["status"] == "ok", do: :ok, else: :error)
-      else
-        fields = value |> Map.drop(["id", "do"]) |> binaries(&{:bin, &1}) |> Map.to_list()
-        frame = IO.iodata_to_binary(Protocol.request(value["id"], value["do"], fields))
-        <<size::32, encoded::binary>> = frame
-        assert size == byte_size(encoded)
-        assert Codec.decode_whole(encoded) == Codec.decode_whole(payload)
-        # Nothing that has to be a binary is sent as a string, or the other way round.
-        assert byte_size(encoded) <= byte_size(payload)
+      cond do
+        value["event"] ->
+          assert {:event, id, {kind, name, version}} = Protocol.reply(payload)
+          assert {id, to_string(kind)} == {value["subscription"], value["event"]}
+          assert {name, version} == {value["name"], value["version"]}
+
+        facts["kind"] == "reply" ->
+          assert {:ok, id, reply} = Protocol.reply(payload)
+          assert id == value["id"]
+          assert elem(reply, 0) == if(value["status"] == "ok", do: :ok, else: :error)
+
+        true ->
+          fields = value |> Map.drop(["id", "do"]) |> binaries(&{:bin, &1}) |> Map.to_list()
+          frame = IO.iodata_to_binary(Protocol.request(value["id"], value["do"], fields))
+          <<size::32, encoded::binary>> = frame
+          assert size == byte_size(encoded)
+          assert Codec.decode_whole(encoded) == Codec.decode_whole(payload)
+          # Nothing that has to be a binary is sent as a string, or the other way round.
+          assert byte_size(encoded) <= byte_size(payload)
       end
     end
   end
