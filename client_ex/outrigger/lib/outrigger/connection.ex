@@ -280,7 +280,7 @@ defmodule Outrigger.Connection do
   defp replies([payload | rest], %{status: :starting, needs: needs} = state) do
     case Protocol.reply(payload) do
       {:ok, id, {:ok, hello}} when id == needs.hello -> replies(rest, ready(state, hello))
-      {:ok, id, {:ok, _}} when id == needs.auth -> replies(rest, state)
+      {:ok, id, {:ok, auth}} when id == needs.auth -> replies(rest, authorized(state, auth))
       {:ok, _id, {:ok, _}} -> {:error, "a reply that is none to hello"}
       {:ok, _id, {:error, error}} -> {:refused, error}
       {:event, _id, _event} -> {:error, "an event before the answer to hello"}
@@ -329,6 +329,11 @@ defmodule Outrigger.Connection do
     grace = if options.connect, do: @dialer_grace_ms, else: 0
     ms = options.start_timeout + grace
     %{state | timer: Process.send_after(self(), :handshake_timeout, ms)}
+  end
+
+  defp authorized(state, auth) do
+    Server.put_rights(state.server.meta, auth["rights"])
+    state
   end
 
   defp ready(state, hello) do

@@ -138,6 +138,9 @@ defmodule Outrigger.Names do
   A write into a live tensor needs the right `publish`. If the token does not have it, the write
   fails with `:forbidden`, and changes nothing.
 
+  A read shows a live tensor as it is between two requests of other clients. There is one exception:
+  a token without the right `write` reads more than `:chunk_bytes` in several requests.
+
       iex> alias Outrigger.InPlace
       iex> Outrigger.publish!(Outrigger.tensor(MyApp.Compute, [1, 2]), "docs/counts")
       iex> value = Outrigger.open(MyApp.Compute, "docs/counts")
