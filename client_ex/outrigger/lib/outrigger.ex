@@ -87,6 +87,7 @@ defmodule Outrigger do
       tensors, also if it goes on itself. A new connection is made, with delays that grow up to five
       seconds, and `:on_restart` is called. The error of an old tensor (`:stale_epoch`) says whether
       the connection broke or the server was started again.
+    * A published tensor belongs to the server, and each client can open it (`Outrigger.Names`).
     * A server that refuses the token, or whose certificate is not trusted, is asked again once in a
       while, at most once in a minute. Calls get this error at once.
     * If the server ends the connection because it was idle, the next call makes a new one.
