@@ -297,7 +297,7 @@ defmodule Outrigger.Names do
       message = &{:subscribe, epoch, ref, self(), field, &1}
 
       with {:error, error} <- Server.exchange(server, message, Server.left(until)) do
-        unsubscribe(server, ref)
+        forget(server, ref)
         {:error, error}
       end
     end
@@ -315,11 +315,14 @@ defmodule Outrigger.Names do
   def unsubscribe(server, ref) when is_reference(ref) do
     :erlang.demonitor(ref, [:flush])
     flush(ref)
-
-    with {:ok, server} <- Server.fetch(server),
-         do: send(server.connection, {:unsubscribe, ref})
-
+    with {:ok, server} <- Server.fetch(server), do: forget(server, ref)
     :ok
+  end
+
+  defp forget(server, ref) do
+    :erlang.demonitor(ref, [:flush])
+    flush(ref)
+    send(server.connection, {:unsubscribe, ref})
   end
 
   defp flush(ref) do
