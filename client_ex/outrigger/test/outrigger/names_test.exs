@@ -37,8 +37,7 @@ defmodule Outrigger.NamesTest do
 
   # Breaks the link of a client, but not its server.
   defp break(server) do
-    {_, _, port} = :sys.get_state(Server.fetch!(server).connection).link.socket
-    Process.exit(port, :kill)
+    Process.exit(:sys.get_state(Server.fetch!(server).connection).link.dialer, :kill)
   end
 
   ## One session
