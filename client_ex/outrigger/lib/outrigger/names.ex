@@ -272,7 +272,7 @@ defmodule Outrigger.Names do
   The process then gets `:published` for each name that is there, also with a version that it knows:
   its tensors are stale, and it can open them again. For each name that it knew and that is gone,
   it gets `:unpublished` with the version that it knew. A daemon that was started again has no
-  names, and its versions begin again.
+  names.
 
       iex> {:ok, ref} = Outrigger.subscribe(MyApp.Compute, "docs/news")
       iex> version = Outrigger.publish!(Outrigger.iota(MyApp.Compute, {2}), "docs/news")
@@ -297,7 +297,8 @@ defmodule Outrigger.Names do
       message = &{:subscribe, epoch, ref, self(), field, &1}
 
       with {:error, error} <- Server.exchange(server, message, Server.left(until)) do
-        forget(server, ref)
+        silence(ref)
+        send(server.connection, {:unsubscribe, ref})
         {:error, error}
       end
     end
@@ -313,16 +314,17 @@ defmodule Outrigger.Names do
   """
   @spec unsubscribe(Outrigger.server(), reference) :: :ok
   def unsubscribe(server, ref) when is_reference(ref) do
-    :erlang.demonitor(ref, [:flush])
-    flush(ref)
-    with {:ok, server} <- Server.fetch(server), do: forget(server, ref)
+    silence(ref)
+
+    with {:ok, server} <- Server.fetch(server),
+         do: send(server.connection, {:unsubscribe, ref})
+
     :ok
   end
 
-  defp forget(server, ref) do
+  defp silence(ref) do
     :erlang.demonitor(ref, [:flush])
     flush(ref)
-    send(server.connection, {:unsubscribe, ref})
   end
 
   defp flush(ref) do

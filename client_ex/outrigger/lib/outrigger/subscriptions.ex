@@ -149,8 +149,8 @@ defmodule Outrigger.Subscriptions do
     %{field: {kind, _} = field} = subscription = t.subscriptions.ids[id]
     more? = kind == "prefix" and reply["more"] == true and last != nil
 
-    # The names are in order. The later ones are in the next reply. An event
-    # comes for those that are listed.
+    # The names are in order. The later ones are in the next reply. An event comes for those that
+    # are listed.
     gone =
       for {name, version} <- subscription.before,
           name > from and (not more? or name <= last),
