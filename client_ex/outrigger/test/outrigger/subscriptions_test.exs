@@ -80,10 +80,10 @@ defmodule Outrigger.SubscriptionsTest do
     for <<piece::binary-3 <- bytes <> binary_part("--", 0, rem(3 - rem(byte_size(bytes), 3), 3))>>,
       do: send(writer, piece)
 
-    assert_receive {:outrigger, ^one, {:published, "a", 4}}
-    assert_receive {:outrigger, ^two, {:published, "a", 4}}
-    assert_receive {:outrigger, ^two, {:published, "ä€", 0xFFFFFFFFFFFFFFFF}}
-    assert_receive {:outrigger, ^one, {:unpublished, "a", 4}}
+    assert_receive {:outrigger, ^one, {:published, "a", 4}}, 5_000
+    assert_receive {:outrigger, ^two, {:published, "a", 4}}, 5_000
+    assert_receive {:outrigger, ^two, {:published, "ä€", 0xFFFFFFFFFFFFFFFF}}, 5_000
+    assert_receive {:outrigger, ^one, {:unpublished, "a", 4}}, 5_000
     refute_receive {:outrigger, _, _}, 10
   end
 
@@ -137,7 +137,7 @@ defmodule Outrigger.SubscriptionsTest do
     ids = for _ <- 1..2, do: requested(1, "unsubscribe")["subscription"]
     assert Enum.sort(ids) == [2, 3]
     send(writer, [published(2, "b", 1), published(1, "a", 2)])
-    assert_receive {:outrigger, ^mine, {:published, "a", 2}}
+    assert_receive {:outrigger, ^mine, {:published, "a", 2}}, 5_000
     Outrigger.unsubscribe(server, mine)
     assert_nothing_left(server)
   end
@@ -201,14 +201,14 @@ defmodule Outrigger.SubscriptionsTest do
     send(writer, first)
     send(writer, published(2, "x", 6))
     send(writer, event("unpublished", 1, "m/b", 7))
-    assert_receive {:outrigger, ^prefix, {:unpublished, "m/b", 7}}
+    assert_receive {:outrigger, ^prefix, {:unpublished, "m/b", 7}}, 5_000
 
     for {n, v} <- [{"a", 1}, {"b", 2}, {"c", 3}, {"d", 4}, {"e", 5}] do
       event = {:published, "m/" <> n, v}
-      assert_receive {:outrigger, ^prefix, ^event}
+      assert_receive {:outrigger, ^prefix, ^event}, 5_000
     end
 
-    assert_receive {:outrigger, ^name, {:published, "x", 6}}
+    assert_receive {:outrigger, ^name, {:published, "x", 6}}, 5_000
 
     send(writer, :reset)
     again = connected(2)
@@ -219,8 +219,8 @@ defmodule Outrigger.SubscriptionsTest do
     assert_receive {:outrigger, ^prefix, {:unpublished, "m/e", 5}}, 5_000
     assert_receive {:outrigger, ^name, {:unpublished, "x", 6}}, 5_000
     send(again, [published(1, "m/c", 3), published(1, "m/d", 9)])
-    assert_receive {:outrigger, ^prefix, {:published, "m/c", 3}}
-    assert_receive {:outrigger, ^prefix, {:published, "m/d", 9}}
+    assert_receive {:outrigger, ^prefix, {:published, "m/c", 3}}, 5_000
+    assert_receive {:outrigger, ^prefix, {:published, "m/d", 9}}, 5_000
     Outrigger.sync!(server)
     refute_received {:outrigger, _, _}
 
@@ -229,7 +229,7 @@ defmodule Outrigger.SubscriptionsTest do
     third = connected(3)
     for _ <- 1..2, do: assert_receive({:outrigger, ^prefix, {:unpublished, _, _}}, 5_000)
     send(third, published(2, "x", 8))
-    assert_receive {:outrigger, ^name, {:published, "x", 8}}
+    assert_receive {:outrigger, ^name, {:published, "x", 8}}, 5_000
     refute_received {:outrigger, _, _}
     for ref <- [prefix, name], do: Outrigger.unsubscribe(server, ref)
     assert_nothing_left(server)
@@ -290,7 +290,7 @@ defmodule Outrigger.SubscriptionsTest do
     connection = Server.fetch!(server).connection
     ref = Outrigger.subscribe!(server, "a")
     stop_supervised!(server)
-    assert_receive {:DOWN, ^ref, :process, ^connection, _}
+    assert_receive {:DOWN, ^ref, :process, ^connection, _}, 5_000
     assert Outrigger.unsubscribe(server, ref) == :ok
     assert {:error, %ConnectionError{reason: :closed}} = Outrigger.subscribe(server, "a")
   end
