@@ -23,8 +23,9 @@ defmodule Outrigger do
     * `program/1` - traces ops of both modules into one program, which is sent once and runs as a
       whole
 
-  This module has the functions for all else. `Outrigger.Files`, `Outrigger.Read`,
-  `Outrigger.Program` and `Outrigger.Status` have the full docs of those that they share with it.
+  This module has the functions for all else. `Outrigger.Creation`, `Outrigger.Files`,
+  `Outrigger.Read`, `Outrigger.Names`, `Outrigger.Program` and `Outrigger.Status` have the full docs
+  of those that they share with it.
 
   ## Functions that wait, and functions that do not
 
@@ -86,6 +87,7 @@ defmodule Outrigger do
       tensors, also if it goes on itself. A new connection is made, with delays that grow up to five
       seconds, and `:on_restart` is called. The error of an old tensor (`:stale_epoch`) says whether
       the connection broke or the server was started again.
+    * A published tensor belongs to the server, and each client can open it (`Outrigger.Names`).
     * A server that refuses the token, or whose certificate is not trusted, is asked again once in a
       while, at most once in a minute. Calls get this error at once.
     * If the server ends the connection because it was idle, the next call makes a new one.
@@ -102,9 +104,11 @@ defmodule Outrigger do
   alias Outrigger.{
     Connection,
     ConnectionError,
+    Creation,
     Data,
     Dtype,
     Files,
+    Names,
     Op,
     Options,
     Prepared,
@@ -113,11 +117,10 @@ defmodule Outrigger do
     Scope,
     Server,
     Status,
-    Tensor,
-    Transfer
+    Tensor
   }
 
-  import Outrigger.Ask, only: [deadline: 2, ok!: 1, only!: 2, request: 4, tensors!: 1]
+  import Outrigger.Ask, only: [deadline: 2, ok!: 1, request: 4, tensors!: 1]
 
   @typedoc "A server: its name, or its pid."
   @type server :: atom | pid | {:global, term} | {:via, module, term}
@@ -206,77 +209,22 @@ defmodule Outrigger do
   ## Making tensors
 
   @doc """
-  A tensor from a number or a nested list.
-
-  The type is `:type`. Its default is that of Nx: `:s32` for integers, and `:f32` if there is a
-  float.
-
-      iex> Outrigger.tensor(MyApp.Compute, [[1, 2.5], [:nan, 4]]) |> Outrigger.to_list!()
-      [[1.0, 2.5], [:nan, 4.0]]
+  A tensor from a number or a nested list. The option is `:type`. See `Outrigger.Creation.tensor/3`.
   """
   @spec tensor(server, Data.nested(), type: Dtype.accepted()) :: Tensor.t()
-  def tensor(server, value, options \\ [])
-
-  def tensor(server, value, options)
-      when is_list(value) or is_number(value) or is_atom(value) or is_struct(value, Complex) or
-             (is_tuple(value) and tuple_size(value) == 2) do
-    only!(options, [:type])
-
-    type =
-      if options[:type], do: Dtype.normalize!(options[:type]), else: elem(Data.infer(value), 0)
-
-    shape = Data.shape(value)
-    flat? = is_list(value) and tuple_size(shape) == 1
-    data = if flat?, do: value, else: IO.iodata_to_binary(Data.encode(value, type))
-    Transfer.upload(Server.fetch!(server), data, type, shape)
-  end
-
-  def tensor(_server, value, _options) do
-    raise ArgumentError,
-          "expected a number or a nested list of numbers, got: #{inspect(value, limit: 5)}"
-  end
+  defdelegate tensor(server, value, options \\ []), to: Creation
 
   @doc """
-  A tensor from bytes: elements in C order, little-endian.
-
-      iex> Outrigger.from_binary(MyApp.Compute, <<1, 2, 3, 4>>, :u8, {2, 2}) |> Outrigger.to_list!()
-      [[1, 2], [3, 4]]
+  A tensor from bytes: elements in C order, little-endian. See `Outrigger.Creation.from_binary/4`.
   """
   @spec from_binary(server, binary, Dtype.accepted(), Dtype.shape()) :: Tensor.t()
-  def from_binary(server, data, type, shape) when is_binary(data) do
-    {type, shape} = {Dtype.normalize!(type), Dtype.shape!(shape)}
-    size = Dtype.byte_size(type, shape)
-
-    if byte_size(data) != size do
-      raise ArgumentError,
-            "#{type}#{Tensor.dims(shape)} takes #{size} bytes, got #{byte_size(data)}"
-    end
-
-    Transfer.upload(Server.fetch!(server), data, type, shape)
-  end
+  defdelegate from_binary(server, data, type, shape), to: Creation
 
   @doc """
-  A tensor of the numbers of a range. The daemon computes it. The default of `:type` is `:s32`.
-  Integers that the type cannot hold wrap around, as in `tensor/3`.
-
-      iex> Outrigger.from_range(MyApp.Compute, 10..0//-5) |> Outrigger.to_list!()
-      [10, 5, 0]
+  A tensor of the numbers of a range. The option is `:type`. See `Outrigger.Creation.from_range/3`.
   """
   @spec from_range(server, Range.t(), type: Dtype.accepted()) :: Tensor.t()
-  def from_range(server, %Range{first: first, step: step} = range, options \\ []) do
-    only!(options, [:type])
-    type = Dtype.normalize!(options[:type] || :s32)
-
-    program =
-      program(fn ->
-        Op.iota({Range.size(range)}, type: :s64)
-        |> Op.multiply(step)
-        |> Op.add(first)
-        |> Op.as_type(type)
-      end)
-
-    run(server, program, [])
-  end
+  defdelegate from_range(server, range, options \\ []), to: Creation
 
   @doc """
   A tensor that counts up from 0, along `:axis` or through all elements.
@@ -408,6 +356,57 @@ defmodule Outrigger do
   @doc "As `type/2`, but raises."
   @spec type!(Tensor.t(), keyword) :: Dtype.t()
   defdelegate type!(tensor, options \\ []), to: Read
+
+  ## Names
+
+  @doc """
+  Publishes the value of a tensor under a name for all clients of the daemon, and returns its
+  version. The options are `:expect`, `:ttl` and `:deadline`. See `Outrigger.Names.publish/3`.
+  """
+  @spec publish(Tensor.t(), String.t(), keyword) :: {:ok, pos_integer} | error
+  defdelegate publish(tensor, name, options \\ []), to: Names
+
+  @doc "As `publish/3`, but raises."
+  @spec publish!(Tensor.t(), String.t(), keyword) :: pos_integer
+  defdelegate publish!(tensor, name, options \\ []), to: Names
+
+  @doc """
+  A tensor with the value of a name; with `live: true`, the published tensor itself. See
+  `Outrigger.Names.open/3`.
+  """
+  @spec open(server, String.t(), version: pos_integer, live: boolean) :: Tensor.t()
+  defdelegate open(server, name, options \\ []), to: Names
+
+  @doc "The names of the daemon, as maps. See `Outrigger.Names.names/2`."
+  @spec names(server, keyword) :: {:ok, [Names.entry()]} | error
+  defdelegate names(server, options \\ []), to: Names
+
+  @doc "As `names/2`, but raises."
+  @spec names!(server, keyword) :: [Names.entry()]
+  defdelegate names!(server, options \\ []), to: Names
+
+  @doc "Takes a name away, and returns whether it was there. See `Outrigger.Names.unpublish/3`."
+  @spec unpublish(server, String.t(), keyword) :: {:ok, boolean} | error
+  defdelegate unpublish(server, name, options \\ []), to: Names
+
+  @doc "As `unpublish/3`, but raises."
+  @spec unpublish!(server, String.t(), keyword) :: boolean
+  defdelegate unpublish!(server, name, options \\ []), to: Names
+
+  @doc """
+  Sends the calling process a message for each change of a name, or of the names with a prefix. See
+  `Outrigger.Names.subscribe/3`.
+  """
+  @spec subscribe(server, String.t() | [prefix: String.t()], keyword) :: {:ok, reference} | error
+  defdelegate subscribe(server, names, options \\ []), to: Names
+
+  @doc "As `subscribe/3`, but raises."
+  @spec subscribe!(server, String.t() | [prefix: String.t()], keyword) :: reference
+  defdelegate subscribe!(server, names, options \\ []), to: Names
+
+  @doc "Ends a subscription of the calling process. See `Outrigger.Names.unsubscribe/2`."
+  @spec unsubscribe(server, reference) :: :ok
+  defdelegate unsubscribe(server, ref), to: Names
 
   ## Programs
 

@@ -2,7 +2,8 @@ defmodule Outrigger.Ask do
   @moduledoc false
   # The public functions share these checks of arguments, and these requests that wait for a reply.
 
-  alias Outrigger.{ConnectionError, Server, Tensor}
+  alias Outrigger.{ConnectionError, Protocol, Request, Server, Tensor}
+  require Request
 
   @doc "Sends a request for a tensor or a server, and waits for the reply."
   @spec request(Tensor.t() | Server.t(), String.t(), list, keyword) ::
@@ -18,6 +19,20 @@ defmodule Outrigger.Ask do
     Server.request(server, kind, fields, options)
   rescue
     error in ConnectionError -> {:error, error}
+  end
+
+  @doc "The tensor that a request makes, at once."
+  @spec make(Outrigger.server(), String.t(), list) :: Tensor.t()
+  def make(server, kind, fields) do
+    server = Server.fetch!(server)
+    epoch = Server.epoch!(server)
+    tensor = Tensor.new(server, epoch)
+    id = Server.request_id(server)
+    fields = [{"handle", tensor.handle} | fields]
+    frame = IO.iodata_to_binary(Protocol.request(id, kind, fields))
+    want = Request.results(handles: [tensor.handle])
+    Server.send_frame(server, epoch, id, frame, byte_size(frame), want)
+    tensor
   end
 
   @doc "The option `:deadline` of a function that has no other option."

@@ -23,7 +23,7 @@ defmodule Outrigger.Connection do
     Telemetry
   }
 
-  alias Outrigger.{Traffic, Withdrawal}
+  alias Outrigger.{Subscriptions, Traffic, Withdrawal}
   import Outrigger.Request, only: [request: 1]
   require Logger
 
@@ -248,6 +248,8 @@ defmodule Outrigger.Connection do
   defp traffic(:retry, t), do: Traffic.retry(t)
   defp traffic({:prepare, program, ref}, t), do: Traffic.prepare(t, program, ref)
   defp traffic({:cancel_handle, handle, ref}, t), do: Withdrawal.cancel_handle(t, handle, ref)
+  defp traffic({:subscribe, _, _, _, _, _} = message, t), do: Subscriptions.subscribe(t, message)
+  defp traffic({:unsubscribe, ref}, t), do: Subscriptions.unsubscribe(t, ref)
   # For instance messages of older ports, or of a daemon that closed its pipe without an exit.
   defp traffic(_other, t), do: t
 
@@ -278,9 +280,10 @@ defmodule Outrigger.Connection do
   defp replies([payload | rest], %{status: :starting, needs: needs} = state) do
     case Protocol.reply(payload) do
       {:ok, id, {:ok, hello}} when id == needs.hello -> replies(rest, ready(state, hello))
-      {:ok, id, {:ok, _}} when id == needs.auth -> replies(rest, state)
+      {:ok, id, {:ok, auth}} when id == needs.auth -> replies(rest, authorized(state, auth))
       {:ok, _id, {:ok, _}} -> {:error, "a reply that is none to hello"}
       {:ok, _id, {:error, error}} -> {:refused, error}
+      {:event, _id, _event} -> {:error, "an event before the answer to hello"}
       {:error, text} -> {:error, text}
     end
   end
@@ -293,6 +296,7 @@ defmodule Outrigger.Connection do
       # No request has this id: the daemon says why it closes the link.
       {:ok, 0, {:error, error}} -> {:last_frame, error, traffic}
       {:ok, id, reply} -> ready_replies(rest, Traffic.reply(traffic, id, reply))
+      {:event, id, event} -> ready_replies(rest, Subscriptions.event(traffic, id, event))
       {:error, text} -> {:error, text, traffic}
     end
   end
@@ -327,6 +331,11 @@ defmodule Outrigger.Connection do
     %{state | timer: Process.send_after(self(), :handshake_timeout, ms)}
   end
 
+  defp authorized(state, auth) do
+    Server.put_rights(state.server.meta, auth["rights"])
+    state
+  end
+
   defp ready(state, hello) do
     if Hello.good?(hello) do
       begin(cancel_timer(state), hello)
@@ -347,7 +356,7 @@ defmodule Outrigger.Connection do
     Sessions.began(state.server.meta, state.hello, hello)
     Traffic.offer_port(traffic)
     Counters.put_epoch(counters, epoch)
-    traffic = Outcome.answer_all(traffic, :ready, {:ok, epoch})
+    traffic = Outcome.answer_all(Subscriptions.renew(traffic), :ready, {:ok, epoch})
 
     Telemetry.execute(
       [:daemon, :up],
@@ -414,7 +423,7 @@ defmodule Outrigger.Connection do
 
     cond do
       # The server ends idle connections, so it gets no new one before there is a call.
-      error.reason == {:disconnected, :timeout} -> closed(state, :asleep)
+      idle?(error, traffic) -> closed(state, :asleep)
       state.options.connect -> schedule_start(state, :link, ends)
       true -> schedule_start(state, :daemon, ends)
     end
@@ -437,6 +446,10 @@ defmodule Outrigger.Connection do
       schedule_start(state, kind(error, state), failures)
     end
   end
+
+  defp idle?(error, traffic),
+    do:
+      error.reason == {:disconnected, :timeout} and not Subscriptions.any?(traffic.subscriptions)
 
   defp kind(%{reason: :too_many_clients}, _state), do: :full
   defp kind(_error, %{options: %{connect: nil}}), do: :start

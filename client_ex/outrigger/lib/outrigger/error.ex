@@ -8,7 +8,8 @@ defmodule Outrigger.Error do
       `:bad_axis`, `:bad_index`, `:bad_value`, `:bad_attr`, `:bad_handle`, `:bad_program`,
       `:unknown_op`, `:failed_operand`, `:out_of_memory`, `:limit_exceeded`, `:bad_file`,
       `:io_error`, `:cancelled`, `:deadline_exceeded`, `:forbidden` (the token of this server's
-      connection does not have the right), …; a code that this client does not know is `:unknown`
+      connection does not have the right), `:unknown_name` and `:version_conflict` (see
+      `Outrigger.Names`), …; a code that this client does not know is `:unknown`
     * `:message` - a text with the op, its dtypes and its shapes
     * `:op` - the op that failed, or nil
     * `:index` - the position of the instruction in its program, or nil: `[3]` is the fourth
@@ -37,6 +38,16 @@ defmodule Outrigger.Error do
   def explained(:forbidden, text) do
     "#{text}. Use a token that has it (the option :token of Outrigger.start_link/1), or add the " <>
       "right in the server's list of tokens"
+  end
+
+  def explained(:unknown_name, text) do
+    "#{text}. Outrigger.publish/3 publishes a tensor under a name, and Outrigger.names/2 lists " <>
+      "the names"
+  end
+
+  def explained(:version_conflict, text) do
+    "#{text}. The name was published or unpublished meanwhile: open it again, and use its " <>
+      "present version (Outrigger.names/2)"
   end
 
   def explained(_code, text), do: text

@@ -10,9 +10,8 @@ defmodule Outrigger.Files do
   daemon, and take the option `:deadline`.
   """
 
-  alias Outrigger.{Dtype, FileName, Protocol, Request, Server, Tensor}
-  import Outrigger.Ask, only: [ok!: 1, only!: 2, request: 4]
-  require Request
+  alias Outrigger.{Dtype, FileName, Tensor}
+  import Outrigger.Ask, only: [make: 3, ok!: 1, only!: 2, request: 4]
 
   @typedoc "Tensors under their names in a `.npz` file."
   @type named :: %{(String.t() | atom) => Tensor.t()} | keyword(Tensor.t())
@@ -171,15 +170,6 @@ defmodule Outrigger.Files do
     with :ok <- Tensor.check_all(tensors, hd(tensors).server), do: {:ok, hd(tensors), fields}
   end
 
-  defp load(server, kind, path, fields) do
-    server = Server.fetch!(server)
-    epoch = Server.epoch!(server)
-    tensor = Tensor.new(server, epoch)
-    id = Server.request_id(server)
-    fields = [{"handle", tensor.handle}, {"path", FileName.expand(path)} | fields]
-    frame = IO.iodata_to_binary(Protocol.request(id, kind, fields))
-    want = Request.results(handles: [tensor.handle])
-    Server.send_frame(server, epoch, id, frame, byte_size(frame), want)
-    tensor
-  end
+  defp load(server, kind, path, fields),
+    do: make(server, kind, [{"path", FileName.expand(path)} | fields])
 end

@@ -3,7 +3,17 @@ defmodule Outrigger.Outcome do
   # The outcome of a request, a reply or a failure: answers the callers, and notes the state of the
   # tensors. `t` is an Outrigger.Traffic.
 
-  alias Outrigger.{ConnectionError, Dtype, Error, Leases, Telemetry, Traffic, Waits}
+  alias Outrigger.{
+    ConnectionError,
+    Dtype,
+    Error,
+    Leases,
+    Subscriptions,
+    Telemetry,
+    Traffic,
+    Waits
+  }
+
   import Outrigger.Request, only: [results: 1, results: 2]
   require Waits
 
@@ -75,6 +85,9 @@ defmodule Outrigger.Outcome do
         Traffic.drop_program(t, program_id)
     end
   end
+
+  def tell(t, {kind, _id, _ref} = want, _pid, reply) when kind in [:subscribe, :names],
+    do: Subscriptions.reply(t, want, reply)
 
   def tell(t, _drop, _pid, _reply), do: t
 

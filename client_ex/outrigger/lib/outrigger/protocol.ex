@@ -12,12 +12,16 @@ defmodule Outrigger.Protocol do
   @version 1
   @codes ~w(bad_frame bad_request bad_program unknown_op unknown_program bad_attr bad_dtype
             bad_shape bad_axis bad_index bad_value bad_handle handle_in_use failed_operand
-            out_of_memory limit_exceeded bad_file io_error cancelled deadline_exceeded unauthorized
-            forbidden too_many_clients timeout shutting_down internal)
+            out_of_memory limit_exceeded bad_file io_error cancelled deadline_exceeded
+            unknown_name version_conflict unauthorized forbidden too_many_clients timeout
+            shutting_down internal)
   @codes_by_name Map.new(@codes, &{&1, String.to_atom(&1)})
 
   @typedoc "A terminal reply: the keys of an `ok`, or an error."
   @type reply :: {:ok, map} | {:error, Error.t()}
+
+  @typedoc "A change of a name, which answers no request."
+  @type event :: {:published | :unpublished, String.t(), pos_integer}
 
   @doc "The protocol's version."
   @spec version() :: pos_integer
@@ -117,13 +121,18 @@ defmodule Outrigger.Protocol do
   defp frames(rest, _limit, acc), do: {:ok, :lists.reverse(acc), rest}
 
   @doc """
-  Reads a reply: `{:ok, id, reply}`, or `{:error, text}` if the bytes are no reply.
+  Reads a reply, `{:ok, id, reply}`, or the event of a subscription, `{:event, id, event}`. Other
+  bytes are `{:error, text}`.
 
       iex> alias Outrigger.{Codec, Protocol}
       iex> Protocol.reply(IO.iodata_to_binary(Codec.encode(%{id: 3, status: "ok", found: true})))
       {:ok, 3, {:ok, %{"found" => true, "id" => 3, "status" => "ok"}}}
+      iex> event = %{event: "published", subscription: 2, name: "x", version: 7}
+      iex> Protocol.reply(IO.iodata_to_binary(Codec.encode(event)))
+      {:event, 2, {:published, "x", 7}}
   """
-  @spec reply(binary) :: {:ok, non_neg_integer, reply} | {:error, String.t()}
+  @spec reply(binary) ::
+          {:ok, non_neg_integer, reply} | {:event, pos_integer, event} | {:error, String.t()}
   def reply(payload) do
     case fast(payload) do
       nil -> slow(payload)
@@ -192,6 +201,11 @@ defmodule Outrigger.Protocol do
 
       {:ok, %{"id" => id, "status" => _, "error" => %{} = error}} when is_integer(id) ->
         {:ok, id, {:error, error(error)}}
+
+      {:ok, %{"event" => kind, "subscription" => id, "name" => name, "version" => version}}
+      when kind in ["published", "unpublished"] and is_integer(id) and is_binary(name) and
+             is_integer(version) ->
+        {:event, id, {if(kind == "published", do: :published, else: :unpublished), name, version}}
 
       {:ok, other} ->
         none(other)

@@ -56,6 +56,7 @@ defmodule Outrigger.Request do
     * `{:at_once, ref}` - the same; the request overtakes those that wait for the daemon's windows
     * `{:sync, ref}` - the caller gets the reply, or the first error of its requests
     * `{:prepare, program_id, ref}` - the daemon keeps a program, or does not
+    * `{:subscribe, id, ref}`, `{:names, id, from}` - see Outrigger.Subscriptions
     * `{:released, handles}` - the daemon has released handles
     * `{:cancelled, id}` - the daemon says whether it has that request
     * `:drop` - no caller needs the reply
@@ -67,6 +68,8 @@ defmodule Outrigger.Request do
           | {:at_once, ref}
           | {:sync, ref}
           | {:prepare, pos_integer, ref | nil}
+          | {:subscribe, pos_integer, ref | nil}
+          | {:names, pos_integer, String.t()}
           | {:released, [pos_integer]}
           | {:cancelled, pos_integer}
           | :drop
@@ -80,6 +83,6 @@ defmodule Outrigger.Request do
   @doc "The reference to which the reply is sent, or nil."
   def ref(results(ref: ref)), do: ref
   def ref({kind, ref}) when kind in [:reply, :at_once, :sync], do: ref
-  def ref({:prepare, _id, ref}), do: ref
+  def ref({kind, _id, ref}) when kind in [:prepare, :subscribe], do: ref
   def ref(_want), do: nil
 end

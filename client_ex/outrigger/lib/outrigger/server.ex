@@ -364,6 +364,20 @@ defmodule Outrigger.Server do
   @doc "For the connection: sets the limit of `program_fits/2`."
   def put_program_max(meta, bytes), do: :ets.insert(meta, {:program_bytes_max, bytes})
 
+  @doc "For the connection: the rights that the daemon gives to the token."
+  def put_rights(meta, rights), do: :ets.insert(meta, {:rights, rights})
+
+  @doc "False if the token of this session does not have the right."
+  @spec may?(t, String.t()) :: boolean
+  def may?(server, right) do
+    case :ets.lookup(server.meta, :rights) do
+      [{_, rights}] when is_list(rights) -> right in rights
+      _ -> true
+    end
+  rescue
+    ArgumentError -> true
+  end
+
   # Waits until there is room for more requests. The connection has the request, also after the
   # death of this process. If no room comes in time, the connection takes the request back.
   defp hold_back(server, id, size, deadline) do

@@ -21,10 +21,12 @@ defmodule Outrigger.Traffic do
     Request,
     Server,
     Sessions,
+    Subscriptions,
     Waits
   }
 
   import Outrigger.Request, only: [entry: 1, request: 1, results: 1]
+  require Subscriptions
   require Waits
 
   # A port command runs on the scheduler of this process, so it must be short.
@@ -76,6 +78,7 @@ defmodule Outrigger.Traffic do
     kept: 0,
     tick: 0,
     waits: %Waits{},
+    subscriptions: %Subscriptions{},
     # pid => {number, limit, items}: ids and references that the caller has sent. Some have ended
     callers: %{},
     # the caller of the last request, and its items. They enter `callers` at the first request of
@@ -100,7 +103,8 @@ defmodule Outrigger.Traffic do
           queue: :queue.queue(pos_integer),
           waiting: %{pos_integer => {iodata, Request.entry(), tuple | nil}},
           waiting_bytes: non_neg_integer,
-          waits: Waits.t()
+          waits: Waits.t(),
+          subscriptions: Subscriptions.t()
         }
 
   ## From callers
@@ -161,7 +165,7 @@ defmodule Outrigger.Traffic do
   defp going_on?(t, item),
     do:
       is_map_key(t.pending, item) or is_map_key(t.waiting, item) or
-        Waits.is_waiting(t.waits, item)
+        Waits.is_waiting(t.waits, item) or Subscriptions.is_subscribed(t.subscriptions, item)
 
   @doc "Forgets a process that has ended, and returns its items."
   def forget_caller(%{last: {pid, {_, _, items}}} = t, pid),
@@ -551,6 +555,7 @@ defmodule Outrigger.Traffic do
         programs: %{},
         kept: 0,
         orphans: %Orphans{},
+        subscriptions: Subscriptions.broken(t.subscriptions),
         write_errors?: false,
         errors: Map.merge(lost, t.errors),
         live_bytes: 0,

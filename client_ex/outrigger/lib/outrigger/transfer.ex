@@ -164,9 +164,20 @@ defmodule Outrigger.Transfer do
   end
 
   # All chunks come from one snapshot. It costs a copy only if an op writes in place during the
-  # read.
+  # read. A token without the right `write` can make no snapshot. Its session writes nothing, so
+  # only live tensors can change during the read.
   defp read(%{server: server} = tensor, bytes, until, acc, fun) do
-    snapshot = Outrigger.Program.snapshot(tensor)
+    if Server.may?(server, "write") do
+      snapshot = Outrigger.Program.snapshot(tensor)
+      result = read_chunks(snapshot, bytes, until, acc, fun)
+      Outrigger.release(snapshot)
+      result
+    else
+      read_chunks(tensor, bytes, until, acc, fun)
+    end
+  end
+
+  defp read_chunks(%{server: server} = tensor, bytes, until, acc, fun) do
     chunk = chunk(server)
 
     ranges =
@@ -176,11 +187,9 @@ defmodule Outrigger.Transfer do
     {now, later} = Enum.split(ranges, @chunks_in_flight)
 
     window =
-      :queue.from_list(for {offset, size} <- now, do: ask_range(server, snapshot, offset, size))
+      :queue.from_list(for {offset, size} <- now, do: ask_range(server, tensor, offset, size))
 
-    result = read_all(server, snapshot, window, later, until, acc, fun)
-    Outrigger.release(snapshot)
-    result
+    read_all(server, tensor, window, later, until, acc, fun)
   end
 
   # A multiple of eight whole elements.

@@ -4,7 +4,7 @@ defmodule Outrigger.Withdrawal do
   # callers, and the release of handles. `t` is an Outrigger.Traffic.
 
   alias Outrigger.{ConnectionError, Error, Leases, Orphans, Outcome, Request, Server}
-  alias Outrigger.{Telemetry, Traffic, Waits}
+  alias Outrigger.{Subscriptions, Telemetry, Traffic, Waits}
   import Outrigger.Request, only: [entry: 1, entry: 2, results: 1]
 
   # The rest between two passes over all requests, in multiples of the time of one pass.
@@ -136,7 +136,8 @@ defmodule Outrigger.Withdrawal do
     end
   end
 
-  defp disown(t, ref, _error) when is_reference(ref), do: wait_no_more(t, ref)
+  defp disown(t, ref, _error) when is_reference(ref),
+    do: t |> wait_no_more(ref) |> Subscriptions.unsubscribe(ref)
 
   defp disown(t, id, error) do
     case t do

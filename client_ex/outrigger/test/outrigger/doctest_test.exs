@@ -4,7 +4,9 @@ defmodule Outrigger.DoctestTest do
 
   # The generated docs come from the catalogue, which has no examples.
   doctest Outrigger
+  doctest Outrigger.Creation
   doctest Outrigger.Files
+  doctest Outrigger.Names
   doctest Outrigger.Read
   doctest Outrigger.Program
   doctest Outrigger.Status
@@ -19,7 +21,14 @@ defmodule Outrigger.DoctestTest do
   end
 
   test "Outrigger has the functions of its modules" do
-    for module <- [Outrigger.Files, Outrigger.Read, Outrigger.Program, Outrigger.Status] do
+    for module <- [
+          Outrigger.Creation,
+          Outrigger.Files,
+          Outrigger.Names,
+          Outrigger.Read,
+          Outrigger.Program,
+          Outrigger.Status
+        ] do
       missing = documented(module) -- [{:trace, 1} | documented(Outrigger)]
       assert {module, missing} == {module, []}
     end

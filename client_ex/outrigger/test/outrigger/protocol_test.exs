@@ -38,13 +38,15 @@ defmodule Outrigger.ProtocolTest do
       assert Codec.decode_whole(payload) == {:ok, binaries(value, & &1)}
 
       case facts["kind"] do
+        "event" ->
+          assert {:event, id, {kind, name, version}} = Protocol.reply(payload)
+          assert {id, to_string(kind)} == {value["subscription"], value["event"]}
+          assert {name, version} == {value["name"], value["version"]}
+
         "reply" ->
           assert {:ok, id, reply} = Protocol.reply(payload)
           assert id == value["id"]
           assert elem(reply, 0) == if(value["status"] == "ok", do: :ok, else: :error)
-
-        "event" ->
-          refute Map.has_key?(value, "id")
 
         _request ->
           fields = value |> Map.drop(["id", "do"]) |> binaries(&{:bin, &1}) |> Map.to_list()

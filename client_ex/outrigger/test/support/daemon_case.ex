@@ -83,6 +83,7 @@ defmodule Outrigger.DaemonCase do
         waiting: traffic.waiting,
         waits: map_size(traffic.waits.refs) + map_size(traffic.waits.keys),
         orphans: map_size(traffic.orphans.left) + map_size(traffic.orphans.handles),
+        subscriptions: traffic.subscriptions.ids,
         errors: traffic.errors,
         dead_callers: Enum.reject(Map.keys(traffic.callers), &Process.alive?/1)
       }
@@ -97,6 +98,7 @@ defmodule Outrigger.DaemonCase do
       waiting: %{},
       waits: 0,
       orphans: 0,
+      subscriptions: %{},
       errors: %{},
       dead_callers: []
     }
