@@ -241,7 +241,12 @@ defmodule Outrigger.Link.Dialer do
   # A socket of :gen_tcp is no port if the VM has another `inet_backend`.
   def close({module, socket, _}) do
     closing = spawn(fn -> module.close(socket) end)
-    spawn(fn -> Process.sleep(1_000) && Process.exit(closing, :kill) end)
+
+    spawn(fn ->
+      Process.sleep(1_000)
+      Process.exit(closing, :kill)
+    end)
+
     :ok
   end
 end
