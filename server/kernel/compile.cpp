@@ -73,7 +73,7 @@ class Compiler {
       case What::slot:
         return n.at;
       case What::dim:
-        out_.dims.push_back({own, n.at});
+        out_.dims.emplace_back(own, n.at);
         return own;
       case What::size:
         out_.sizes.push_back({own, {n.at, n.operands[0]}});

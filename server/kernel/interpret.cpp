@@ -102,10 +102,11 @@ tl::expected<std::vector<std::int64_t>, std::string> bind_dims(
     const TensorView& tensor = tensors[given++];
     for (std::size_t axis = 0; axis < param.dims.size(); ++axis) {
       const std::string expected = bind(param.dims[axis], tensor.dims[axis], dims);
-      if (!expected.empty())
-        return tl::make_unexpected("axis " + std::to_string(axis) + " of " + name +
-                                   " has the size " + std::to_string(tensor.dims[axis]) + ", not " +
-                                   expected);
+      if (expected.empty()) continue;
+      std::string text = "axis ";
+      text.append(std::to_string(axis)).append(" of ").append(name).append(" has the size ");
+      text.append(std::to_string(tensor.dims[axis])).append(", not ").append(expected);
+      return tl::make_unexpected(std::move(text));
     }
   }
   return dims;
