@@ -128,7 +128,8 @@ inline void report(const Suite& suite, const Fastest& fastest, const char* title
   std::printf("%-34s %10s %10s %8s %8s  %s\n", "", "ours ms", "limit ms", "ratio", "goal",
               "against");
   std::ofstream json(json_path);
-  json << "[\n";
+  json << "[";
+  const char* separator = "\n";
   for (std::size_t i = 0; i < suite.rows.size(); ++i) {
     const Row& row = suite.rows[i];
     if (!fastest.has(row)) continue;  // --benchmark_filter has excluded it
@@ -137,11 +138,11 @@ inline void report(const Suite& suite, const Fastest& fastest, const char* title
     std::printf("%-34s %10.3f %10.3f %8.2f %8.2f  %s%s\n", row.name.c_str(), ours, limit,
                 ours / limit, row.goal, row.against.c_str(),
                 ours / limit > row.goal ? "  << missed" : "");
-    json << "  {\"name\": \"" << row.name << "\", \"ours_ms\": " << ours
-         << ", \"limit_ms\": " << limit << ", \"goal\": " << row.goal << "}"
-         << (i + 1 < suite.rows.size() ? ",\n" : "\n");
+    json << separator << "  {\"name\": \"" << row.name << "\", \"ours_ms\": " << ours
+         << ", \"limit_ms\": " << limit << ", \"goal\": " << row.goal << "}";
+    separator = ",\n";
   }
-  json << "]\n";
+  json << "\n]\n";
 }
 
 }  // namespace outrigger::bench
