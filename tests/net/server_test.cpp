@@ -92,7 +92,7 @@ TEST(Server, TellsThatThereAreTooManyClients) {
   EXPECT_TRUE(first.ping().ok());
 }
 
-/// Those that are told are few, and hold the others up no more than a closed door does.
+/// The server tells few connections at a time that they are refused. It closes the others at once.
 TEST(Server, RefusesAnyNumberOfClients) {
   auto options = serving({any_port});
   options.clients_max = 1;

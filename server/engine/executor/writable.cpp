@@ -1,5 +1,7 @@
 #include "engine/executor/writable.hpp"
 
+#include <algorithm>
+
 #include "ops/pass/pass.hpp"
 
 namespace outrigger::engine {
@@ -18,11 +20,14 @@ Result<Tensor> compact_copy(ops::Context& context, const Tensor& tensor) {
   return copy;
 }
 
-Result<Tensor> as_value(ops::Context& context, const Tensor& tensor) {
+bool has_too_large_buffer(const Tensor& tensor) {
+  constexpr std::size_t any_tensor_may_keep = 4096;
   const auto needed = static_cast<std::size_t>(byte_count(tensor.type));
-  if (tensor.storage->buffer->bytes() > 2 * needed && tensor.storage->buffer->bytes() > 4096) {
-    return compact_copy(context, tensor);
-  }
+  return tensor.storage->buffer->bytes() > std::max(2 * needed, any_tensor_may_keep);
+}
+
+Result<Tensor> as_value(ops::Context& context, const Tensor& tensor) {
+  if (has_too_large_buffer(tensor)) return compact_copy(context, tensor);
   return view_of(tensor, tensor.type, tensor.strides, tensor.offset, false);
 }
 

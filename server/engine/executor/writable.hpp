@@ -13,6 +13,9 @@ bool repeats_elements(const Tensor& tensor);
 /// A copy in C order with memory of its own.
 Result<Tensor> compact_copy(ops::Context& context, const Tensor& tensor);
 
+/// True if the tensor's buffer has more than twice its size, so that a handle keeps a copy instead.
+bool has_too_large_buffer(const Tensor& tensor);
+
 /// A tensor as a handle may keep it: a value with a Storage of its own, whose buffer has at most
 /// twice its size.
 Result<Tensor> as_value(ops::Context& context, const Tensor& tensor);

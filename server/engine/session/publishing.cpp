@@ -52,10 +52,8 @@ Workspace::Reply Workspace::publish(std::uint64_t id, const wire::Publish& reque
   OUTRIGGER_TRY(const Stored* stored, store_.find(request.handle));
   OUTRIGGER_CHECK(around_.names.check_version(request.name, request.expect));
   const Tensor source = stored->tensor();
-  const std::int64_t bytes = byte_count(source.type);
-  const bool all_of_its_buffer =
-      source.contiguous() && source.storage->buffer->bytes() <= 2 * static_cast<std::size_t>(bytes);
-  if (only_small && !all_of_its_buffer && bytes > small_copy_bytes) return wire::Frame{};
+  const bool copied = !source.contiguous() || has_too_large_buffer(source);
+  if (only_small && copied && byte_count(source.type) > small_copy_bytes) return wire::Frame{};
   Tensor tensor;
   if (source.contiguous()) {
     OUTRIGGER_TRY(tensor, as_value(context, source));
@@ -80,15 +78,7 @@ Workspace::Reply Workspace::open(std::uint64_t id, const wire::Open& request,
   if (!request.live) {
     OUTRIGGER_TRY(tensor, as_value(context, published));
   }
-  Store::Places places(store_);
-  OUTRIGGER_CHECK(
-      store_.make_places(std::span(&request.handle, 1), std::span(&tensor.type, 1), places));
-  const wire::ResultType result{
-      request.handle, name_of(tensor.dtype()), {tensor.shape().begin(), tensor.shape().end()}};
-  wire::Frame reply = wire::encode_opened(id, result, item->version);
-  Store::put(places, 0, std::move(tensor));
-  Store::commit(places);
-  return reply;
+  return keep(id, request.handle, std::move(tensor), item->version);
 }
 
 Workspace::Reply Workspace::list(std::uint64_t id, const wire::ListNames& request) {

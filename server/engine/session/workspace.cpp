@@ -230,12 +230,15 @@ Workspace::Reply Workspace::info(std::uint64_t id, const wire::Info& request) {
   return wire::encode_tensor_info(id, reply);
 }
 
-/// Puts a new tensor into the store, and gives the reply with its type.
-Workspace::Reply Workspace::keep(std::uint64_t id, std::uint64_t handle, Tensor tensor) {
+/// Puts a new tensor into the store, and gives the reply with its type, and with the version of a
+/// name.
+Workspace::Reply Workspace::keep(std::uint64_t id, std::uint64_t handle, Tensor tensor,
+                                 std::optional<std::uint64_t> version) {
   Store::Places places(store_);
   OUTRIGGER_CHECK(store_.make_places(std::span(&handle, 1), std::span(&tensor.type, 1), places));
   const wire::ResultType result = describe(handle, tensor);
-  wire::Frame reply = wire::encode_results(id, std::span(&result, 1));
+  wire::Frame reply = version ? wire::encode_opened(id, result, *version)
+                              : wire::encode_results(id, std::span(&result, 1));
   Store::put(places, 0, std::move(tensor));
   Store::commit(places);
   return reply;

@@ -90,7 +90,8 @@ class Workspace {
   Reply load_file(std::uint64_t id, const Request& request, const ops::Context& context);
   Reply save(std::uint64_t id, const wire::Save& request, ops::Context& context);
   Reply save(std::uint64_t id, const wire::SaveNpz& request, ops::Context& context);
-  Reply keep(std::uint64_t id, std::uint64_t handle, Tensor tensor);
+  Reply keep(std::uint64_t id, std::uint64_t handle, Tensor tensor,
+             std::optional<std::uint64_t> version = {});
   Reply run_plan(std::uint64_t id, const wire::Run& request, ops::Context& context,
                  Arguments& arguments, const Plan& plan);
   static wire::Frame encode_outcome(std::uint64_t id, const wire::Run& request, const Plan& plan,
