@@ -1,10 +1,11 @@
 #include "ctl/connection.hpp"
 
-#include <array>
 #include <utility>
+#include <variant>
 
 #include <msgpack.hpp>
 
+#include "base/overloaded.hpp"
 #include "ctl/deadline.hpp"
 
 namespace outrigger::ctl {
@@ -12,23 +13,39 @@ namespace outrigger::ctl {
 namespace {
 
 constexpr std::uint64_t protocol = 1;
-constexpr const char* client_name = "outriggerctl " OUTRIGGER_VERSION;
+const std::string client_name = "outriggerctl " OUTRIGGER_VERSION;
+
+constexpr std::size_t read_bytes = std::size_t{1} << 16;
 
 using Bytes = std::vector<std::uint8_t>;
 using Packer = msgpack::packer<msgpack::sbuffer>;
 
-/// A request's frame; `pack` adds `entries` entries to its id and kind.
-template <typename Pack>
-void append_request(Bytes& out, std::uint64_t id, std::string_view kind, std::uint32_t entries,
-                    Pack pack) {
+void pack(Packer& packer, std::uint64_t number) { packer.pack(number); }
+void pack(Packer& packer, const std::string& text) { packer.pack(text); }
+void pack(Packer& packer, const std::vector<std::uint64_t>& numbers) { packer.pack(numbers); }
+void pack(Packer& packer, Arguments::Binary bytes) {
+  packer.pack_bin(static_cast<std::uint32_t>(bytes.size()));
+  packer.pack_bin_body(reinterpret_cast<const char*>(bytes.data()),
+                       static_cast<std::uint32_t>(bytes.size()));
+}
+
+void append_request(Bytes& out, std::uint64_t id, std::string_view kind,
+                    const Arguments& arguments) {
   msgpack::sbuffer buffer;
   Packer packer(buffer);
-  packer.pack_map(2 + entries);
+  packer.pack_map(static_cast<std::uint32_t>(2 + arguments.entries().size()));
   packer.pack("id");
   packer.pack(id);
   packer.pack("do");
   packer.pack(kind);
-  pack(packer);
+  for (const auto& [key, value] : arguments.entries()) {
+    packer.pack(key);
+    std::visit(Overloaded{[&](const Packed& packed) {
+                            buffer.write(packed.bytes.data(), packed.bytes.size());
+                          },
+                          [&](const auto& plain) { pack(packer, plain); }},
+               value);
+  }
   const auto size = static_cast<std::uint32_t>(buffer.size());
   for (int shift = 24; shift >= 0; shift -= 8)
     out.push_back(static_cast<std::uint8_t>(size >> shift));
@@ -83,19 +100,9 @@ Result<Connection> Connection::open(const Target& target) {
 Result<void> Connection::greet(const std::optional<std::string>& token) {
   now_doing("waiting for the reply to hello");
   Bytes requests;
-  if (token) {
-    append_request(requests, ++last_id_, "auth", 1, [&](Packer& packer) {
-      packer.pack("token");
-      packer.pack(*token);
-    });
-  }
-  append_request(requests, ++last_id_, "hello", 2, [](Packer& packer) {
-    packer.pack("protocol");
-    packer.pack(protocol);
-    packer.pack("client");
-    packer.pack(client_name);
-  });
-  send(requests);
+  if (token) append_request(requests, ++last_id_, "auth", {{"token", *token}});
+  append_request(requests, ++last_id_, "hello", {{"protocol", protocol}, {"client", client_name}});
+  write(requests);
   for (std::uint64_t id = 1; id <= last_id_; ++id) {
     OUTRIGGER_TRY(hello_, reply_to(id));
   }
@@ -104,19 +111,22 @@ Result<void> Connection::greet(const std::optional<std::string>& token) {
 
 /// A server that turns a client away reads nothing, and tells why. So a failed write is no error:
 /// the next read is one, or gives the reason.
-void Connection::send(std::span<const std::uint8_t> bytes) {
+void Connection::write(std::span<const std::uint8_t> bytes) {
   static_cast<void>(link_.write(bytes));
 }
 
-Result<Reply> Connection::request(std::string_view kind) {
-  now_doing("waiting for a reply");
+std::uint64_t Connection::send(std::string_view kind, const Arguments& arguments) {
   Bytes bytes;
-  append_request(bytes, ++last_id_, kind, 0, [](Packer&) {});
-  send(bytes);
-  return reply_to(last_id_);
+  append_request(bytes, ++last_id_, kind, arguments);
+  write(bytes);
+  return last_id_;
 }
 
-/// Fails with the error in the reply, too. A frame with id 0 is the last one of a connection.
+Result<Reply> Connection::request(std::string_view kind, const Arguments& arguments) {
+  now_doing("waiting for a reply");
+  return reply_to(send(kind, arguments));
+}
+
 Result<Reply> Connection::reply_to(std::uint64_t id) {
   OUTRIGGER_TRY(const auto frame, next_frame());
   OUTRIGGER_TRY(Reply reply, Reply::parse(frame));
@@ -135,17 +145,15 @@ tl::unexpected<Error> Connection::closed() const {
 }
 
 Result<std::shared_ptr<wire::Frame>> Connection::next_frame() {
-  std::array<std::uint8_t, 4096> buffer;
+  buffer_.resize(read_bytes);
   for (;;) {
-    std::span<const std::uint8_t> bytes = received_;
-    auto frame = frames_.take(bytes);
+    auto frame = frames_.take(received_);
     if (!frame) return not_outrigger(frame.error().text);
-    received_.erase(received_.begin(), received_.end() - static_cast<std::ptrdiff_t>(bytes.size()));
     if (*frame) return std::shared_ptr<wire::Frame>(*std::move(frame));
-    OUTRIGGER_TRY(const std::size_t count, link_.read(buffer));
+    OUTRIGGER_TRY(const std::size_t count, link_.read(buffer_));
     if (count == 0) return closed();
     heard_ = true;
-    received_.assign(buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(count));
+    received_ = std::span(buffer_).first(count);
   }
 }
 

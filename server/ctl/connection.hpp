@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "ctl/arguments.hpp"
 #include "ctl/link.hpp"
 #include "wire/frame.hpp"
 #include "wire/value.hpp"
@@ -56,21 +57,26 @@ class Connection {
 
   /// The server's reply to hello.
   const Reply& hello() const { return *hello_; }
-  /// Carries out a request that has no arguments: `ping`, `info`.
-  Result<Reply> request(std::string_view kind);
+  /// Carries out a request. Errors: also that in the reply.
+  Result<Reply> request(std::string_view kind, const Arguments& arguments = {});
+  /// Sends a request: its id, for reply_to().
+  std::uint64_t send(std::string_view kind, const Arguments& arguments);
+  /// The reply to the earliest request that has none yet, which must have this id. Errors: also
+  /// that in the reply, and in a frame with id 0, which is the last one of a connection.
+  Result<Reply> reply_to(std::uint64_t id);
 
  private:
   explicit Connection(Link link) : link_(std::move(link)), frames_(Limits{}) {}
   Result<void> greet(const std::optional<std::string>& token);
-  void send(std::span<const std::uint8_t> bytes);
-  Result<Reply> reply_to(std::uint64_t id);
+  void write(std::span<const std::uint8_t> bytes);
   Result<std::shared_ptr<wire::Frame>> next_frame();
   tl::unexpected<Error> closed() const;
 
   Link link_;
   wire::FrameReader frames_;
-  std::vector<std::uint8_t> received_;  ///< behind the frame that was taken last
-  bool heard_ = false;                  ///< the server has sent a byte
+  std::vector<std::uint8_t> buffer_;
+  std::span<const std::uint8_t> received_;  ///< in buffer_, behind the frame that was taken last
+  bool heard_ = false;                      ///< the server has sent a byte
   std::uint64_t last_id_ = 0;
   std::optional<Reply> hello_;
 };

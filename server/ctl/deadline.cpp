@@ -51,4 +51,9 @@ void set_deadline(std::chrono::milliseconds time, std::string_view about) {
   ::setitimer(ITIMER_REAL, &timer, nullptr);
 }
 
+void end_deadline() {
+  const itimerval none{};
+  ::setitimer(ITIMER_REAL, &none, nullptr);
+}
+
 }  // namespace outrigger::ctl

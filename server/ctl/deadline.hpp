@@ -10,6 +10,9 @@ namespace outrigger::ctl {
 /// name, which has no timeout of its own. `about` begins the line.
 void set_deadline(std::chrono::milliseconds time, std::string_view about);
 
+/// Takes the deadline away.
+void end_deadline();
+
 /// Sets the step that the line names. `text` must be a literal.
 void now_doing(const char* text);
 

@@ -124,7 +124,7 @@ Result<void> info(Connection& connection, bool json) {
 
 void add_info(CLI::App& app, const bool& json, Command& chosen) {
   app.add_subcommand("info", "Show the server's memory, threads and limits, and this connection")
-      ->callback([&] { chosen = [&json](Connection& server) { return info(server, json); }; });
+      ->callback([&] { chosen = {[&json](Connection& server) { return info(server, json); }}; });
 }
 
 }  // namespace outrigger::ctl

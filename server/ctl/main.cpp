@@ -23,6 +23,7 @@ struct Options {
   std::string token_file;
   ctl::TlsOptions tls;
   double timeout_s = 5;
+  CLI::Option* timeout = nullptr;
   bool json = false;
 };
 
@@ -47,9 +48,11 @@ void declare(CLI::App& app, Options& options) {
       app.add_option("--tls-key", options.tls.key, "The key of that certificate, PEM");
   certificate->needs(key);
   key->needs(certificate);
-  app.add_option("--timeout", options.timeout_s, "Seconds for all of the work")
-      ->check(CLI::Range(0.001, 1e6))
-      ->capture_default_str();
+  options.timeout = app.add_option("--timeout", options.timeout_s,
+                                   "Seconds for all of the work; without it, get, put and bench "
+                                   "have 5 s to connect\nand no limit afterwards")
+                        ->check(CLI::Range(0.001, 1e6))
+                        ->capture_default_str();
   app.add_flag("--json", options.json, "Print JSON");
   app.require_subcommand(1);
   // The options may stand before the command and behind it.
@@ -69,7 +72,8 @@ Result<void> carry_out(const Options& options, const ctl::Command& command) {
       std::chrono::duration<double>(options.timeout_s));
   ctl::set_deadline(target.timeout, "outriggerctl: " + options.address);
   auto connection = ctl::Connection::open(target);
-  const auto done = connection ? command(*connection) : tl::make_unexpected(connection.error());
+  if (command.lasting && options.timeout->empty()) ctl::end_deadline();
+  const auto done = connection ? command.run(*connection) : tl::make_unexpected(connection.error());
   if (done) return {};
   return fail(done.error().code, options.address + ": " + done.error().text);
 }
@@ -81,6 +85,11 @@ int run(int argc, char** argv) {
   declare(app, options);
   ctl::add_ping(app, options.json, chosen);
   ctl::add_info(app, options.json, chosen);
+  ctl::add_ls(app, options.json, chosen);
+  ctl::add_get(app, options.json, chosen);
+  ctl::add_put(app, options.json, chosen);
+  ctl::add_bench(app, options.json, chosen);
+  ctl::add_completion(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& result) {

@@ -31,7 +31,7 @@ Result<void> ping(Connection& connection, bool json) {
 
 void add_ping(CLI::App& app, const bool& json, Command& chosen) {
   app.add_subcommand("ping", "Ask for a sign of life, which a busy server gives at once")
-      ->callback([&] { chosen = [&json](Connection& server) { return ping(server, json); }; });
+      ->callback([&] { chosen = {[&json](Connection& server) { return ping(server, json); }}; });
 }
 
 }  // namespace outrigger::ctl

@@ -6,6 +6,17 @@
 
 namespace outrigger::ctl {
 
+namespace {
+
+/// UTF-8 has one byte for each character that does not continue another.
+std::size_t width_of(const std::string& text) {
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+  }));
+}
+
+}  // namespace
+
 std::string bytes_text(std::uint64_t bytes) {
   constexpr std::array<const char*, 7> units{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
   auto count = static_cast<double>(bytes);
@@ -51,6 +62,23 @@ std::string table(const std::vector<std::pair<std::string, std::string>>& rows) 
   std::string out;
   for (const auto& [name, value] : rows)
     out.append(name).append(width + 2 - name.size(), ' ').append(value).append(1, '\n');
+  return out;
+}
+
+std::string columns(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<std::size_t> widths;
+  for (const auto& row : rows) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width_of(row[i]));
+  }
+  std::string out;
+  for (const auto& row : rows) {
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i)
+      line.append(row[i]).append(widths[i] + 2 - width_of(row[i]), ' ');
+    line.erase(line.find_last_not_of(' ') + 1);
+    out += line + '\n';
+  }
   return out;
 }
 

@@ -21,4 +21,7 @@ std::string printable(std::string_view text);
 /// Lines of a name and a value, the values below each other.
 std::string table(const std::vector<std::pair<std::string, std::string>>& rows);
 
+/// Rows of as many texts each, in columns.
+std::string columns(const std::vector<std::vector<std::string>>& rows);
+
 }  // namespace outrigger::ctl

@@ -27,7 +27,7 @@ LAYERS = {
     "wire": ["base"],
     "engine": ["base", "tensor", "files", "ops", "wire"],
     "net": ["base", "wire", "engine"],
-    "ctl": ["base", "wire", "net"],
+    "ctl": ["base", "tensor", "files", "wire", "net"],
 }
 
 # A folder includes itself and folders of a lower rank. "" is the face of `ops`: the form of an op.
