@@ -18,5 +18,6 @@ using Command = std::function<Result<void>(Connection&)>;
 /// Each declares its subcommand. When the command line names it, `chosen` is set.
 void add_ping(CLI::App& app, const bool& json, Command& chosen);
 void add_info(CLI::App& app, const bool& json, Command& chosen);
+void add_checkpoint(CLI::App& app, const bool& json, Command& chosen);
 
 }  // namespace outrigger::ctl

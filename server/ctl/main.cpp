@@ -81,6 +81,7 @@ int run(int argc, char** argv) {
   declare(app, options);
   ctl::add_ping(app, options.json, chosen);
   ctl::add_info(app, options.json, chosen);
+  ctl::add_checkpoint(app, options.json, chosen);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& result) {
