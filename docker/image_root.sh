@@ -90,3 +90,5 @@ echo 'hosts: files dns' >"$root/etc/nsswitch.conf"
 # its owner.
 install -d -m 1777 "$root/run/outrigger"
 install -d -m 750 -o 10001 -g 10001 "$root/var/lib/outrigger"
+# The same for published tensors (--data).
+install -d -m 700 -o 10001 -g 10001 "$root/data"
