@@ -50,7 +50,7 @@ done
 
 # Libraries without a file in the image: their headers and archives are compiled into the programs.
 compiled_in=(libboost-dev libcli11-dev libeigen3-dev libexpected-dev libhwy-dev libmsgpack-cxx-dev
-  libxbyak-dev)
+  libxbyak-dev libxxhash-dev)
 mapfile -t packages < <(printf '%s\n' "${packages[@]}" base-files | sort -u)
 mkdir -p "$root/var/lib/dpkg/status.d"
 for package in "${packages[@]}"; do
@@ -90,3 +90,5 @@ echo 'hosts: files dns' >"$root/etc/nsswitch.conf"
 # its owner.
 install -d -m 1777 "$root/run/outrigger"
 install -d -m 750 -o 10001 -g 10001 "$root/var/lib/outrigger"
+# The same for published tensors (--data).
+install -d -m 700 -o 10001 -g 10001 "$root/data"

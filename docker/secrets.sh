@@ -37,7 +37,9 @@ rm ca.key server.csr
 
 # The health check takes the first token of the list.
 app=$(openssl rand -hex 32)
+ops=$(openssl rand -hex 32)
 printf '%s\n' "# name rights token" "health read $(openssl rand -hex 32)" \
-  "app read,write $app" >tokens
+  "app read,write,publish $app" "ops admin $ops" >tokens
 echo "$app" >app_token
-chmod 644 ca.pem server.pem server.key tokens app_token
+echo "$ops" >ops_token
+chmod 644 ca.pem server.pem server.key tokens app_token ops_token

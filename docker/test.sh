@@ -129,6 +129,24 @@ check "plain TCP is refused" refused tls:// ctl outrigger ping --connect tcp://s
 check "a certificate of an unknown authority is refused" refused "not trusted" \
   ctl outrigger ping --connect tls://server:7171
 
+example example "Example.keep()" >"$work/keep" 2>&1 || { cat "$work/keep" >&2; exit 1; }
+version=$(grep -x 'version [0-9]*' "$work/keep")
+check "an application's token may not ask for a checkpoint" refused forbidden \
+  ctl -v "$OUTRIGGER_SECRETS/app_token:/token:ro" outrigger checkpoint \
+  --connect tls://server:7171 --tls-ca /ca.pem --token-file /token
+check "a checkpoint is written" \
+  ctl -v "$OUTRIGGER_SECRETS/ops_token:/token:ro" outrigger checkpoint \
+  --connect tls://server:7171 --tls-ca /ca.pem --token-file /token
+docker kill -s KILL "$server" >/dev/null
+docker start "$server" >/dev/null
+check "a killed server starts again with its data volume" healthy "$server"
+example example "Example.kept()" >"$work/kept" 2>&1 || { cat "$work/kept" >&2; exit 1; }
+check "it has the published tensor" grep -qF "kept: [1.5, 2.5, 3.5]" "$work/kept"
+check "the tensor has the same version" grep -qx "$version" "$work/kept"
+check "the data volume is the user's alone" equal \
+  "$(docker run --rm -v "${project}_data:/data:ro" debian:trixie-slim stat -c '%u %a' /data)" \
+  "10001 700"
+
 example example "Example.long(300)" >"$work/long" 2>&1 &
 long=$!
 for _ in $(seq 600); do

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <iostream>
 #include <string>
 #include <string_view>
@@ -156,6 +157,17 @@ net::ServerOptions server_options(const Options& options) {
   return out;
 }
 
+void log_checkpoint(bool is_error, const std::string& text) {
+  spdlog::log(is_error ? spdlog::level::err : spdlog::level::info, text);
+}
+
+void keep_data(const Options& options, const std::shared_ptr<engine::Engine>& engine) {
+  if (options.data.empty()) return;
+  const auto done = engine::keep_data(
+      engine, {options.data, milliseconds(options.checkpoint_interval_s), log_checkpoint});
+  if (!done) give_up("--data: " + done.error().text);
+}
+
 /// A server lives on without the process that started it, and is no more in the way of others than
 /// they are when memory runs out.
 [[noreturn]] void serve_sockets(const Options& options) {
@@ -163,10 +175,16 @@ net::ServerOptions server_options(const Options& options) {
   net::restrict_umask();
   auto sockets = server_options(options);
   const auto engine = start_engine(settings);
+  keep_data(options, engine);
   const auto failed = net::serve_sockets(
       settings.limits, std::move(sockets),
       [&engine](std::shared_ptr<engine::Outbox> outbox, engine::SessionOptions session) {
         return engine::open_session(engine, std::move(outbox), std::move(session));
+      },
+      [&engine](std::function<void(bool)> done) {
+        engine::checkpoint(engine, [done = std::move(done)](const Result<void>& outcome) {
+          done(outcome.has_value());
+        });
       });
   give_up(failed.error().text);
 }

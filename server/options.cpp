@@ -74,6 +74,14 @@ class SocketOptions {
             "Seconds for which a client may take nothing of waiting replies");
     seconds("--grace", options.grace_s, 0,
             "Seconds for requests to end after SIGTERM; then they are cancelled");
+    CLI::Option* data =
+        add("--data", options.data,
+            "Keep published tensors in this folder: they are there again after a restart, as\n"
+            "they were at the last checkpoint");
+    seconds("--checkpoint-interval", options.checkpoint_interval_s, 0,
+            "Seconds between a change and the checkpoint that has it; 0: checkpoints only when\n"
+            "a client asks for one, and at SIGTERM")
+        ->needs(data);
   }
 
   CLI::Option* listen() { return listen_; }
@@ -89,8 +97,8 @@ class SocketOptions {
   void flag(const char* name, bool& value, const char* text) {
     app_.add_flag(name, value, text)->needs(listen_)->group(group);
   }
-  void seconds(const char* name, double& value, double min, const char* text) {
-    add(name, value, text)->check(CLI::Range(min, seconds_max))->capture_default_str();
+  CLI::Option* seconds(const char* name, double& value, double min, const char* text) {
+    return add(name, value, text)->check(CLI::Range(min, seconds_max))->capture_default_str();
   }
 
   CLI::App& app_;

@@ -23,6 +23,7 @@ struct Command {
 /// Each declares its subcommand. When the command line names it, `chosen` is set.
 void add_ping(CLI::App& app, const bool& json, Command& chosen);
 void add_info(CLI::App& app, const bool& json, Command& chosen);
+void add_checkpoint(CLI::App& app, const bool& json, Command& chosen);
 void add_ls(CLI::App& app, const bool& json, Command& chosen);
 void add_get(CLI::App& app, const bool& json, Command& chosen);
 void add_put(CLI::App& app, const bool& json, Command& chosen);

@@ -10,58 +10,13 @@
 #include "ctl/connection.hpp"
 #include "ctl/json.hpp"
 #include "ctl/text.hpp"
+#include "ctl/told.hpp"
 
 namespace outrigger::ctl {
 
 namespace {
 
-using wire::Kind;
 using wire::Value;
-
-/// Entries of a map as texts; empty for those that the server does not tell.
-class Told {
- public:
-  explicit Told(std::optional<Value> map) : map_(map) {}
-
-  std::optional<Value> at(std::string_view key) const {
-    return map_ ? find(*map_, key) : std::nullopt;
-  }
-  std::string text(std::string_view key) const {
-    const auto value = at(key);
-    return value && value->is(Kind::string) ? printable(value->string()) : "";
-  }
-  std::string count(std::string_view key) const {
-    const auto value = natural(key);
-    return value ? std::to_string(*value) : "";
-  }
-  std::string bytes(std::string_view key) const {
-    const auto value = natural(key);
-    return value ? bytes_text(*value) : "";
-  }
-  std::string duration(std::string_view key) const {
-    const auto value = natural(key);
-    return value ? duration_text(*value) : "";
-  }
-  std::string list(std::string_view key) const {
-    std::string out;
-    const auto value = at(key);
-    if (!value || !value->is(Kind::array)) return out;
-    for (const Value item : value->items()) {
-      if (!item.is(Kind::string)) continue;
-      out += (out.empty() ? "" : ", ") + printable(item.string());
-    }
-    return out;
-  }
-
- private:
-  std::optional<std::uint64_t> natural(std::string_view key) const {
-    const auto value = at(key);
-    if (!value || !value->is(Kind::unsigned_integer)) return std::nullopt;
-    return value->natural();
-  }
-
-  std::optional<Value> map_;
-};
 
 std::string limit_text(const Told& memory) {
   return memory.count("limit") == "0" ? "none" : memory.bytes("limit");
@@ -74,6 +29,7 @@ std::string as_table(Value hello_map, Value info_map) {
   const Told info(info_map);
   const Told memory(info.at("memory"));
   const Told connection(info.at("connection"));
+  const Told checkpoint(info.at("checkpoint"));
   std::vector<std::pair<std::string, std::string>> rows{
       {"server", hello.text("server")},
       {"epoch", hello.count("epoch")},
@@ -89,6 +45,11 @@ std::string as_table(Value hello_map, Value info_map) {
       {"memory pooled", memory.bytes("pooled")},
       {"memory kept", memory.bytes("kept")},
       {"memory kept limit", memory.bytes("kept_limit")},
+      {"last checkpoint", checkpoint.time("taken_at_ms")},
+      {"checkpoint names",
+       checkpoint.natural("number").value_or(0) == 0 ? "" : checkpoint.count("names")},
+      {"checkpoint lacks", checkpoint.flag("changed") ? "later changes" : ""},
+      {"checkpoint error", checkpoint.text("error")},
       {"sessions", connection.count("sessions")},
       {"this session", connection.count("session")},
       {"transport", connection.text("transport")},

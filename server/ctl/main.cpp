@@ -85,6 +85,7 @@ int run(int argc, char** argv) {
   declare(app, options);
   ctl::add_ping(app, options.json, chosen);
   ctl::add_info(app, options.json, chosen);
+  ctl::add_checkpoint(app, options.json, chosen);
   ctl::add_ls(app, options.json, chosen);
   ctl::add_get(app, options.json, chosen);
   ctl::add_put(app, options.json, chosen);

@@ -41,6 +41,7 @@ struct NeededRight {
   Answer operator()(const wire::Unsubscribe&) const { return Right::read; }
   Answer operator()(const wire::Publish&) const { return Right::publish; }
   Answer operator()(const wire::Unpublish&) const { return Right::publish; }
+  Answer operator()(const wire::Checkpoint&) const { return Right::admin; }
   Answer operator()(const wire::Upload&) const { return Right::write; }
   Answer operator()(const wire::Run&) const { return Right::write; }
   Answer operator()(const wire::Prepare&) const { return Right::write; }

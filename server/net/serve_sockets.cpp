@@ -9,6 +9,7 @@
 
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 
 namespace outrigger::net {
@@ -38,6 +39,12 @@ void tell(const std::vector<Address>& addresses) {
   logger->flush();
 }
 
+/// The engine may be busy still, and its sessions refer to it: the process ends as it is.
+[[noreturn]] void end_process(bool done) {
+  spdlog::default_logger()->flush();
+  ::_exit(done ? EXIT_SUCCESS : EXIT_FAILURE);
+}
+
 }  // namespace
 
 Result<void> check_exposure(const ServerOptions& options, bool insecure) {
@@ -55,7 +62,8 @@ Result<void> check_exposure(const ServerOptions& options, bool insecure) {
   return {};
 }
 
-Result<void> serve_sockets(const Limits& limits, ServerOptions options, const OpenSession& open) {
+Result<void> serve_sockets(const Limits& limits, ServerOptions options, const OpenSession& open,
+                           const LastWork& last_work) {
   raise_descriptor_limit(options.clients_max);
   boost::asio::io_context io(1);
   Server server(io, limits, std::move(options), open);
@@ -67,10 +75,8 @@ Result<void> serve_sockets(const Limits& limits, ServerOptions options, const Op
       wait();
       if (signal == SIGHUP)
         return spdlog::warn("SIGHUP does nothing: files are read when the server starts");
-      // The engine may be busy still, and its sessions refer to it: the process ends as it is.
-      server.stop([] {
-        spdlog::default_logger()->flush();
-        ::_exit(EXIT_SUCCESS);
+      server.stop([&] {
+        last_work([&io](bool done) { boost::asio::post(io, [done] { end_process(done); }); });
       });
     });
   };

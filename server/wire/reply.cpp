@@ -123,6 +123,20 @@ void write_connection(Writer& writer, const ConnectionInfo& connection) {
   write_rights(writer, connection.rights);
 }
 
+void write_checkpoint(Writer& writer, const CheckpointInfo& checkpoint) {
+  writer.text("checkpoint");
+  writer.map(7);
+  writer.entry("number", checkpoint.number);
+  writer.text("taken_at_ms");
+  checkpoint.taken_at_ms ? writer.natural(*checkpoint.taken_at_ms) : writer.nil();
+  writer.entry("names", checkpoint.names);
+  writer.entry("bytes", checkpoint.bytes);
+  writer.entry("duration_ms", checkpoint.duration_ms);
+  writer.flag("changed", checkpoint.changed);
+  writer.text("error");
+  checkpoint.error ? writer.text(cut(*checkpoint.error, error_text_bytes_max)) : writer.nil();
+}
+
 void write_error(Writer& writer, const Error& error) {
   writer.map(3U + (error.op.empty() ? 0U : 1U) + (error.path.empty() ? 0U : 1U) +
              (error.cause ? 1U : 0U));
@@ -200,7 +214,7 @@ Frame encode_hello(std::uint64_t id, const HelloReply& reply) {
 
 Frame encode_info(std::uint64_t id, const InfoReply& reply) {
   Writer writer(256);
-  writer.begin(id, "ok", reply.connection ? 10 : 9);
+  writer.begin(id, "ok", 9U + (reply.connection ? 1U : 0U) + (reply.checkpoint ? 1U : 0U));
   writer.text("memory");
   writer.map(6);
   writer.entry("limit", reply.memory_limit);
@@ -219,6 +233,7 @@ Frame encode_info(std::uint64_t id, const InfoReply& reply) {
   writer.entry("compiler", reply.compiler);
   writer.entry("code_bytes", reply.code_bytes);
   if (reply.connection) write_connection(writer, *reply.connection);
+  if (reply.checkpoint) write_checkpoint(writer, *reply.checkpoint);
   return writer.finish();
 }
 
@@ -290,6 +305,13 @@ Frame encode_event(std::string_view event, std::uint64_t subscription, std::stri
   writer.entry("subscription", subscription);
   writer.entry("name", name);
   writer.entry("version", version);
+  return writer.finish();
+}
+
+Frame encode_checkpoint(std::uint64_t id, const CheckpointInfo& checkpoint) {
+  Writer writer(256);
+  writer.begin(id, "ok", 1);
+  write_checkpoint(writer, checkpoint);
   return writer.finish();
 }
 

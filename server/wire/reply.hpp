@@ -47,6 +47,17 @@ struct ConnectionInfo {
   Rights rights;
 };
 
+/// The last checkpoint of the published tensors.
+struct CheckpointInfo {
+  std::uint64_t number = 0;  ///< 0: there is none
+  std::optional<std::uint64_t> taken_at_ms = {};
+  std::uint64_t names = 0;
+  std::uint64_t bytes = 0;  ///< that it wrote
+  std::uint64_t duration_ms = 0;
+  bool changed = false;                   ///< there are changes that it does not have
+  std::optional<std::string> error = {};  ///< of a later one, which failed
+};
+
 struct InfoReply {
   std::uint64_t memory_limit = 0;
   std::uint64_t memory_used = 0;
@@ -63,6 +74,7 @@ struct InfoReply {
   std::string_view compiler = "none";
   std::uint64_t code_bytes = 0;
   std::optional<ConnectionInfo> connection = {};
+  std::optional<CheckpointInfo> checkpoint = {};  ///< with a data folder
 };
 
 struct TensorInfoReply {
@@ -107,6 +119,8 @@ Frame encode_names(std::uint64_t id, std::span<const ListedName> names, bool mor
 /// A frame that no request asks for. `event` is "published" or "unpublished".
 Frame encode_event(std::string_view event, std::uint64_t subscription, std::string_view name,
                    std::uint64_t version);
+/// The reply to `checkpoint`.
+Frame encode_checkpoint(std::uint64_t id, const CheckpointInfo& checkpoint);
 Frame encode_released(std::uint64_t id, std::uint64_t count);
 Frame encode_found(std::uint64_t id, bool found);
 /// The error's code decides the `status`: cancelled, deadline_exceeded, or error.

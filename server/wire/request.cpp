@@ -357,6 +357,7 @@ constexpr std::array kinds{
     KindRow{"unpublish", read_unpublish},
     KindRow{"subscribe", read_subscribe},
     KindRow{"unsubscribe", read_unsubscribe},
+    KindRow{"checkpoint", read_empty<Checkpoint>},
 };
 
 /// The first entry under `key`, if there is one. A repeated key is found when the request is read.

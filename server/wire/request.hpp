@@ -130,6 +130,7 @@ struct Subscribe {
 struct Unsubscribe {
   std::uint64_t subscription = 0;
 };
+struct Checkpoint {};
 struct Cancel {
   std::uint64_t request = 0;
 };
@@ -139,7 +140,7 @@ struct Request {
   std::uint64_t id = 0;
   std::variant<Hello, Auth, Ping, Info, Upload, Download, Load, LoadRaw, LoadCsv, Save, SaveNpz,
                Run, Prepare, Forget, Release, Publish, Open, ListNames, Unpublish, Subscribe,
-               Unsubscribe, Cancel, Bye>
+               Unsubscribe, Checkpoint, Cancel, Bye>
       body;
 };
 

@@ -212,6 +212,7 @@ SESSION = {
     "subscribe": "ok",
     "subscribe_prefix": "ok",
     "unsubscribe": "ok",
+    "checkpoint": "bad_request",
     "release": "ok",
     "bye": "ok",
 }

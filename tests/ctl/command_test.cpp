@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdio>
 #include <functional>
+#include <regex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -19,6 +20,7 @@
 
 #include "ctl/run_ctl.hpp"
 #include "support/certificates.hpp"
+#include "support/client.hpp"
 #include "support/server_process.hpp"
 #include "wire/reply.hpp"
 
@@ -99,6 +101,39 @@ TEST(Ctl, InfoIsATableOrJson) {
                          " | python3 -c 'import json, sys; told = json.load(sys.stdin); "
                          "print(told[\"server\"], told[\"round_trip_ms\"] > 0)'");
   EXPECT_EQ(ping.output, "outriggerd " OUTRIGGER_VERSION " True\n");
+}
+
+TEST(Ctl, CheckpointTellsWhatTheServerKeeps) {
+  const TemporaryFolder folder;
+  const std::string address = "unix:" + folder.file("s");
+  const std::string connect = " --connect " + address;
+  ServerProcess server(
+      {"--listen", address, "--data", folder.file("data"), "--checkpoint-interval", "0"});
+  const Ended nothing = ctl("checkpoint" + connect);
+  EXPECT_EQ(nothing.status, 0) << nothing.output;
+  EXPECT_EQ(nothing.output, "nothing was ever published: there is nothing to keep\n");
+  EXPECT_EQ(ctl("info" + connect).output.find("checkpoint"), std::string::npos);
+
+  test::Client client(test::open_socket_transport(address));
+  const std::uint64_t handle = client.upload({"u8", {3}, {1, 2, 3}});
+  const std::uint64_t id = client.new_id();
+  ASSERT_TRUE(client.request(id, test::encode_publish(id, handle, "w")).ok());
+  EXPECT_NE(ctl("info" + connect).output.find("later changes"), std::string::npos);
+  const Ended done = ctl("checkpoint" + connect);
+  EXPECT_EQ(done.status, 0);
+  EXPECT_TRUE(std::regex_match(
+      done.output, std::regex("checkpoint 1 of 20[0-9-]+ [0-9:]+ UTC: 1 names, [0-9.]+ [KM]?i?B "
+                              "written in [0-9]+ ms\n")))
+      << done.output;
+  const Ended json = ctl("checkpoint --json" + connect);
+  EXPECT_NE(json.output.find("\"number\": 1"), std::string::npos) << json.output;
+  const Ended info = ctl("info" + connect);
+  EXPECT_TRUE(std::regex_search(info.output, std::regex("last checkpoint +20[0-9-]+ ")))
+      << info.output;
+  EXPECT_EQ(info.output.find("later changes"), std::string::npos);
+
+  ServerProcess other({"--listen", "unix:" + folder.file("t")});
+  EXPECT_TRUE(fails_with(ctl("checkpoint --connect unix:" + folder.file("t")), "--data"));
 }
 
 TEST(Ctl, TakesTheTokenFromAFileOrTheEnvironment) {

@@ -18,6 +18,7 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include "data/disk.hpp"
 #include "engine/builder.hpp"
 #include "engine/session/engine.hpp"
 #include "net/connection.hpp"
@@ -64,6 +65,13 @@ using outrigger::test::Reply;
 using outrigger::test::RunOptions;
 using Handles = std::vector<std::uint64_t>;
 
+/// Without the time that a disk takes: there is a checkpoint in each of thousands of rounds.
+class QuickDisk : public data::Disk {
+ public:
+  Result<void> sync(int, const std::string&) override { return {}; }
+  Result<void> sync_folder(const std::string&) override { return {}; }
+};
+
 /// A connection with a real engine, and the client's end of it.
 class Daemon {
  public:
@@ -71,6 +79,12 @@ class Daemon {
     EngineOptions options{2, 0, {}};
     options.compile.when = ops::Compile::When::always;
     engine = make_engine(options);
+    DataOptions data;
+    data.folder = std::filesystem::temp_directory_path() /
+                  ("outrigger_no_memory_data_" + std::to_string(::getpid()));
+    data.interval = std::chrono::milliseconds(0);
+    folder_ = data.folder;
+    if (!engine->keep_data(std::move(data), std::make_unique<QuickDisk>())) std::abort();
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0) std::abort();
     fd_ = ends[0];
@@ -87,6 +101,7 @@ class Daemon {
     ::close(fd_);
     work_.reset();
     thread_.join();
+    std::filesystem::remove_all(folder_);
   }
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
@@ -141,6 +156,7 @@ class Daemon {
       io_.get_executor()};
   net::ReadBuffers buffers_{Limits{}};
   std::thread thread_;
+  std::string folder_;
   int fd_ = -1;
   std::uint64_t last_id_ = 0;
 };
@@ -214,6 +230,7 @@ class Script {
     add(encode_publish(id(), h(6), "x", std::nullopt, 60'000));
     add(encode_open(id(), h(16), "x", true));
     add(encode_names(id()));
+    add(encode_simple(id(), "checkpoint"));
     add(encode_unpublish(id(), "x"));
     add(encode_unsubscribe(id(), 1));
     add(encode_forget(id(), program(1)));

@@ -302,9 +302,12 @@ class Requests {
       if (!choices_.once_in(4)) return std::nullopt;
       return choices_.below(4);
     };
-    switch (choices_.below(8)) {
+    switch (choices_.below(9)) {
       case 0:
         client_.submit(wire::Unpublish{name, version()});
+        break;
+      case 8:
+        client_.submit(wire::Checkpoint{});
         break;
       case 1:
         client_.submit(wire::Subscribe{1 + choices_.below(3), name, choices_.below(2) == 0});

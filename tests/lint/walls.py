@@ -22,10 +22,11 @@ LAYERS = {
     "base": [],
     "tensor": ["base"],
     "files": ["base", "tensor"],
+    "data": ["base", "tensor", "files"],
     "kernel": ["base", "tensor"],
     "ops": ["base", "tensor"],
     "wire": ["base"],
-    "engine": ["base", "tensor", "files", "ops", "wire"],
+    "engine": ["base", "tensor", "files", "data", "ops", "wire"],
     "net": ["base", "wire", "engine"],
     "ctl": ["base", "tensor", "files", "wire", "net"],
 }

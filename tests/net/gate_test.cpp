@@ -24,13 +24,15 @@ const std::string reader(32, 'r');
 const std::string writer(32, 'w');
 const std::string filer(32, 'f');
 const std::string publisher(32, 'p');
+const std::string admin(32, 'd');
 const std::string all(32, 'a');
 
 ServerOptions with_tokens() {
   auto options = testing::serving({"tcp://127.0.0.1:0"});
   EXPECT_TRUE(options.tokens.add("list", "reader read " + reader + "\nwriter write " + writer +
                                              "\nfiler files " + filer + "\npublisher publish " +
-                                             publisher + "\nall all " + all));
+                                             publisher + "\nadmin admin " + admin + "\nall all " +
+                                             all));
   return options;
 }
 
@@ -120,6 +122,7 @@ TEST(Gate, HoldsRequestsToTheirRights) {
       {test::encode_unsubscribe(7, 1), reader},
       {test::encode_publish(7, 1, "w"), publisher},
       {test::encode_unpublish(7, "w"), publisher},
+      {test::encode_simple(7, "checkpoint"), admin},
       {test::encode_load(7, 1, "/a"), filer},
       {test::encode_load_raw(7, 1, "/a", "u8", {1}, 0), filer},
       {test::encode_load_csv(7, 1, "/a", "u8", ",", false), filer},
@@ -127,7 +130,7 @@ TEST(Gate, HoldsRequestsToTheirRights) {
       {test::encode_save_npz(7, one, {"a"}, "/a", false), filer},
   };
   std::size_t session = 0;
-  for (const std::string& token : {reader, writer, filer, publisher, all}) {
+  for (const std::string& token : {reader, writer, filer, publisher, admin, all}) {
     Caller caller(served.address());
     ASSERT_TRUE(caller.auth(token).ok());
     ASSERT_TRUE(caller.hello().ok());

@@ -32,10 +32,11 @@ tl::expected<Request, Refusal> receive(const GoldenFrame& golden) {
 }
 
 /// The names of the kinds in the order of Request::body.
-constexpr std::array<std::string_view, 23> kinds = {
-    "hello",    "auth",  "ping",      "info",      "upload",      "download", "load",    "load_raw",
-    "load_csv", "save",  "save_npz",  "run",       "prepare",     "forget",   "release", "publish",
-    "open",     "names", "unpublish", "subscribe", "unsubscribe", "cancel",   "bye"};
+constexpr std::array<std::string_view, 24> kinds = {
+    "hello",     "auth",      "ping",        "info",       "upload",   "download",
+    "load",      "load_raw",  "load_csv",    "save",       "save_npz", "run",
+    "prepare",   "forget",    "release",     "publish",    "open",     "names",
+    "unpublish", "subscribe", "unsubscribe", "checkpoint", "cancel",   "bye"};
 
 TEST(GoldenFrames, GoodRequestsAreUnderstood) {
   std::set<std::string> seen;
@@ -120,6 +121,14 @@ InfoReply over_a_socket() {
   return reply;
 }
 
+InfoReply with_a_data_folder() {
+  InfoReply reply = idle();
+  reply.checkpoint.emplace();
+  reply.checkpoint->changed = true;
+  reply.checkpoint->error = "No space left on device";
+  return reply;
+}
+
 Frame results_reply() {
   const ResultType results[] = {{12, "f32", {2, 300}}, {13, "u8", {}}};
   return encode_results(12, results);
@@ -143,6 +152,7 @@ const std::map<std::string, std::function<Frame()>> replies = {
     {"reply_info", info_reply},
     {"reply_info_idle", [] { return encode_info(3, idle()); }},
     {"reply_info_socket", [] { return encode_info(3, over_a_socket()); }},
+    {"reply_info_data", [] { return encode_info(3, with_a_data_folder()); }},
     {"reply_info_handle",
      [] {
        return encode_tensor_info(4, {"s32", {2, 2}, 16, true, false});
@@ -164,6 +174,10 @@ const std::map<std::string, std::function<Frame()>> replies = {
      }},
     {"event_published", [] { return encode_event("published", 2, "größe/1", 13); }},
     {"event_unpublished", [] { return encode_event("unpublished", 2, "größe/1", 13); }},
+    {"reply_checkpoint",
+     [] {
+       return encode_checkpoint(37, {7, 1796000000000, 2, 2048, 5, false, {}});
+     }},
     {"reply_released", [] { return encode_released(19, 2); }},
     {"reply_found", [] { return encode_found(20, true); }},
     {"reply_error",

@@ -76,6 +76,7 @@ TEST(Decoder, ReadsEveryKind) {
   EXPECT_EQ(subscribe.subscription, 3U);
   EXPECT_EQ(subscribe.pattern, "w/");
   EXPECT_TRUE(subscribe.prefix);
+  body_of<Checkpoint>(testing::simple_frame(1, "checkpoint"));
   EXPECT_EQ(body_of<Unsubscribe>(frame_of(test::encode_unsubscribe(1, 3))).subscription, 3U);
 
   EXPECT_FALSE(body_of<Info>(testing::simple_frame(1, "info")).handle.has_value());

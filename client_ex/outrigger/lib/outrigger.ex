@@ -359,10 +359,7 @@ defmodule Outrigger do
 
   ## Names
 
-  @doc """
-  Publishes the value of a tensor under a name for all clients of the daemon, and returns its
-  version. The options are `:expect`, `:ttl` and `:deadline`. See `Outrigger.Names.publish/3`.
-  """
+  @doc "Publishes a tensor under a name, and returns the version. See `Outrigger.Names.publish/3`."
   @spec publish(Tensor.t(), String.t(), keyword) :: {:ok, pos_integer} | error
   defdelegate publish(tensor, name, options \\ []), to: Names
 
@@ -370,10 +367,7 @@ defmodule Outrigger do
   @spec publish!(Tensor.t(), String.t(), keyword) :: pos_integer
   defdelegate publish!(tensor, name, options \\ []), to: Names
 
-  @doc """
-  A tensor with the value of a name; with `live: true`, the published tensor itself. See
-  `Outrigger.Names.open/3`.
-  """
+  @doc "A tensor with the value of a name, or the published one. See `Outrigger.Names.open/3`."
   @spec open(server, String.t(), version: pos_integer, live: boolean) :: Tensor.t()
   defdelegate open(server, name, options \\ []), to: Names
 
@@ -393,10 +387,7 @@ defmodule Outrigger do
   @spec unpublish!(server, String.t(), keyword) :: boolean
   defdelegate unpublish!(server, name, options \\ []), to: Names
 
-  @doc """
-  Sends the calling process a message for each change of a name, or of the names with a prefix. See
-  `Outrigger.Names.subscribe/3`.
-  """
+  @doc "Sends this process a message for each change of names. See `Outrigger.Names.subscribe/3`."
   @spec subscribe(server, String.t() | [prefix: String.t()], keyword) :: {:ok, reference} | error
   defdelegate subscribe(server, names, options \\ []), to: Names
 
@@ -407,6 +398,14 @@ defmodule Outrigger do
   @doc "Ends a subscription of the calling process. See `Outrigger.Names.unsubscribe/2`."
   @spec unsubscribe(server, reference) :: :ok
   defdelegate unsubscribe(server, ref), to: Names
+
+  @doc "Waits until published tensors are on the disk. See `Outrigger.Names.checkpoint/2`."
+  @spec checkpoint(server, keyword) :: {:ok, Names.checkpoint()} | error
+  defdelegate checkpoint(server, options \\ []), to: Names
+
+  @doc "As `checkpoint/2`, but raises."
+  @spec checkpoint!(server, keyword) :: Names.checkpoint()
+  defdelegate checkpoint!(server, options \\ []), to: Names
 
   ## Programs
 

@@ -21,6 +21,24 @@ defmodule Example do
     IO.puts("memory limit of the server: #{info.memory.limit} bytes")
   end
 
+  @doc "Publishes a tensor, which outlives this application."
+  def keep do
+    {:ok, _} = Application.ensure_all_started(:example)
+    x = Outrigger.tensor(Example.Numbers, [1.5, 2.5, 3.5], type: :f64)
+    IO.puts("version #{Outrigger.publish!(x, "example/kept")}")
+  end
+
+  @doc "Finds the tensor of `keep/0` again, also after a restart of the server."
+  def kept do
+    {:ok, _} = Application.ensure_all_started(:example)
+    [entry] = Outrigger.names!(Example.Numbers, prefix: "example/kept")
+    IO.puts("version #{entry.version}")
+
+    IO.puts(
+      "kept: #{inspect(Outrigger.to_list!(Outrigger.open(Example.Numbers, "example/kept")))}"
+    )
+  end
+
   @doc "Computes for some seconds. A server that is told to stop finishes what it has begun."
   def long(turns) do
     {:ok, _} = Application.ensure_all_started(:example)

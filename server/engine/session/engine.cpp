@@ -15,6 +15,9 @@ namespace outrigger::engine {
 namespace {
 
 constexpr auto idle_before_trim = std::chrono::seconds(1);
+/// Requests that wait for memory which a checkpoint holds are tried again so often: so they also
+/// notice a cancel or a deadline.
+constexpr auto between_tries = std::chrono::milliseconds(10);
 
 int usable_threads() {
   cpu_set_t set;
@@ -50,6 +53,9 @@ Engine::~Engine() {
   }
   wake_.notify_one();
   thread_.join();
+  // It refers to the buffers of tensors.
+  checkpoints_.reset();
+  waiting_.clear();
   ready_.clear();
   names_.clear();
   assert(memory_.used() == 0 && "a tensor or a plan outlives the engine");
@@ -70,7 +76,7 @@ void Engine::enqueue(std::shared_ptr<QueuedSession> session) {
 }
 
 /// Waits for work. Null when the engine stops. Without work for some time, it gives pooled memory
-/// back; it also takes away the names whose lifetime has ended. An idle engine has no timer.
+/// back; it also does what keep_time() does. An idle engine has no timer.
 std::shared_ptr<QueuedSession> Engine::next() {
   std::unique_lock lock(mutex_);
   // No time while there is nothing to give back.
@@ -84,7 +90,7 @@ std::shared_ptr<QueuedSession> Engine::next() {
     wakes_at_.store(Clock::time_point::min());
     if (stopping_ || !ready_.empty()) break;
     lock.unlock();
-    end_lifetimes();
+    keep_time();
     if (Clock::now() >= trim_at) {
       memory_.trim();
       trim_at = no_time;
@@ -106,31 +112,70 @@ Engine::Clock::time_point Engine::time_to_wake(Clock::time_point& trim_at) {
     trim_at = no_time;
   else if (trim_at == no_time)
     trim_at = Clock::now() + idle_before_trim;
-  const auto until = std::min(trim_at, names_end_.load());
+  const auto until = std::min({trim_at, names_end_.load(), checkpoint_at_.load(), try_again_at_});
   wakes_at_.store(until);
   return until;
 }
 
-void Engine::end_lifetimes() {
-  if (Clock::now() < names_end_.load()) return;
+/// Takes away the names whose lifetime has ended, begins checkpoints, and tries requests again, if
+/// it is time for that.
+void Engine::keep_time() {
+  const auto now = Clock::now();
+  if (now >= try_again_at_) try_again();
+  const bool lifetimes = now >= names_end_.load();
+  const bool checkpoint = now >= checkpoint_at_.load();
+  if (!lifetimes && !checkpoint) return;
   const std::lock_guard lock(claim_);
-  names_.expire();
+  if (lifetimes) names_.expire();
+  if (checkpoint) {
+    // Before the look: a time that is set meanwhile stays.
+    checkpoint_at_.store(no_time);
+    checkpoints_->tick();
+  }
   after_request();
+}
+
+void Engine::try_again() {
+  try_again_at_ = no_time;
+  for (const auto& session : waiting_) with_last_memory([&] { session->line_up(); });
+  waiting_.clear();
 }
 
 void Engine::after_request() {
   names_.deliver();
+  if (checkpoints_) checkpoints_->after_request();
   const auto end = names_.next_end().value_or(no_time);
   names_end_.store(end);
   const bool pooled = memory_.pooled() != 0;
   if (end == no_time && !pooled) return;
+  wake_before(pooled ? std::min(end, Clock::now() + idle_before_trim) : end);
+}
+
+/// Wakes the engine's thread if it sleeps for longer.
+void Engine::wake_before(Clock::time_point time) {
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  const auto wakes_at = wakes_at_.load();
-  const bool trims_late = pooled && wakes_at > Clock::now() + idle_before_trim;
-  if (end >= wakes_at && !trims_late) return;
+  if (time >= wakes_at_.load()) return;
   // With the lock, the engine's thread is at its wait, or awake.
   { const std::lock_guard lock(mutex_); }
   wake_.notify_one();
+}
+
+void Engine::look_at_checkpoints(Clock::time_point time) {
+  auto known = checkpoint_at_.load();
+  while (time < known && !checkpoint_at_.compare_exchange_weak(known, time)) {
+  }
+  wake_before(time);
+}
+
+Result<void> Engine::keep_data(DataOptions options, std::unique_ptr<data::Disk> disk) {
+  OUTRIGGER_TRY(auto folder, data::Folder::open(options.folder, std::move(disk)));
+  const std::lock_guard lock(claim_);
+  checkpoints_ =
+      std::make_unique<Checkpoints>(names_, std::move(folder), std::move(options),
+                                    [this](Clock::time_point time) { look_at_checkpoints(time); });
+  OUTRIGGER_CHECK(checkpoints_->restore(memory_));
+  after_request();
+  return {};
 }
 
 void Engine::work() {
@@ -140,19 +185,37 @@ void Engine::work() {
   const ops::Interrupt never;
   ops::parallel_for(context(never, options_.threads), options_.threads, ops::parallel_threshold,
                     [](int, std::int64_t) {});
+  using Turn = QueuedSession::Turn;
   while (auto session = next()) {
-    bool more = false;
+    Turn turn = Turn::done;
     {
       const std::lock_guard lock(claim_);
-      more = session->run_next();
+      turn = session->run_next();
     }
-    if (more) enqueue(std::move(session));
-    end_lifetimes();
+    if (turn == Turn::more) enqueue(std::move(session));
+    if (turn == Turn::waits) {
+      try_again_at_ = std::min(try_again_at_, Clock::now() + between_tries);
+      with_last_memory([&] { waiting_.push_back(std::move(session)); });
+    }
+    keep_time();
   }
 }
 
 std::shared_ptr<Engine> make_engine(const EngineOptions& options) {
   return std::make_shared<Engine>(options);
+}
+
+Result<void> keep_data(const std::shared_ptr<Engine>& engine, DataOptions options) {
+  return engine->keep_data(std::move(options));
+}
+
+void checkpoint(const std::shared_ptr<Engine>& engine,
+                std::function<void(const Result<void>&)> done) {
+  if (engine->checkpoints() == nullptr) return done({});
+  engine->checkpoints()->request([done = std::move(done)](const Checkpoints::Outcome& outcome) {
+    if (outcome) return done({});
+    done(tl::make_unexpected(outcome.error()));
+  });
 }
 
 void keep_last_memory(const std::shared_ptr<Engine>& engine) {

@@ -8,7 +8,9 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <vector>
 
+#include "engine/session/checkpoints.hpp"
 #include "engine/session/names.hpp"
 #include "engine/session/session.hpp"
 #include "engine/session/workspace.hpp"
@@ -42,6 +44,12 @@ class Engine {
 
   /// For the thread that has claimed the engine.
   Names& names() { return names_; }
+
+  /// As keep_data() of session.hpp; tests give a disk of their own.
+  Result<void> keep_data(DataOptions options, std::unique_ptr<data::Disk> disk = nullptr);
+  /// Null without a data folder.
+  Checkpoints* checkpoints() const { return checkpoints_.get(); }
+
   /// Called after each request, by the thread that has claimed the engine: tells subscribers of
   /// names, and wakes the engine's thread if that has something to do earlier than it knew.
   void after_request();
@@ -58,7 +66,10 @@ class Engine {
 
   std::shared_ptr<QueuedSession> next();
   Clock::time_point time_to_wake(Clock::time_point& trim_at);
-  void end_lifetimes();
+  void wake_before(Clock::time_point time);
+  void look_at_checkpoints(Clock::time_point time);
+  void keep_time();
+  void try_again();
 
   const EngineOptions options_;
   const std::uint64_t epoch_;
@@ -74,8 +85,14 @@ class Engine {
   bool stopping_ = false;                             ///< guarded by mutex_
   /// The end of the next lifetime of a name.
   std::atomic<Clock::time_point> names_end_{no_time};
+  /// When checkpoints_ is to be looked at.
+  std::atomic<Clock::time_point> checkpoint_at_{no_time};
   /// When the sleep of the engine's thread ends by itself; in the past while it is awake.
   std::atomic<Clock::time_point> wakes_at_{Clock::time_point::min()};
+  /// Sessions whose requests wait for memory that a checkpoint holds; the engine thread's.
+  std::vector<std::shared_ptr<QueuedSession>> waiting_;
+  Clock::time_point try_again_at_ = no_time;  ///< the engine thread's
+  std::unique_ptr<Checkpoints> checkpoints_;  ///< set before the first session
   std::thread thread_;
 };
 

@@ -47,48 +47,72 @@ Result<void> Names::check_version(std::string_view name, std::optional<std::uint
                                   : "version " + std::to_string(*expected) + " was expected"));
 }
 
+Result<void> Names::check_room(std::string_view name) const {
+  if (items_.size() < Limits::names_max || items_.contains(name)) return {};
+  return fail(ErrorCode::limit_exceeded,
+              "there are " + std::to_string(items_.size()) + " names, the most that there may be");
+}
+
 Result<std::uint64_t> Names::publish(Publication publication, Tensor tensor) {
   OUTRIGGER_CHECK(check_version(publication.name, publication.expect));
-  if (items_.size() >= Limits::names_max && !items_.contains(publication.name)) {
-    return fail(ErrorCode::limit_exceeded, "there are " + std::to_string(items_.size()) +
-                                               " names, the most that there may be");
-  }
-  // All that can fail for want of memory comes first.
+  OUTRIGGER_CHECK(check_room(publication.name));
   Item item;
-  item.tensor = Stored(tensor.shape().size());
+  item.version = last_change_ + 1;
   item.token = std::move(publication.token);
-  OUTRIGGER_TRY(MemoryCharge charge,
-                MemoryCharge::make(memory_, held_bytes(publication.name, item)));
+  if (publication.ttl_ms) item.end = end_after(*publication.ttl_ms);
+  OUTRIGGER_CHECK(put(std::move(publication.name), std::move(item), std::move(tensor)));
+  return last_change_;
+}
+
+Result<void> Names::restore(Former former, Tensor tensor) {
+  OUTRIGGER_CHECK(check_room(former.name));
+  Item item;
+  item.version = former.version;
+  item.token = std::move(former.token);
+  if (former.left) item.end = end_after(static_cast<std::uint64_t>(former.left->count()));
+  return put(std::move(former.name), std::move(item), std::move(tensor));
+}
+
+/// Replaces the item of that name, if there is one. After an error nothing has changed.
+Result<void> Names::put(std::string text, Item item, Tensor tensor) {
+  // All that can fail for want of memory comes first.
+  const std::uint64_t version = item.version;
+  item.tensor = Stored(tensor.shape().size());
+  OUTRIGGER_TRY(MemoryCharge charge, MemoryCharge::make(memory_, held_bytes(text, item)));
   Items fresh;
-  const auto made = fresh.emplace(std::move(publication.name), std::move(item)).first;
+  const auto made = fresh.emplace(std::move(text), std::move(item)).first;
   const std::string* name = &made->first;
-  const std::uint64_t version = last_change_ + 1;
   std::map<std::uint64_t, Change> change;
   change.emplace(version, Change{name, version, false});
   Ends end;
-  if (publication.ttl_ms) {
-    made->second.end = end_after(*publication.ttl_ms);
-    end.emplace(*made->second.end, name);
-  }
+  if (made->second.end) end.emplace(*made->second.end, name);
 
   charge.keep();
-  made->second.version = version;
   tensor.storage->published = true;
   made->second.tensor.set(std::move(tensor));
-  if (const auto old = items_.find(*name); old != items_.end()) {
-    changes_.erase(old->second.version);
-    forget_end(*old);
-    memory_.discharge(held_bytes(old->first, old->second));
-    items_.erase(old);
-  }
+  if (const auto old = items_.find(*name); old != items_.end()) erase(old);
   // A subscriber that has not heard of the removal hears of the publication.
   forget_removal(*name);
   items_.merge(fresh);
   changes_.merge(change);
   ends_.merge(end);
-  last_change_ = version;
+  last_change_ = std::max(last_change_, version);
   changed_ = true;
-  return version;
+  return {};
+}
+
+/// Forgets a name and its publication.
+void Names::erase(Items::iterator item) {
+  written_.erase(item->second.tensor.storage().get());
+  changes_.erase(item->second.version);
+  forget_end(*item);
+  memory_.discharge(held_bytes(item->first, item->second));
+  items_.erase(item);
+}
+
+void Names::note_write(const Storage* storage) {
+  written_.insert(storage);
+  ++writes_;
 }
 
 Result<const Names::Item*> Names::find(std::string_view name,
@@ -128,10 +152,7 @@ void Names::remove(Items::iterator item) {
     changes_.merge(change);
   });
   last_change_ = place;
-  changes_.erase(item->second.version);
-  forget_end(*item);
-  memory_.discharge(held_bytes(item->first, item->second));
-  items_.erase(item);
+  erase(item);
   changed_ = true;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -7,6 +8,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "base/error.hpp"
@@ -73,6 +75,27 @@ class Names {
   Items::const_iterator end() const { return items_.end(); }
   std::size_t size() const { return items_.size(); }
 
+  /// A name as it was in an earlier life of the server. Its version is less than the next one.
+  struct Former {
+    std::string name;
+    std::uint64_t version = 0;
+    std::optional<std::chrono::milliseconds> left = {};  ///< of its lifetime
+    std::string token = {};
+  };
+  /// Errors: limit_exceeded, out_of_memory.
+  Result<void> restore(Former former, Tensor tensor);
+  /// The next change gets a larger place than this one.
+  void go_on_from(std::uint64_t change) { last_change_ = std::max(last_change_, change); }
+  const Items& items() const { return items_; }
+  std::uint64_t last_change() const { return last_change_; }
+
+  /// Remembers that a program is about to write into a published tensor.
+  void note_write(const Storage* storage);
+  std::uint64_t writes() const { return writes_; }
+  /// True if note_write() was called for it since forget_writes().
+  bool was_written(const Storage* storage) const { return written_.contains(storage); }
+  void forget_writes() { written_.clear(); }
+
   void clear();
   /// Takes away the names whose lifetime has ended.
   void expire();
@@ -111,7 +134,10 @@ class Names {
   };
   using Ends = std::multimap<Clock::time_point, const std::string*>;
 
+  Result<void> check_room(std::string_view name) const;
+  Result<void> put(std::string name, Item item, Tensor tensor);
   void remove(Items::iterator item);
+  void erase(Items::iterator item);
   void forget_end(const Items::value_type& item);
   void forget_removal(std::string_view name);
   void tell(Subscription& subscription);
@@ -125,6 +151,8 @@ class Names {
   std::set<std::uint64_t> removals_;                        ///< the same places, in their order
   std::vector<Subscription> subscriptions_;
   bool changed_ = false;  ///< … since the last deliver()
+  std::unordered_set<const Storage*> written_;
+  std::uint64_t writes_ = 0;
 };
 
 }  // namespace outrigger::engine

@@ -110,6 +110,16 @@ Workspace::Reply Workspace::unsubscribe(std::uint64_t id, const wire::Unsubscrib
   return with_last_memory([&] { return wire::encode_found(id, found); });
 }
 
+/// The next checkpoint is to have the published tensors that the program writes.
+void Workspace::note_writes(const Arguments& arguments, const Plan& plan) const {
+  if (around_.checkpoints == nullptr) return;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    if (!plan.written[i] || arguments[i] == nullptr) continue;
+    const StoragePtr& storage = arguments[i]->storage();
+    if (storage->published) around_.names.note_write(storage.get());
+  }
+}
+
 /// Refuses a program that writes into a published tensor without the right to it.
 Result<void> Workspace::check_writes(const wire::Run& request, const Arguments& arguments,
                                      const Plan& plan) const {

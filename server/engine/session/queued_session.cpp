@@ -7,6 +7,7 @@
 #include <new>
 #include <string>
 
+#include "base/last_memory.hpp"
 #include "base/version.hpp"
 #include "ops/catalogue.hpp"
 #include "ops/pass/compile/status.hpp"
@@ -30,7 +31,7 @@ QueuedSession::QueuedSession(Engine& engine, std::shared_ptr<Outbox> outbox, Ses
     : engine_(engine),
       options_(std::move(options)),
       workspace_({engine_.memory(), engine_.options().limits, engine_.options().threads,
-                  engine_.names(), *this, options_.token, options_.rights}),
+                  engine_.names(), *this, options_.token, options_.rights, engine_.checkpoints()}),
       outbox_(std::move(outbox)) {}
 
 void QueuedSession::submit(wire::Request request, std::shared_ptr<const wire::Frame> frame) {
@@ -113,6 +114,7 @@ void QueuedSession::describe(std::uint64_t id) {
     if (running_) reply.running = running_->id;
   }
   if (options_.connection) reply.connection = options_.connection();
+  if (engine_.checkpoints() != nullptr) reply.checkpoint = engine_.checkpoints()->describe();
   send(wire::encode_info(id, reply));
 }
 
@@ -209,7 +211,7 @@ bool QueuedSession::run_here(const TaskPtr& task) {
   return true;
 }
 
-bool QueuedSession::run_next() {
+QueuedSession::Turn QueuedSession::run_next() {
   in_line_ = false;
   TaskPtr task;
   bool closed = false;
@@ -228,13 +230,48 @@ bool QueuedSession::run_next() {
   }
   if (closed) workspace_.clear();
   if (!closed && std::exchange(events_late_, false)) engine_.names().deliver_late(*this);
-  if (!task) return false;
-  ops::Context context = engine_.context(task->interrupt, engine_.options().threads);
-  auto reply = workspace_.carry_out(*task, context, false);
-  settle(*task, std::move(*reply));
+  if (!task) return Turn::done;
+  if (std::holds_alternative<wire::Checkpoint>(task->body)) {
+    begin_checkpoint(task);
+  } else {
+    ops::Context context = engine_.context(task->interrupt, engine_.options().threads);
+    auto reply = workspace_.carry_out(*task, context, false);
+    if (!reply) return put_back(std::move(task));
+    settle(*task, std::move(*reply));
+  }
   engine_.after_request();
   const std::lock_guard lock(mutex_);
-  return !queue_.empty() && !in_line_.exchange(true);
+  return !queue_.empty() && !in_line_.exchange(true) ? Turn::more : Turn::done;
+}
+
+/// Nothing of the request was done.
+QueuedSession::Turn QueuedSession::put_back(TaskPtr task) {
+  const std::lock_guard lock(mutex_);
+  running_.reset();
+  with_last_memory([&] { queue_.push_front(std::move(task)); });
+  return Turn::waits;
+}
+
+/// The session goes on with its next request; the reply comes when the checkpoint is durable.
+void QueuedSession::begin_checkpoint(const TaskPtr& task) {
+  {
+    const std::lock_guard lock(mutex_);
+    running_.reset();
+  }
+  const auto answer = [self = weak_from_this(), task](const Checkpoints::Outcome& outcome) {
+    const auto session = self.lock();
+    if (!session) return;
+    session->settle_later(*task, with_last_memory([&] {
+      return outcome ? wire::encode_checkpoint(task->id, *outcome)
+                     : wire::encode_error(task->id, outcome.error());
+    }));
+  };
+  if (task->interrupt.raised()) return answer(tl::make_unexpected(task->interrupt.error()));
+  if (engine_.checkpoints() == nullptr) {
+    return answer(fail(ErrorCode::bad_request,
+                       "checkpoint: this daemon keeps no tensors: it was started without --data"));
+  }
+  with_last_memory([&] { engine_.checkpoints()->request(answer); });
 }
 
 /// Replies that the client does not take must not gather: the queue goes on when it has taken them.
@@ -292,6 +329,13 @@ void QueuedSession::settle(const Task& task, wire::Frame reply) {
   programs_.store(workspace_.programs(), std::memory_order_relaxed);
   const std::lock_guard lock(mutex_);
   running_.reset();
+  leave(task);
+  if (outbox_) outbox_->send(std::move(reply));
+}
+
+/// The terminal reply of a request that is not the running one; any thread.
+void QueuedSession::settle_later(const Task& task, wire::Frame reply) {
+  const std::lock_guard lock(mutex_);
   leave(task);
   if (outbox_) outbox_->send(std::move(reply));
 }

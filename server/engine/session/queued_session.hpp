@@ -39,9 +39,16 @@ class QueuedSession final : public Session,
   void tell(wire::Frame event) override;
   void wait_for_turn() override;
 
-  /// Carries out the request at the head of the queue; called with the engine claimed. True if more
-  /// are waiting.
-  bool run_next();
+  enum class Turn : std::uint8_t {
+    done,
+    more,   ///< requests wait for the next turn
+    waits,  ///< a request waits for memory that a checkpoint holds: to be tried again with
+            ///< line_up()
+  };
+  /// Carries out the request at the head of the queue; called with the engine claimed.
+  Turn run_next();
+  /// The session is to get a turn.
+  void line_up();
 
  private:
   using TaskPtr = std::shared_ptr<Task>;
@@ -56,8 +63,10 @@ class QueuedSession final : public Session,
   void queue(const TaskPtr& task);
   void leave(const Task& task);
   bool waits_for_room();
-  void line_up();
+  Turn put_back(TaskPtr task);
+  void begin_checkpoint(const TaskPtr& task);
   void settle(const Task& task, wire::Frame reply);
+  void settle_later(const Task& task, wire::Frame reply);
   void send(wire::Frame reply);
   void send_error(std::uint64_t id, ErrorCode code, std::string text);
 

@@ -35,6 +35,10 @@ concept UsesFile = ReadsFile<Request> || OneOf<Request, wire::Save, wire::SaveNp
 template <typename Request>
 concept MakesTensor = ReadsFile<Request> || OneOf<Request, wire::Upload, wire::Open>;
 
+/// Requests that are answered when the disk has what they ask for; the session goes on meanwhile.
+template <typename Request>
+concept AnsweredLater = OneOf<Request, wire::Checkpoint>;
+
 /// Requests that may change names; also one that opens a name notices the end of lifetimes.
 template <typename Request>
 concept ChangesNames = OneOf<Request, wire::Publish, wire::Open, wire::Unpublish>;

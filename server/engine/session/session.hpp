@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -81,11 +82,28 @@ struct SessionOptions {
   Rights rights = Rights::all();
 };
 
+/// A folder that keeps the published tensors beyond the end of the process.
+struct DataOptions {
+  std::string folder;
+  /// Between a change and the checkpoint that has it; 0: only those that are asked for.
+  std::chrono::milliseconds interval{60'000};
+  /// Any thread may call it; `is_error`: a checkpoint has failed.
+  std::function<void(bool is_error, const std::string& text)> log = [](bool, const std::string&) {};
+};
+
 /// The process-wide engine: one thread that runs the programs of all sessions in turn.
 std::shared_ptr<Engine> make_engine(const EngineOptions& options);
 /// From now on an allocation of this process uses the engine's pooled memory, and some more, before
 /// it fails (base/last_memory.hpp). Only main() calls it: the engine must live to the end.
 void keep_last_memory(const std::shared_ptr<Engine>& engine);
+/// Publishes the tensors of the folder again, and keeps it up to date from now on. Comes before the
+/// first session. Errors: bad_file, if the folder is in use or damaged; io_error; out_of_memory.
+Result<void> keep_data(const std::shared_ptr<Engine>& engine, DataOptions options);
+/// Any thread: writes what has changed since the last checkpoint. Another thread calls `done` when
+/// that is durable, or has failed; with nothing to do it does so, too. Without a data folder it is
+/// called at once.
+void checkpoint(const std::shared_ptr<Engine>& engine,
+                std::function<void(const Result<void>&)> done);
 /// Opens a session. The engine must outlive its sessions, and `outbox` must outlive close().
 std::shared_ptr<Session> open_session(const std::shared_ptr<Engine>& engine,
                                       std::shared_ptr<Outbox> outbox, SessionOptions options = {});

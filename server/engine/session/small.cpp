@@ -57,6 +57,7 @@ bool may_be_small(const RequestBody& body, std::uint64_t bytes, const Programs& 
           [](const wire::Release& release) { return release.handles.size() <= released_handles; },
           [](const UsesFile auto&) { return false; },
           [](const OneOf<wire::ListNames, wire::Subscribe> auto&) { return false; },
+          [](const AnsweredLater auto&) { return false; },
           [&](const auto&) { return bytes <= small_bytes; },
       },
       body);

@@ -9,6 +9,7 @@
 
 #include "base/last_memory.hpp"
 #include "engine/executor/writable.hpp"
+#include "engine/session/checkpoints.hpp"
 #include "engine/session/loading.hpp"
 #include "engine/session/small.hpp"
 #include "files/npy.hpp"
@@ -116,11 +117,12 @@ void Workspace::check_after([[maybe_unused]] const Task& task,
 #endif
 }
 
-/// An empty frame if nothing was done.
+/// An empty frame if nothing was done; then the task is as it was.
 Workspace::Reply Workspace::attempt(Task& task, ops::Context& context, bool only_small) {
   if (task.encoded) OUTRIGGER_CHECK(decode(task));
   if (task.interrupt.raised()) return tl::make_unexpected(task.interrupt.error());
   const std::uint64_t id = task.id;
+  held_by_checkpoint_ = around_.checkpoints == nullptr ? 0 : around_.checkpoints->held_bytes();
   if (only_small && may_take_long(task.body)) return wire::Frame{};
   return std::visit(
       Overloaded{
@@ -143,6 +145,9 @@ Workspace::Reply Workspace::attempt(Task& task, ops::Context& context, bool only
           [&](const wire::Unpublish& request) { return unpublish(id, request); },
           [&](const wire::Subscribe& request) { return subscribe(id, request); },
           [&](const wire::Unsubscribe& request) { return unsubscribe(id, request); },
+          [](const OneOf<wire::Checkpoint> auto&) -> Reply {
+            return fail(ErrorCode::internal, "the session itself answers this request");
+          },
           [](const AnsweredAtOnce auto&) -> Reply {
             return fail(ErrorCode::internal, "a request of this kind does not belong here");
           },
@@ -377,9 +382,11 @@ Result<std::shared_ptr<const Plan>> Workspace::plan_for(wire::Run& request,
   if (!request.program) return fail(ErrorCode::internal, "the program is gone");
   OUTRIGGER_TRY(const Extent extent, programs_.link(*request.program));
   if (only_small && !is_planned_at_once(extent)) return nullptr;
-  // The engine thread has to plan again what was too large for the I/O thread.
-  auto program = only_small ? std::make_shared<const Program>(*request.program)
-                            : std::make_shared<const Program>(std::move(*request.program));
+  // The engine thread has to plan again what was too large for the I/O thread, or what has to wait
+  // for memory.
+  const bool planned_again = only_small || held_by_checkpoint_ != 0;
+  auto program = planned_again ? std::make_shared<const Program>(*request.program)
+                               : std::make_shared<const Program>(std::move(*request.program));
   return programs_.plan_once(std::move(program), extent, call, &interrupt);
 }
 
@@ -413,12 +420,13 @@ Result<void> Workspace::check_new_handles(const std::vector<std::uint64_t>& hand
               "handle " + std::to_string(*twice) + " is named for two results");
 }
 
-Result<void> Workspace::check_memory(const Arguments& arguments, const Plan& plan,
+/// False if the program would have the memory without the checkpoint that is being written.
+Result<bool> Workspace::check_memory(const Arguments& arguments, const Plan& plan,
                                      const ops::Interrupt& interrupt) {
   const auto needed = [&](const Peak& peak) {
     return saturating_add(peak.bytes, arguments.bytes_of_copies(plan, peak));
   };
-  if (memory_.fits(needed(plan.peak))) return {};
+  if (memory_.fits(needed(plan.peak))) return true;
   // The plan assumes the worst layout of the arguments. The real one may need less.
   PlanningSteps steps(&interrupt);
   std::uint64_t least = 0;
@@ -427,7 +435,10 @@ Result<void> Workspace::check_memory(const Arguments& arguments, const Plan& pla
   } catch (const PlanningInterrupted&) {
     return tl::make_unexpected(interrupt.error());
   }
-  if (memory_.fits(least)) return {};
+  if (memory_.fits(least)) return true;
+  // A checkpoint holds its buffers, and is the reason for copies of them.
+  const std::uint64_t held = 2 * held_by_checkpoint_;
+  if (held != 0 && memory_.fits(least - std::min(least, held))) return false;
   return fail(ErrorCode::out_of_memory,
               "the program would exceed the memory limit: " + memory_.describe_excess(least));
 }
@@ -460,7 +471,9 @@ Workspace::Reply Workspace::run_plan(std::uint64_t id, const wire::Run& request,
   Store::Places places(store_);
   OUTRIGGER_CHECK(store_.make_places(request.results, plan.results, places));
   OUTRIGGER_TRY(const MemoryCharge frame, charge_frame(memory_, plan));
-  OUTRIGGER_CHECK(check_memory(arguments, plan, context.interrupt));
+  OUTRIGGER_TRY(const bool fits, check_memory(arguments, plan, context.interrupt));
+  if (!fits) return wire::Frame{};
+  note_writes(arguments, plan);
 #ifndef NDEBUG
   const std::uint64_t before = memory_.used();
   PlanningSteps unwatched(nullptr);

@@ -32,6 +32,8 @@ struct Task {
   ops::Interrupt interrupt;
 };
 
+class Checkpoints;
+
 /// A session's surroundings, as its workspace sees them.
 struct Surroundings {
   Memory& memory;
@@ -41,6 +43,7 @@ struct Surroundings {
   Names::Subscriber& subscriber;
   std::string token = {};  ///< the name of the client's token
   Rights rights = Rights::all();
+  const Checkpoints* checkpoints = nullptr;  ///< if there is a data folder
 };
 
 /// The tensors, programs and uploads of a session. One thread at a time uses it: the one that holds
@@ -56,8 +59,9 @@ class Workspace {
         programs_(memory_, limits_, threads_) {}
 
   /// Carries out the request and gives the reply's frame. With `only_small`, does nothing and gives
-  /// nothing if the request could take more than some microseconds. If the system has no memory
-  /// left, the request fails with out_of_memory, and changes nothing else.
+  /// nothing if the request could take more than some microseconds. Without it, that means that the
+  /// request needs memory which a checkpoint holds: it is to be tried again. If the system has no
+  /// memory left, the request fails with out_of_memory, and changes nothing else.
   std::optional<wire::Frame> carry_out(Task& task, ops::Context& context, bool only_small);
 
   /// Frees everything.
@@ -112,8 +116,9 @@ class Workspace {
                                                const ops::Interrupt& interrupt, bool only_small);
   Result<void> check_new(std::uint64_t handle, std::size_t count) const;
   Result<void> check_new_handles(const std::vector<std::uint64_t>& handles) const;
-  Result<void> check_memory(const Arguments& arguments, const Plan& plan,
+  Result<bool> check_memory(const Arguments& arguments, const Plan& plan,
                             const ops::Interrupt& interrupt);
+  void note_writes(const Arguments& arguments, const Plan& plan) const;
   static Result<void> make_arguments_dense(const Arguments& arguments, const Plan& plan,
                                            ops::Context& context);
 
@@ -124,6 +129,8 @@ class Workspace {
   Store store_;
   Programs programs_;
   std::unordered_map<std::uint64_t, PendingUpload> uploads_;
+  /// The memory that a checkpoint held when the request began.
+  std::uint64_t held_by_checkpoint_ = 0;
 };
 
 }  // namespace outrigger::engine

@@ -30,6 +30,13 @@ defmodule Outrigger.Names do
   `open/3` returns. The daemon carries out one request at a time. So no client sees a part of the
   writes of one program.
 
+  ## After a restart of the daemon
+
+  A daemon that was started with `--data FOLDER` has the published tensors of its last *checkpoint*
+  when it is started again, with the same versions. It writes a checkpoint some time after a change,
+  when it is stopped, and when a client asks for one by `checkpoint/2`. If it is killed, all changes
+  since the last checkpoint are lost, and so are tensors without a name, always.
+
   ## Events
 
   A process that calls `subscribe/3` gets a message when a name is published or unpublished:
@@ -49,9 +56,10 @@ defmodule Outrigger.Names do
     * `:version_conflict` - the name has another version than `:expect` or `:version` says. The text
       has the version of the name
     * `:forbidden` - the token does not have the right. `publish/3`, `unpublish/3` and each write
-      into a live tensor need `publish`; the other functions need `read`
+      into a live tensor need `publish`, `checkpoint/2` needs `admin`; the others need `read`
     * `:limit_exceeded` - the daemon has 65,536 names, or the connection has 64 subscriptions
     * `:out_of_memory` - there is no memory for the name, or for the copy of a view
+    * `:io_error` - the checkpoint could not be written; the text has the reason
   """
 
   alias Outrigger.{Ask, Dtype, Server, Tensor}
@@ -70,6 +78,18 @@ defmodule Outrigger.Names do
           bytes: non_neg_integer,
           ttl: non_neg_integer | nil,
           token: String.t()
+        }
+
+  @typedoc """
+  A checkpoint of the published tensors. `:number` counts those of the folder, and is 0 if there is
+  none. `:taken_at_ms` is in milliseconds since 1970, or nil. It wrote `:bytes` in `:duration_ms`.
+  """
+  @type checkpoint :: %{
+          number: non_neg_integer,
+          taken_at_ms: non_neg_integer | nil,
+          names: non_neg_integer,
+          bytes: non_neg_integer,
+          duration_ms: non_neg_integer
         }
 
   @typedoc "A change of a name, in a message of `subscribe/3`."
@@ -272,7 +292,7 @@ defmodule Outrigger.Names do
   The process then gets `:published` for each name that is there, also with a version that it knows:
   its tensors are stale, and it can open them again. For each name that it knew and that is gone,
   it gets `:unpublished` with the version that it knew. A daemon that was started again has no
-  names.
+  names, or those of its last checkpoint.
 
       iex> {:ok, ref} = Outrigger.subscribe(MyApp.Compute, "docs/news")
       iex> version = Outrigger.publish!(Outrigger.iota(MyApp.Compute, {2}), "docs/news")
@@ -334,6 +354,41 @@ defmodule Outrigger.Names do
       0 -> :ok
     end
   end
+
+  @doc """
+  Waits until the daemon's data folder has the published tensors as they are now, and returns what
+  the checkpoint is. If nothing has changed since the last checkpoint, it returns that one.
+
+  Other requests go on meanwhile. A write into a live tensor that is being written to the disk costs
+  a copy of it; without memory for the copy, it waits. The option is `:deadline`: a checkpoint that
+  has begun goes on after it.
+
+  The token needs the right `admin`. A daemon that was started without `--data` has no folder:
+
+      iex> {:error, error} = Outrigger.checkpoint(MyApp.Compute)
+      iex> error.code
+      :bad_request
+  """
+  @spec checkpoint(Outrigger.server(), keyword) :: {:ok, checkpoint} | Outrigger.error()
+  def checkpoint(server, options \\ []) do
+    only!(options, [:deadline])
+
+    with {:ok, server} <- Server.fetch(server),
+         {:ok, %{"checkpoint" => told}} <- request(server, "checkpoint", [], waits(options)) do
+      {:ok,
+       %{
+         number: told["number"],
+         taken_at_ms: told["taken_at_ms"],
+         names: told["names"],
+         bytes: told["bytes"],
+         duration_ms: told["duration_ms"]
+       }}
+    end
+  end
+
+  @doc "As `checkpoint/2`, but returns the checkpoint, or raises."
+  @spec checkpoint!(Outrigger.server(), keyword) :: checkpoint
+  def checkpoint!(server, options \\ []), do: ok!(checkpoint(server, options))
 
   ## Arguments
 
