@@ -11,6 +11,7 @@
 
 #include "base/error.hpp"
 #include "base/limits.hpp"
+#include "base/quotas.hpp"
 #include "base/rights.hpp"
 #include "wire/buffer.hpp"
 
@@ -47,6 +48,18 @@ struct ConnectionInfo {
   Rights rights;
 };
 
+/// All that the sessions of a token have together.
+struct TenantInfo {
+  std::string token;
+  Quotas quotas;
+  std::uint64_t sessions = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t handles = 0;
+  std::uint64_t programs = 0;
+  std::uint64_t minute_ms = 0;  ///< what counts against the quota `seconds`
+  std::uint64_t engine_ms = 0;  ///< since the start
+};
+
 struct InfoReply {
   std::uint64_t memory_limit = 0;
   std::uint64_t memory_used = 0;
@@ -63,6 +76,7 @@ struct InfoReply {
   std::string_view compiler = "none";
   std::uint64_t code_bytes = 0;
   std::optional<ConnectionInfo> connection = {};
+  std::vector<TenantInfo> tenants = {};  ///< told with `connection`
 };
 
 struct TensorInfoReply {

@@ -57,8 +57,8 @@ Result<std::uint64_t> Names::publish(Publication publication, Tensor tensor) {
   Item item;
   item.tensor = Stored(tensor.shape().size());
   item.token = std::move(publication.token);
-  OUTRIGGER_TRY(MemoryCharge charge,
-                MemoryCharge::make(memory_, held_bytes(publication.name, item)));
+  OUTRIGGER_TRY(item.charge,
+                MemoryCharge::make(publication.memory, held_bytes(publication.name, item)));
   Items fresh;
   const auto made = fresh.emplace(std::move(publication.name), std::move(item)).first;
   const std::string* name = &made->first;
@@ -71,14 +71,12 @@ Result<std::uint64_t> Names::publish(Publication publication, Tensor tensor) {
     end.emplace(*made->second.end, name);
   }
 
-  charge.keep();
   made->second.version = version;
   tensor.storage->published = true;
   made->second.tensor.set(std::move(tensor));
   if (const auto old = items_.find(*name); old != items_.end()) {
     changes_.erase(old->second.version);
     forget_end(*old);
-    memory_.discharge(held_bytes(old->first, old->second));
     items_.erase(old);
   }
   // A subscriber that has not heard of the removal hears of the publication.
@@ -130,7 +128,6 @@ void Names::remove(Items::iterator item) {
   last_change_ = place;
   changes_.erase(item->second.version);
   forget_end(*item);
-  memory_.discharge(held_bytes(item->first, item->second));
   items_.erase(item);
   changed_ = true;
 }
@@ -248,7 +245,6 @@ void Names::tell(Subscription& subscription) {
 }
 
 void Names::clear() {
-  for (const auto& [name, item] : items_) memory_.discharge(held_bytes(name, item));
   subscriptions_.clear();
   changes_.clear();
   ends_.clear();

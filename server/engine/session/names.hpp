@@ -33,6 +33,7 @@ class Names {
     std::uint64_t version = 0;
     std::optional<Clock::time_point> end = {};
     std::string token = {};
+    MemoryCharge charge = {};  ///< of the publisher's memory
   };
   using Items = std::map<std::string, Item, std::less<>>;
 
@@ -47,7 +48,7 @@ class Names {
     virtual void wait_for_turn() = 0;
   };
 
-  explicit Names(Memory& memory) : memory_(memory) {}
+  Names() = default;
   ~Names() { clear(); }
   Names(const Names&) = delete;
   Names& operator=(const Names&) = delete;
@@ -57,6 +58,7 @@ class Names {
     std::optional<std::uint64_t> expect = {};  ///< 0: there must be no such name
     std::optional<std::uint64_t> ttl_ms = {};
     std::string token = {};
+    Memory& memory;  ///< of the publisher
   };
   /// Errors: version_conflict if the name has not the expected version; 0: there is no such name.
   Result<void> check_version(std::string_view name, std::optional<std::uint64_t> expected);
@@ -116,7 +118,6 @@ class Names {
   void forget_removal(std::string_view name);
   void tell(Subscription& subscription);
 
-  Memory& memory_;
   Items items_;
   Ends ends_;
   std::uint64_t last_change_ = 0;  ///< a publication's place is its version

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/limits.hpp"
+#include "base/quotas.hpp"
 #include "base/rights.hpp"
 #include "ops/support/isa.hpp"
 #include "wire/reply.hpp"
@@ -79,14 +80,16 @@ struct SessionOptions {
   std::function<wire::ConnectionInfo()> connection = {};
   std::string token = {};  ///< the name of the client's token
   Rights rights = Rights::all();
+  Quotas quotas = {};  ///< those of the token; the first session's count
 };
 
-/// The process-wide engine: one thread that runs the programs of all sessions in turn.
+/// The process-wide engine: one thread that runs the programs of all sessions, in fair turns.
 std::shared_ptr<Engine> make_engine(const EngineOptions& options);
 /// From now on an allocation of this process uses the engine's pooled memory, and some more, before
 /// it fails (base/last_memory.hpp). Only main() calls it: the engine must live to the end.
 void keep_last_memory(const std::shared_ptr<Engine>& engine);
-/// Opens a session. The engine must outlive its sessions, and `outbox` must outlive close().
+/// Opens a session; null if its token has as many as its quota allows. The engine must outlive its
+/// sessions, and `outbox` must outlive close().
 std::shared_ptr<Session> open_session(const std::shared_ptr<Engine>& engine,
                                       std::shared_ptr<Outbox> outbox, SessionOptions options = {});
 
