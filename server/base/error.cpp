@@ -58,6 +58,8 @@ std::string_view name_of(ErrorCode code) {
       return "unauthorized";
     case ErrorCode::forbidden:
       return "forbidden";
+    case ErrorCode::quota_exceeded:
+      return "quota_exceeded";
     case ErrorCode::too_many_clients:
       return "too_many_clients";
     case ErrorCode::timeout:

@@ -40,6 +40,7 @@ enum class ErrorCode : std::uint8_t {
   deadline_exceeded,
   internal,
   forbidden,
+  quota_exceeded,
   // Errors of connections over sockets. The engine gives none of these.
   unauthorized,
   too_many_clients,

@@ -16,7 +16,36 @@ namespace outrigger::ctl {
 
 namespace {
 
+using wire::Kind;
 using wire::Value;
+
+std::string with_quota(std::string use, const std::string& quota) {
+  return quota.empty() ? use : use + " of " + quota;
+}
+
+/// One line: all that the sessions of a token have together, and its quotas.
+std::string tenant_text(const Told& tenant) {
+  const Told quotas(tenant.at("quotas"));
+  std::string text = with_quota(tenant.count("sessions"), quotas.count("sessions")) + " sessions, ";
+  text += with_quota(tenant.bytes("bytes"), quotas.bytes("bytes")) + ", ";
+  text += with_quota(tenant.count("handles"), quotas.count("handles")) + " handles, ";
+  text += with_quota(tenant.count("programs"), quotas.count("programs")) + " programs, ";
+  text += tenant.duration("engine_ms") + " of engine time";
+  if (const std::string minute = quotas.duration("minute_ms"); !minute.empty())
+    text += " (this minute " + with_quota(tenant.duration("minute_ms"), minute) + ")";
+  return text + ", priority " + tenant.count("priority");
+}
+
+/// Rows for the tokens that the server tells this one of.
+void add_tenants(const Told& info, std::vector<std::pair<std::string, std::string>>& rows) {
+  const auto tenants = info.at("tenants");
+  if (!tenants || !tenants->is(Kind::array)) return;
+  for (const Value item : tenants->items()) {
+    const Told tenant(item);
+    const std::string token = tenant.text("token");
+    rows.emplace_back(token.empty() ? "all clients" : "token " + token, tenant_text(tenant));
+  }
+}
 
 std::string limit_text(const Told& memory) {
   return memory.count("limit") == "0" ? "none" : memory.bytes("limit");
@@ -57,6 +86,7 @@ std::string as_table(Value hello_map, Value info_map) {
       {"token", connection.text("token")},
       {"rights", connection.list("rights")},
   };
+  add_tenants(info, rows);
   std::erase_if(rows, [](const auto& row) { return row.second.empty(); });
   return table(rows);
 }

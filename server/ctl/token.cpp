@@ -1,5 +1,6 @@
 #include "ctl/token.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -38,13 +39,19 @@ Result<std::string> read_token(std::istream& text) {
     std::istringstream stream(line);
     const std::vector<std::string> words{std::istream_iterator<std::string>(stream), {}};
     if (words.empty() || words.front().front() == '#') continue;
-    if (words.size() != 1 && words.size() != 3)
-      return fail(ErrorCode::bad_value, "a line has a token alone, or a name, rights and a token");
-    if (words.back().size() > Limits::token_bytes_max) {
+    const bool quotas =
+        std::all_of(words.begin() + std::min<std::ptrdiff_t>(3, std::ssize(words)), words.end(),
+                    [](const std::string& word) { return word.find('=') != std::string::npos; });
+    if (words.size() == 2 || !quotas) {
+      return fail(ErrorCode::bad_value,
+                  "a line has a token alone, or a name, rights, a token and quotas");
+    }
+    const std::string& token = words[words.size() == 1 ? 0 : 2];
+    if (token.size() > Limits::token_bytes_max) {
       return fail(ErrorCode::bad_value,
                   "a token has at most " + std::to_string(Limits::token_bytes_max) + " bytes");
     }
-    return words.back();
+    return token;
   }
   return fail(ErrorCode::bad_value, "there is no token");
 }

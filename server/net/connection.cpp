@@ -281,7 +281,8 @@ void Connection::settle() {
   }
   if (writer_->broken()) {
     if (writer_->stalled())
-      spdlog::warn("{}: closed, as the client takes no replies", options_.peer);
+      spdlog::warn("{}: closed, as the client took less than {} bytes of its replies in {} ms",
+                   options_.peer, ReplyWriter::progress_bytes_min, options_.send_timeout.count());
     return finish(End::peer_closed);
   }
   if (writer_->unsent_bytes() <= buffers_.limits.replies_bytes_max / 2) session_->replies_taken();
@@ -344,6 +345,7 @@ void Connection::check_idle() {
 void Connection::close_with(const Error& error, End end) {
   if (closing_ || ended_) return;
   spdlog::warn("{}: closed: {}", options_.peer, error.text);
+  if (!ready_) return finish(end);
   session_->close();
   abandoned_ = true;
   with_last_memory([&] { writer_->send(wire::encode_error(0, error)); });

@@ -83,7 +83,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
                                            ConnectionOptions options = {});
 
   bool paused() const { return paused_; }
-  /// Ends the session and the connection; the peer is told why by a last frame with id 0.
+  /// The handshake is done.
+  bool has_greeted() const { return greeted_; }
+  /// Ends the session and the connection; the peer is told why by a last frame with id 0, except in
+  /// the middle of a TLS handshake.
   void close_with(const Error& error, End end = End::refused);
   /// The same as soon as no request is pending and no reply is unwritten.
   void close_when_idle(Error error);

@@ -66,12 +66,14 @@ Gate::Gate(boost::asio::io_context& io, const Tokens& tokens, Visitor visitor,
       open_(std::move(open)),
       count_(std::move(count)),
       delay_(io) {
-  if (tokens_.empty()) this->open();
+  if (tokens_.empty()) this->open({});
 }
 
-void Gate::open() {
+bool Gate::open(const Quotas& quotas) {
   // The session calls this from submit() only, which this object calls.
-  session_ = open_(outbox_, {visitor_.number, [this] { return describe(); }, name_, rights_});
+  session_ =
+      open_(outbox_, {visitor_.number, [this] { return describe(); }, name_, rights_, quotas});
+  return session_ != nullptr;
 }
 
 wire::ConnectionInfo Gate::describe() const {
@@ -105,8 +107,14 @@ bool Gate::enter(const wire::Request& request) {
   }
   name_ = holder->name;
   rights_ = holder->rights;
-  open();
-  return true;
+  if (open(holder->quotas)) return true;
+  const std::string why = "the token " + name_ + " has " + std::to_string(holder->quotas.sessions) +
+                          " sessions, and its quota `sessions` allows no more: end one, or raise "
+                          "the quota";
+  spdlog::warn("{}: quota_exceeded: {}", visitor_.peer, why);
+  turned_away_ = true;
+  outbox_->send(wire::encode_error(request.id, {ErrorCode::quota_exceeded, why}));
+  return false;
 }
 
 void Gate::turn_away(std::uint64_t id, std::string_view why) {

@@ -15,7 +15,8 @@
 
 namespace outrigger::net {
 
-/// A session with a number, as the engine opens it.
+/// A session with a number, as the engine opens it; null if the token has as many as its quota
+/// allows.
 using OpenSession = std::function<std::shared_ptr<engine::Session>(std::shared_ptr<engine::Outbox>,
                                                                    engine::SessionOptions)>;
 
@@ -53,7 +54,7 @@ class Gate final : public engine::Session, public std::enable_shared_from_this<G
   void stop();
 
  private:
-  void open();
+  bool open(const Quotas& quotas);
   bool enter(const wire::Request& request);
   void turn_away(std::uint64_t id, std::string_view why);
   std::optional<Error> objection(const wire::Request& request) const;

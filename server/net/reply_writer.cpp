@@ -89,6 +89,7 @@ bool ReplyWriter::collect() {
   });
   incoming_.clear();
   flush_coming_ = !outgoing_.empty();
+  drained_ = drained_ || !flush_coming_;
   return flush_coming_;
 }
 
@@ -116,6 +117,7 @@ bool ReplyWriter::write_some() {
 }
 
 void ReplyWriter::written(std::size_t bytes) {
+  written_bytes_ += bytes;
   bytes += first_offset_;
   while (!outgoing_.empty() && bytes >= outgoing_.front().size()) {
     bytes -= outgoing_.front().size();
@@ -136,21 +138,21 @@ void ReplyWriter::wait_writable() {
           if (self->on_flushed_) self->on_flushed_();
         });
   });
-  if (send_timeout_.count() == 0) return;
-  waiting_since_ = std::chrono::steady_clock::now();
-  if (!watching_) watch_stall();
+  if (send_timeout_.count() != 0 && !watching_) watch_stall();
 }
 
-/// Each wait begins after some bytes were taken, so one that lasts is a stall.
 void ReplyWriter::watch_stall() {
   watching_ = true;
-  stall_timer_.expires_at(waiting_since_ + send_timeout_);
+  drained_ = false;
+  watched_from_ = written_bytes_;
+  stall_timer_.expires_after(send_timeout_);
   with_last_memory([this] {
     stall_timer_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
       self->watching_ = false;
       if (error || !self->waiting_ || self->broken_) return;
-      const auto now = std::chrono::steady_clock::now();
-      if (now < self->waiting_since_ + self->send_timeout_) return self->watch_stall();
+      const bool progress =
+          self->drained_ || self->written_bytes_ - self->watched_from_ >= progress_bytes_min;
+      if (progress) return self->watch_stall();
       self->stalled_ = true;
       self->break_off();
       if (self->on_flushed_) self->on_flushed_();

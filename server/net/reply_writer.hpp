@@ -28,10 +28,13 @@ class ReplyWriter final : public engine::Outbox, public std::enable_shared_from_
  public:
   /// Is full beyond `bytes_max` unsent bytes. `io` must live longer than this. `on_flushed` is
   /// called on the I/O thread after each flush that the owner did not ask for, and when the stream
-  /// breaks. It also breaks when the peer takes nothing for `send_timeout`; 0: it may wait for
-  /// ever.
+  /// breaks. It also breaks when the peer takes neither all that waits nor `progress_bytes_min`
+  /// within `send_timeout`; 0: it may wait for ever.
   ReplyWriter(boost::asio::io_context& io, std::shared_ptr<Stream> stream, std::uint64_t bytes_max,
               std::function<void()> on_flushed, std::chrono::milliseconds send_timeout = {});
+
+  /// A peer that takes less in the time of a send timeout, while more waits, does not really read.
+  static constexpr std::uint64_t progress_bytes_min = 64U << 10;
 
   /// Any thread. Dropped if the connection is closed or broken.
   void send(wire::Frame frame) override;
@@ -49,7 +52,7 @@ class ReplyWriter final : public engine::Outbox, public std::enable_shared_from_
   void flush();
   /// The peer does not read any more.
   bool broken() const { return broken_; }
-  /// … and that is why: it took nothing for too long.
+  /// … and that is why: it took too little for too long.
   bool stalled() const { return stalled_; }
   /// Drops what is unsent; on_flushed is not called again. Does not close the stream.
   void close();
@@ -81,7 +84,9 @@ class ReplyWriter final : public engine::Outbox, public std::enable_shared_from_
   bool broken_ = false;
   const std::chrono::milliseconds send_timeout_;
   boost::asio::steady_timer stall_timer_;  ///< runs only while something waits to be written
-  std::chrono::steady_clock::time_point waiting_since_;
+  std::uint64_t written_bytes_ = 0;
+  std::uint64_t watched_from_ = 0;  ///< written_bytes_ when the watch began
+  bool drained_ = true;             ///< since then, nothing waited any more
   bool watching_ = false;
   bool stalled_ = false;
 };

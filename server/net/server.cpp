@@ -17,6 +17,8 @@ namespace {
 
 /// Beyond the clients, so many more are told that there are too many; the rest is only closed.
 constexpr std::size_t refusals_max = 16;
+/// So long a connection may have a place in a full server without saying hello.
+constexpr std::chrono::seconds silence_time{1};
 /// For replies that a client has not read when it says bye, or when the grace time has ended.
 constexpr std::chrono::milliseconds closing_time{5000};
 /// After the grace time, for cancelled requests to end.
@@ -77,7 +79,8 @@ std::vector<Address> Server::addresses() const {
 }
 
 void Server::accept(Transport transport, int socket, std::string peer) {
-  const bool full = clients_.size() >= options_.clients_max;
+  if (full()) make_place();
+  const bool full = this->full();
   Stream::Descriptor descriptor(io_);
   boost::system::error_code error;
   descriptor.assign(socket, error);
@@ -90,6 +93,26 @@ void Server::accept(Transport transport, int socket, std::string peer) {
     admit(std::move(stream), {++last_number_, name_of(transport), std::move(peer)});
   } catch (const std::bad_alloc&) {
     spdlog::warn("a connection was closed: the system has no memory left");
+  }
+}
+
+bool Server::is_silent(std::uint64_t number) const {
+  const auto client = clients_.find(number);
+  return client != clients_.end() && !client->second.connection->has_greeted();
+}
+
+/// The oldest client that has not said hello leaves, if it has had time to.
+void Server::make_place() {
+  const auto late = std::chrono::steady_clock::now() - silence_time;
+  for (; !silent_.empty(); silent_.pop_front()) {
+    const auto [number, since] = silent_.front();
+    if (!is_silent(number)) continue;
+    if (since > late || leaving_.size() >= refusals_max) return;
+    leaving_.insert(number);
+    silent_.pop_front();
+    const auto connection = clients_.at(number).connection;
+    return connection->close_with(
+        {ErrorCode::too_many_clients, "the server is full, and this client has not said hello"});
   }
 }
 
@@ -127,6 +150,8 @@ void Server::admit(std::shared_ptr<Stream> stream, Visitor visitor) {
   auto connection =
       Connection::start(io_, buffers_, std::move(stream), open, on_end, std::move(options));
   clients_.emplace(number, Client{std::move(connection), std::move(gate)});
+  silent_.emplace_back(number, std::chrono::steady_clock::now());
+  while (!silent_.empty() && !is_silent(silent_.front().first)) silent_.pop_front();
 }
 
 /// The connection says why, then ends; it is no client.
@@ -151,6 +176,7 @@ void Server::turn_away(std::shared_ptr<Stream> stream, std::string peer) {
 
 void Server::remove(std::uint64_t number, End end) {
   clients_.erase(number);
+  leaving_.erase(number);
   spdlog::info("session {}: ended: {}", number, text_of(end));
   descriptor_is_free();
   if (stopping_ && clients_.empty()) stopped();

@@ -2,10 +2,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <boost/asio/io_context.hpp>
@@ -32,6 +35,9 @@ struct ServerOptions {
 };
 
 /// Many sessions over sockets, on one I/O thread. All members are for that thread.
+///
+/// While there are as many clients as there may be, one that has not said hello a second after its
+/// connection gives its place to the next that comes: half-open connections keep nobody out.
 class Server {
  public:
   Server(boost::asio::io_context& io, const Limits& limits, ServerOptions options,
@@ -58,6 +64,9 @@ class Server {
   };
 
   void accept(Transport transport, int socket, std::string peer);
+  bool full() const { return clients_.size() - leaving_.size() >= options_.clients_max; }
+  bool is_silent(std::uint64_t number) const;
+  void make_place();
   std::shared_ptr<Stream> open_stream(Transport transport, Stream::Descriptor socket);
   void admit(std::shared_ptr<Stream> stream, Visitor visitor);
   void turn_away(std::shared_ptr<Stream> stream, std::string peer);
@@ -73,6 +82,9 @@ class Server {
   ReadBuffers buffers_;
   std::vector<std::shared_ptr<Listener>> listeners_;
   std::map<std::uint64_t, Client> clients_;
+  /// Clients that may not have said hello yet, with the time when they came, the oldest first.
+  std::deque<std::pair<std::uint64_t, std::chrono::steady_clock::time_point>> silent_;
+  std::set<std::uint64_t> leaving_;  ///< clients that gave their place to others
   std::uint64_t last_number_ = 0;
   std::size_t refusals_ = 0;  ///< connections that are being told that there are too many
   boost::asio::steady_timer grace_timer_;

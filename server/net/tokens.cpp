@@ -6,15 +6,19 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <iterator>
 #include <new>
 #include <optional>
+#include <set>
 
 #include <spdlog/spdlog.h>
 
 #include "base/limits.hpp"
+#include "net/byte_size.hpp"
 
 namespace outrigger::net {
 
@@ -58,6 +62,72 @@ Result<Rights> parse_rights(std::string_view text) {
   }
 }
 
+/// A whole number, or nothing.
+std::optional<std::uint64_t> natural(std::string_view text) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+std::optional<double> decimal(std::string_view text) {
+  double value = 0;
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+/// Not the word itself: it may be a part of a token that has white space.
+tl::unexpected<Error> bad_quotas() {
+  return bad(
+      "after the token come quotas: bytes=2GiB, handles=N, programs=N, sessions=N, seconds=S (of "
+      "engine time in a minute, at most " +
+      std::to_string(static_cast<int>(Quotas::seconds_max)) + "), priority=N (1 to " +
+      std::to_string(Quotas::priority_max) +
+      "), each at most once and more than 0; a token has no white space");
+}
+
+Result<void> parse_quota(std::string_view word, Quotas& quotas, std::set<std::string>& known) {
+  const std::string_view name = word.substr(0, word.find('='));
+  if (name.size() == word.size() || !known.emplace(name).second) return bad_quotas();
+  const std::string_view value = word.substr(name.size() + 1);
+  if (name == "bytes") {
+    const auto bytes = parse_byte_size(value, available_memory_bytes());
+    if (!bytes || *bytes == 0) return bad_quotas();
+    quotas.bytes = *bytes;
+    return {};
+  }
+  if (name == "seconds") {
+    const auto seconds = decimal(value);
+    if (!seconds || !(*seconds >= 0.001) || *seconds > Quotas::seconds_max) return bad_quotas();
+    quotas.seconds = *seconds;
+    return {};
+  }
+  const auto number = natural(value);
+  if (!number || *number == 0) return bad_quotas();
+  if (name == "priority") {
+    if (*number > Quotas::priority_max) return bad_quotas();
+    quotas.priority = static_cast<std::uint32_t>(*number);
+    return {};
+  }
+  std::uint64_t* const quota = name == "handles"    ? &quotas.handles
+                               : name == "programs" ? &quotas.programs
+                               : name == "sessions" ? &quotas.sessions
+                                                    : nullptr;
+  if (quota == nullptr) return bad_quotas();
+  *quota = *number;
+  return {};
+}
+
+Result<Quotas> parse_quotas(std::string_view words) {
+  Quotas quotas;
+  std::set<std::string> known;
+  for (auto word = next_word(words); !word.empty(); word = next_word(words))
+    OUTRIGGER_CHECK(parse_quota(word, quotas, known));
+  return quotas;
+}
+
 }  // namespace
 
 Tokens::Digest Tokens::digest_of(std::string_view token) {
@@ -88,13 +158,13 @@ Result<void> Tokens::add_line(std::string_view line) {
   const std::string_view rights_text = next_word(line);
   const std::string_view token = next_word(line);
   if (token.empty()) return bad("a line has a name, rights and a token");
-  if (!next_word(line).empty()) return bad("a line has three words; a token has no white space");
   OUTRIGGER_TRY(const Rights rights, parse_rights(rights_text));
+  OUTRIGGER_TRY(const Quotas quotas, parse_quotas(line));
   if (token.size() < token_bytes_min || token.size() > Limits::token_bytes_max) {
     return bad("a token has " + std::to_string(token_bytes_min) + " to " +
                std::to_string(Limits::token_bytes_max) + " bytes; openssl rand -hex 32 makes one");
   }
-  Entry entry{{std::string(name), rights}, digest_of(token)};
+  Entry entry{{std::string(name), rights, quotas}, digest_of(token)};
   for (const Entry& other : entries_) {
     if (other.holder.name == name) return bad("the name " + std::string(name) + " is there twice");
     if (other.digest == entry.digest)

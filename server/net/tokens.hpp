@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/quotas.hpp"
 #include "base/rights.hpp"
 
 namespace outrigger::net {
@@ -17,11 +18,13 @@ class Tokens {
   struct Holder {
     std::string name;
     Rights rights;
+    Quotas quotas;
   };
 
-  /// Adds those of a list: a line for each, `NAME RIGHTS TOKEN`, with white space between; RIGHTS
-  /// are separated by commas, or `all`. Empty lines, and those that begin with `#`, do not count.
-  /// `where` and the line's number begin the text of an error, which never has a token.
+  /// Adds those of a list: a line for each, `NAME RIGHTS TOKEN`, then quotas such as `bytes=2GiB`,
+  /// with white space between; RIGHTS are separated by commas, or `all`. Empty lines, and those
+  /// that begin with `#`, do not count. `where` and the line's number begin the text of an error,
+  /// which never has a token.
   Result<void> add(std::string_view where, std::string_view list);
 
   /// Null if no one has this token. Takes the same time whichever it is.

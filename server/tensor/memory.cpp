@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <new>
+#include <utility>
 
 #include "tensor/file_pages.hpp"
 
@@ -51,7 +52,7 @@ void Buffer::release(Buffer* buffer) {
   std::byte* data = buffer->data_;
   buffer->~Buffer();
   if (capacity < large_bytes) {
-    memory.used_.fetch_sub(capacity, std::memory_order_relaxed);
+    memory.discharge(capacity);
     std::free(buffer);
   } else {
     memory.recycle(data, capacity);
@@ -59,24 +60,67 @@ void Buffer::release(Buffer* buffer) {
   }
 }
 
+Memory::Memory(std::uint64_t limit) : limit_(limit), kept_(std::make_unique<Kept>(limit)) {}
+
+Memory::Memory(Memory& whole, std::uint64_t limit, std::string owner)
+    : whole_(&whole), owner_(std::move(owner)), limit_(limit) {}
+
 Memory::~Memory() { trim(); }
 
+bool Memory::fits_here(std::uint64_t bytes) const {
+  const std::uint64_t taken = used() + promised_.load(std::memory_order_relaxed);
+  return limit_ == 0 || (bytes <= limit_ && taken <= limit_ - bytes);
+}
+
 bool Memory::fits(std::uint64_t bytes) const {
-  return limit_ == 0 || (bytes <= limit_ && used() <= limit_ - bytes);
+  return fits_here(bytes) && (whole_ == nullptr || whole_->fits(bytes));
 }
 
 std::string Memory::describe_excess(std::uint64_t bytes) const {
-  return format_bytes(bytes) + " more are needed, but " + format_bytes(used()) +
-         " of the limit of " + format_bytes(limit_) + " are in use";
+  if (whole_ != nullptr && fits_here(bytes)) return whole_->describe_excess(bytes);
+  const std::string what = format_bytes(bytes) + " more are needed, but " + format_bytes(used());
+  if (whole_ == nullptr) return what + " of the limit of " + format_bytes(limit_) + " are in use";
+  return what + " of " + format_bytes(limit_) + ", the quota `bytes` of the token " + owner_ +
+         ", are in use: release tensors of any session of the token, or raise the quota";
+}
+
+bool Memory::reserve_here(std::uint64_t bytes, std::uint64_t beyond) {
+  const std::uint64_t most = limit_ + beyond;
+  const std::uint64_t promised = promised_.load(std::memory_order_relaxed);
+  std::uint64_t before = used_.load(std::memory_order_relaxed);
+  do {
+    if (limit_ != 0 && (bytes > most || before + promised > most - bytes)) return false;
+  } while (!used_.compare_exchange_weak(before, before + bytes, std::memory_order_relaxed));
+  return true;
 }
 
 bool Memory::reserve(std::uint64_t bytes, std::uint64_t beyond) {
-  const std::uint64_t most = limit_ + beyond;
-  std::uint64_t before = used_.load(std::memory_order_relaxed);
-  do {
-    if (limit_ != 0 && (bytes > most || before > most - bytes)) return false;
-  } while (!used_.compare_exchange_weak(before, before + bytes, std::memory_order_relaxed));
-  return true;
+  if (!reserve_here(bytes, beyond)) return false;
+  if (whole_ == nullptr || whole_->reserve(bytes, beyond)) return true;
+  used_.fetch_sub(bytes, std::memory_order_relaxed);
+  return false;
+}
+
+void Memory::promise(std::uint64_t bytes) {
+  for (Memory* part = this; part != nullptr; part = part->whole_)
+    part->promised_.fetch_add(bytes, std::memory_order_relaxed);
+}
+
+void Memory::reset_watermark() {
+  foreign_ = 0;
+  watermark_.store(used(), std::memory_order_relaxed);
+}
+
+Memory::Absence::Absence(Memory& memory)
+    : memory_(memory),
+      used_(memory.used()),
+      watermark_(memory.watermark()),
+      foreign_(memory.foreign_) {}
+
+Memory::Absence::~Absence() {
+  const std::uint64_t taken = memory_.used() - used_;
+  memory_.foreign_ = foreign_ + taken;
+  memory_.watermark_.store(watermark_ + taken, std::memory_order_relaxed);
 }
 
 bool Memory::charge(std::uint64_t bytes, std::uint64_t beyond) {
@@ -98,6 +142,7 @@ std::optional<MemoryCharge> MemoryCharge::make(Memory& memory, std::uint64_t byt
 }
 
 void Memory::note_peak() {
+  if (whole_ != nullptr) whole_->note_peak();
   const std::uint64_t now = used();
   for (auto* mark : {&peak_, &watermark_}) {
     std::uint64_t peak = mark->load(std::memory_order_relaxed);
@@ -122,7 +167,7 @@ Result<BufferPtr> Memory::allocate(std::size_t bytes) {
   // The memory that the system lacks may be in the pool for other sizes.
   if (data == nullptr && try_trim() > 0) take();
   if (data == nullptr) {
-    used_.fetch_sub(capacity, std::memory_order_relaxed);
+    discharge(capacity);
     return fail(ErrorCode::out_of_memory,
                 "the system refused " + format_bytes(capacity) + " of memory");
   }
@@ -131,6 +176,7 @@ Result<BufferPtr> Memory::allocate(std::size_t bytes) {
 }
 
 std::byte* Memory::map_large(std::size_t capacity) {
+  if (whole_ != nullptr) return whole_->map_large(capacity);
   {
     const std::lock_guard lock(mutex_);
     if (const auto found = pool_.find(capacity); found != pool_.end()) {
@@ -161,10 +207,15 @@ std::byte* Memory::map_large(std::size_t capacity) {
 
 /// Pooled memory must not prevent an allocation.
 void Memory::make_room() {
+  if (whole_ != nullptr) return whole_->make_room();
   if (limit_ != 0 && used() + pooled() > limit_) trim();
 }
 
 void Memory::recycle(std::byte* data, std::size_t capacity) {
+  if (whole_ != nullptr) {
+    used_.fetch_sub(capacity, std::memory_order_relaxed);
+    return whole_->recycle(data, capacity);
+  }
   const std::lock_guard lock(mutex_);
   used_.fetch_sub(capacity, std::memory_order_relaxed);
   if (!unmap_file_pages(data) || !put_into_pool(data, capacity)) ::munmap(data, capacity);
@@ -183,11 +234,13 @@ bool Memory::put_into_pool(std::byte* data, std::size_t capacity) noexcept {
 }
 
 void Memory::trim() {
+  if (whole_ != nullptr) return;
   const std::lock_guard lock(mutex_);
   trim_locked();
 }
 
 std::uint64_t Memory::try_trim() {
+  if (whole_ != nullptr) return whole_->try_trim();
   const std::unique_lock lock(mutex_, std::try_to_lock);
   return lock.owns_lock() ? trim_locked() : 0;
 }

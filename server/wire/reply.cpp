@@ -1,6 +1,7 @@
 #include "wire/reply.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cstring>
 
@@ -137,6 +138,39 @@ void write_checkpoint(Writer& writer, const CheckpointInfo& checkpoint) {
   checkpoint.error ? writer.text(cut(*checkpoint.error, error_text_bytes_max)) : writer.nil();
 }
 
+void write_quotas(Writer& writer, const Quotas& quotas) {
+  const std::array<std::pair<std::string_view, std::uint64_t>, 5> all{{
+      {"bytes", quotas.bytes},
+      {"handles", quotas.handles},
+      {"programs", quotas.programs},
+      {"sessions", quotas.sessions},
+      {"minute_ms", static_cast<std::uint64_t>(quotas.seconds * 1000)},
+  }};
+  writer.text("quotas");
+  writer.map(static_cast<std::size_t>(
+      std::count_if(all.begin(), all.end(), [](const auto& quota) { return quota.second != 0; })));
+  for (const auto& [name, value] : all) {
+    if (value != 0) writer.entry(name, value);
+  }
+}
+
+void write_tenants(Writer& writer, std::span<const TenantInfo> tenants) {
+  writer.text("tenants");
+  writer.array(tenants.size());
+  for (const TenantInfo& tenant : tenants) {
+    writer.map(9);
+    writer.entry("token", std::string_view(tenant.token));
+    writer.entry("priority", std::uint64_t{tenant.quotas.priority});
+    writer.entry("sessions", tenant.sessions);
+    writer.entry("bytes", tenant.bytes);
+    writer.entry("handles", tenant.handles);
+    writer.entry("programs", tenant.programs);
+    writer.entry("minute_ms", tenant.minute_ms);
+    writer.entry("engine_ms", tenant.engine_ms);
+    write_quotas(writer, tenant.quotas);
+  }
+}
+
 void write_error(Writer& writer, const Error& error) {
   writer.map(3U + (error.op.empty() ? 0U : 1U) + (error.path.empty() ? 0U : 1U) +
              (error.cause ? 1U : 0U));
@@ -214,7 +248,7 @@ Frame encode_hello(std::uint64_t id, const HelloReply& reply) {
 
 Frame encode_info(std::uint64_t id, const InfoReply& reply) {
   Writer writer(256);
-  writer.begin(id, "ok", 9U + (reply.connection ? 1U : 0U) + (reply.checkpoint ? 1U : 0U));
+  writer.begin(id, "ok", 9U + (reply.connection ? 2U : 0U) + (reply.checkpoint ? 1U : 0U));
   writer.text("memory");
   writer.map(6);
   writer.entry("limit", reply.memory_limit);
@@ -232,7 +266,10 @@ Frame encode_info(std::uint64_t id, const InfoReply& reply) {
   writer.entry("requests", reply.requests);
   writer.entry("compiler", reply.compiler);
   writer.entry("code_bytes", reply.code_bytes);
-  if (reply.connection) write_connection(writer, *reply.connection);
+  if (reply.connection) {
+    write_connection(writer, *reply.connection);
+    write_tenants(writer, reply.tenants);
+  }
   if (reply.checkpoint) write_checkpoint(writer, *reply.checkpoint);
   return writer.finish();
 }

@@ -11,6 +11,7 @@
 
 #include "base/error.hpp"
 #include "base/limits.hpp"
+#include "base/quotas.hpp"
 #include "base/rights.hpp"
 #include "wire/buffer.hpp"
 
@@ -58,6 +59,18 @@ struct CheckpointInfo {
   std::optional<std::string> error = {};  ///< of a later one, which failed
 };
 
+/// All that the sessions of a token have together.
+struct TenantInfo {
+  std::string token;
+  Quotas quotas;
+  std::uint64_t sessions = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t handles = 0;
+  std::uint64_t programs = 0;
+  std::uint64_t minute_ms = 0;  ///< what counts against the quota `seconds`
+  std::uint64_t engine_ms = 0;  ///< since the start
+};
+
 struct InfoReply {
   std::uint64_t memory_limit = 0;
   std::uint64_t memory_used = 0;
@@ -75,6 +88,7 @@ struct InfoReply {
   std::uint64_t code_bytes = 0;
   std::optional<ConnectionInfo> connection = {};
   std::optional<CheckpointInfo> checkpoint = {};  ///< with a data folder
+  std::vector<TenantInfo> tenants = {};           ///< told with `connection`
 };
 
 struct TensorInfoReply {

@@ -136,6 +136,24 @@ TEST(Ctl, CheckpointTellsWhatTheServerKeeps) {
   EXPECT_TRUE(fails_with(ctl("checkpoint --connect unix:" + folder.file("t")), "--data"));
 }
 
+TEST(Ctl, InfoTellsWhatTheTokensHave) {
+  const TemporaryFolder folder;
+  const std::string list = folder.write(
+      "tokens",
+      "ops all 0123456789abcdef0123456789abcdef sessions=4 bytes=1GiB seconds=30 priority=20\n"
+      "app read fedcba9876543210fedcba9876543210\n");
+  const ServerProcess server(
+      {"--listen", "tcp://127.0.0.1:0", "--threads", "1", "--token-file", list});
+  ASSERT_EQ(server.addresses().size(), 1U) << server.log();
+  const Ended table = ctl("info --connect " + server.addresses()[0] + " --token-file " + list);
+  EXPECT_EQ(table.status, 0);
+  const std::string row =
+      "token ops          1 of 4 sessions, 0 B of 1.0 GiB, 0 handles, 0 programs, 0 ms of engine "
+      "time (this minute 0 ms of 30 s), priority 20\n";
+  EXPECT_NE(table.output.find(row), std::string::npos) << table.output;
+  EXPECT_EQ(table.output.find("token app"), std::string::npos) << "it had no session yet";
+}
+
 TEST(Ctl, TakesTheTokenFromAFileOrTheEnvironment) {
   const TemporaryFolder folder;
   const std::string list = folder.write("tokens", token_list);

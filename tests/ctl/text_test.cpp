@@ -92,8 +92,9 @@ TEST(Token, IsAloneOrTheFirstOfAList) {
   EXPECT_EQ(*token_in("abc"), "abc");
   EXPECT_EQ(*token_in("# a comment\n\n  abc  \r\nother\n"), "abc");
   EXPECT_EQ(*token_in("health read abc\napp all def\n"), "abc");
-  for (const std::string& text :
-       {std::string(), std::string("# none\n"), std::string("xx yy\n"), std::string(1025, 'x')}) {
+  EXPECT_EQ(*token_in("health read abc sessions=2 bytes=1GiB\n"), "abc");
+  for (const std::string& text : {std::string(), std::string("# none\n"), std::string("xx yy\n"),
+                                  std::string("a b xx yy\n"), std::string(1025, 'x')}) {
     const auto token = token_in(text);
     ASSERT_FALSE(token.has_value());
     EXPECT_EQ(token.error().text.find("xx"), std::string::npos);

@@ -2,6 +2,7 @@
 
 #include "net/server.hpp"
 
+#include <array>
 #include <future>
 #include <string>
 #include <vector>
@@ -238,6 +239,48 @@ TEST(Server, EndsClientsThatTakeNoReplies) {
   EXPECT_LT(served.session(1)->submitted(), 500U);
   EXPECT_TRUE(eventually([&] { return served.clients() == 1; }));
   EXPECT_TRUE(good.ping().ok());
+}
+
+/// It takes something again and again, but so little that its replies would be held for hours.
+TEST(Server, EndsClientsThatTakeNextToNothing) {
+  auto options = serving({any_port});
+  options.send_timeout = milliseconds(500);
+  ServedSockets served(std::move(options));
+  Caller trickle(served.address());
+  ASSERT_TRUE(trickle.hello().ok());
+  std::string requests;
+  for (std::uint64_t id = 2; id < 200; ++id) requests += testing::download_frame(id, 100'000);
+  trickle.write(requests);
+  bool closed = false;
+  std::array<std::uint8_t, 16> little;
+  for (int i = 0; i < 1000 && !closed; ++i) {
+    static_cast<void>(trickle.frames().link().read(little));
+    std::this_thread::sleep_for(milliseconds(10));
+    closed = served.session(0)->closed();
+  }
+  EXPECT_TRUE(closed);
+  Caller good(served.address());
+  EXPECT_TRUE(good.hello().ok());
+}
+
+TEST(Server, AHalfOpenConnectionGivesItsPlaceAway) {
+  auto options = serving({any_port});
+  options.clients_max = 3;
+  ServedSockets served(std::move(options));
+  Caller greeted(served.address());
+  ASSERT_TRUE(greeted.hello().ok());
+  Caller oldest(served.address());
+  oldest.write("\0\0"sv);
+  Caller younger(served.address());
+  ASSERT_TRUE(eventually([&] { return served.clients() == 3; }));
+  EXPECT_TRUE(Caller(served.address()).ends_with("too_many_clients")) << "they have a second";
+  std::this_thread::sleep_for(milliseconds(1100));
+  Caller late(served.address());
+  EXPECT_TRUE(late.hello().ok());
+  EXPECT_TRUE(oldest.ends_with("too_many_clients"));
+  EXPECT_TRUE(younger.hello().ok());
+  EXPECT_TRUE(greeted.ping().ok());
+  EXPECT_TRUE(Caller(served.address()).ends_with("too_many_clients")) << "all have said hello";
 }
 
 TEST(Server, AClientThatReadsSlowlyIsServed) {

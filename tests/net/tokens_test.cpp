@@ -40,6 +40,28 @@ TEST(Tokens, OfSeveralListsAreOneList) {
   EXPECT_FALSE(tokens.add("file", "b read " + std::string(32, '3')));
 }
 
+TEST(Tokens, HaveQuotasBehindThem) {
+  Tokens tokens;
+  ASSERT_TRUE(tokens.add("list", "app all " + one +
+                                     " bytes=2GiB handles=1000  programs=20\tsessions=3 "
+                                     "seconds=7.5 priority=40\r\nfree read " +
+                                     two));
+  const Quotas quotas = tokens.find(one)->quotas;
+  EXPECT_EQ(quotas.bytes, std::uint64_t{2} << 30);
+  EXPECT_EQ(quotas.handles, 1000U);
+  EXPECT_EQ(quotas.programs, 20U);
+  EXPECT_EQ(quotas.sessions, 3U);
+  EXPECT_EQ(quotas.seconds, 7.5);
+  EXPECT_EQ(quotas.priority, 40U);
+  const Quotas none = tokens.find(two)->quotas;
+  EXPECT_EQ(none.bytes + none.handles + none.programs + none.sessions, 0U);
+  EXPECT_EQ(none.seconds, 0);
+  EXPECT_EQ(none.priority, Quotas::usual_priority);
+  Tokens share;
+  ASSERT_TRUE(share.add("list", "app all " + one + " bytes=50%"));
+  EXPECT_GT(share.find(one)->quotas.bytes, std::uint64_t{1} << 20);
+}
+
 TEST(Tokens, ABadLineIsToldWithoutItsToken) {
   const std::string secret = "secret-secret-secret";
   const std::vector<std::string> bad{secret,
@@ -48,6 +70,21 @@ TEST(Tokens, ABadLineIsToldWithoutItsToken) {
                                      "app read,fly " + secret,
                                      "app read, write " + secret,
                                      "app read " + secret + " more",
+                                     "app read " + secret + " bytes",
+                                     "app read " + secret + " bytes=",
+                                     "app read " + secret + " bytes=0",
+                                     "app read " + secret + " bytes=lots",
+                                     "app read " + secret + " handles=-1",
+                                     "app read " + secret + " handles=1x",
+                                     "app read " + secret + " handles=1 handles=2",
+                                     "app read " + secret + " sessions=99999999999999999999",
+                                     "app read " + secret + " seconds=0",
+                                     "app read " + secret + " seconds=61",
+                                     "app read " + secret + " seconds=nan",
+                                     "app read " + secret + " priority=0",
+                                     "app read " + secret + " priority=1001",
+                                     "app read " + secret + " sessoins=1",
+                                     "app read " + secret + " =1",
                                      "app read short",
                                      "app read " + std::string(1025, 'x'),
                                      "app all " + secret + "\napp all " + one,

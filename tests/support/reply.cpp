@@ -82,6 +82,14 @@ void read(Reply& reply, const std::string& key, const Object& value) {
     for (const Object& result : value.via.array) reply.results.push_back(result_of(result));
   } else if (key == "names") {
     for (const Object& name : value.via.array) reply.names.push_back(name_of(name));
+  } else if (key == "tenants") {
+    for (const Object& tenant : value.via.array) {
+      std::string token;
+      for (const auto& [inner, text] : tenant.via.map) {
+        if (inner.as<std::string_view>() == "token") token = text.as<std::string>();
+      }
+      read(reply, "tenants." + token, tenant);
+    }
   } else if (key == "shape") {
     reply.shape = value.as<std::vector<std::int64_t>>();
   } else if (value.type == msgpack::type::BIN) {

@@ -44,7 +44,7 @@ struct Reply {
   std::vector<std::int64_t> shape;  ///< with `info` of a handle
   std::vector<std::uint8_t> data;
   /// The integers of the reply by key; those in maps have keys such as "memory.used" and
-  /// "limits.frame_bytes_max".
+  /// "limits.frame_bytes_max", those of a token "tenants.NAME.bytes".
   std::map<std::string, std::uint64_t> numbers;
   std::map<std::string, bool> flags;
   /// Rights separated by commas.

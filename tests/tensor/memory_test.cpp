@@ -163,6 +163,83 @@ TEST(MemoryTest, ThreadsTakeAndGive) {
   }
 }
 
+TEST(MemoryTest, APartCountsInTheWholeToo) {
+  Memory whole(16 * MiB);
+  Memory part(whole, 4 * MiB, "app");
+  Memory other(whole, 0, "other");
+  {
+    const BufferPtr large = take(part, 3 * MiB);
+    const BufferPtr small = take(part, 64);
+    const BufferPtr foreign = take(other, 12 * MiB);
+    EXPECT_EQ(part.used(), 3 * MiB + 64);
+    EXPECT_EQ(whole.used(), 15 * MiB + 64);
+    EXPECT_TRUE(large->counts_in(part));
+    EXPECT_FALSE(large->counts_in(whole));
+    EXPECT_FALSE(foreign->counts_in(part));
+    // The limit of the part, and then that of the whole.
+    const auto refused = part.allocate(2 * MiB);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::out_of_memory);
+    EXPECT_NE(refused.error().text.find("quota `bytes` of the token app"), std::string::npos);
+    EXPECT_FALSE(other.fits(2 * MiB));
+    const auto full = other.allocate(2 * MiB);
+    ASSERT_FALSE(full);
+    EXPECT_EQ(full.error().text.find("quota"), std::string::npos) << full.error().text;
+    EXPECT_EQ(whole.used(), 15 * MiB + 64) << "what was refused counts nowhere";
+    EXPECT_FALSE(part.charge(MiB));
+    EXPECT_TRUE(part.charge(MiB, MiB)) << "a charge that may exceed it";
+    part.discharge(MiB);
+  }
+  EXPECT_EQ(part.used(), 0U);
+  EXPECT_EQ(other.used(), 0U);
+  EXPECT_EQ(whole.used(), 0U);
+  EXPECT_EQ(whole.pooled(), part.pooled());
+  EXPECT_GT(whole.pooled(), 0U) << "the pool is the whole's";
+  EXPECT_EQ(&part.kept(), &whole.kept());
+}
+
+TEST(MemoryTest, WhatIsPromisedIsNotForOthers) {
+  Memory whole(16 * MiB);
+  Memory part(whole, 8 * MiB, "app");
+  Memory other(whole, 0, "other");
+  {
+    const Memory::Promise promise(part, 6 * MiB);
+    EXPECT_FALSE(part.fits(3 * MiB));
+    EXPECT_FALSE(part.allocate(3 * MiB));
+    EXPECT_FALSE(other.allocate(11 * MiB));
+    EXPECT_TRUE(other.allocate(10 * MiB));
+    EXPECT_EQ(whole.used(), 0U);
+  }
+  EXPECT_TRUE(part.allocate(8 * MiB));
+  EXPECT_TRUE(other.allocate(16 * MiB));
+}
+
+TEST(MemoryTest, AnAbsenceLeavesTheWatermarkOfTheRun) {
+  Memory memory;
+  memory.reset_watermark();
+  const BufferPtr own = take(memory, MiB);
+  BufferPtr of_guest = take(memory, 2 * MiB);
+  of_guest.reset();
+  memory.reset_watermark();
+  BufferPtr kept;
+  {
+    const Memory::Absence absence(memory);
+    memory.reset_watermark();
+    kept = take(memory, 3 * MiB);
+    const BufferPtr gone = take(memory, 8 * MiB);
+  }
+  EXPECT_EQ(memory.foreign(), 3 * MiB);
+  EXPECT_EQ(memory.watermark() - memory.foreign(), MiB);
+  EXPECT_EQ(memory.used() - memory.foreign(), MiB);
+  {
+    const Memory::Absence absence(memory);
+    kept.reset();
+  }
+  EXPECT_EQ(memory.foreign(), 0U);
+  const BufferPtr more = take(memory, MiB);
+  EXPECT_EQ(memory.watermark() - memory.foreign(), 2 * MiB);
+}
+
 TEST(MemoryTest, BytesForPeople) {
   EXPECT_EQ(format_bytes(0), "0 B");
   EXPECT_EQ(format_bytes(1023), "1023 B");

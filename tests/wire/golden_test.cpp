@@ -118,6 +118,13 @@ Rights read_and_write() {
 InfoReply over_a_socket() {
   InfoReply reply = idle();
   reply.connection = ConnectionInfo{7, 2, "tls", "[::1]:40312", "app", read_and_write()};
+  const Quotas quotas{.bytes = 1ULL << 31,
+                      .handles = 100,
+                      .programs = 10,
+                      .sessions = 4,
+                      .seconds = 30,
+                      .priority = 20};
+  reply.tenants = {{"app", quotas, 2, 4096, 3, 1, 1500, 90000}, {.token = "ops", .quotas = {}}};
   return reply;
 }
 
@@ -199,6 +206,11 @@ const std::map<std::string, std::function<Frame()>> replies = {
     {"reply_unauthorized",
      [] {
        return encode_error(1, {ErrorCode::unauthorized, "no such token"});
+     }},
+    {"reply_quota_exceeded",
+     [] {
+       return encode_error(12, {ErrorCode::quota_exceeded,
+                                "the token app has 100 handles, and its quota `handles` is 100"});
      }},
     {"reply_shutting_down",
      [] {

@@ -108,7 +108,8 @@ void RunChecks::after(const Step& step, std::span<const Tensor> frame) {
   const auto planned = peaks_.find(&step);
   peak_ = std::max(peak_, planned == peaks_.end() ? ~std::uint64_t{0} : planned->second);
   const std::uint64_t most = saturating_add(used_before_, saturating_add(copies_, peak_));
-  assert(memory_.watermark() <= most && "the run has taken more memory than the plan says");
+  assert(memory_.watermark() - memory_.foreign() <= most &&
+         "the run has taken more memory than the plan says");
 }
 
 void RunChecks::at_end(const Outcome& outcome, std::span<const StoragePtr> arguments) const {
@@ -118,7 +119,7 @@ void RunChecks::at_end(const Outcome& outcome, std::span<const StoragePtr> argum
     if (plan_.written[i] && arguments[i])
       kept = saturating_add(kept, Memory::capacity_of(arguments[i]->buffer->bytes()));
   }
-  assert(memory_.used() <= kept && "a run left memory behind");
+  assert(memory_.used() - memory_.foreign() <= kept && "a run left memory behind");
 }
 
 }  // namespace outrigger::engine

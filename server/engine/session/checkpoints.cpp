@@ -80,7 +80,7 @@ Result<void> Checkpoints::restore(Memory& memory) {
       continue;
     }
     OUTRIGGER_TRY(Tensor tensor, folder_->load(memory, entry));
-    OUTRIGGER_CHECK(names_.restore(std::move(former), std::move(tensor)));
+    OUTRIGGER_CHECK(names_.restore(memory, std::move(former), std::move(tensor)));
     files_.emplace(entry.version, entry.file);
   }
   if (manifest.checkpoint == 0) return {};

@@ -56,7 +56,7 @@ Engine::~Engine() {
   // It refers to the buffers of tensors.
   checkpoints_.reset();
   waiting_.clear();
-  ready_.clear();
+  turns_.clear();
   names_.clear();
   assert(memory_.used() == 0 && "a tensor or a plan outlives the engine");
 }
@@ -67,12 +67,27 @@ std::uint64_t Engine::uptime_ms() const {
       std::chrono::duration_cast<std::chrono::milliseconds>(elapsed).count());
 }
 
-void Engine::enqueue(std::shared_ptr<QueuedSession> session) {
+void Engine::enqueue(const std::shared_ptr<QueuedSession>& session) {
   {
     const std::lock_guard lock(mutex_);
-    with_last_memory([&] { ready_.push_back(std::move(session)); });
+    with_last_memory([&] { turns_.add(session); });
+    guests_.waiting.store(true, std::memory_order_relaxed);
   }
   wake_.notify_one();
+}
+
+std::shared_ptr<QueuedSession> Engine::next_guest(const QueuedSession& host) {
+  const std::lock_guard lock(mutex_);
+  auto next = turns_.take_before(host);
+  guests_.waiting.store(!turns_.empty(), std::memory_order_relaxed);
+  return std::static_pointer_cast<QueuedSession>(std::move(next));
+}
+
+void Engine::use_time(QueuedSession& session, std::chrono::nanoseconds time,
+                      EngineTime::Clock::time_point now) {
+  session.tenant().time().use(time, now);
+  const std::lock_guard lock(mutex_);
+  turns_.use(session, time);
 }
 
 /// Waits for work. Null when the engine stops. Without work for some time, it gives pooled memory
@@ -81,14 +96,14 @@ std::shared_ptr<QueuedSession> Engine::next() {
   std::unique_lock lock(mutex_);
   // No time while there is nothing to give back.
   auto trim_at = no_time;
-  while (!stopping_ && ready_.empty()) {
+  while (!stopping_ && turns_.empty()) {
     const auto until = time_to_wake(trim_at);
     if (until == no_time)
       wake_.wait(lock);
     else
       wake_.wait_until(lock, until);
     wakes_at_.store(Clock::time_point::min());
-    if (stopping_ || !ready_.empty()) break;
+    if (stopping_ || !turns_.empty()) break;
     lock.unlock();
     keep_time();
     if (Clock::now() >= trim_at) {
@@ -98,8 +113,8 @@ std::shared_ptr<QueuedSession> Engine::next() {
     lock.lock();
   }
   if (stopping_) return nullptr;
-  auto session = std::move(ready_.front());
-  ready_.pop_front();
+  auto session = std::static_pointer_cast<QueuedSession>(turns_.take());
+  guests_.waiting.store(!turns_.empty(), std::memory_order_relaxed);
   return session;
 }
 
@@ -183,16 +198,20 @@ void Engine::work() {
   // OpenMP ends the process if it has no memory for a team. It makes the team now, while there is
   // memory.
   const ops::Interrupt never;
-  ops::parallel_for(context(never, options_.threads), options_.threads, ops::parallel_threshold,
-                    [](int, std::int64_t) {});
+  ops::parallel_for(context(never, options_.threads, memory_), options_.threads,
+                    ops::parallel_threshold, [](int, std::int64_t) {});
   using Turn = QueuedSession::Turn;
   while (auto session = next()) {
     Turn turn = Turn::done;
     {
+      claim_wanted_.store(true, std::memory_order_relaxed);
       const std::lock_guard lock(claim_);
+      claim_wanted_.store(false, std::memory_order_relaxed);
+      guests_.begin(*session);
       turn = session->run_next();
+      guests_.end();
     }
-    if (turn == Turn::more) enqueue(std::move(session));
+    if (turn == Turn::more) enqueue(session);
     if (turn == Turn::waits) {
       try_again_at_ = std::min(try_again_at_, Clock::now() + between_tries);
       with_last_memory([&] { waiting_.push_back(std::move(session)); });
@@ -226,7 +245,9 @@ void keep_last_memory(const std::shared_ptr<Engine>& engine) {
 
 std::shared_ptr<Session> open_session(const std::shared_ptr<Engine>& engine,
                                       std::shared_ptr<Outbox> outbox, SessionOptions options) {
-  return std::make_shared<QueuedSession>(*engine, std::move(outbox), std::move(options));
+  Tenant& tenant = engine->tenants().find(options.token, options.quotas);
+  if (!tenant.sessions().check()) return nullptr;
+  return std::make_shared<QueuedSession>(*engine, tenant, std::move(outbox), std::move(options));
 }
 
 }  // namespace outrigger::engine

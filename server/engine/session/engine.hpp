@@ -4,15 +4,17 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 #include "engine/session/checkpoints.hpp"
+#include "engine/session/guests.hpp"
 #include "engine/session/names.hpp"
 #include "engine/session/session.hpp"
+#include "engine/session/tenant.hpp"
+#include "engine/session/turns.hpp"
 #include "engine/session/workspace.hpp"
 #include "ops/support/context.hpp"
 #include "tensor/memory.hpp"
@@ -21,9 +23,9 @@ namespace outrigger::engine {
 
 class QueuedSession;
 
-/// Runs the requests of all sessions on its own thread: one request at a time, one session after
-/// the other. The thread never waits for I/O. The I/O thread may run small requests itself while
-/// the engine's thread is idle.
+/// Runs the requests of all sessions on its own thread, one at a time; the session that has had the
+/// least time is next. Short requests of others run in the middle of a long one. The thread never
+/// waits for I/O. The I/O thread may run small requests itself while the engine's thread is idle.
 class Engine {
  public:
   explicit Engine(const EngineOptions& options);
@@ -33,13 +35,27 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   /// The session has requests (or an end) waiting.
-  void enqueue(std::shared_ptr<QueuedSession> session);
+  void enqueue(const std::shared_ptr<QueuedSession>& session);
+  /// The session that may have a request carried out in the middle of the host's; null if there is
+  /// none.
+  std::shared_ptr<QueuedSession> next_guest(const QueuedSession& host);
+  /// The session has had the engine for this time. For the thread that has claimed it.
+  void use_time(QueuedSession& session, std::chrono::nanoseconds time,
+                EngineTime::Clock::time_point now);
 
-  /// The right to touch any session's workspace. The engine thread holds it while it works.
-  std::unique_lock<std::mutex> try_claim() { return std::unique_lock(claim_, std::try_to_lock); }
+  /// The right to touch any session's workspace. The engine thread holds it while it works, and
+  /// gets it before any other thread.
+  std::unique_lock<std::mutex> try_claim() {
+    if (claim_wanted_.load(std::memory_order_relaxed)) return {};
+    return std::unique_lock(claim_, std::try_to_lock);
+  }
 
-  ops::Context context(const ops::Interrupt& interrupt, int threads) {
-    return ops::Context{memory_, interrupt, threads, scratch_, options_.compile};
+  ops::Context context(const ops::Interrupt& interrupt, int threads, Memory& memory) {
+    return ops::Context{memory, interrupt, threads, scratch_, options_.compile};
+  }
+  /// For a request in the middle of another one, which uses the scratch memory.
+  ops::Context guest_context(const ops::Interrupt& interrupt, Memory& memory) {
+    return ops::Context{memory, interrupt, 1, guest_scratch_, options_.compile};
   }
 
   /// For the thread that has claimed the engine.
@@ -55,6 +71,8 @@ class Engine {
   void after_request();
 
   Memory& memory() { return memory_; }
+  Tenants& tenants() { return tenants_; }
+  EngineGuests& guests() { return guests_; }
   const EngineOptions& options() const { return options_; }
   std::uint64_t epoch() const { return epoch_; }
   std::uint64_t uptime_ms() const;
@@ -75,14 +93,18 @@ class Engine {
   const std::uint64_t epoch_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   Memory memory_;
-  std::vector<std::byte> scratch_;  ///< guarded by claim_
-  Names names_{memory_};            ///< guarded by claim_
+  Tenants tenants_{memory_};
+  std::vector<std::byte> scratch_;        ///< guarded by claim_
+  std::vector<std::byte> guest_scratch_;  ///< guarded by claim_
+  Names names_;                           ///< guarded by claim_
+  EngineGuests guests_{*this};
 
   std::mutex claim_;
+  std::atomic<bool> claim_wanted_{false};
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<std::shared_ptr<QueuedSession>> ready_;  ///< guarded by mutex_
-  bool stopping_ = false;                             ///< guarded by mutex_
+  Turns turns_;            ///< guarded by mutex_
+  bool stopping_ = false;  ///< guarded by mutex_
   /// The end of the next lifetime of a name.
   std::atomic<Clock::time_point> names_end_{no_time};
   /// When checkpoints_ is to be looked at.

@@ -60,25 +60,26 @@ Result<std::uint64_t> Names::publish(Publication publication, Tensor tensor) {
   item.version = last_change_ + 1;
   item.token = std::move(publication.token);
   if (publication.ttl_ms) item.end = end_after(*publication.ttl_ms);
-  OUTRIGGER_CHECK(put(std::move(publication.name), std::move(item), std::move(tensor)));
+  OUTRIGGER_CHECK(
+      put(publication.memory, std::move(publication.name), std::move(item), std::move(tensor)));
   return last_change_;
 }
 
-Result<void> Names::restore(Former former, Tensor tensor) {
+Result<void> Names::restore(Memory& memory, Former former, Tensor tensor) {
   OUTRIGGER_CHECK(check_room(former.name));
   Item item;
   item.version = former.version;
   item.token = std::move(former.token);
   if (former.left) item.end = end_after(static_cast<std::uint64_t>(former.left->count()));
-  return put(std::move(former.name), std::move(item), std::move(tensor));
+  return put(memory, std::move(former.name), std::move(item), std::move(tensor));
 }
 
 /// Replaces the item of that name, if there is one. After an error nothing has changed.
-Result<void> Names::put(std::string text, Item item, Tensor tensor) {
+Result<void> Names::put(Memory& memory, std::string text, Item item, Tensor tensor) {
   // All that can fail for want of memory comes first.
   const std::uint64_t version = item.version;
   item.tensor = Stored(tensor.shape().size());
-  OUTRIGGER_TRY(MemoryCharge charge, MemoryCharge::make(memory_, held_bytes(text, item)));
+  OUTRIGGER_TRY(item.charge, MemoryCharge::make(memory, held_bytes(text, item)));
   Items fresh;
   const auto made = fresh.emplace(std::move(text), std::move(item)).first;
   const std::string* name = &made->first;
@@ -87,7 +88,6 @@ Result<void> Names::put(std::string text, Item item, Tensor tensor) {
   Ends end;
   if (made->second.end) end.emplace(*made->second.end, name);
 
-  charge.keep();
   tensor.storage->published = true;
   made->second.tensor.set(std::move(tensor));
   if (const auto old = items_.find(*name); old != items_.end()) erase(old);
@@ -106,7 +106,6 @@ void Names::erase(Items::iterator item) {
   written_.erase(item->second.tensor.storage().get());
   changes_.erase(item->second.version);
   forget_end(*item);
-  memory_.discharge(held_bytes(item->first, item->second));
   items_.erase(item);
 }
 
@@ -269,7 +268,6 @@ void Names::tell(Subscription& subscription) {
 }
 
 void Names::clear() {
-  for (const auto& [name, item] : items_) memory_.discharge(held_bytes(name, item));
   subscriptions_.clear();
   changes_.clear();
   ends_.clear();

@@ -35,6 +35,7 @@ class Names {
     std::uint64_t version = 0;
     std::optional<Clock::time_point> end = {};
     std::string token = {};
+    MemoryCharge charge = {};  ///< of the publisher's memory
   };
   using Items = std::map<std::string, Item, std::less<>>;
 
@@ -49,7 +50,7 @@ class Names {
     virtual void wait_for_turn() = 0;
   };
 
-  explicit Names(Memory& memory) : memory_(memory) {}
+  Names() = default;
   ~Names() { clear(); }
   Names(const Names&) = delete;
   Names& operator=(const Names&) = delete;
@@ -59,6 +60,7 @@ class Names {
     std::optional<std::uint64_t> expect = {};  ///< 0: there must be no such name
     std::optional<std::uint64_t> ttl_ms = {};
     std::string token = {};
+    Memory& memory;  ///< of the publisher
   };
   /// Errors: version_conflict if the name has not the expected version; 0: there is no such name.
   Result<void> check_version(std::string_view name, std::optional<std::uint64_t> expected);
@@ -82,8 +84,8 @@ class Names {
     std::optional<std::chrono::milliseconds> left = {};  ///< of its lifetime
     std::string token = {};
   };
-  /// Errors: limit_exceeded, out_of_memory.
-  Result<void> restore(Former former, Tensor tensor);
+  /// The name counts in `memory`. Errors: limit_exceeded, out_of_memory.
+  Result<void> restore(Memory& memory, Former former, Tensor tensor);
   /// The next change gets a larger place than this one.
   void go_on_from(std::uint64_t change) { last_change_ = std::max(last_change_, change); }
   const Items& items() const { return items_; }
@@ -135,14 +137,13 @@ class Names {
   using Ends = std::multimap<Clock::time_point, const std::string*>;
 
   Result<void> check_room(std::string_view name) const;
-  Result<void> put(std::string name, Item item, Tensor tensor);
+  Result<void> put(Memory& memory, std::string name, Item item, Tensor tensor);
   void remove(Items::iterator item);
   void erase(Items::iterator item);
   void forget_end(const Items::value_type& item);
   void forget_removal(std::string_view name);
   void tell(Subscription& subscription);
 
-  Memory& memory_;
   Items items_;
   Ends ends_;
   std::uint64_t last_change_ = 0;  ///< a publication's place is its version

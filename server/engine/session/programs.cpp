@@ -102,7 +102,9 @@ void Programs::Planned::evict() noexcept {
   of.plans.remove_if([this](const Planned& planned) { return &planned == this; });
 }
 
-Result<void> Programs::check_new(Program& program, Extent& extent) {
+Result<void> Programs::check_new(std::uint64_t id, Program& program, Extent& extent) {
+  const bool replaces = index_.contains(id) || index_.size() >= limits_.programs_max;
+  if (counted_ != nullptr && !replaces) OUTRIGGER_CHECK(counted_->check());
   OUTRIGGER_TRY(extent, link(program));
   OUTRIGGER_CHECK(check_program(program));
   const Kept& kept = memory_.kept();
@@ -115,7 +117,7 @@ Result<void> Programs::check_new(Program& program, Extent& extent) {
 
 Result<void> Programs::prepare(std::uint64_t id, Program program) {
   Extent extent;
-  if (auto checked = check_new(program, extent); !checked) {
+  if (auto checked = check_new(id, program, extent); !checked) {
     refuse(id, checked.error());
     return checked;
   }
@@ -136,6 +138,7 @@ Result<void> Programs::prepare(std::uint64_t id, Program program) {
   forget(id);
   if (index_.size() >= limits_.programs_max) forget(by_use_.back().id);
   index_.emplace(id, made.begin());
+  if (counted_ != nullptr) counted_->add();
   by_use_.splice(by_use_.begin(), made);
   kept.use(by_use_.front());
   return {};
@@ -157,6 +160,7 @@ void Programs::forget(std::uint64_t id) {
   const auto place = found->second;
   index_.erase(found);
   by_use_.erase(place);
+  if (counted_ != nullptr) counted_->remove();
 }
 
 void Programs::drop_last_plan(Prepared& prepared) {

@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "base/limits.hpp"
 #include "engine/planner/plan.hpp"
+#include "engine/session/tenant.hpp"
 #include "tensor/kept.hpp"
 
 namespace outrigger::engine {
@@ -35,16 +36,17 @@ struct CallTypes {
 /// Memory::kept(), which may evict them.
 class Programs {
  public:
-  /// `threads`: the team that plans are made for.
-  Programs(Memory& memory, const Limits& limits, int threads)
-      : memory_(memory), limits_(limits), threads_(threads) {}
+  /// `threads`: the team that plans are made for. `counted`: the programs of the token, if it has
+  /// one.
+  Programs(Memory& memory, const Limits& limits, int threads, Counted* counted = nullptr)
+      : memory_(memory), limits_(limits), threads_(threads), counted_(counted) {}
   ~Programs() { clear(); }
   Programs(const Programs&) = delete;
   Programs& operator=(const Programs&) = delete;
 
   /// Replaces a program of the same id. Errors: those of link() and check_program(),
-  /// limit_exceeded. Later calls of a new id give that error again, so that a client that did not
-  /// wait learns the cause.
+  /// limit_exceeded, quota_exceeded. Later calls of a new id give that error again, so that a
+  /// client that did not wait learns the cause.
   Result<void> prepare(std::uint64_t id, Program program);
   /// The same for a program that could not be read.
   void refuse(std::uint64_t id, const Error& error);
@@ -94,7 +96,7 @@ class Programs {
     std::list<Planned> plans;  ///< most recently used first
   };
 
-  Result<void> check_new(Program& program, Extent& extent);
+  Result<void> check_new(std::uint64_t id, Program& program, Extent& extent);
   /// The program, which now is the most recently used one; null if there is none.
   Prepared* use(std::uint64_t id);
   Result<Prepared*> find(std::uint64_t id);
@@ -107,6 +109,7 @@ class Programs {
   Memory& memory_;
   const Limits& limits_;
   const int threads_;
+  Counted* const counted_;
   std::list<Prepared> by_use_;  ///< most recently used first
   std::unordered_map<std::uint64_t, std::list<Prepared>::iterator> index_;
   /// The errors of the latest refused programs, by ids that name no program.

@@ -52,10 +52,12 @@ Workspace::Reply Workspace::publish(std::uint64_t id, const wire::Publish& reque
   OUTRIGGER_TRY(const Stored* stored, store_.find(request.handle));
   OUTRIGGER_CHECK(around_.names.check_version(request.name, request.expect));
   const Tensor source = stored->tensor();
-  const bool copied = !source.contiguous() || has_too_large_buffer(source);
+  // A published tensor counts for its publisher, and this one counts for its maker.
+  const bool foreign = !source.storage->buffer->counts_in(memory_);
+  const bool copied = foreign || !source.contiguous() || has_too_large_buffer(source);
   if (only_small && copied && byte_count(source.type) > small_copy_bytes) return wire::Frame{};
   Tensor tensor;
-  if (source.contiguous()) {
+  if (source.contiguous() && !foreign) {
     OUTRIGGER_TRY(tensor, as_value(context, source));
   } else {
     OUTRIGGER_TRY(tensor, compact_copy(context, source));
@@ -63,8 +65,9 @@ Workspace::Reply Workspace::publish(std::uint64_t id, const wire::Publish& reque
   // If a part of a mapped file is gone, the copy has zeros in its place.
   OUTRIGGER_CHECK(check_file_pages(source.storage->buffer->data()));
   OUTRIGGER_TRY(const std::uint64_t version,
-                around_.names.publish({request.name, request.expect, request.ttl_ms, around_.token},
-                                      std::move(tensor)));
+                around_.names.publish(
+                    {request.name, request.expect, request.ttl_ms, around_.tenant.name(), memory_},
+                    std::move(tensor)));
   return with_last_memory([&] { return wire::encode_version(id, version); });
 }
 
@@ -127,9 +130,10 @@ Result<void> Workspace::check_writes(const wire::Run& request, const Arguments& 
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     if (!plan.written[i] || arguments[i] == nullptr || !arguments[i]->storage()->published)
       continue;
-    return fail(ErrorCode::forbidden,
-                "the program writes into the published tensor " + std::to_string(request.args[i]) +
-                    " in place, and the token " + around_.token + " has not the right publish");
+    return fail(ErrorCode::forbidden, "the program writes into the published tensor " +
+                                          std::to_string(request.args[i]) +
+                                          " in place, and the token " + around_.tenant.name() +
+                                          " has not the right publish");
   }
   return {};
 }

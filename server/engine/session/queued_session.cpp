@@ -25,14 +25,31 @@ bool waits_encoded(const Task& task) {
   return wire::held_bytes(task.body) > 2 * task.frame->size();
 }
 
+template <typename Count>
+Count within(Count limit, std::uint64_t quota) {
+  return quota == 0 ? limit : static_cast<Count>(std::min<std::uint64_t>(limit, quota));
+}
+
+/// A session alone gives its own programs up before the quota.
+Limits limits_within(Limits limits, const Quotas& quotas) {
+  limits.programs_max = within(limits.programs_max, quotas.programs);
+  return limits;
+}
+
 }  // namespace
 
-QueuedSession::QueuedSession(Engine& engine, std::shared_ptr<Outbox> outbox, SessionOptions options)
-    : engine_(engine),
+QueuedSession::QueuedSession(Engine& engine, Tenant& tenant, std::shared_ptr<Outbox> outbox,
+                             SessionOptions options)
+    : Party(tenant.turns()),
+      engine_(engine),
+      tenant_(tenant),
       options_(std::move(options)),
-      workspace_({engine_.memory(), engine_.options().limits, engine_.options().threads,
-                  engine_.names(), *this, options_.token, options_.rights, engine_.checkpoints()}),
-      outbox_(std::move(outbox)) {}
+      limits_(limits_within(engine.options().limits, tenant.quotas())),
+      workspace_({tenant_, limits_, engine_.options().threads, engine_.names(), *this,
+                  engine_.guests(), options_.rights, engine_.checkpoints()}),
+      outbox_(std::move(outbox)) {
+  tenant_.sessions().add();
+}
 
 void QueuedSession::submit(wire::Request request, std::shared_ptr<const wire::Frame> frame) {
   ++requests_;
@@ -87,9 +104,10 @@ void QueuedSession::hello(std::uint64_t id, const wire::Hello& request) {
   reply.os_pid = ::getpid();
   reply.threads = engine_.options().threads;
   reply.isa = ops::isa_level();
-  reply.memory_limit = engine_.options().memory_limit;
+  reply.memory_limit = tenant_.memory_limit();
   reply.kept_limit = engine_.memory().kept().limit();
-  reply.limits = engine_.options().limits;
+  reply.limits = limits_;
+  reply.limits.handles_max = within(limits_.handles_max, tenant_.quotas().handles);
   send(wire::encode_hello(id, reply));
 }
 
@@ -113,7 +131,11 @@ void QueuedSession::describe(std::uint64_t id) {
     reply.queue = queue_.size();
     if (running_) reply.running = running_->id;
   }
-  if (options_.connection) reply.connection = options_.connection();
+  if (options_.connection) {
+    reply.connection = options_.connection();
+    const bool of_all = options_.rights.has(Right::admin);
+    reply.tenants = engine_.tenants().describe(of_all ? nullptr : &tenant_);
+  }
   if (engine_.checkpoints() != nullptr) reply.checkpoint = engine_.checkpoints()->describe();
   send(wire::encode_info(id, reply));
 }
@@ -203,11 +225,14 @@ bool QueuedSession::run_here(const TaskPtr& task) {
     const std::lock_guard lock(mutex_);
     if (!queue_.empty() || running_) return false;
   }
-  ops::Context context = engine_.context(task->interrupt, 1);
+  const auto begin = EngineTime::Clock::now();
+  ops::Context context = engine_.context(task->interrupt, 1, tenant_.memory());
   auto reply = workspace_.carry_out(*task, context, true);
   if (!reply) return false;
   settle(*task, std::move(*reply));
   engine_.after_request();
+  const auto end = EngineTime::Clock::now();
+  engine_.use_time(*this, end - begin, end);
   return true;
 }
 
@@ -234,7 +259,9 @@ QueuedSession::Turn QueuedSession::run_next() {
   if (std::holds_alternative<wire::Checkpoint>(task->body)) {
     begin_checkpoint(task);
   } else {
-    ops::Context context = engine_.context(task->interrupt, engine_.options().threads);
+    task->interrupt.set_guests(&engine_.guests());
+    ops::Context context =
+        engine_.context(task->interrupt, engine_.options().threads, tenant_.memory());
     auto reply = workspace_.carry_out(*task, context, false);
     if (!reply) return put_back(std::move(task));
     settle(*task, std::move(*reply));
@@ -272,6 +299,38 @@ void QueuedSession::begin_checkpoint(const TaskPtr& task) {
                        "checkpoint: this daemon keeps no tensors: it was started without --data"));
   }
   with_last_memory([&] { engine_.checkpoints()->request(answer); });
+}
+
+/// Its place in line is kept, unless another thread has put it there meanwhile.
+QueuedSession::Guest QueuedSession::stay_outside() {
+  return in_line_.exchange(true) ? Guest::gone : Guest::outside;
+}
+
+QueuedSession::Guest QueuedSession::run_as_guest() {
+  in_line_ = false;
+  TaskPtr task;
+  {
+    const std::lock_guard lock(mutex_);
+    // To free all that the session has may take long.
+    if (outbox_ == nullptr) return stay_outside();
+    if (!queue_.empty() && !waits_for_room()) running_ = task = queue_.front();
+  }
+  if (std::exchange(events_late_, false)) engine_.names().deliver_late(*this);
+  if (!task) return Guest::gone;
+  ops::Context context = engine_.guest_context(task->interrupt, tenant_.memory());
+  auto reply = workspace_.carry_out(*task, context, true, as_guest);
+  {
+    const std::lock_guard lock(mutex_);
+    if (!reply) {
+      running_.reset();
+      return stay_outside();
+    }
+    queue_.pop_front();
+  }
+  settle(*task, std::move(*reply));
+  engine_.after_request();
+  const std::lock_guard lock(mutex_);
+  return !queue_.empty() && !in_line_.exchange(true) ? Guest::goes_on : Guest::gone;
 }
 
 /// Replies that the client does not take must not gather: the queue goes on when it has taken them.
@@ -347,6 +406,7 @@ void QueuedSession::close() {
     if (running_) running_->interrupt.cancel();
   }
   finished_ = true;
+  if (std::exchange(counted_, false)) tenant_.sessions().remove();
   line_up();
 }
 

@@ -16,9 +16,11 @@ namespace outrigger::engine {
 /// A session whose requests wait in a queue for the engine thread.
 class QueuedSession final : public Session,
                             public Names::Subscriber,
+                            public Turns::Party,
                             public std::enable_shared_from_this<QueuedSession> {
  public:
-  QueuedSession(Engine& engine, std::shared_ptr<Outbox> outbox, SessionOptions options = {});
+  QueuedSession(Engine& engine, Tenant& tenant, std::shared_ptr<Outbox> outbox,
+                SessionOptions options);
 
   void submit(wire::Request request, std::shared_ptr<const wire::Frame> frame) override;
   void refuse(const wire::Refusal& refusal) override;
@@ -50,6 +52,16 @@ class QueuedSession final : public Session,
   /// The session is to get a turn.
   void line_up();
 
+  /// Carries out the request at the head of the queue in the middle of another session's, if it is
+  /// short; called by the engine's thread. `outside`: it is to wait in line, `goes_on`: to be put
+  /// in line again.
+  enum class Guest : std::uint8_t { outside, gone, goes_on };
+  Guest run_as_guest();
+  /// For EngineGuests.
+  std::shared_ptr<QueuedSession> next_outside;
+
+  Tenant& tenant() { return tenant_; }
+
  private:
   using TaskPtr = std::shared_ptr<Task>;
 
@@ -65,13 +77,16 @@ class QueuedSession final : public Session,
   bool waits_for_room();
   Turn put_back(TaskPtr task);
   void begin_checkpoint(const TaskPtr& task);
+  Guest stay_outside();
   void settle(const Task& task, wire::Frame reply);
   void settle_later(const Task& task, wire::Frame reply);
   void send(wire::Frame reply);
   void send_error(std::uint64_t id, ErrorCode code, std::string text);
 
   Engine& engine_;
+  Tenant& tenant_;
   const SessionOptions options_;
+  const Limits limits_;  ///< the engine's, within the quotas
   Workspace workspace_;  ///< touched only while the engine is claimed
 
   mutable std::mutex mutex_;
@@ -93,6 +108,7 @@ class QueuedSession final : public Session,
   std::atomic<std::uint64_t> programs_{0};
 
   // I/O thread only.
+  bool counted_ = true;  ///< among the token's sessions
   bool authenticated_ = false;
   bool greeted_ = false;
   std::uint64_t requests_ = 0;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/limits.hpp"
+#include "base/quotas.hpp"
 #include "base/rights.hpp"
 #include "ops/support/isa.hpp"
 #include "wire/reply.hpp"
@@ -80,6 +81,7 @@ struct SessionOptions {
   std::function<wire::ConnectionInfo()> connection = {};
   std::string token = {};  ///< the name of the client's token
   Rights rights = Rights::all();
+  Quotas quotas = {};  ///< those of the token; the first session's count
 };
 
 /// A folder that keeps the published tensors beyond the end of the process.
@@ -91,7 +93,7 @@ struct DataOptions {
   std::function<void(bool is_error, const std::string& text)> log = [](bool, const std::string&) {};
 };
 
-/// The process-wide engine: one thread that runs the programs of all sessions in turn.
+/// The process-wide engine: one thread that runs the programs of all sessions, in fair turns.
 std::shared_ptr<Engine> make_engine(const EngineOptions& options);
 /// From now on an allocation of this process uses the engine's pooled memory, and some more, before
 /// it fails (base/last_memory.hpp). Only main() calls it: the engine must live to the end.
@@ -104,7 +106,8 @@ Result<void> keep_data(const std::shared_ptr<Engine>& engine, DataOptions option
 /// called at once.
 void checkpoint(const std::shared_ptr<Engine>& engine,
                 std::function<void(const Result<void>&)> done);
-/// Opens a session. The engine must outlive its sessions, and `outbox` must outlive close().
+/// Opens a session; null if its token has as many as its quota allows. The engine must outlive its
+/// sessions, and `outbox` must outlive close().
 std::shared_ptr<Session> open_session(const std::shared_ptr<Engine>& engine,
                                       std::shared_ptr<Outbox> outbox, SessionOptions options = {});
 

@@ -5,8 +5,6 @@
 namespace outrigger::engine {
 namespace {
 
-constexpr std::uint64_t small_work = 4096;
-constexpr std::uint64_t small_bytes = std::uint64_t{256} << 10;
 /// Arguments, results and operands take 50 to 100 ns each.
 constexpr std::size_t small_values = 128;
 constexpr std::size_t planned_instructions = 32;
@@ -39,7 +37,8 @@ bool fits(const Region& region, std::size_t instructions) {
 
 }  // namespace
 
-bool may_be_small(const RequestBody& body, std::uint64_t bytes, const Programs& programs) {
+bool may_be_small(const RequestBody& body, std::uint64_t bytes, const Programs& programs,
+                  const Bounds& bounds) {
   return std::visit(
       Overloaded{
           [](const wire::Run& run) {
@@ -53,12 +52,12 @@ bool may_be_small(const RequestBody& body, std::uint64_t bytes, const Programs& 
             const Extent* extent = programs.extent(forget.program_id);
             return extent == nullptr || extent->instructions <= forgotten_instructions;
           },
-          [](const wire::Download& download) { return download.length <= small_bytes; },
+          [&](const wire::Download& download) { return download.length <= bounds.bytes; },
           [](const wire::Release& release) { return release.handles.size() <= released_handles; },
           [](const UsesFile auto&) { return false; },
           [](const OneOf<wire::ListNames, wire::Subscribe> auto&) { return false; },
           [](const AnsweredLater auto&) { return false; },
-          [&](const auto&) { return bytes <= small_bytes; },
+          [&](const auto&) { return bytes <= bounds.bytes; },
       },
       body);
 }
@@ -66,7 +65,5 @@ bool may_be_small(const RequestBody& body, std::uint64_t bytes, const Programs& 
 bool is_planned_at_once(const Extent& extent) {
   return extent.instructions <= planned_instructions && extent.operands <= 4 * small_values;
 }
-
-bool is_small(const Plan& plan) { return plan.work <= small_work; }
 
 }  // namespace outrigger::engine

@@ -103,6 +103,7 @@ Result<void> Store::make_places(std::span<const std::uint64_t> handles,
     OUTRIGGER_TRY(MemoryCharge charge, MemoryCharge::make(memory_, Stored::held_bytes(rank)));
     const auto place = entries_.emplace(handles[i], Stored(rank)).first;
     charge.keep();
+    if (counted_ != nullptr) counted_->add();
     places.taken_.emplace_back(handles[i], &std::get<Stored>(place->second));
   }
   return {};
@@ -125,7 +126,7 @@ Result<void> Store::put(std::uint64_t handle, Tensor tensor) {
 Store::FailurePtr Store::make_failure(const Error& error) {
   // A failed operand has a cause: the first error of the chain is kept.
   if (error.cause) return error.cause;
-  struct Counted {
+  struct Charged {
     Error error;
     MemoryCharge charge;
   };
@@ -136,7 +137,7 @@ Store::FailurePtr Store::make_failure(const Error& error) {
                                    Limits::failures_bytes_beyond);
   if (!charge) return nullptr;
   const auto counted =
-      std::make_shared<const Counted>(Counted{std::move(first), std::move(*charge)});
+      std::make_shared<const Charged>(Charged{std::move(first), std::move(*charge)});
   return {counted, &counted->error};
 }
 
@@ -156,21 +157,22 @@ void Store::put_failures(std::span<const std::uint64_t> handles, const Error& er
   }
 }
 
-std::uint64_t Store::held_bytes(const Entry& entry) {
+void Store::discharge(const Entry& entry) noexcept {
   const auto* stored = std::get_if<Stored>(&entry);
-  return stored == nullptr ? entry_bytes : Stored::held_bytes(stored->rank());
+  if (stored != nullptr && counted_ != nullptr) counted_->remove();
+  memory_.discharge(stored == nullptr ? entry_bytes : Stored::held_bytes(stored->rank()));
 }
 
 bool Store::release(std::uint64_t handle) noexcept {
   const auto found = entries_.find(handle);
   if (found == entries_.end()) return false;
-  memory_.discharge(held_bytes(found->second));
+  discharge(found->second);
   entries_.erase(found);
   return true;
 }
 
 void Store::clear() noexcept {
-  for (const auto& [handle, entry] : entries_) memory_.discharge(held_bytes(entry));
+  for (const auto& [handle, entry] : entries_) discharge(entry);
   entries_.clear();
 }
 

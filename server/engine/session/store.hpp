@@ -12,6 +12,7 @@
 
 #include "base/error.hpp"
 #include "base/limits.hpp"
+#include "engine/session/tenant.hpp"
 #include "tensor/tensor.hpp"
 
 namespace outrigger::engine {
@@ -60,7 +61,9 @@ class Stored {
 /// elements, and those of errors, count against the memory limit.
 class Store {
  public:
-  Store(Memory& memory, const Limits& limits) : memory_(memory), limits_(limits) {}
+  /// `counted`: the tensors of the token, if it has one.
+  Store(Memory& memory, const Limits& limits, Counted* counted = nullptr)
+      : memory_(memory), limits_(limits), counted_(counted) {}
   ~Store() { clear(); }
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
@@ -125,11 +128,12 @@ class Store {
   std::size_t size() const { return entries_.size(); }
 
  private:
-  static std::uint64_t held_bytes(const Entry& entry);
+  void discharge(const Entry& entry) noexcept;
   FailurePtr make_failure(const Error& error);
 
   Memory& memory_;
   const Limits& limits_;
+  Counted* const counted_;
   Entries entries_;
 };
 

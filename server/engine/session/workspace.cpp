@@ -74,12 +74,16 @@ void get_data(const Tensor& tensor, std::uint64_t offset, std::uint64_t length, 
 
 }  // namespace
 
-std::optional<wire::Frame> Workspace::carry_out(Task& task, ops::Context& context,
-                                                bool only_small) {
-  if (only_small && !may_be_small(task.body, task.bytes, programs_)) return std::nullopt;
+std::optional<wire::Frame> Workspace::carry_out(Task& task, ops::Context& context, bool only_small,
+                                                const Bounds& bounds) {
+  if (only_small && !may_be_small(task.body, task.bytes, programs_, bounds)) return std::nullopt;
+  bounds_ = bounds;
+  changed_ = false;
   try {
     Reply reply = attempt(task, context, only_small);
     if (!reply) {
+      if (bounds_.may_wait && !changed_ && reply.error().code == ErrorCode::out_of_memory)
+        return std::nullopt;
       abandon(task, reply.error());
       check_after(task, false);
       return encode_failed(task.id, reply.error());
@@ -88,6 +92,7 @@ std::optional<wire::Frame> Workspace::carry_out(Task& task, ops::Context& contex
     check_after(task, true);
     return std::move(*reply);
   } catch (const std::bad_alloc&) {
+    if (bounds_.may_wait && !changed_) return std::nullopt;
     const LastMemory::Use use;
     const Error error = no_memory();
     abandon(task, error);
@@ -119,8 +124,13 @@ void Workspace::check_after([[maybe_unused]] const Task& task,
 
 /// An empty frame if nothing was done; then the task is as it was.
 Workspace::Reply Workspace::attempt(Task& task, ops::Context& context, bool only_small) {
-  if (task.encoded) OUTRIGGER_CHECK(decode(task));
+  if (task.encoded) {
+    OUTRIGGER_CHECK(decode(task));
+    if (only_small && !may_be_small(task.body, task.bytes, programs_, bounds_))
+      return wire::Frame{};
+  }
   if (task.interrupt.raised()) return tl::make_unexpected(task.interrupt.error());
+  OUTRIGGER_CHECK(check_time(task));
   const std::uint64_t id = task.id;
   held_by_checkpoint_ = around_.checkpoints == nullptr ? 0 : around_.checkpoints->held_bytes();
   if (only_small && may_take_long(task.body)) return wire::Frame{};
@@ -164,6 +174,18 @@ Result<void> Workspace::decode(Task& task) const {
   return {};
 }
 
+/// A program that is not prepared for lack of time is not prepared later either: its calls give the
+/// cause.
+Result<void> Workspace::check_time(const Task& task) {
+  const bool free =
+      std::visit([]<typename Request>(const Request&) { return NeedsNoTime<Request>; }, task.body);
+  if (free || !around_.tenant.time().limited()) return {};
+  auto checked = around_.tenant.time().check(EngineTime::Clock::now());
+  const auto* prepare = std::get_if<wire::Prepare>(&task.body);
+  if (!checked && prepare != nullptr) programs_.refuse(prepare->program_id, checked.error());
+  return checked;
+}
+
 /// The new handles of a request that failed have failed, too.
 void Workspace::abandon(const Task& task, const Error& error) {
   // A failing chunk ends its upload.
@@ -183,7 +205,7 @@ Workspace::Reply Workspace::run(std::uint64_t id, wire::Run& request, ops::Conte
   OUTRIGGER_TRY(Arguments arguments, Arguments::find(store_, request));
   OUTRIGGER_TRY(const std::shared_ptr<const Plan> plan,
                 plan_for(request, arguments, context.interrupt, only_small));
-  if (only_small && (plan == nullptr || !is_small(*plan))) return wire::Frame{};
+  if (only_small && (plan == nullptr || !is_small(*plan, bounds_))) return wire::Frame{};
   return run_plan(id, request, context, arguments, *plan);
 }
 
@@ -258,7 +280,8 @@ Result<void> Workspace::begin_upload(const wire::Upload& request) {
                 "there are already " + std::to_string(uploads_.size()) + " unfinished uploads");
   }
   OUTRIGGER_TRY(Tensor tensor, allocate_tensor(memory_, std::move(type)));
-  uploads_.insert_or_assign(request.handle, PendingUpload{std::move(tensor), 0});
+  uploads_.insert_or_assign(
+      request.handle, PendingUpload{std::move(tensor), Counted::One(around_.tenant.handles()), 0});
   return {};
 }
 
@@ -405,7 +428,7 @@ Result<MemoryCharge> charge_frame(Memory& memory, const Plan& plan) {
 /// The same check as the store's, with the tensors that are being uploaded.
 Result<void> Workspace::check_new(std::uint64_t handle, std::size_t count) const {
   OUTRIGGER_CHECK(store_.check_new(handle, uploads_.size() + count - 1));
-  if (!uploads_.contains(handle)) return {};
+  if (!uploads_.contains(handle)) return around_.tenant.handles().check(count);
   return fail(ErrorCode::handle_in_use, "handle " + std::to_string(handle) + " is being uploaded");
 }
 
@@ -420,13 +443,15 @@ Result<void> Workspace::check_new_handles(const std::vector<std::uint64_t>& hand
               "handle " + std::to_string(*twice) + " is named for two results");
 }
 
-/// False if the program would have the memory without the checkpoint that is being written.
-Result<bool> Workspace::check_memory(const Arguments& arguments, const Plan& plan,
-                                     const ops::Interrupt& interrupt) {
+/// The bytes that a run of the plan may take, beside what is in use. Nothing, if the program would
+/// have the memory without the checkpoint that is being written.
+Result<std::optional<std::uint64_t>> Workspace::check_memory(const Arguments& arguments,
+                                                             const Plan& plan,
+                                                             const ops::Interrupt& interrupt) {
   const auto needed = [&](const Peak& peak) {
     return saturating_add(peak.bytes, arguments.bytes_of_copies(plan, peak));
   };
-  if (memory_.fits(needed(plan.peak))) return true;
+  if (const std::uint64_t most = needed(plan.peak); memory_.fits(most)) return most;
   // The plan assumes the worst layout of the arguments. The real one may need less.
   PlanningSteps steps(&interrupt);
   std::uint64_t least = 0;
@@ -435,10 +460,10 @@ Result<bool> Workspace::check_memory(const Arguments& arguments, const Plan& pla
   } catch (const PlanningInterrupted&) {
     return tl::make_unexpected(interrupt.error());
   }
-  if (memory_.fits(least)) return true;
+  if (memory_.fits(least)) return least;
   // A checkpoint holds its buffers, and is the reason for copies of them.
   const std::uint64_t held = 2 * held_by_checkpoint_;
-  if (held != 0 && memory_.fits(least - std::min(least, held))) return false;
+  if (held != 0 && memory_.fits(least - std::min(least, held))) return std::nullopt;
   return fail(ErrorCode::out_of_memory,
               "the program would exceed the memory limit: " + memory_.describe_excess(least));
 }
@@ -471,8 +496,9 @@ Workspace::Reply Workspace::run_plan(std::uint64_t id, const wire::Run& request,
   Store::Places places(store_);
   OUTRIGGER_CHECK(store_.make_places(request.results, plan.results, places));
   OUTRIGGER_TRY(const MemoryCharge frame, charge_frame(memory_, plan));
-  OUTRIGGER_TRY(const bool fits, check_memory(arguments, plan, context.interrupt));
-  if (!fits) return wire::Frame{};
+  OUTRIGGER_TRY(const auto allowed, check_memory(arguments, plan, context.interrupt));
+  if (!allowed) return wire::Frame{};
+  changed_ = true;
   note_writes(arguments, plan);
 #ifndef NDEBUG
   const std::uint64_t before = memory_.used();
@@ -480,7 +506,9 @@ Workspace::Reply Workspace::run_plan(std::uint64_t id, const wire::Run& request,
   const Peak peak = find_peak(plan, arguments.layouts(), threads_, unwatched);
   const std::uint64_t most = saturating_add(peak.bytes, arguments.bytes_of_copies(plan, peak));
   memory_.reset_watermark();
-  const auto as_planned = [&] { return memory_.watermark() <= saturating_add(before, most); };
+  const auto as_planned = [&] {
+    return memory_.watermark() - memory_.foreign() <= saturating_add(before, most);
+  };
 #endif
   OUTRIGGER_CHECK(make_arguments_dense(arguments, plan, context));
   assert(as_planned() && "copies of arguments took more memory than was planned");
@@ -503,9 +531,14 @@ Workspace::Reply Workspace::run_plan(std::uint64_t id, const wire::Run& request,
       storages[i] = value.storage;
     }
   }
+  // Other sessions may come in between its tiles.
+  std::optional<EngineGuests::Door> door;
+  if (context.interrupt.lets_guests_in() && !uses_live_tensors(arguments))
+    door.emplace(around_.guests, memory_, *allowed);
   Outcome outcome =
       execute(context, plan, std::move(values), std::span(storages.data(), storages.size()),
               request.numbers, profile ? &*profile : nullptr);
+  door.reset();
   for (const StoragePtr& storage : storages) {
     if (!storage) continue;
     // If a part of a mapped file is gone, the run has read zeros in its place.
@@ -530,6 +563,14 @@ Workspace::Reply Workspace::run_plan(std::uint64_t id, const wire::Run& request,
     Store::put(places, i, std::move(outcome.results[i]));
   Store::commit(places);
   return std::move(*reply);
+}
+
+/// Other sessions see the storage of a live tensor itself.
+bool Workspace::uses_live_tensors(const Arguments& arguments) {
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i] != nullptr && arguments[i]->storage()->published) return true;
+  }
+  return false;
 }
 
 wire::Frame Workspace::encode_outcome(std::uint64_t id, const wire::Run& request, const Plan& plan,

@@ -10,10 +10,13 @@
 #include "base/rights.hpp"
 #include "engine/executor/execute.hpp"
 #include "engine/session/arguments.hpp"
+#include "engine/session/guests.hpp"
 #include "engine/session/names.hpp"
 #include "engine/session/programs.hpp"
 #include "engine/session/requests.hpp"
+#include "engine/session/small.hpp"
 #include "engine/session/store.hpp"
+#include "engine/session/tenant.hpp"
 #include "wire/reply.hpp"
 #include "wire/request.hpp"
 
@@ -36,12 +39,12 @@ class Checkpoints;
 
 /// A session's surroundings, as its workspace sees them.
 struct Surroundings {
-  Memory& memory;
+  Tenant& tenant;
   const Limits& limits;
   int threads = 1;
   Names& names;
   Names::Subscriber& subscriber;
-  std::string token = {};  ///< the name of the client's token
+  EngineGuests& guests;
   Rights rights = Rights::all();
   const Checkpoints* checkpoints = nullptr;  ///< if there is a data folder
 };
@@ -52,17 +55,18 @@ class Workspace {
  public:
   explicit Workspace(Surroundings around)
       : around_(std::move(around)),
-        memory_(around_.memory),
+        memory_(around_.tenant.memory()),
         limits_(around_.limits),
         threads_(around_.threads),
-        store_(memory_, limits_),
-        programs_(memory_, limits_, threads_) {}
+        store_(memory_, limits_, &around_.tenant.handles()),
+        programs_(memory_, limits_, threads_, &around_.tenant.programs()) {}
 
   /// Carries out the request and gives the reply's frame. With `only_small`, does nothing and gives
-  /// nothing if the request could take more than some microseconds. Without it, that means that the
-  /// request needs memory which a checkpoint holds: it is to be tried again. If the system has no
-  /// memory left, the request fails with out_of_memory, and changes nothing else.
-  std::optional<wire::Frame> carry_out(Task& task, ops::Context& context, bool only_small);
+  /// nothing if the request could exceed the bounds. Without it, that means that the request needs
+  /// memory which a checkpoint holds: it is to be tried again. If the system has no memory left,
+  /// the request fails with out_of_memory, and changes nothing else.
+  std::optional<wire::Frame> carry_out(Task& task, ops::Context& context, bool only_small,
+                                       const Bounds& bounds = at_once);
 
   /// Frees everything.
   void clear();
@@ -72,11 +76,13 @@ class Workspace {
  private:
   struct PendingUpload {
     Tensor tensor;
+    Counted::One handle;  ///< among the token's
     std::uint64_t received = 0;
   };
   using Reply = Result<wire::Frame>;
 
   Result<void> decode(Task& task) const;
+  Result<void> check_time(const Task& task);
   Reply attempt(Task& task, ops::Context& context, bool only_small);
   void abandon(const Task& task, const Error& error);
   void check_after(const Task& task, bool succeeded) const;
@@ -116,13 +122,16 @@ class Workspace {
                                                const ops::Interrupt& interrupt, bool only_small);
   Result<void> check_new(std::uint64_t handle, std::size_t count) const;
   Result<void> check_new_handles(const std::vector<std::uint64_t>& handles) const;
-  Result<bool> check_memory(const Arguments& arguments, const Plan& plan,
-                            const ops::Interrupt& interrupt);
+  Result<std::optional<std::uint64_t>> check_memory(const Arguments& arguments, const Plan& plan,
+                                                    const ops::Interrupt& interrupt);
   void note_writes(const Arguments& arguments, const Plan& plan) const;
+  static bool uses_live_tensors(const Arguments& arguments);
   static Result<void> make_arguments_dense(const Arguments& arguments, const Plan& plan,
                                            ops::Context& context);
 
   Surroundings around_;
+  Bounds bounds_;         ///< of the request that is carried out
+  bool changed_ = false;  ///< by its program, at most in part
   Memory& memory_;
   const Limits& limits_;
   const int threads_;

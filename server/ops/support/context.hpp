@@ -19,15 +19,32 @@
 
 namespace outrigger::ops {
 
+/// Short work that may be done in the middle of a long program, on the program's own thread, where
+/// the program looks at its interrupt.
+class Guests {
+ public:
+  virtual ~Guests() = default;
+  /// Any thread of the program's team may call it. Only the program's own thread does something.
+  virtual void let_in() noexcept = 0;
+
+  /// Any thread sets it.
+  std::atomic<bool> waiting{false};
+};
+
 /// A flag that another thread sets to end a running program. It is checked between tiles of work.
 class Interrupt {
  public:
   using Clock = std::chrono::steady_clock;
 
+  /// Before the program runs.
+  void set_guests(Guests* guests) { guests_ = guests; }
+  bool lets_guests_in() const { return guests_ != nullptr; }
+
   void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
   void set_deadline(Clock::time_point deadline) { deadline_ = deadline; }
 
   bool raised() const {
+    if (guests_ != nullptr && guests_->waiting.load(std::memory_order_relaxed)) guests_->let_in();
     return cancelled_.load(std::memory_order_relaxed) || (deadline_ && Clock::now() >= *deadline_);
   }
   Error error() const {
@@ -40,6 +57,7 @@ class Interrupt {
  private:
   std::atomic<bool> cancelled_{false};
   std::optional<Clock::time_point> deadline_;
+  Guests* guests_ = nullptr;
 };
 
 /// The resources of a running kernel. Each running program has one Context, which one thread (and

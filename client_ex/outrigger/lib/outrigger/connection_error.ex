@@ -40,6 +40,7 @@ defmodule Outrigger.ConnectionError do
     * `:unauthorized` - the server wants a token, or does not know this token
     * `:no_token` - the option `:token` gave no token
     * `:too_many_clients` - the server has as many clients as it may have
+    * `:quota_exceeded` - the token has as many sessions as its quota allows
   """
 
   defexception [:reason, :detail]
@@ -66,6 +67,7 @@ defmodule Outrigger.ConnectionError do
           | :unauthorized
           | :no_token
           | :too_many_clients
+          | :quota_exceeded
 
   @type t :: %__MODULE__{reason: reason, detail: String.t() | nil}
 
@@ -132,4 +134,7 @@ defmodule Outrigger.ConnectionError do
 
   defp text(:too_many_clients),
     do: "the server has too many clients; end some, or let the server accept more"
+
+  defp text(:quota_exceeded),
+    do: "the token has too many sessions; end some, or raise its quota in the server's list"
 end

@@ -13,8 +13,8 @@ defmodule Outrigger.Protocol do
   @codes ~w(bad_frame bad_request bad_program unknown_op unknown_program bad_attr bad_dtype
             bad_shape bad_axis bad_index bad_value bad_handle handle_in_use failed_operand
             out_of_memory limit_exceeded bad_file io_error cancelled deadline_exceeded
-            unknown_name version_conflict unauthorized forbidden too_many_clients timeout
-            shutting_down internal)
+            unknown_name version_conflict unauthorized forbidden quota_exceeded too_many_clients
+            timeout shutting_down internal)
   @codes_by_name Map.new(@codes, &{&1, String.to_atom(&1)})
 
   @typedoc "A terminal reply: the keys of an `ok`, or an error."

@@ -76,5 +76,6 @@ defmodule Outrigger.Status do
   defp atom_keys(%{} = map),
     do: Map.new(map, fn {key, value} -> {String.to_atom(key), atom_keys(value)} end)
 
+  defp atom_keys(list) when is_list(list), do: Enum.map(list, &atom_keys/1)
   defp atom_keys(other), do: other
 end

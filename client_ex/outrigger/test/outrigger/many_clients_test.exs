@@ -66,6 +66,53 @@ defmodule Outrigger.ManyClientsTest do
     assert Exception.message(error) =~ "the server goes on"
   end
 
+  test "the quotas of tokens" do
+    list = """
+    small all #{@token} bytes=4MiB handles=20 programs=5 sessions=2
+    test all #{String.duplicate("0123456789abcdef", 2)} priority=20
+    """
+
+    daemon = listen(:tcp, tokens: list)
+    [one, two] = for _ <- 1..2, do: client(daemon, token: @token)
+    assert Outrigger.info!(one).memory_limit == 4 * 1024 * 1024
+    assert %{handles_max: 20, programs_max: 5} = Outrigger.info!(one).limits
+
+    refused = refused(daemon, token: @token)
+    assert refused.reason == :quota_exceeded
+    assert Exception.message(refused) =~ "quota `sessions`"
+
+    large = Outrigger.await!(Outrigger.iota(one, {3_000_000}, type: :u8))
+    assert {:error, error} = Outrigger.await(Outrigger.iota(two, {2_000_000}, type: :u8))
+    assert error.code == :out_of_memory
+    assert Exception.message(error) =~ "the quota `bytes` of the token small"
+
+    kept = for i <- 1..19, do: Outrigger.await!(Outrigger.tensor(one, [i]))
+    assert {:error, error} = Outrigger.await(Outrigger.tensor(two, [1]))
+    assert error.code == :quota_exceeded
+    assert Exception.message(error) =~ "its quota `handles` is 20"
+
+    server = client(daemon)
+    assert Outrigger.to_list!(Op.add(Outrigger.tensor(server, [1]), 1)) == [2]
+    tenants = Outrigger.info!(server).tenants
+    assert %{token: "test", sessions: 1, priority: 20, quotas: %{}} = List.last(tenants)
+    assert %{token: "small", handles: 20, quotas: %{sessions: 2}} = hd(tenants)
+    assert Outrigger.to_list!(hd(kept)) == [1] and large.handle > 0
+  end
+
+  test "a client with few programs prepares others in their place" do
+    list = "test all #{String.duplicate("0123456789abcdef", 2)} programs=3"
+    server = client(listen(:tcp, tokens: list))
+    programs = for i <- 1..8, do: Outrigger.prepare!(server, Outrigger.program(&Op.add(&1, i)))
+
+    for _ <- 1..2, {program, i} <- Enum.with_index(programs, 1) do
+      x = Outrigger.tensor(server, [10])
+      assert Outrigger.to_list!(Outrigger.call(program, [x])) == [10 + i]
+    end
+
+    assert [%{programs: programs}] = Outrigger.info!(server).tenants
+    assert programs <= 3
+  end
+
   test "the rights of tokens" do
     list = """
     reader read,write #{@token}

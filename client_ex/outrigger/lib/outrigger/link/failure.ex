@@ -86,7 +86,9 @@ defmodule Outrigger.Link.Failure do
   @doc "The error of a handshake that the daemon refused."
   @spec refused(Error.t(), Address.t() | nil) :: ConnectionError.t()
   def refused(%Error{code: code} = error, address) do
-    kind = if code in [:unauthorized, :too_many_clients], do: code, else: :handshake
+    kind =
+      if code in [:unauthorized, :too_many_clients, :quota_exceeded], do: code, else: :handshake
+
     error(kind, address, error.message)
   end
 
