@@ -22,10 +22,10 @@ LAYERS = {
     "base": [],
     "tensor": ["base"],
     "files": ["base", "tensor"],
-    "kernel": ["base", "tensor"],
     "ops": ["base", "tensor"],
+    "kernel": ["base", "tensor", "ops"],
     "wire": ["base"],
-    "engine": ["base", "tensor", "files", "ops", "wire"],
+    "engine": ["base", "tensor", "files", "ops", "kernel", "wire"],
     "net": ["base", "wire", "engine"],
     "ctl": ["base", "wire", "net"],
 }
@@ -56,6 +56,8 @@ FACES = {
         r"ops/(op|catalogue)\.hpp|ops/(pass|cast)/.*|ops/fold/fold\.hpp|ops/layout/slice\.hpp"
         r"|ops/support/(context|isa)\.hpp"
     ),
+    ("engine", "kernel"): re.compile(r"kernel/(check|interpret)\.hpp"),
+    ("kernel", "ops"): re.compile(r"ops/op\.hpp|ops/pass/pass\.hpp|ops/support/context\.hpp"),
     ("net", "engine"): re.compile(r"engine/session/session\.hpp"),
     ("ctl", "net"): re.compile(r"net/address\.hpp"),
 }

@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "base/limits.hpp"
 #include "engine/planner/plan.hpp"
+#include "engine/session/kernels.hpp"
 #include "tensor/kept.hpp"
 
 namespace outrigger::engine {
@@ -35,9 +36,9 @@ struct CallTypes {
 /// Memory::kept(), which may evict them.
 class Programs {
  public:
-  /// `threads`: the team that plans are made for.
-  Programs(Memory& memory, const Limits& limits, int threads)
-      : memory_(memory), limits_(limits), threads_(threads) {}
+  /// `kernels` are those of the session. `threads`: the team that plans are made for.
+  Programs(Memory& memory, const Limits& limits, Kernels& kernels, int threads)
+      : memory_(memory), limits_(limits), kernels_(kernels), threads_(threads) {}
   ~Programs() { clear(); }
   Programs(const Programs&) = delete;
   Programs& operator=(const Programs&) = delete;
@@ -48,9 +49,10 @@ class Programs {
   Result<void> prepare(std::uint64_t id, Program program);
   /// The same for a program that could not be read.
   void refuse(std::uint64_t id, const Error& error);
-  /// Binds each `call` in the program to the prepared program that it names now. A program can only
-  /// call programs that were prepared before it, so no program calls itself. A call of an unknown
-  /// id stays unbound. Errors: limit_exceeded if the program with all that it calls is too large.
+  /// Binds each `call` in the program to the prepared program that it names now, and each `kernel`
+  /// to the kernel. A program can only call programs that were prepared before it, so no program
+  /// calls itself. An instruction with an unknown id stays unbound. Errors: those of
+  /// Kernels::use(), limit_exceeded if the program with all that it calls is too large.
   Result<Extent> link(Program& program);
   void forget(std::uint64_t id);
   void clear();
@@ -106,6 +108,7 @@ class Programs {
 
   Memory& memory_;
   const Limits& limits_;
+  Kernels& kernels_;
   const int threads_;
   std::list<Prepared> by_use_;  ///< most recently used first
   std::unordered_map<std::uint64_t, std::list<Prepared>::iterator> index_;

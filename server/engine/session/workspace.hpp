@@ -10,6 +10,7 @@
 #include "base/rights.hpp"
 #include "engine/executor/execute.hpp"
 #include "engine/session/arguments.hpp"
+#include "engine/session/kernels.hpp"
 #include "engine/session/names.hpp"
 #include "engine/session/programs.hpp"
 #include "engine/session/requests.hpp"
@@ -53,7 +54,8 @@ class Workspace {
         limits_(around_.limits),
         threads_(around_.threads),
         store_(memory_, limits_),
-        programs_(memory_, limits_, threads_) {}
+        kernels_(memory_, limits_),
+        programs_(memory_, limits_, kernels_, threads_) {}
 
   /// Carries out the request and gives the reply's frame. With `only_small`, does nothing and gives
   /// nothing if the request could take more than some microseconds. If the system has no memory
@@ -64,6 +66,7 @@ class Workspace {
   void clear();
   std::size_t tensors() const { return store_.size(); }
   std::size_t programs() const { return programs_.size(); }
+  std::size_t kernels() const { return kernels_.size(); }
 
  private:
   struct PendingUpload {
@@ -122,6 +125,7 @@ class Workspace {
   const Limits& limits_;
   const int threads_;
   Store store_;
+  Kernels kernels_;
   Programs programs_;
   std::unordered_map<std::uint64_t, PendingUpload> uploads_;
 };
