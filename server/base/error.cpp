@@ -18,6 +18,10 @@ std::string_view name_of(ErrorCode code) {
       return "unknown_op";
     case ErrorCode::unknown_program:
       return "unknown_program";
+    case ErrorCode::bad_kernel:
+      return "bad_kernel";
+    case ErrorCode::unknown_kernel:
+      return "unknown_kernel";
     case ErrorCode::bad_attr:
       return "bad_attr";
     case ErrorCode::bad_dtype:
@@ -30,6 +34,8 @@ std::string_view name_of(ErrorCode code) {
       return "bad_index";
     case ErrorCode::bad_value:
       return "bad_value";
+    case ErrorCode::raised:
+      return "raised";
     case ErrorCode::bad_handle:
       return "bad_handle";
     case ErrorCode::handle_in_use:
@@ -105,6 +111,27 @@ Error located(Error error, std::span<const std::uint32_t> path, std::string_view
   return error;
 }
 
+Error kernel_error(ErrorCode code, std::string_view kernel, std::string_view text,
+                   std::span<const std::uint32_t> path, SourcePlace at) {
+  Error error = fail(code, std::string(kernel).append(": ").append(text)).value();
+  error.op = shown(kernel, error_op_bytes_max);
+  error.path.assign(path.begin(), path.end());
+  put_place(error, std::move(at));
+  return error;
+}
+
+void put_place(Error& error, SourcePlace at) {
+  if (at.line == 0) return;
+  error.detail = std::make_shared<const ErrorDetail>(
+      ErrorDetail{.at = {shown(at.file, error_file_bytes_max), at.line}});
+}
+
+const Error* Error::cause() const { return detail ? detail->cause.get() : nullptr; }
+
+const SourcePlace* Error::at() const {
+  return detail && detail->at.line != 0 ? &detail->at : nullptr;
+}
+
 Error no_memory() {
   return Error{ErrorCode::out_of_memory, "the system has no memory left; the request was given up"};
 }
@@ -112,7 +139,8 @@ Error no_memory() {
 std::uint64_t held_bytes(const Error& error) {
   return sizeof(Error) + error.text.capacity() + error.op.capacity() +
          error.path.capacity() * sizeof(std::uint32_t) +
-         error.written.capacity() * sizeof(std::uint64_t);
+         error.written.capacity() * sizeof(std::uint64_t) +
+         (error.at() == nullptr ? 0 : sizeof(ErrorDetail) + error.at()->file.capacity());
 }
 
 }  // namespace outrigger

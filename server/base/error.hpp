@@ -46,10 +46,22 @@ enum class ErrorCode : std::uint8_t {
   too_many_clients,
   timeout,
   shutting_down,
+  // Errors of kernels.
+  bad_kernel,
+  unknown_kernel,
+  raised,
 };
 
 /// The name on the wire, e.g. "bad_shape".
 std::string_view name_of(ErrorCode code);
+
+/// A line in the source of a kernel.
+struct SourcePlace {
+  std::string file = {};
+  std::uint32_t line = 0;  ///< 0: no place
+};
+
+struct ErrorDetail;
 
 /// A mistake of the user or a condition of the system. A fault of our own is an assertion instead.
 /// `fail` and `located` cut the texts of an error, so that it takes some kilobytes at most beside
@@ -64,9 +76,20 @@ struct Error {
   std::vector<std::uint32_t> path = {};
   /// The handles whose contents had changed before the error.
   std::vector<std::uint64_t> written = {};
+  /// Null for most errors: an Error stays small, because each Result has space for one.
+  std::shared_ptr<const ErrorDetail> detail = {};
+
   /// With failed_operand only: the error that prevented the operand from being made. Its code is
-  /// never failed_operand.
+  /// never failed_operand. Null for other errors.
+  const Error* cause() const;
+  /// With an error of a kernel: the line that failed. Null for other errors.
+  const SourcePlace* at() const;
+};
+
+/// The parts that few errors have.
+struct ErrorDetail {
   std::shared_ptr<const Error> cause = {};
+  SourcePlace at = {};
 };
 
 /// Nothing or an Error. `return {}` with tl::expected itself first clears the space of an Error,
@@ -85,6 +108,8 @@ using Result = std::conditional_t<std::is_void_v<T>, Done, tl::expected<T, Error
 /// The limit for the text of an error and for the name of its op, in bytes.
 inline constexpr std::size_t error_text_bytes_max = 4096;
 inline constexpr std::size_t error_op_bytes_max = 64;
+/// The same for the name of a file.
+inline constexpr std::size_t error_file_bytes_max = 1024;
 
 /// The longest prefix of `text` with at most `bytes_max` bytes that ends between two UTF-8
 /// characters.
@@ -96,6 +121,13 @@ tl::unexpected<Error> fail(ErrorCode code, std::string text);
 /// The error with the place of the instruction and the name of its op. The text then begins with
 /// that name. An error that already has an op does not change.
 Error located(Error error, std::span<const std::uint32_t> path, std::string_view op);
+
+/// An error of a kernel. Its op is the kernel's name, with which the text begins.
+Error kernel_error(ErrorCode code, std::string_view kernel, std::string_view text,
+                   std::span<const std::uint32_t> path, SourcePlace at = {});
+
+/// Adds the place to the error, unless the line is 0.
+void put_place(Error& error, SourcePlace at);
 
 /// The error of a request that fails because the system has no more memory.
 Error no_memory();

@@ -35,6 +35,8 @@ enum class What : std::uint8_t {
   less_equal,
   greater,
   greater_equal,
+  pow,
+  atan2,
   negate,
   abs,
   sqrt,
@@ -46,6 +48,20 @@ enum class What : std::uint8_t {
   count_leading_zeros,
   count_trailing_zeros,
   is_nan,
+  exp,
+  log,
+  sin,
+  cos,
+  tan,
+  asin,
+  acos,
+  atan,
+  sinh,
+  cosh,
+  tanh,
+  asinh,
+  acosh,
+  atanh,
   logical_not,
   as,
   logical_and,
@@ -144,5 +160,8 @@ struct Unit {
   std::vector<std::string> files = {};
   std::vector<Kernel> kernels = {};
 };
+
+/// The bytes that a unit takes as data.
+std::uint64_t held_bytes(const Unit& unit);
 
 }  // namespace outrigger::kernel

@@ -37,6 +37,7 @@ struct Limits {
   std::uint64_t handles_max = 1ULL << 20;
   std::uint32_t programs_max = 1024;
   std::uint32_t plans_per_program_max = 16;
+  std::uint32_t kernels_max = 1024;
   std::uint32_t instructions_max = 1U << 18;  ///< in a program with its calls expanded
   /// A prepared program that comes as a tensor of msgpack bytes.
   std::uint64_t program_bytes_max = 16ULL << 20;

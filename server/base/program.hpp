@@ -10,6 +10,10 @@
 
 namespace outrigger {
 
+namespace kernel {
+class Machine;
+}  // namespace kernel
+
 /// A program as data: the wire decodes it and the planner reads it. It does not depend on tensors
 /// or on the catalogue; PROTOCOL.md section 5 gives the meaning.
 
@@ -41,6 +45,8 @@ struct Instruction {
   /// With `call` only: the program that the instruction names. The wire leaves it empty; the
   /// session sets it.
   std::shared_ptr<const Region> callee = nullptr;
+  /// The same with `kernel` only.
+  std::shared_ptr<const kernel::Machine> machine = nullptr;
 };
 
 struct Region {

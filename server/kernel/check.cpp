@@ -261,6 +261,22 @@ class Checker {
       case What::abs:
         return true;
       case What::divide:
+      case What::pow:
+      case What::atan2:
+      case What::exp:
+      case What::log:
+      case What::sin:
+      case What::cos:
+      case What::tan:
+      case What::asin:
+      case What::acos:
+      case What::atan:
+      case What::sinh:
+      case What::cosh:
+      case What::tanh:
+      case What::asinh:
+      case What::acosh:
+      case What::atanh:
       case What::sqrt:
       case What::floor:
       case What::ceil:

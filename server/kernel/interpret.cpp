@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cassert>
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "kernel/code.hpp"
@@ -13,39 +15,86 @@
 namespace outrigger::kernel {
 namespace {
 
-using Cells = std::vector<std::uint64_t>;
+constexpr std::uint64_t countless = std::numeric_limits<std::uint64_t>::max();
 
-std::uint64_t read(const std::byte* at, Type type) {
-  const auto load = [at](auto value) {
-    std::memcpy(&value, at, sizeof value);
-    return value;
-  };
-  switch (type) {
-    case Type::u8:
-      return load(std::uint8_t{});
-    case Type::u16:
-      return load(std::uint16_t{});
-    case Type::u32:
-    case Type::f32:
-      return load(std::uint32_t{});
-    case Type::s8:
-      return static_cast<std::uint64_t>(std::int64_t{load(std::int8_t{})});
-    case Type::s16:
-      return static_cast<std::uint64_t>(std::int64_t{load(std::int16_t{})});
-    case Type::s32:
-      return static_cast<std::uint64_t>(std::int64_t{load(std::int32_t{})});
-    default:
-      return load(std::uint64_t{});
+/// Sums and products of sizes that a unit may name.
+std::uint64_t plus(std::uint64_t a, std::uint64_t b) {
+  return a > countless - b ? countless : a + b;
+}
+std::uint64_t times(std::uint64_t a, std::uint64_t b) {
+  return b != 0 && a > countless / b ? countless : a * b;
+}
+
+/// Each part of a run's memory begins at a multiple of 8.
+std::uint64_t rounded(std::uint64_t bytes) {
+  return bytes > countless - 7 ? countless : (bytes + 7) / 8 * 8;
+}
+
+template <typename SizeOf>
+std::uint64_t bytes_of_array(const Array& array, const SizeOf& size) {
+  std::uint64_t bytes = static_cast<std::uint64_t>(bytes_of(array.type));
+  // An axis of size 0 makes every other size irrelevant.
+  for (const Dim& dim : array.dims)
+    if (size(dim) == 0) return 0;
+  for (const Dim& dim : array.dims) bytes = times(bytes, static_cast<std::uint64_t>(size(dim)));
+  return rounded(bytes);
+}
+
+/// The expected size if a tensor's size is not the one of its parameter, or nothing.
+std::string bind(const Dim& dim, std::int64_t size, std::span<std::int64_t> dims) {
+  constexpr std::int64_t unknown = -1;
+  if (dim.kind == Dim::Kind::any) return {};
+  if (dim.kind == Dim::Kind::number) return size == dim.plus ? "" : std::to_string(dim.plus);
+  std::int64_t& n = dims[dim.name];
+  if (n != unknown) return n + dim.plus == size ? "" : std::to_string(n + dim.plus);
+  if (size - dim.plus < 0) return std::to_string(dim.plus) + " or more";
+  n = size - dim.plus;
+  return {};
+}
+
+/// Binds the names of all tensor parameters. `size(number, axis)` is of the tensor of that number.
+/// Returns why it cannot, or nothing.
+template <typename SizeOf>
+std::string bind_all(const Kernel& kernel, bool fresh, const SizeOf& size,
+                     std::span<std::int64_t> dims) {
+  std::fill(dims.begin(), dims.end(), -1);
+  std::size_t number = 0;
+  std::size_t given = 0;
+  for (const Param& param : kernel.params) {
+    if (param.mode == Mode::scalar) continue;
+    const std::string& name = kernel.tensors[number++];
+    if (param.mode == Mode::fresh) {
+      given += fresh ? 1 : 0;
+      continue;
+    }
+    const std::size_t tensor = given++;
+    for (std::size_t axis = 0; axis < param.dims.size(); ++axis) {
+      const std::int64_t n = size(tensor, axis);
+      const std::string expected = bind(param.dims[axis], n, dims);
+      if (expected.empty()) continue;
+      std::string text = "axis ";
+      text.append(std::to_string(axis)).append(" of ").append(name).append(" has the size ");
+      text.append(std::to_string(n)).append(", not ").append(expected);
+      return text;
+    }
   }
+  return {};
 }
 
-/// The low bytes of a cell are the element: the machine is little-endian.
-void write(std::byte* at, Type type, std::uint64_t cell) {
-  static_assert(std::endian::native == std::endian::little);
-  std::memcpy(at, &cell, static_cast<std::size_t>(bytes_of(type)));
+[[maybe_unused]] std::size_t tensor_params(const Kernel& kernel) {
+  return static_cast<std::size_t>(
+      std::count_if(kernel.params.begin(), kernel.params.end(),
+                    [](const Param& param) { return param.mode != Mode::scalar; }));
 }
 
-/// A number in the text of an error, as Elixir writes it.
+/// The memory of a frame, without scratch and local arrays.
+std::uint64_t frame_bytes(const Machine::Code& code) {
+  return 8 * code.compiled.registers.size() + sizeof(Window) * code.tensors.size() +
+         sizeof(Axis) * code.axes + 8 * code.head.dims;
+}
+
+}  // namespace
+
 std::string text_of(std::uint64_t cell, Type type) {
   if (type == Type::boolean) return cell != 0 ? "true" : "false";
   if (is_unsigned(type)) return std::to_string(cell);
@@ -62,299 +111,333 @@ std::string text_of(std::uint64_t cell, Type type) {
   return text;
 }
 
-std::size_t elements(const std::vector<std::int64_t>& dims) {
-  std::size_t count = 1;
-  for (const std::int64_t n : dims) count *= static_cast<std::size_t>(n);
-  return count;
-}
-
-/// Why a tensor's size is not the one of its parameter, or nothing.
-std::string bind(const Dim& dim, std::int64_t size, std::vector<std::int64_t>& dims) {
-  constexpr std::int64_t unknown = -1;
-  if (dim.kind == Dim::Kind::any) return {};
-  if (dim.kind == Dim::Kind::number) return size == dim.plus ? "" : std::to_string(dim.plus);
-  std::int64_t& n = dims[dim.name];
-  if (n != unknown) return n + dim.plus == size ? "" : std::to_string(n + dim.plus);
-  if (size - dim.plus < 0) return std::to_string(dim.plus) + " or more";
-  n = size - dim.plus;
-  return {};
-}
-
-}  // namespace
-
-std::int64_t size_of(const Dim& dim, const std::vector<std::int64_t>& dims) {
+std::int64_t size_of(const Dim& dim, std::span<const std::int64_t> dims) {
   if (dim.kind == Dim::Kind::number) return dim.plus;
   return std::max<std::int64_t>(dims[dim.name] + dim.plus, 0);
 }
 
-tl::expected<std::vector<std::int64_t>, std::string> bind_dims(
-    const Kernel& kernel, const std::vector<TensorView>& tensors, bool fresh) {
-  std::vector<std::int64_t> dims(kernel.dims, -1);
-  std::size_t number = 0;  // of the tensor
-  std::size_t given = 0;
-  for (const Param& param : kernel.params) {
-    if (param.mode == Mode::scalar) continue;
-    const std::string& name = kernel.tensors[number++];
-    if (param.mode == Mode::fresh) {
-      given += fresh ? 1 : 0;
-      continue;
-    }
-    const TensorView& tensor = tensors[given++];
-    for (std::size_t axis = 0; axis < param.dims.size(); ++axis) {
-      const std::string expected = bind(param.dims[axis], tensor.dims[axis], dims);
-      if (expected.empty()) continue;
-      std::string text = "axis ";
-      text.append(std::to_string(axis)).append(" of ").append(name).append(" has the size ");
-      text.append(std::to_string(tensor.dims[axis])).append(", not ").append(expected);
-      return tl::make_unexpected(std::move(text));
-    }
-  }
+tl::expected<Sizes, std::string> bind_dims(const Kernel& kernel, std::span<const Sizes> shapes,
+                                           bool fresh) {
+  Sizes dims(kernel.dims);
+  const auto size = [&](std::size_t tensor, std::size_t axis) { return shapes[tensor][axis]; };
+  if (std::string text = bind_all(kernel, fresh, size, dims); !text.empty())
+    return tl::make_unexpected(std::move(text));
   return dims;
+}
+
+std::uint64_t read_cell(const std::byte* element, Type type) {
+  const std::size_t bytes = static_cast<std::size_t>(bytes_of(type));
+  std::uint64_t cell = 0;
+  std::memcpy(&cell, element, bytes);
+  if (!is_integer(type) || is_unsigned(type) || bytes == 8) return cell;
+  const auto unused = static_cast<int>(64 - 8 * bytes);
+  return static_cast<std::uint64_t>(static_cast<std::int64_t>(cell << unused) >> unused);
+}
+
+/// The low bytes of a cell are the element: the machine is little-endian.
+void write_cell(std::byte* element, Type type, std::uint64_t cell) {
+  std::memcpy(element, &cell, static_cast<std::size_t>(bytes_of(type)));
+}
+
+bool clear(std::span<std::byte> memory, const ops::Interrupt& interrupt) {
+  constexpr std::size_t piece = std::size_t{1} << 20;
+  while (memory.size() > piece) {
+    if (interrupt.raised()) return false;
+    std::memset(memory.data(), 0, piece);
+    memory = memory.subspan(piece);
+  }
+  if (!memory.empty()) std::memset(memory.data(), 0, memory.size());
+  return true;
+}
+
+const Instruction* Frame::fail(FailureCode failure, std::string text, std::uint32_t line) {
+  run.failed = true;
+  run.failure = {.code = failure,
+                 .text = std::move(text),
+                 .kernel = code.head.name,
+                 .file = code.file,
+                 .line = line};
+  return nullptr;
+}
+
+const Instruction* Frame::bad_index(std::uint32_t tensor, Typed index, std::size_t axis,
+                                    std::uint32_t line) {
+  const std::uint64_t n = windows[tensor].axes[axis].n;
+  std::string text =
+      "index " + text_of(registers[index.reg], index.type) + " of " + code.head.tensors[tensor];
+  if (code.tensors[tensor].rank > 1) text += ", axis " + std::to_string(axis) + ",";
+  text += " is outside";
+  text += n == 0 ? ", which has no elements" : " of 0.." + std::to_string(n - 1);
+  return fail(FailureCode::bad_index, std::move(text), line);
+}
+
+bool look(Frame& frame, std::uint32_t line) {
+  frame.run.budget = steps_between_looks;
+  if (!frame.run.interrupt.raised()) return true;
+  frame.fail(FailureCode::interrupted, "the run was interrupted", line);
+  return false;
+}
+
+std::byte* element(Frame& frame, std::uint32_t tensor, const std::vector<Typed>& indices,
+                   std::uint32_t line) {
+  const Window& window = frame.windows[tensor];
+  std::byte* at = window.data;
+  for (std::size_t axis = 0; axis < indices.size(); ++axis) {
+    // A negative index is a large one.
+    const std::uint64_t i = frame.registers[indices[axis].reg];
+    if (i >= window.axes[axis].n) {
+      frame.bad_index(tensor, indices[axis], axis, line);
+      return nullptr;
+    }
+    at += static_cast<std::int64_t>(i) * window.axes[axis].step;
+  }
+  return at;
 }
 
 namespace {
 
-/// One call of a kernel.
-class Frame {
+/// The memory of one call, which it gives back at its end.
+class Memory {
  public:
-  Frame(const Kernel& head, const std::vector<TensorInfo>& infos, const std::string& file,
-        const Compiled& code, std::vector<TensorView> tensors, std::vector<std::int64_t> dims)
-      : head_(head), infos_(infos), file_(file), code_(code), tensors_(std::move(tensors)) {
-    for (const Array& array : head.scratch) add(array, dims);
-    for (const Array& array : head.local) add(array, dims);
-    registers = code.registers;
-    for (const auto& [reg, dim] : code.dims) registers[reg] = static_cast<std::uint64_t>(dims[dim]);
-    for (const auto& [reg, place] : code.sizes)
-      registers[reg] = static_cast<std::uint64_t>(tensors_[place.first].dims[place.second]);
+  explicit Memory(Run& run) : run_(run), begin_(run.free) {}
+  ~Memory() { run_.free = begin_; }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  template <typename T>
+  T* take(std::size_t count) {
+    return reinterpret_cast<T*>(bytes(count * sizeof(T)));
   }
+  std::byte* bytes(std::uint64_t count) { return std::exchange(run_.free, run_.free + count); }
 
-  Cells registers;
-  Failure failure;
+ private:
+  Run& run_;
+  std::byte* const begin_;
+};
 
-  const TensorView& tensor(std::uint32_t number) const { return tensors_[number]; }
-  Type type(std::uint32_t number) const { return infos_[number].type; }
-  const std::vector<Typed>& list(std::uint32_t number) const { return code_.lists[number]; }
+/// Fills the windows and axes of the parameters, in their order.
+class Windows {
+ public:
+  Windows(Window* windows, Axis* axes) : window_(windows), axis_(axes) {}
 
-  bool refuse(FailureCode code, std::string text, std::uint32_t line) {
-    failure = {
-        .code = code, .text = std::move(text), .kernel = head_.name, .file = file_, .line = line};
-    return false;
+  /// Begins the next window, whose axes follow.
+  void add(std::byte* data) {
+    window_->data = data;
+    window_->axes = axis_;
+    at_ = axis_;
   }
-
-  /// The element at the indices, whose number may be less than the rank: then the part's first one.
-  std::byte* element(std::uint32_t number, const std::vector<Typed>& indices, std::uint32_t line) {
-    const TensorView& tensor = tensors_[number];
-    std::size_t at = 0;
-    for (std::size_t axis = 0; axis < tensor.dims.size(); ++axis) {
-      const auto n = static_cast<std::uint64_t>(tensor.dims[axis]);
-      std::uint64_t i = 0;
-      if (axis < indices.size()) {
-        // A negative index is a large one.
-        i = registers[indices[axis].reg];
-        if (i >= n) {
-          bad_index(number, indices[axis], axis, line);
-          return nullptr;
-        }
-      }
-      at = at * n + i;
+  void axis(Axis axis) { *axis_++ = axis; }
+  void end() {
+    window_->first = *at_;
+    ++window_;
+  }
+  /// A tensor in C order. The type has a rank of 1 or more.
+  template <typename SizeOf>
+  void plain(std::byte* data, std::int64_t bytes, const std::vector<Dim>& dims,
+             const SizeOf& size) {
+    add(data);
+    for (const Dim& dim : dims) axis({static_cast<std::uint64_t>(size(dim)), 0});
+    for (Axis* a = axis_; a-- != at_;) {
+      a->step = bytes;
+      bytes = static_cast<std::int64_t>(static_cast<std::uint64_t>(bytes) * a->n);
     }
-    return tensor.data + at * static_cast<std::size_t>(bytes_of(type(number)));
+    end();
   }
 
  private:
-  void add(const Array& array, const std::vector<std::int64_t>& dims) {
-    TensorView tensor;
-    for (const Dim& dim : array.dims) tensor.dims.push_back(size_of(dim, dims));
-    const std::size_t bytes =
-        elements(tensor.dims) * static_cast<std::size_t>(bytes_of(array.type));
-    memory_.push_back(std::make_unique<std::byte[]>(bytes));
-    tensor.data = memory_.back().get();
-    tensors_.push_back(std::move(tensor));
-  }
-
-  void bad_index(std::uint32_t number, Typed index, std::size_t axis, std::uint32_t line) {
-    const std::int64_t n = tensors_[number].dims[axis];
-    std::string text =
-        "index " + text_of(registers[index.reg], index.type) + " of " + head_.tensors[number];
-    if (tensors_[number].dims.size() > 1) text += ", axis " + std::to_string(axis) + ",";
-    text += " is outside";
-    text += n == 0 ? ", which has no elements" : " of 0.." + std::to_string(n - 1);
-    refuse(FailureCode::bad_index, std::move(text), line);
-  }
-
-  const Kernel& head_;
-  const std::vector<TensorInfo>& infos_;
-  const std::string& file_;
-  const Compiled& code_;
-  std::vector<TensorView> tensors_;
-  std::vector<std::unique_ptr<std::byte[]>> memory_;
+  Window* window_;
+  Axis* axis_;
+  const Axis* at_ = nullptr;
 };
 
+/// A frame whose parameters `fill` gives: it adds their windows, and puts the scalars into the
+/// first registers. False: the run has failed.
+template <typename Fill>
+bool enter(Run& run, const Machine::Code& code, const Frame* caller, std::uint32_t line,
+           const Fill& fill) {
+  Memory memory(run);
+  auto* const registers = memory.take<std::uint64_t>(code.compiled.registers.size());
+  auto* const windows = memory.take<Window>(code.tensors.size());
+  auto* const axes = memory.take<Axis>(code.axes);
+  const std::span<std::int64_t> dims(memory.take<std::int64_t>(code.head.dims), code.head.dims);
+  std::memcpy(registers, code.compiled.registers.data(), 8 * code.compiled.registers.size());
+  Frame frame{run, code, registers, windows};
+  Windows all(windows, axes);
+  if (!fill(all, registers)) return false;
+
+  const auto bound = [&](std::size_t tensor, std::size_t axis) {
+    return static_cast<std::int64_t>(windows[tensor].axes[axis].n);
+  };
+  if (std::string text = bind_all(code.head, true, bound, dims); !text.empty()) {
+    if (caller == nullptr) {
+      frame.fail(FailureCode::bad_shape, std::move(text), 0);
+      run.failure.file.clear();
+    } else {
+      // The call is the mistake.
+      Frame at = *caller;
+      at.fail(FailureCode::bad_shape, code.head.name + ": " + text, line);
+    }
+    return false;
+  }
+  const auto size = [&](const Dim& dim) { return size_of(dim, dims); };
+  for (const std::vector<Array>* arrays : {&code.head.scratch, &code.head.local}) {
+    for (const Array& array : *arrays) {
+      const std::uint64_t bytes = bytes_of_array(array, size);
+      std::byte* const data = memory.bytes(bytes);
+      if (!clear({data, bytes}, run.interrupt)) {
+        frame.fail(FailureCode::interrupted, "the run was interrupted", line);
+        return false;
+      }
+      // To clear 1 KiB takes as long as some instructions.
+      if (!spend(frame, bytes / 64, line)) return false;
+      all.plain(data, bytes_of(array.type), array.dims, size);
+    }
+  }
+  for (const auto& [reg, dim] : code.compiled.dims)
+    registers[reg] = static_cast<std::uint64_t>(dims[dim]);
+  for (const auto& [reg, place] : code.compiled.sizes)
+    registers[reg] = windows[place.first].axes[place.second].n;
+
+  const Instruction* i = code.compiled.instructions.data();
+  while (i != nullptr) i = i->run(i, registers, frame);
+  return !run.failed;
+}
+
+/// A kernel and the shapes of its tensor parameters: the memory that a call of it takes.
+std::uint64_t memory_of(const Machine& machine, std::size_t number, std::span<const Sizes> shapes) {
+  const Machine::Code& code = machine.code(number);
+  std::uint64_t bytes = frame_bytes(code);
+  const auto dims = bind_dims(code.head, shapes, true);
+  // Such a call fails.
+  if (!dims) return bytes;
+  std::vector<Sizes> all(shapes.begin(), shapes.end());
+  const auto size = [&](const Dim& dim) { return size_of(dim, *dims); };
+  for (const std::vector<Array>* arrays : {&code.head.scratch, &code.head.local}) {
+    for (const Array& array : *arrays) {
+      bytes = plus(bytes, bytes_of_array(array, size));
+      Sizes& shape = all.emplace_back();
+      for (const Dim& dim : array.dims) shape.push_back(size(dim));
+    }
+  }
+  std::uint64_t callees = 0;
+  for (const CallSite& site : code.compiled.calls) {
+    std::vector<Sizes> given;
+    for (const CallSite::Given& argument : site.given) {
+      if (!argument.is_tensor) continue;
+      const Sizes& whole = all[argument.at];
+      given.emplace_back(whole.begin() + static_cast<std::ptrdiff_t>(argument.indices.size()),
+                         whole.end());
+    }
+    callees = std::max(callees, memory_of(machine, site.kernel, given));
+  }
+  return plus(bytes, callees);
+}
+
 }  // namespace
+
+bool call(Frame& frame, const CallSite& site, std::uint32_t line) {
+  Run& run = frame.run;
+  const Machine::Code& callee = run.machine.code(site.kernel);
+  if (!spend(frame, callee.compiled.instructions.size(), line)) return false;
+  return enter(run, callee, &frame, line, [&](Windows& windows, std::uint64_t* registers) {
+    for (const CallSite::Given& argument : site.given) {
+      if (!argument.is_tensor) {
+        *registers++ = frame.registers[argument.at];
+        continue;
+      }
+      const Window& whole = frame.windows[argument.at];
+      std::byte* first = element(frame, argument.at, argument.indices, line);
+      if (run.failed) return false;
+      windows.add(first);
+      for (std::size_t axis = argument.indices.size(); axis < frame.code.tensors[argument.at].rank;
+           ++axis)
+        windows.axis(whole.axes[axis]);
+      windows.end();
+    }
+    return true;
+  });
+}
 
 Machine::Machine(const CheckedUnit& unit) {
   for (const CheckedKernel& kernel : unit.kernels) {
     auto code = std::make_unique<Code>();
     code->compiled = compile(kernel, unit);
     code->head = kernel.kernel;
-    code->head.nodes.clear();
-    code->head.blocks.clear();
+    code->head.nodes = {};
+    code->head.blocks = {};
     code->tensors = kernel.tensors;
     code->file = unit.files[kernel.kernel.file];
+    for (const TensorInfo& tensor : code->tensors) code->axes += tensor.rank;
     codes_.push_back(std::move(code));
   }
 }
 Machine::~Machine() = default;
 Machine::Machine(Machine&&) noexcept = default;
 
-namespace {
+const Kernel& Machine::head() const { return codes_.back()->head; }
 
-/// True if the counter plus the step is still in the range. The counter is; its distance to the end
-/// fits an unsigned integer.
-bool goes_on(std::int64_t counter, std::int64_t end, std::int64_t step) {
-  const auto from = static_cast<std::uint64_t>(counter);
-  const auto to = static_cast<std::uint64_t>(end);
-  const auto turn = static_cast<std::uint64_t>(step);
-  return step > 0 ? to - from >= turn : from - to >= std::uint64_t{0} - turn;
-}
-
-}  // namespace
-
-tl::expected<Cells, Failure> Machine::run_code(std::size_t number, const Cells& scalars,
-                                               std::vector<TensorView> tensors,
-                                               std::vector<std::int64_t> dims,
-                                               const std::atomic<bool>* cancelled) const {
-  const Code& code = *codes_[number];
-  Frame frame(code.head, code.tensors, code.file, code.compiled, std::move(tensors),
-              std::move(dims));
-  Cells& r = frame.registers;
-  std::copy(scalars.begin(), scalars.end(), r.begin());
-  const auto refused = [&frame] { return tl::make_unexpected(std::move(frame.failure)); };
-  for (std::size_t at = 0;; ++at) {
-    const Instruction& i = code.compiled.instructions[at];
-    switch (i.op) {
-      case Op::move:
-        r[i.dst] = r[i.a];
-        break;
-      case Op::unary:
-        r[i.dst] = i.f1(r[i.a]);
-        break;
-      case Op::binary:
-        r[i.dst] = i.f2(r[i.a], r[i.b]);
-        break;
-      case Op::divide:
-        if (r[i.b] == 0) {
-          frame.refuse(FailureCode::bad_value, "division by zero", i.line);
-          return refused();
-        }
-        r[i.dst] = i.f2(r[i.a], r[i.b]);
-        break;
-      case Op::load: {
-        const std::byte* element = frame.element(i.a, frame.list(i.b), i.line);
-        if (element == nullptr) return refused();
-        r[i.dst] = read(element, frame.type(i.a));
-        break;
-      }
-      case Op::store: {
-        std::byte* element = frame.element(i.a, frame.list(i.b), i.line);
-        if (element == nullptr) return refused();
-        write(element, frame.type(i.a), r[i.dst]);
-        break;
-      }
-      // The loop's own step follows: a target is one instruction ahead of it.
-      case Op::jump:
-        at = std::size_t{i.c} - 1;
-        break;
-      case Op::jump_if:
-        if (r[i.a] != 0) at = std::size_t{i.c} - 1;
-        break;
-      case Op::jump_if_not:
-        if (r[i.a] == 0) at = std::size_t{i.c} - 1;
-        break;
-      case Op::poll:
-        if (cancelled != nullptr && cancelled->load(std::memory_order_relaxed)) {
-          frame.refuse(FailureCode::cancelled, "the run was cancelled", i.line);
-          return refused();
-        }
-        break;
-      case Op::begin_range: {
-        const auto step = static_cast<std::int64_t>(r[i.b]);
-        const auto first = static_cast<std::int64_t>(r[i.dst]);
-        const auto end = static_cast<std::int64_t>(r[i.a]);
-        if (step == 0) {
-          frame.refuse(FailureCode::bad_value, "the step of the range is 0", i.line);
-          return refused();
-        }
-        if (step > 0 ? first > end : first < end) at = std::size_t{i.c} - 1;
-        break;
-      }
-      case Op::next: {
-        const auto counter = static_cast<std::int64_t>(r[i.dst]);
-        if (goes_on(counter, static_cast<std::int64_t>(r[i.a]),
-                    static_cast<std::int64_t>(r[i.b]))) {
-          r[i.dst] += r[i.b];
-          at = std::size_t{i.c} - 1;
-        }
-        break;
-      }
-      case Op::call: {
-        const CallSite& site = code.compiled.calls[i.a];
-        Cells given;
-        std::vector<TensorView> views;
-        for (const CallSite::Given& argument : site.given) {
-          if (!argument.is_tensor) {
-            given.push_back(r[argument.at]);
-            continue;
-          }
-          const TensorView& whole = frame.tensor(argument.at);
-          std::byte* first = whole.data;
-          if (!argument.indices.empty())
-            first = frame.element(argument.at, argument.indices, i.line);
-          if (first == nullptr && !argument.indices.empty()) return refused();
-          const auto kept = static_cast<std::ptrdiff_t>(argument.indices.size());
-          views.push_back({first, {whole.dims.begin() + kept, whole.dims.end()}});
-        }
-        const Kernel& callee = codes_[site.kernel]->head;
-        auto sizes = bind_dims(callee, views, true);
-        if (!sizes) {
-          frame.refuse(FailureCode::bad_shape, callee.name + ": " + sizes.error(), i.line);
-          return refused();
-        }
-        auto results = run_code(site.kernel, given, std::move(views), std::move(*sizes), cancelled);
-        if (!results) return results;
-        for (std::size_t k = 0; k < site.results.size(); ++k) r[site.results[k]] = (*results)[k];
-        break;
-      }
-      case Op::give_back: {
-        Cells results;
-        for (const Typed& value : frame.list(i.a)) results.push_back(r[value.reg]);
-        return results;
-      }
-      case Op::fail: {
-        std::string text = code.head.texts[i.a];
-        const char* before = ": ";
-        for (const Typed& value : frame.list(i.b)) {
-          text += before + text_of(r[value.reg], value.type);
-          before = ", ";
-        }
-        frame.refuse(FailureCode::raised, std::move(text), i.line);
-        return refused();
-      }
+std::uint64_t Machine::held_bytes() const {
+  const auto list = [](const auto& items) { return items.capacity() * sizeof(items[0]); };
+  const auto strings = [](const std::vector<std::string>& all) {
+    std::uint64_t bytes = all.capacity() * sizeof(std::string);
+    for (const std::string& text : all) bytes += text.capacity();
+    return bytes;
+  };
+  std::uint64_t bytes = sizeof(Machine) + list(codes_);
+  for (const auto& code : codes_) {
+    const Compiled& compiled = code->compiled;
+    const Kernel& head = code->head;
+    bytes += sizeof(Code) + code->file.capacity() + head.name.capacity() + list(code->tensors) +
+             list(compiled.instructions) + list(compiled.registers) + list(compiled.dims) +
+             list(compiled.sizes) + list(compiled.lists) + list(compiled.calls) +
+             list(compiled.functions) + strings(head.tensors) + strings(head.texts) +
+             list(head.params) + list(head.scratch) + list(head.local) + list(head.slots);
+    for (const auto& values : compiled.lists) bytes += list(values);
+    for (const CallSite& site : compiled.calls) {
+      bytes += list(site.given) + list(site.results);
+      for (const CallSite::Given& given : site.given) bytes += list(given.indices);
     }
+    for (const Param& param : head.params) bytes += list(param.dims);
+    for (const Array& array : head.scratch) bytes += list(array.dims);
+    for (const Array& array : head.local) bytes += list(array.dims);
   }
+  return bytes;
 }
 
-tl::expected<Cells, Failure> Machine::run(const Cells& scalars,
-                                          const std::vector<TensorView>& tensors,
-                                          const std::atomic<bool>* cancelled) const {
-  const Kernel& head = codes_.back()->head;
-  auto dims = bind_dims(head, tensors, true);
-  if (!dims)
-    return tl::make_unexpected(Failure{.code = FailureCode::bad_shape,
-                                       .text = std::move(dims.error()),
-                                       .kernel = head.name,
-                                       .file = {}});
-  return run_code(codes_.size() - 1, scalars, tensors, std::move(*dims), cancelled);
+std::uint64_t Machine::memory_for(std::span<const Sizes> shapes) const {
+  return memory_of(*this, codes_.size() - 1, shapes);
+}
+
+tl::expected<std::vector<std::uint64_t>, Failure> Machine::run(const MachineCall& request) const {
+  Run run{*this, request.interrupt, request.memory.data()};
+  run.budget = steps_between_looks;
+  const Code& code = *codes_.back();
+  assert(request.tensors.size() == tensor_params(code.head));
+#ifndef NDEBUG
+  std::vector<Sizes> shapes;
+  for (const TensorView& tensor : request.tensors) shapes.push_back(tensor.dims);
+  assert(request.memory.size() >= memory_for(shapes) && "the memory of a kernel is too small");
+#endif
+  const bool done = enter(run, code, nullptr, 0, [&](Windows& windows, std::uint64_t* registers) {
+    std::copy(request.scalars.begin(), request.scalars.end(), registers);
+    std::size_t number = 0;
+    for (const TensorView& tensor : request.tensors) {
+      const std::int64_t bytes = bytes_of(code.tensors[number++].type);
+      windows.add(tensor.data);
+      std::int64_t step = 1;
+      for (const std::int64_t n : tensor.dims) step *= n;
+      for (std::size_t axis = 0; axis < tensor.dims.size(); ++axis) {
+        const std::int64_t n = tensor.dims[axis];
+        step = n == 0 ? 0 : step / n;
+        const std::int64_t stride = tensor.strides.empty() ? step : tensor.strides[axis];
+        windows.axis({static_cast<std::uint64_t>(n), stride * bytes});
+      }
+      windows.end();
+    }
+    return true;
+  });
+  if (!done) return tl::make_unexpected(std::move(run.failure));
+  return std::move(run.results);
 }
 
 }  // namespace outrigger::kernel

@@ -1,26 +1,30 @@
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include <tl/expected.hpp>
 
 #include "kernel/check.hpp"
+#include "ops/support/context.hpp"
 
 namespace outrigger::kernel {
 
-/// A tensor of a call: elements in C order, which the caller owns.
+using Sizes = std::vector<std::int64_t>;
+
+/// A tensor of a call. The caller owns the elements.
 struct TensorView {
   std::byte* data = nullptr;
-  std::vector<std::int64_t> dims = {};
+  Sizes dims = {};
+  /// In elements; empty for C order.
+  Sizes strides = {};
 };
 
-enum class FailureCode : std::uint8_t { bad_index, bad_value, bad_shape, raised, cancelled };
+enum class FailureCode : std::uint8_t { bad_index, bad_value, bad_shape, raised, interrupted };
 
 /// An error of a kernel that runs, with the place in the source of the user.
 struct Failure {
@@ -31,16 +35,34 @@ struct Failure {
   std::uint32_t line = 0;  ///< 0: the call from outside
 };
 
-/// The sizes of the dimension names. `tensors` are those of the parameters in their order; with
-/// `fresh` false, the `new` ones are not there yet.
-tl::expected<std::vector<std::int64_t>, std::string> bind_dims(
-    const Kernel& kernel, const std::vector<TensorView>& tensors, bool fresh);
+/// The sizes of the dimension names. `shapes` are those of the tensor parameters in their order;
+/// with `fresh` false, the `new` ones are not there yet.
+tl::expected<Sizes, std::string> bind_dims(const Kernel& kernel, std::span<const Sizes> shapes,
+                                           bool fresh);
 
 /// The size that a dimension stands for. It is not any.
-std::int64_t size_of(const Dim& dim, const std::vector<std::int64_t>& dims);
+std::int64_t size_of(const Dim& dim, std::span<const std::int64_t> dims);
 
-/// A unit as code of a register machine: one register of 64 bits for each variable and for each
-/// expression. A register holds an integer extended to 64 bits, or the bits of a float.
+/// The cell of an element, and the element of a cell.
+std::uint64_t read_cell(const std::byte* element, Type type);
+void write_cell(std::byte* element, Type type, std::uint64_t cell);
+
+/// Fills memory with zeros, in pieces. False: the interrupt was raised.
+bool clear(std::span<std::byte> memory, const ops::Interrupt& interrupt);
+
+struct MachineCall {
+  /// Cells, in the order of the scalar parameters.
+  std::span<const std::uint64_t> scalars;
+  /// The tensors of the parameters. Those of `new` ones are zero. No two of them overlap, if the
+  /// kernel writes one of the two.
+  std::span<const TensorView> tensors;
+  /// At least Machine::memory_for() bytes, aligned to 8.
+  std::span<std::byte> memory;
+  /// Looked at within some microseconds.
+  const ops::Interrupt& interrupt;
+};
+
+/// A unit as code of a register machine. Immutable: several threads may run it.
 class Machine {
  public:
   explicit Machine(const CheckedUnit& unit);
@@ -50,20 +72,22 @@ class Machine {
   Machine& operator=(const Machine&) = delete;
   Machine& operator=(Machine&&) = delete;
 
-  /// Runs the last kernel. `scalars` are cells, in the order of the scalar parameters. `tensors`
-  /// are those of the parameters, `new` ones too, which are zero. Returns the cells of the results.
-  /// `cancelled` is read at each turn of a loop; it may be null.
-  tl::expected<std::vector<std::uint64_t>, Failure> run(
-      const std::vector<std::uint64_t>& scalars, const std::vector<TensorView>& tensors,
-      const std::atomic<bool>* cancelled = nullptr) const;
+  /// The unit's own kernel, which is the last one, without its nodes and blocks.
+  const Kernel& head() const;
+  std::uint64_t held_bytes() const;
+
+  /// The bytes that run() needs for tensors of these shapes, those of `new` parameters included:
+  /// scratch, local arrays and registers of all calls inside each other. The largest number if they
+  /// are countless.
+  std::uint64_t memory_for(std::span<const Sizes> shapes) const;
+
+  /// Runs the unit's own kernel. Returns the cells of its results.
+  tl::expected<std::vector<std::uint64_t>, Failure> run(const MachineCall& call) const;
+
+  struct Code;
+  const Code& code(std::size_t number) const { return *codes_[number]; }
 
  private:
-  struct Code;
-  tl::expected<std::vector<std::uint64_t>, Failure> run_code(
-      std::size_t number, const std::vector<std::uint64_t>& scalars,
-      std::vector<TensorView> tensors, std::vector<std::int64_t> dims,
-      const std::atomic<bool>* cancelled) const;
-
   std::vector<std::unique_ptr<Code>> codes_;
 };
 

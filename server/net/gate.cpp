@@ -46,6 +46,8 @@ struct NeededRight {
   Answer operator()(const wire::Run&) const { return Right::write; }
   Answer operator()(const wire::Prepare&) const { return Right::write; }
   Answer operator()(const wire::Forget&) const { return Right::write; }
+  Answer operator()(const wire::DefineKernel&) const { return Right::write; }
+  Answer operator()(const wire::ForgetKernel&) const { return Right::write; }
   Answer operator()(const wire::Load&) const { return Right::files; }
   Answer operator()(const wire::LoadRaw&) const { return Right::files; }
   Answer operator()(const wire::LoadCsv&) const { return Right::files; }

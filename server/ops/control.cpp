@@ -35,6 +35,22 @@ void register_control(std::vector<OpRow>& rows) {
              "results are its outputs. If the program writes a parameter in place, the call writes "
              "the operand. The program is bound when the calling program is prepared or run: a "
              "later replacement or removal of the called program has no effect."});
+  rows.push_back(OpRow{
+      .name = "kernel",
+      .family = "control",
+      .kind = Kind::control,
+      .operands = {{"args", true}},
+      .attrs = {{.name = "kernel_id",
+                 .type = AttrType::integer,
+                 .required = true,
+                 .doc = "the id of a kernel that was defined before this program"}},
+      .cost = Cost::unbounded,
+      .doc = "Runs a kernel. The operands are its arguments, without those of `new` parameters: "
+             "numbers, and tensors of exactly the dtypes and ranks of the parameters. The results "
+             "are the declared ones, then the `new` tensors, then the new value of each `mut` "
+             "operand. With `in_place`, the kernel writes the `mut` operands themselves, and they "
+             "are no results. The kernel is bound when the program is prepared or run: a later "
+             "replacement or removal has no effect."});
 }
 
 }  // namespace outrigger::ops

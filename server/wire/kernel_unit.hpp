@@ -6,7 +6,7 @@
 
 namespace outrigger::wire {
 
-/// Reads a unit (protocol/golden/kernels/README.md) and checks its form. It does not check that
+/// Reads a unit (protocol/KERNELS.md) and checks its form. It does not check that
 /// positions, types and blocks agree with each other: kernel::check does. All errors are
 /// bad_request. The memory is bounded by the frame: some 150 bytes for each node, and a node has at
 /// least three bytes.

@@ -173,15 +173,21 @@ void write_tenants(Writer& writer, std::span<const TenantInfo> tenants) {
 
 void write_error(Writer& writer, const Error& error) {
   writer.map(3U + (error.op.empty() ? 0U : 1U) + (error.path.empty() ? 0U : 1U) +
-             (error.cause ? 1U : 0U));
+             (error.at() != nullptr ? 1U : 0U) + (error.cause() != nullptr ? 1U : 0U));
   writer.entry("code", name_of(error.code));
   writer.entry("text", cut(error.text, error_text_bytes_max));
   if (!error.op.empty()) writer.entry("op", cut(error.op, error_op_bytes_max));
   if (!error.path.empty()) writer.integers("index", error.path);
+  if (const SourcePlace* at = error.at()) {
+    writer.text("at");
+    writer.map(2);
+    writer.entry("file", cut(at->file, error_file_bytes_max));
+    writer.entry("line", at->line);
+  }
   writer.integers("written", error.written);
-  if (!error.cause) return;
+  if (error.cause() == nullptr) return;
   writer.text("cause");
-  write_error(writer, *error.cause);
+  write_error(writer, *error.cause());
 }
 
 void write_results(Writer& writer, std::span<const ResultType> results) {
@@ -228,7 +234,7 @@ Frame encode_auth(std::uint64_t id, std::string_view name, Rights rights) {
 
 Frame encode_hello(std::uint64_t id, const HelloReply& reply) {
   Writer writer(512);
-  writer.begin(id, "ok", 12);
+  writer.begin(id, "ok", 13);
   writer.entry("protocol", 1);
   writer.entry("server", reply.server);
   writer.entry("epoch", reply.epoch);
@@ -243,12 +249,13 @@ Frame encode_hello(std::uint64_t id, const HelloReply& reply) {
   writer.text("lanes");
   writer.array(1);
   writer.text("inline");
+  writer.entry("kernels", reply.kernels);
   return writer.finish();
 }
 
 Frame encode_info(std::uint64_t id, const InfoReply& reply) {
   Writer writer(256);
-  writer.begin(id, "ok", 9U + (reply.connection ? 2U : 0U) + (reply.checkpoint ? 1U : 0U));
+  writer.begin(id, "ok", 11U + (reply.connection ? 2U : 0U) + (reply.checkpoint ? 1U : 0U));
   writer.text("memory");
   writer.map(6);
   writer.entry("limit", reply.memory_limit);
@@ -266,6 +273,8 @@ Frame encode_info(std::uint64_t id, const InfoReply& reply) {
   writer.entry("requests", reply.requests);
   writer.entry("compiler", reply.compiler);
   writer.entry("code_bytes", reply.code_bytes);
+  writer.entry("kernels", reply.kernels);
+  writer.entry("kernel_code", reply.kernel_code);
   if (reply.connection) {
     write_connection(writer, *reply.connection);
     write_tenants(writer, reply.tenants);

@@ -36,6 +36,7 @@ struct HelloReply {
   std::uint64_t memory_limit = 0;
   std::uint64_t kept_limit = 0;
   Limits limits;
+  std::string_view kernels;
 };
 
 /// The part of the reply to `info` about a connection over a socket.
@@ -86,6 +87,8 @@ struct InfoReply {
   std::uint64_t requests = 0;
   std::string_view compiler = "none";
   std::uint64_t code_bytes = 0;
+  std::uint64_t kernels = 0;
+  std::string_view kernel_code;
   std::optional<ConnectionInfo> connection = {};
   std::optional<CheckpointInfo> checkpoint = {};  ///< with a data folder
   std::vector<TenantInfo> tenants = {};           ///< told with `connection`

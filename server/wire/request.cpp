@@ -7,6 +7,7 @@
 
 #include "base/text.hpp"
 #include "wire/fields.hpp"
+#include "wire/kernel_unit.hpp"
 #include "wire/program.hpp"
 #include "wire/value.hpp"
 
@@ -231,6 +232,22 @@ Result<Body> read_forget(const Context& context) {
   return out;
 }
 
+Result<Body> read_define_kernel(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "kernel_id", "unit"}));
+  DefineKernel out;
+  OUTRIGGER_TRY(out.kernel_id, fields.integer("kernel_id", 1));
+  OUTRIGGER_TRY(const Value unit, fields.map("unit"));
+  OUTRIGGER_TRY(out.unit, read_kernel_unit(unit));
+  return out;
+}
+
+Result<Body> read_forget_kernel(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "kernel_id"}));
+  ForgetKernel out;
+  OUTRIGGER_TRY(out.kernel_id, fields.integer("kernel_id", 1));
+  return out;
+}
+
 Result<Body> read_release(const Context& context) {
   OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "handles"}));
   Release out;
@@ -342,6 +359,8 @@ constexpr std::array kinds{
     KindRow{"info", read_info},
     KindRow{"prepare", read_prepare},
     KindRow{"forget", read_forget},
+    KindRow{"define_kernel", read_define_kernel},
+    KindRow{"forget_kernel", read_forget_kernel},
     KindRow{"cancel", read_cancel},
     KindRow{"load_raw", read_load_raw},
     KindRow{"load_csv", read_load_csv},
@@ -470,6 +489,7 @@ std::uint64_t held_bytes(const Body& body) {
   }
   if (const auto* prepare = std::get_if<Prepare>(&body))
     return prepare->program ? held_bytes(*prepare->program) : 0;
+  if (const auto* define = std::get_if<DefineKernel>(&body)) return held_bytes(define->unit);
   if (const auto* release = std::get_if<Release>(&body)) return list(release->handles);
   if (const auto* save = std::get_if<SaveNpz>(&body)) {
     std::uint64_t bytes = list(save->handles) + list(save->names);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/kernel_unit.hpp"
 #include "base/limits.hpp"
 #include "base/program.hpp"
 
@@ -97,6 +98,13 @@ struct Prepare {
 struct Forget {
   std::uint64_t program_id = 0;
 };
+struct DefineKernel {
+  std::uint64_t kernel_id = 0;
+  kernel::Unit unit;
+};
+struct ForgetKernel {
+  std::uint64_t kernel_id = 0;
+};
 struct Release {
   std::vector<std::uint64_t> handles;
 };
@@ -139,8 +147,8 @@ struct Bye {};
 struct Request {
   std::uint64_t id = 0;
   std::variant<Hello, Auth, Ping, Info, Upload, Download, Load, LoadRaw, LoadCsv, Save, SaveNpz,
-               Run, Prepare, Forget, Release, Publish, Open, ListNames, Unpublish, Subscribe,
-               Unsubscribe, Checkpoint, Cancel, Bye>
+               Run, Prepare, Forget, DefineKernel, ForgetKernel, Release, Publish, Open, ListNames,
+               Unpublish, Subscribe, Unsubscribe, Checkpoint, Cancel, Bye>
       body;
 };
 

@@ -121,6 +121,7 @@ class RequestError(Error):
         self.op = error.get("op")
         self.index = error.get("index")
         self.written = error["written"]
+        self.at = error.get("at")
         self.cause = error_of(error["cause"]) if "cause" in error else None
         super().__init__(f"{self.text} [{self.code}]")
 
@@ -144,6 +145,9 @@ BadRequest = _class_for("bad_request")
 BadProgram = _class_for("bad_program")
 UnknownOp = _class_for("unknown_op")
 UnknownProgram = _class_for("unknown_program")
+BadKernel = _class_for("bad_kernel")
+UnknownKernel = _class_for("unknown_kernel")
+Raised = _class_for("raised")
 BadAttr = _class_for("bad_attr")
 BadDtype = _class_for("bad_dtype")
 BadShape = _class_for("bad_shape")

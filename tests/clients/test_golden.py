@@ -170,7 +170,7 @@ class GoodFrames(unittest.TestCase):
                     mine.wait(value["id"])
                 error = caught.exception if value["id"] else caught.exception.reason
                 self.assertIs(type(error), client.CLASSES[value["error"]["code"]])
-                for key in ("code", "text", "op", "index", "written"):
+                for key in ("code", "text", "op", "index", "written", "at"):
                     self.assertEqual(getattr(error, key), value["error"].get(key))
 
 
@@ -198,6 +198,11 @@ SESSION = {
     "call_profile": "ok",
     "upload_program": "ok",
     "prepare_handle": "ok",
+    "define_kernel": "ok",
+    "define_kernel_calls": "ok",
+    "run_kernel": "bad_dtype",  # the operand is s32[2][2], not f64[n]
+    "run_kernel_in_place": "bad_shape",
+    "forget_kernel": "ok",
     "cancel": "ok",
     "forget": "ok",
     "publish": "ok",

@@ -115,6 +115,7 @@ enum class Kind : std::size_t {
   fold,
   loop,
   branch,
+  kernel,
   chain
 };
 inline Kind kind_of(const Step& step) { return static_cast<Kind>(step.kind.index()); }

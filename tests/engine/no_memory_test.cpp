@@ -216,6 +216,18 @@ class Script {
                                  Region{{3}, {op("add", {v(3), number(1)}, 4)}, {4}})},
                            {5}};
     add(encode_run(id(), counting, {}, Handles{h(13)}));
+    add(encode_define_kernel(id(), kernel(), "components/6"));
+    const Program components{{},
+                             {constant(0, 1, "s32", {3, 2}), iota(1, "s32", {4}),
+                              kernel_call({0, 1}, {2, 3}), in_place(kernel_call({0, 1}, {4}))},
+                             {2, 3, 4}};
+    add(encode_run(id(), components, {}, Handles{h(17), h(18), h(19)}));
+    // The kernel reads the place 99 of four.
+    const Program outside{
+        {},
+        {constant(0, 99, "s32", {3, 2}), iota(1, "s32", {4}), kernel_call({0, 1}, {2, 3})},
+        {2}};
+    add(encode_run(id(), outside, {}, Handles{h(20)}), true);
     add(encode_save(id(), h(1), path_ + ".npy"));
     add(encode_load(id(), h(14), path_ + ".npy"));
     add(encode_save_npz(id(), Handles{h(1)}, {"x"}, path_ + ".npz", true));
@@ -266,9 +278,9 @@ class Script {
       if (step == steps_.end() || reply.ok() || (step->fails && reply.code() == "bad_index"))
         continue;
       ++failed;
-      static const std::set<std::string> follows{"out_of_memory",  "bad_handle",  "unknown_program",
-                                                 "failed_operand", "io_error",    "bad_file",
-                                                 "bad_index",      "unknown_name"};
+      static const std::set<std::string> follows{
+          "out_of_memory", "bad_handle", "unknown_program", "unknown_kernel", "failed_operand",
+          "io_error",      "bad_file",   "bad_index",       "unknown_name"};
       EXPECT_TRUE(may_fail && follows.contains(reply.code())) << reply.text();
     }
     return failed;
@@ -277,16 +289,18 @@ class Script {
   /// Checks that nothing remains.
   void clean() {
     Handles all;
-    for (std::uint64_t i = 0; i < 20; ++i) all.push_back(h(i));
+    for (std::uint64_t i = 0; i < 21; ++i) all.push_back(h(i));
     EXPECT_TRUE(daemon_.ask(outrigger::test::encode_release(id(), all)).ok());
     EXPECT_TRUE(daemon_.ask(outrigger::test::encode_unpublish(id(), "x")).ok());
     EXPECT_TRUE(daemon_.ask(outrigger::test::encode_unsubscribe(id(), 1)).ok());
     for (const std::uint64_t i : {0, 1})
       EXPECT_TRUE(daemon_.ask(outrigger::test::encode_forget(id(), program(i))).ok());
+    EXPECT_TRUE(daemon_.ask(outrigger::test::encode_forget_kernel(id(), kernel())).ok());
     const Reply info = daemon_.ask(outrigger::test::encode_simple(id(), "info"));
     EXPECT_EQ(info.numbers.at("memory.used"), 0U);
     EXPECT_EQ(info.numbers.at("tensors"), 0U);
     EXPECT_EQ(info.numbers.at("programs"), 0U);
+    EXPECT_EQ(info.numbers.at("kernels"), 0U);
     EXPECT_EQ(info.numbers.at("queue"), 0U);
   }
 
@@ -299,8 +313,14 @@ class Script {
   std::uint64_t id() { return last_ = daemon_.next_id(); }
   std::uint64_t h(std::uint64_t n) const { return base_ + n; }
   std::uint64_t program(std::uint64_t n) const { return 2 * round_ + n + 1; }
+  std::uint64_t kernel() const { return round_ + 1; }
   void add(Payload payload, bool fails = false) {
     steps_.push_back({last_, std::move(payload), fails});
+  }
+  Instruction kernel_call(Ids in, Ids out) const {
+    Instruction made{"kernel", {in.begin(), in.end()}, std::move(out), {}, {}, false};
+    made.attrs.emplace_back("kernel_id", Number{static_cast<std::int64_t>(kernel())});
+    return made;
   }
   static Instruction call(std::uint64_t program_id, Ids in, ValueId out) {
     Instruction made = op("call", {in.begin(), in.end()}, out);

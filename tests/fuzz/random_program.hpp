@@ -150,6 +150,7 @@ class ProgramMaker {
 
   Instruction instruction(std::size_t depth) {
     if (!callees_.empty() && choices_.once_in(16)) return call();
+    if (choices_.once_in(24)) return kernel();
     const auto rows = ops::all_ops();
     const ops::OpRow& row = rows[choices_.below(rows.size())];
     if (row.name == "while" && depth < depth_max && !choices_.once_in(8))
@@ -191,6 +192,21 @@ class ProgramMaker {
     made.attrs.emplace_back("program_id", Number{static_cast<std::int64_t>(id)});
     for (std::size_t i = 0; i < callee.params; ++i) made.in.push_back(operand());
     for (std::size_t i = 0; i < callee.outputs; ++i) made.out.push_back(fresh());
+    visible_.insert(visible_.end(), made.out.begin(), made.out.end());
+    return made;
+  }
+
+  /// A call of one of a session's first kernels, which may not be there, or may take and give
+  /// others.
+  Instruction kernel() {
+    Instruction made;
+    made.op = "kernel";
+    made.attrs.emplace_back("kernel_id", Number{static_cast<std::int64_t>(1 + choices_.below(3))});
+    const std::size_t operands = choices_.once_in(8) ? choices_.below(4) : 2;
+    for (std::size_t i = 0; i < operands; ++i) made.in.push_back(operand());
+    made.in_place = choices_.below(2) == 0;
+    const std::size_t results = choices_.once_in(8) ? choices_.below(4) : made.in_place ? 1 : 2;
+    for (std::size_t i = 0; i < results; ++i) made.out.push_back(fresh());
     visible_.insert(visible_.end(), made.out.begin(), made.out.end());
     return made;
   }

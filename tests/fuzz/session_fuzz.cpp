@@ -18,6 +18,7 @@
 #include "engine/session/session.hpp"
 #include "fuzz/random_program.hpp"
 #include "support/encode.hpp"
+#include "support/kernel_units.hpp"
 #include "tensor/packing.hpp"
 #include "wire/frame.hpp"
 #include "wire/request.hpp"
@@ -231,6 +232,7 @@ class Requests {
   void send() {
     client_.submit(wire::Hello{1, "fuzz"});
     for (int i = 0; i < 3; ++i) create();
+    define();
     for (int i = 0; i < 24 && !choices_.empty(); ++i) next();
     client_.finish();
   }
@@ -295,6 +297,34 @@ class Requests {
     client_.submit(wire::Release{{handle}});
   }
 
+  /// Defines one of a few kernels, of which a node may be changed.
+  void define() {
+    constexpr std::array makers{test::bump_unit, test::at_unit, test::copy_unit, test::double_unit,
+                                test::endless_unit};
+    kernel::Unit unit = makers.at(choices_.below(makers.size()))();
+    if (choices_.below(2) == 0) {
+      std::vector<kernel::Node>& nodes = unit.kernels[0].nodes;
+      change(nodes.at(choices_.below(nodes.size())));
+    }
+    client_.submit(wire::DefineKernel{1 + choices_.below(3), std::move(unit)});
+  }
+
+  /// The node keeps the form that the decoder has checked.
+  void change(kernel::Node& node) {
+    using kernel::What;
+    constexpr auto first = static_cast<std::size_t>(What::add);
+    constexpr auto last = static_cast<std::size_t>(What::atan2);
+    const auto what = static_cast<std::size_t>(node.what);
+    if (what >= first && what <= last && choices_.below(2) == 0)
+      node.what = static_cast<What>(first + choices_.below(last - first + 1));
+    else if (node.what == What::number && node.type == kernel::Type::s64)
+      node.bits = std::uint64_t{choices_.byte()} << choices_.below(57);
+    else if (!node.operands.empty() && choices_.below(2) == 0)
+      node.operands.at(choices_.below(node.operands.size())) = choices_.byte() % 16;
+    else if (node.what != What::raise)
+      node.at = choices_.byte() % 4;
+  }
+
   /// A request about names. There are three of them.
   void names() {
     const std::string name(1 + choices_.below(3), 'n');
@@ -330,7 +360,7 @@ class Requests {
   }
 
   void next() {
-    switch (choices_.below(16)) {
+    switch (choices_.below(18)) {
       case 0:
         create();
         break;
@@ -378,6 +408,12 @@ class Requests {
         break;
       case 11:
         names();
+        break;
+      case 12:
+        define();
+        break;
+      case 13:
+        client_.submit(wire::ForgetKernel{1 + choices_.below(3)});
         break;
       default:
         last_run_ = client_.submit(around_program());

@@ -72,6 +72,38 @@ COMPLEX = {
     "outputs": [2],
 }
 
+# sum(a :: f64[n]) :: f64
+SUM = {
+    "files": ["lib/a.ex"],
+    "kernels": [{
+        "name": "A.sum/1", "file": 0, "dims": 1, "params": [["in", "f64", [[0, 0]]]],
+        "scratch": [], "local": [], "tensors": ["a"], "slots": ["f64", "s64"], "results": ["f64"],
+        "nodes": [["number", 3, "f64", 0.0], ["set", 3, 0, 0], ["slot", 4, 0], ["slot", 4, 1],
+                  ["load", 4, 0, [3]], ["add", 4, 2, 4], ["set", 4, 0, 5], ["number", 4, "s64", 0],
+                  ["dim", 4, 0], ["number", 4, "s64", 1], ["subtract", 4, 8, 9],
+                  ["number", 4, "s64", 1], ["for", 4, 1, 7, 10, 11, 0, None], ["slot", 5, 0],
+                  ["return", 5, [13]]],
+        "blocks": [[6], [1, 12, 14]],
+    }],
+}
+# put(a :: mut(s32[n]), i :: s64), which calls one(i :: s64) :: s32
+CALLS = {
+    "files": ["lib/a.ex", "lib/b.ex"],
+    "kernels": [{
+        "name": "B.one/1", "file": 1, "dims": 0, "params": [["scalar", "s64"]],
+        "scratch": [], "local": [], "tensors": [], "slots": ["s64"], "results": ["s32"],
+        "nodes": [["slot", 8, 0], ["as", 8, "s32", 0], ["return", 8, [1]]],
+        "blocks": [[2]],
+    }, {
+        "name": "A.put/2", "file": 0, "dims": 1,
+        "params": [["mut", "s32", [[0, 0]]], ["scalar", "s64"]],
+        "scratch": [["u8", [[0, 1]]]], "local": [["s64", 4]], "tensors": ["a", "t", "l"],
+        "slots": ["s64"], "results": [],
+        "nodes": [["slot", 3, 0], ["call", 3, 0, [0]], ["slot", 3, 0], ["store", 3, 0, [2], 1]],
+        "blocks": [[3]],
+    }],
+}
+
 LIMITS = {
     "frame_bytes_max": 1048576,
     "requests_window": 4096,
@@ -157,6 +189,20 @@ REQUESTS = [
     ("call_profile", "Its reply tells what each step took.",
      {"id": 24, "do": "call", "program_id": 1, "args": [7, 8], "results": [18], "profile": True}),
     ("forget", "", {"id": 18, "do": "forget", "program_id": 1}),
+    ("define_kernel", "A kernel that sums a tensor.",
+     {"id": 37, "do": "define_kernel", "kernel_id": 5, "unit": SUM}),
+    ("define_kernel_calls", "A kernel that writes in place, and calls another one.",
+     {"id": 38, "do": "define_kernel", "kernel_id": 2**62, "unit": CALLS}),
+    ("run_kernel", "As values.",
+     {"id": 39, "do": "run", "args": [7], "results": [23],
+      "program": {"params": [0], "outputs": [1],
+                  "body": [{"op": "kernel", "in": [0], "out": [1], "attrs": {"kernel_id": 5}}]}}),
+    ("run_kernel_in_place", "The operand itself is written.",
+     {"id": 40, "do": "run", "args": [7], "results": [],
+      "program": {"params": [0], "outputs": [],
+                  "body": [{"op": "kernel", "in": [0, {"number": 3}], "out": [],
+                            "attrs": {"kernel_id": 2**62}, "in_place": True}]}}),
+    ("forget_kernel", "", {"id": 41, "do": "forget_kernel", "kernel_id": 5}),
     ("publish", "", {"id": 25, "do": "publish", "handle": 7, "name": "layer/1"}),
     ("publish_expect", "Only over version 1099511627776, for a minute.",
      {"id": 26, "do": "publish", "handle": 7, "name": "layer/1", "expect": 2**40,
@@ -188,23 +234,24 @@ REPLIES = [
      {"id": 1, "status": "ok", "protocol": 1, "server": "outriggerd 0.1.0", "epoch": 2**64 - 1,
       "session": 7, "catalogue": "0123456789abcdef", "os_pid": 4321, "threads": 8,
       "isa": "x86-64-v3", "memory_limit": 2**33, "kept_limit": 2**28, "limits": LIMITS,
-      "lanes": ["inline"]}),
+      "lanes": ["inline"], "kernels": "interpreted"}),
     ("reply_auth", "", {"id": 1, "status": "ok", "name": "app", "rights": ["read", "write"]}),
     ("reply_info", "",
      {"id": 3, "status": "ok", "memory": {"limit": 0, "used": 48, "peak": 64, "pooled": 16,
       "kept": 4096, "kept_limit": 268435456},
       "tensors": 3, "programs": 1, "queue": 2, "running": 13, "uptime_ms": 60000,
-      "requests": 12, "compiler": "avx2", "code_bytes": 8192}),
+      "requests": 12, "compiler": "avx2", "code_bytes": 8192, "kernels": 2,
+      "kernel_code": "interpreted: this daemon has no compiler of kernels"}),
     ("reply_info_idle", "Nothing runs.",
      {"id": 3, "status": "ok", "memory": {"limit": 0, "used": 0, "peak": 0, "pooled": 0,
       "kept": 0, "kept_limit": 0},
       "tensors": 0, "programs": 0, "queue": 0, "running": None, "uptime_ms": 0, "requests": 1,
-      "compiler": "none", "code_bytes": 0}),
+      "compiler": "none", "code_bytes": 0, "kernels": 0, "kernel_code": ""}),
     ("reply_info_socket", "Over a socket.",
      {"id": 3, "status": "ok", "memory": {"limit": 0, "used": 0, "peak": 0, "pooled": 0,
       "kept": 0, "kept_limit": 0},
       "tensors": 0, "programs": 0, "queue": 0, "running": None, "uptime_ms": 0, "requests": 1,
-      "compiler": "none", "code_bytes": 0,
+      "compiler": "none", "code_bytes": 0, "kernels": 0, "kernel_code": "",
       "connection": {"session": 7, "sessions": 2, "transport": "tls", "peer": "[::1]:40312",
                      "token": "app", "rights": ["read", "write"]},
       "tenants": [{"token": "app", "priority": 20, "sessions": 2, "bytes": 4096, "handles": 3,
@@ -256,6 +303,11 @@ REPLIES = [
      {"id": 12, "status": "error",
       "error": {"code": "bad_shape", "text": "add: shapes {2, 3} and {4} do not fit",
                 "op": "add", "index": [3, 0, 2], "written": [7, 8]}}),
+    ("reply_error_kernel", "An error of a kernel, with the line of its source.",
+     {"id": 12, "status": "error",
+      "error": {"code": "bad_index", "text": "A.at/2: index 3 of a is outside of 0..2",
+                "op": "A.at/2", "index": [1], "at": {"file": "lib/a.ex", "line": 4},
+                "written": []}}),
     ("reply_error_short", "Without op and index.",
      {"id": 4, "status": "error",
       "error": {"code": "bad_handle", "text": "no tensor has the handle 7", "written": []}}),
@@ -293,6 +345,13 @@ def program(instruction):
 
 def nested(depth):
     return b"\x91" * (depth - 1) + b"\x90"
+
+
+def with_kernel(without=None, **changed):
+    """A definition of SUM with other keys in its kernel."""
+    kernel = {**SUM["kernels"][0], **changed}
+    kernel.pop(without, None)
+    return request(do="define_kernel", kernel_id=1, unit={**SUM, "kernels": [kernel]})
 
 
 # name, code, the mistake, the payload
@@ -342,6 +401,18 @@ BAD = [
     ("shape_negative", "bad_request", "",
      request(do="upload", handle=1, dtype="u8", shape=[-1], offset=0, data=b"")),
     ("program_missing", "bad_request", "", request(do="prepare", program_id=1)),
+    ("unit_missing", "bad_request", "", request(do="define_kernel", kernel_id=1)),
+    ("kernel_id_zero", "bad_request", "", request(do="define_kernel", kernel_id=0, unit=SUM)),
+    ("unit_unknown_key", "bad_request", "",
+     request(do="define_kernel", kernel_id=1, unit={**SUM, "more": 1})),
+    ("unit_kernel_key_missing", "bad_request", "", with_kernel(without="blocks")),
+    ("unit_dtype_unknown", "bad_request", "Kernels have no f16.",
+     with_kernel(slots=["f16", "s64"])),
+    ("unit_node_unknown", "bad_request", "", with_kernel(nodes=[["fly", 1]])),
+    ("unit_node_short", "bad_request", "", with_kernel(nodes=[["add", 1, 0]])),
+    ("unit_node_parallel", "bad_request", "Parallel loops are not there yet.",
+     with_kernel(nodes=[["for", 1, 0, 0, 0, 0, 0, True]])),
+    ("unit_number_too_large", "bad_request", "", with_kernel(nodes=[["number", 1, "u8", 256]])),
     ("program_twice", "bad_request", "A program is in the frame or under a handle.",
      request(do="prepare", program_id=1, handle=1,
              program={"params": [], "body": [], "outputs": []})),

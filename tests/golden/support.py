@@ -18,6 +18,7 @@ import msgpack
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TARGET = ROOT / "docs" / "SUPPORT.md"
 CASES = ROOT / "protocol" / "golden" / "cases"
+KERNELS = ROOT / "protocol" / "golden" / "kernels" / "examples.msgpack"
 YES, NO, NONE = "●", "–", "·"
 
 HEAD = """# Ops and their dtypes
@@ -65,6 +66,9 @@ def collect():
                 )
                 if counter is not None:
                     counter[op, dtype_of(case)] += 1
+    for case in msgpack.unpackb(KERNELS.read_bytes()):
+        for operand in case["in"] if "out" in case else []:
+            taken["kernel", operand["dtype"]] += 1
     return taken, refused
 
 

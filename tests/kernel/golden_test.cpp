@@ -1,5 +1,4 @@
 // Runs the units of protocol/golden/kernels, which the Elixir client has written.
-#include <atomic>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -54,7 +53,7 @@ std::uint64_t cell(const Operand& operand) {
 }
 
 constexpr std::string_view code_names[] = {"bad_index", "bad_value", "bad_shape", "raised",
-                                           "cancelled"};
+                                           "interrupted"};
 
 class GoldenKernelTest : public testing::Test {
  protected:
@@ -79,7 +78,9 @@ class GoldenKernelTest : public testing::Test {
       else
         given.push_back({one.data.data(), one.shape});
     }
-    const auto dims = bind_dims(kernel, given, false);
+    std::vector<Sizes> shapes;
+    for (const TensorView& tensor : given) shapes.push_back(tensor.dims);
+    const auto dims = bind_dims(kernel, shapes, false);
     if (!dims) {
       EXPECT_EQ(fields.at("error").string(), "bad_shape");
       EXPECT_EQ(fields.at("message").string(), dims.error());
@@ -104,7 +105,7 @@ class GoldenKernelTest : public testing::Test {
       fresh.data = memory.back().data();
       tensors.push_back(fresh);
     }
-    const auto results = machine.run(scalars, tensors);
+    const auto results = run_alone(machine, scalars, tensors);
     if (!results) {
       ASSERT_TRUE(fields.contains("error")) << results.error().text;
       const Failure& failure = results.error();
@@ -161,11 +162,13 @@ TEST_F(GoldenKernelTest, ACancelledRunEnds) {
   auto checked = check(golden.unit("sieve/50"));
   ASSERT_TRUE(checked) << checked.error().text;
   const Machine machine(*checked);
-  std::vector<std::byte> composite(50);
-  const std::atomic<bool> cancelled = true;
-  const auto results = machine.run({}, {{composite.data(), {50}}}, &cancelled);
+  constexpr std::int64_t n = 1 << 20;
+  std::vector<std::byte> composite(n);
+  ops::Interrupt interrupt;
+  interrupt.cancel();
+  const auto results = run_alone(machine, {}, {{composite.data(), {n}}}, interrupt);
   ASSERT_FALSE(results);
-  EXPECT_EQ(results.error().code, FailureCode::cancelled);
+  EXPECT_EQ(results.error().code, FailureCode::interrupted);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/limits.hpp"
+#include "kernel/interpret.hpp"
 #include "wire/kernel_unit.hpp"
 #include "wire/value.hpp"
 
@@ -53,5 +54,15 @@ class GoldenUnits {
   wire::ValueParser parser_;
   std::vector<std::uint8_t> bytes_;
 };
+
+/// A run with memory of its own.
+inline tl::expected<std::vector<std::uint64_t>, Failure> run_alone(
+    const Machine& machine, const std::vector<std::uint64_t>& scalars,
+    const std::vector<TensorView>& tensors, const ops::Interrupt& interrupt = {}) {
+  std::vector<Sizes> shapes;
+  for (const TensorView& tensor : tensors) shapes.push_back(tensor.dims);
+  std::vector<std::uint64_t> memory((machine.memory_for(shapes) + 7) / 8);
+  return machine.run({scalars, tensors, std::as_writable_bytes(std::span(memory)), interrupt});
+}
 
 }  // namespace outrigger::kernel

@@ -23,10 +23,10 @@ LAYERS = {
     "tensor": ["base"],
     "files": ["base", "tensor"],
     "data": ["base", "tensor", "files"],
-    "kernel": ["base", "tensor"],
     "ops": ["base", "tensor"],
+    "kernel": ["base", "tensor", "ops"],
     "wire": ["base"],
-    "engine": ["base", "tensor", "files", "data", "ops", "wire"],
+    "engine": ["base", "tensor", "files", "data", "ops", "kernel", "wire"],
     "net": ["base", "wire", "engine"],
     "ctl": ["base", "tensor", "files", "wire", "net"],
 }
@@ -57,6 +57,8 @@ FACES = {
         r"ops/(op|catalogue)\.hpp|ops/(pass|cast)/.*|ops/fold/fold\.hpp|ops/layout/slice\.hpp"
         r"|ops/support/(context|isa)\.hpp"
     ),
+    ("engine", "kernel"): re.compile(r"kernel/(check|interpret)\.hpp"),
+    ("kernel", "ops"): re.compile(r"ops/op\.hpp|ops/pass/pass\.hpp|ops/support/context\.hpp"),
     ("net", "engine"): re.compile(r"engine/session/session\.hpp"),
     ("ctl", "net"): re.compile(r"net/address\.hpp"),
 }

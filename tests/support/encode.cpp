@@ -3,7 +3,11 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <fstream>
+#include <iterator>
 #include <msgpack.hpp>
+#include <stdexcept>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -309,6 +313,34 @@ Payload encode_call(std::uint64_t id, std::uint64_t program_id, std::span<const 
 Payload encode_forget(std::uint64_t id, std::uint64_t program_id) {
   Writer out(id, "forget", 1);
   out.entry("program_id", program_id);
+  return out.take();
+}
+
+Payload encode_define_kernel(std::uint64_t id, std::uint64_t kernel_id, std::string_view golden) {
+  std::ifstream file(OUTRIGGER_SOURCE_DIR "/protocol/golden/kernels/examples.msgpack",
+                     std::ios::binary);
+  const std::string bytes(std::istreambuf_iterator<char>(file), {});
+  const msgpack::object_handle cases = msgpack::unpack(bytes.data(), bytes.size());
+  for (const msgpack::object& item : std::span(cases->via.array.ptr, cases->via.array.size)) {
+    const msgpack::object* unit = nullptr;
+    bool found = false;
+    for (const auto& [key, value] : item.via.map) {
+      const auto name = key.as<std::string_view>();
+      if (name == "name") found = value.as<std::string_view>() == golden;
+      if (name == "unit") unit = &value;
+    }
+    if (!found || unit == nullptr) continue;
+    Writer out(id, "define_kernel", 2);
+    out.entry("kernel_id", kernel_id);
+    out.entry("unit", *unit);
+    return out.take();
+  }
+  throw std::runtime_error("no such golden kernel");
+}
+
+Payload encode_forget_kernel(std::uint64_t id, std::uint64_t kernel_id) {
+  Writer out(id, "forget_kernel", 1);
+  out.entry("kernel_id", kernel_id);
   return out.take();
 }
 

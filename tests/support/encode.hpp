@@ -52,6 +52,9 @@ Payload encode_program(const Program& program);
 Payload encode_call(std::uint64_t id, std::uint64_t program_id, std::span<const std::uint64_t> args,
                     std::span<const std::uint64_t> results, const RunOptions& options = {});
 Payload encode_forget(std::uint64_t id, std::uint64_t program_id);
+/// Defines the unit of a golden kernel (protocol/golden/kernels).
+Payload encode_define_kernel(std::uint64_t id, std::uint64_t kernel_id, std::string_view golden);
+Payload encode_forget_kernel(std::uint64_t id, std::uint64_t kernel_id);
 Payload encode_release(std::uint64_t id, std::span<const std::uint64_t> handles);
 Payload encode_publish(std::uint64_t id, std::uint64_t handle, std::string_view name,
                        std::optional<std::uint64_t> expect = {},

@@ -9,6 +9,18 @@ namespace {
 
 using Object = msgpack::object;
 
+void place_of(const Object& map, Reply::Error& error) {
+  for (const auto& [key, value] : map.via.map) {
+    const auto name = key.as<std::string_view>();
+    if (name == "file")
+      error.file = value.as<std::string>();
+    else if (name == "line")
+      error.line = value.as<std::uint32_t>();
+    else
+      throw std::runtime_error("unknown key in a place: " + std::string(name));
+  }
+}
+
 Reply::Error error_of(const Object& map) {
   Reply::Error error;
   for (const auto& [key, value] : map.via.map) {
@@ -23,6 +35,8 @@ Reply::Error error_of(const Object& map) {
       error.index = value.as<std::vector<std::uint32_t>>();
     else if (name == "written")
       error.written = value.as<std::vector<std::uint64_t>>();
+    else if (name == "at")
+      place_of(value, error);
     else if (name == "cause")
       error.cause.push_back(error_of(value));
     else

@@ -17,6 +17,8 @@ struct Reply {
     std::string op;
     std::vector<std::uint32_t> index;
     std::vector<std::uint64_t> written;
+    std::string file;  ///< of `at`
+    std::uint32_t line = 0;
     std::vector<Error> cause;  ///< none or one
   };
   struct Result {

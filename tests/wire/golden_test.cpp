@@ -32,11 +32,11 @@ tl::expected<Request, Refusal> receive(const GoldenFrame& golden) {
 }
 
 /// The names of the kinds in the order of Request::body.
-constexpr std::array<std::string_view, 24> kinds = {
-    "hello",     "auth",      "ping",        "info",       "upload",   "download",
-    "load",      "load_raw",  "load_csv",    "save",       "save_npz", "run",
-    "prepare",   "forget",    "release",     "publish",    "open",     "names",
-    "unpublish", "subscribe", "unsubscribe", "checkpoint", "cancel",   "bye"};
+constexpr std::array<std::string_view, 26> kinds = {
+    "hello",         "auth",          "ping",       "info",     "upload", "download", "load",
+    "load_raw",      "load_csv",      "save",       "save_npz", "run",    "prepare",  "forget",
+    "define_kernel", "forget_kernel", "release",    "publish",  "open",   "names",    "unpublish",
+    "subscribe",     "unsubscribe",   "checkpoint", "cancel",   "bye"};
 
 TEST(GoldenFrames, GoodRequestsAreUnderstood) {
   std::set<std::string> seen;
@@ -72,7 +72,8 @@ HelloReply hello_reply() {
                    .isa = "x86-64-v3",
                    .memory_limit = 1ULL << 33,
                    .kept_limit = 1ULL << 28,
-                   .limits = {}};
+                   .limits = {},
+                   .kernels = "interpreted"};
   hello.limits.depth_max = 16;
   return hello;
 }
@@ -99,7 +100,9 @@ Frame info_reply() {
                          .uptime_ms = 60000,
                          .requests = 12,
                          .compiler = "avx2",
-                         .code_bytes = 8192});
+                         .code_bytes = 8192,
+                         .kernels = 2,
+                         .kernel_code = "interpreted: this daemon has no compiler of kernels"});
 }
 
 InfoReply idle() {
@@ -194,6 +197,12 @@ const std::map<std::string, std::function<Frame()>> replies = {
                                 "add",
                                 {3, 0, 2},
                                 {7, 8}});
+     }},
+    {"reply_error_kernel",
+     [] {
+       Error error{ErrorCode::bad_index, "A.at/2: index 3 of a is outside of 0..2", "A.at/2", {1}};
+       put_place(error, {"lib/a.ex", 4});
+       return encode_error(12, error);
      }},
     {"reply_error_short",
      [] {

@@ -43,6 +43,7 @@ TEST(Replies, DescribeTheDaemon) {
   hello.os_pid = 11;
   hello.threads = 2;
   hello.isa = "x86-64-v3";
+  hello.kernels = "interpreted";
   EXPECT_EQ(text_of(encode_hello(1, hello)),
             R"({"id":1,"status":"ok","protocol":1,"server":"outriggerd 0.1.0","epoch":9,)"
             R"("session":1,"catalogue":"ab","os_pid":11,"threads":2,"isa":"x86-64-v3",)"
@@ -52,7 +53,7 @@ TEST(Replies, DescribeTheDaemon) {
             R"("instructions_max":262144,"depth_max":)" +
                 std::to_string(Limits{}.depth_max) +
                 R"(,"nesting_max":128,"program_bytes_max":16777216,"results_max":131072,)"
-                R"("reply_bytes_max":33554432},"lanes":["inline"]})");
+                R"("reply_bytes_max":33554432},"lanes":["inline"],"kernels":"interpreted"})");
   InfoReply info;
   info.memory_limit = 1;
   info.memory_used = 2;
@@ -61,11 +62,13 @@ TEST(Replies, DescribeTheDaemon) {
   info.memory_kept = 6;
   info.memory_kept_limit = 7;
   info.running = 5;
+  info.kernels = 8;
+  info.kernel_code = "interpreted";
   EXPECT_EQ(text_of(encode_info(2, info)),
             R"({"id":2,"status":"ok","memory":{"limit":1,"used":2,"peak":3,"pooled":4,)"
             R"("kept":6,"kept_limit":7},)"
             R"("tensors":0,"programs":0,"queue":0,"running":5,"uptime_ms":0,"requests":0,)"
-            R"("compiler":"none","code_bytes":0})");
+            R"("compiler":"none","code_bytes":0,"kernels":8,"kernel_code":"interpreted"})");
   info.running.reset();
   EXPECT_NE(text_of(encode_info(2, info)).find(R"("running":null)"), std::string::npos);
 }
@@ -78,7 +81,8 @@ TEST(Replies, TellErrors) {
             R"({"id":1,"status":"error","error":{"code":"bad_shape","text":"x","op":"add",)"
             R"("index":[3,0,2],"written":[5,6]}})");
   Error failed{ErrorCode::failed_operand, "y"};
-  failed.cause = std::make_shared<const Error>(Error{ErrorCode::bad_axis, "x", "sum"});
+  const auto cause = std::make_shared<const Error>(Error{ErrorCode::bad_axis, "x", "sum"});
+  failed.detail = std::make_shared<const ErrorDetail>(ErrorDetail{.cause = cause});
   EXPECT_EQ(text_of(encode_error(1, failed)),
             R"({"id":1,"status":"error","error":{"code":"failed_operand","text":"y","written":[],)"
             R"("cause":{"code":"bad_axis","text":"x","op":"sum","written":[]}}})");

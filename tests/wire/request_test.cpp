@@ -122,6 +122,12 @@ TEST(Decoder, ReadsEveryKind) {
   EXPECT_EQ(call.deadline_ms, 250U);
   EXPECT_TRUE(call.profile);
   EXPECT_EQ(call.donated, testing::Handles{2});
+
+  const auto kernel = body_of<DefineKernel>(frame_of(test::encode_define_kernel(1, 7, "sieve/50")));
+  EXPECT_EQ(kernel.kernel_id, 7U);
+  ASSERT_EQ(kernel.unit.kernels.size(), 1U);
+  EXPECT_EQ(kernel.unit.kernels[0].name, "Outrigger.KernelExamples.sieve/1");
+  EXPECT_EQ(body_of<ForgetKernel>(frame_of(test::encode_forget_kernel(1, 7))).kernel_id, 7U);
 }
 
 TEST(Decoder, RefersToUploadedDataInTheFrame) {

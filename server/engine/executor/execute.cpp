@@ -9,6 +9,7 @@
 
 #include "base/last_memory.hpp"
 #include "engine/executor/run_checks.hpp"
+#include "engine/executor/run_kernel.hpp"
 #include "engine/executor/writable.hpp"
 #include "engine/planner/chain.hpp"
 #include "ops/layout/slice.hpp"
@@ -326,6 +327,16 @@ class Executor {
 
   Result<void> run(const Step& step, const ChainStep& kind, Tensors& out) {
     return run_chain(context_, plan_, kind, span_of(operands(step)), span_of(out));
+  }
+
+  Result<void> run(const Step& step, const KernelStep& kind, Tensors& out) {
+    const Tensors in = operands(step);
+    if (has_effects(step)) OUTRIGGER_CHECK(check_apart(step, kind, span_of(in)));
+    // A kernel that fails counts as one that has written.
+    for (std::size_t o = 0; o < out.size(); ++o) {
+      if (!step.out[o].made()) mark_written(out[o]);
+    }
+    return run_kernel(context_, step, kind, span_of(in), span_of(out));
   }
 
   Result<void> run(const Step& step, const UpdateStep& kind, Tensors& out) {

@@ -1,8 +1,11 @@
 #include "engine/planner/form.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <string_view>
 #include <variant>
+
+#include "engine/planner/kernel_call.hpp"
 
 namespace outrigger::engine {
 namespace {
@@ -12,9 +15,10 @@ Result<void> check_counts(const ops::OpRow& row, const Instruction& instruction)
   const std::size_t wanted = row.operands.size();
   const bool many = wanted > 0 && row.operands.back().many;
   const std::size_t given = instruction.in.size();
-  // "Many" operands beside others may be none: a slice of a scalar has no starts. A call may have
-  // no arguments.
-  const std::size_t least = many && (wanted > 1 || row.name == "call") ? wanted - 1 : wanted;
+  const bool named = row.name == "call" || row.name == "kernel";
+  // "Many" operands beside others may be none: a slice of a scalar has no starts. A call and
+  // a kernel may have no arguments.
+  const std::size_t least = many && (wanted > 1 || named) ? wanted - 1 : wanted;
   if (given < least || (!many && given > wanted)) {
     return fail(ErrorCode::bad_program, "takes " + std::string(many ? "at least " : "") +
                                             std::to_string(least) + " operands, got " +
@@ -27,7 +31,7 @@ Result<void> check_counts(const ops::OpRow& row, const Instruction& instruction)
   }
   if (row.kind != ops::Kind::control)
     OUTRIGGER_CHECK(check_results(static_cast<std::size_t>(row.results), instruction));
-  if (instruction.in_place && row.in_place < 0) {
+  if (instruction.in_place && row.in_place < 0 && row.name != "kernel") {
     return fail(ErrorCode::bad_program, "has no in-place form");
   }
   return {};
@@ -51,6 +55,7 @@ class FormChecker {
   Result<void> instruction(const Instruction& instruction, const Path& path) {
     OUTRIGGER_TRY(const ops::OpRow* row, check_instruction(instruction));
     if (row->name == "call") OUTRIGGER_CHECK(check_call(instruction));
+    if (row->name == "kernel") OUTRIGGER_CHECK(check_kernel(instruction));
     for (const Operand& operand : instruction.in) {
       if (const auto* id = std::get_if<ValueId>(&operand)) OUTRIGGER_CHECK(scope_.find(*id));
     }
@@ -86,24 +91,46 @@ Result<void> check_results(std::size_t results, const Instruction& instruction) 
                   ", but `out` names " + std::to_string(instruction.out.size()));
 }
 
+namespace {
+
+/// Compares the numbers of operands or results of what an instruction names.
+Result<void> check_count(const std::string& what, std::string_view does, std::size_t wanted,
+                         std::string_view things, std::size_t given) {
+  if (wanted == given) return {};
+  return fail(ErrorCode::bad_program, what + " " + std::string(does) + " " +
+                                          std::to_string(wanted) + " " + std::string(things) +
+                                          ", but " + std::to_string(given) + " are named");
+}
+
+}  // namespace
+
+Result<void> check_kernel(const Instruction& instruction) {
+  const auto id = ops::AttrView(instruction.attrs).integer("kernel_id");
+  if (!instruction.machine) {
+    return fail(ErrorCode::unknown_kernel, "there is no kernel " + std::to_string(id) +
+                                               ": define it (again) before this program");
+  }
+  const kernel::Kernel& head = instruction.machine->head();
+  const auto operands =
+      std::count_if(head.params.begin(), head.params.end(),
+                    [](const kernel::Param& param) { return param.mode != kernel::Mode::fresh; });
+  OUTRIGGER_CHECK(check_count(head.name, "takes", static_cast<std::size_t>(operands), "operands",
+                              instruction.in.size()));
+  return check_count(head.name, "gives", kernel_results(head, instruction.in_place), "results",
+                     instruction.out.size());
+}
+
 Result<void> check_call(const Instruction& instruction) {
   const auto id = ops::AttrView(instruction.attrs).integer("program_id");
   if (!instruction.callee) {
     return fail(ErrorCode::unknown_program, "there is no prepared program " + std::to_string(id) +
                                                 ": prepare it (again) before this one");
   }
-  const auto counts = [&](std::string_view does, std::size_t wanted, std::string_view what,
-                          std::size_t given) {
-    return fail(ErrorCode::bad_program, "program " + std::to_string(id) + " " + std::string(does) +
-                                            " " + std::to_string(wanted) + " " + std::string(what) +
-                                            ", but " + std::to_string(given) + " are named");
-  };
+  const std::string what = "program " + std::to_string(id);
   const Program& callee = *instruction.callee;
-  if (callee.params.size() != instruction.in.size())
-    return counts("takes", callee.params.size(), "operands", instruction.in.size());
-  if (callee.outputs.size() != instruction.out.size())
-    return counts("gives", callee.outputs.size(), "results", instruction.out.size());
-  return {};
+  OUTRIGGER_CHECK(
+      check_count(what, "takes", callee.params.size(), "operands", instruction.in.size()));
+  return check_count(what, "gives", callee.outputs.size(), "results", instruction.out.size());
 }
 
 }  // namespace outrigger::engine

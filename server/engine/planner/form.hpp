@@ -31,6 +31,10 @@ Result<void> check_results(std::size_t results, const Instruction& instruction);
 /// program. Errors: unknown_program, bad_program.
 Result<void> check_call(const Instruction& instruction);
 
+/// Checks that a `kernel` is bound to a kernel, and that it has as many operands and results.
+/// Errors: unknown_kernel, bad_program.
+Result<void> check_kernel(const Instruction& instruction);
+
 /// The ids that an instruction can name, each with a value of the scope's user.
 template <typename Value>
 class Scope {

@@ -4,6 +4,7 @@
 #include <string_view>
 #include <utility>
 
+#include "engine/planner/kernel_call.hpp"
 #include "engine/planner/pass_builder.hpp"
 #include "engine/planner/plan.hpp"
 #include "engine/planner/recompute.hpp"
@@ -37,7 +38,7 @@ std::unique_ptr<LiftedRegion> lift(const Block& region, const Plan& plan, const 
   std::vector<const Node*> nodes;
   std::vector<Same> same;
   for (const Node& node : region.nodes) {
-    const bool scalars = !node.in_place && node.regions.empty() &&
+    const bool scalars = !node.in_place && node.regions.empty() && !node.out.empty() &&
                          plan.types[node.out[0]].shape.empty() &&
                          std::all_of(node.in.begin(), node.in.end(),
                                      [&](Slot slot) { return plan.types[slot].shape.empty(); });
@@ -245,10 +246,29 @@ class Fuser {
     step.path = node.path;
     step.ops = {node.row->name};
     step.in = node.in;
-    const Source source = source_of(node);
-    for (const Slot slot : node.out) step.out.push_back({slot, source});
+    if (node.kernel.machine != nullptr) {
+      step.out = kernel_outputs(node);
+    } else {
+      const Source source = source_of(node);
+      for (const Slot slot : node.out) step.out.push_back({slot, source});
+    }
     step.kind = kind_of(node);
     steps.push_back(std::move(step));
+  }
+
+  static std::vector<Output> kernel_outputs(const Node& node) {
+    const std::vector<std::uint32_t> written = written_operands(node.kernel.machine->head());
+    const std::size_t made = node.out.size() - written.size();
+    std::vector<Output> outputs;
+    for (std::size_t i = 0; i < node.out.size(); ++i) {
+      outputs.push_back({node.out[i], source::Fresh{}});
+      if (i < made) continue;
+      if (node.in_place)
+        outputs.back().source = source::Written{};
+      else
+        outputs.back().source = source::Copied{written[i - made]};
+    }
+    return outputs;
   }
 
   static Source source_of(const Node& node) {
@@ -283,6 +303,7 @@ class Fuser {
         return FoldStep{node.attrs, region(node.regions[0]), lift(node.regions[0], plan_, uses_)};
       case Kind::control:
         if (node.row->name == "while") return loop(node);
+        if (node.kernel.machine != nullptr) return node.kernel;
         return BranchStep{region(node.regions[0]), region(node.regions[1])};
       case Kind::create:
       case Kind::compute:

@@ -100,6 +100,13 @@ class LastUses {
                      if (auto* copied = std::get_if<source::Copied>(&step.out[0].source))
                        copied->ends = ending_operands(step).has(copied->operand);
                    },
+                   [&](KernelStep&) {
+                     const OperandSet ending = ending_operands(step);
+                     for (Output& output : step.out) {
+                       if (auto* copied = std::get_if<source::Copied>(&output.source))
+                         copied->ends = ending.has(copied->operand);
+                     }
+                   },
                    [&](LoopStep& loop) { loop.ending = ending_operands(step); },
                    [](auto&) {},
                },

@@ -354,6 +354,9 @@ class PeakMeter {
     return chain_scratch(kind, plan_, threads_);
   }
 
+  static std::uint64_t scratch(const Step&, const KernelStep& kind) {
+    return Memory::capacity_of(kind.memory);
+  }
   static std::uint64_t scratch(const Step&, const ViewStep&) { return 0; }
   static std::uint64_t scratch(const Step&, const ConstantStep&) { return 0; }
 

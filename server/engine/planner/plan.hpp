@@ -37,6 +37,8 @@ struct Node {
   ops::Inferred inferred;
   /// The instruction writes the operand that its row names, or makes a mutable view of it.
   bool in_place = false;
+  /// With `kernel` only.
+  KernelStep kernel = {};
   std::vector<Block> regions;
 };
 

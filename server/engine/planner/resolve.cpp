@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "engine/planner/form.hpp"
+#include "engine/planner/kernel_call.hpp"
 #include "engine/planner/plan.hpp"
 
 namespace outrigger::engine {
@@ -101,6 +102,7 @@ class Resolver {
     node.attrs = &instruction.attrs;
     node.path = path;
     node.in_place = instruction.in_place;
+    if (row->name == "kernel") return kernel(instruction, std::move(node), block);
     if (row->kind == Kind::control) return control(instruction, std::move(node), block);
 
     InferOperands operands;
@@ -314,6 +316,37 @@ class Resolver {
     }
     OUTRIGGER_CHECK(check_results(node.inferred.results.size(), instruction));
     OUTRIGGER_CHECK(results(instruction, node));
+    block.nodes.push_back(std::move(node));
+    return {};
+  }
+
+  Result<void> kernel(const Instruction& instruction, Node node, Block& block) {
+    OUTRIGGER_CHECK(check_kernel(instruction));
+    const kernel::Machine& machine = *instruction.machine;
+    InferOperands operands;
+    OUTRIGGER_CHECK(operand_slots(instruction, operands, node.in));
+    OUTRIGGER_TRY(KernelCall call,
+                  infer_kernel(machine, std::span(operands.data(), operands.size()), node.path));
+    for (std::size_t i = 0; i < operands.size(); ++i) {
+      if (operands[i].literal != nullptr)
+        node.in[i] = literal(operands[i], node.in[i], call.operands[i]);
+    }
+    node.kernel = {&machine, call.memory};
+    const std::vector<std::uint32_t> written = written_operands(machine.head());
+    if (!node.in_place) {
+      for (const std::uint32_t position : written)
+        call.results.push_back(plan_.types[node.in[position]]);
+    }
+    for (std::size_t i = 0; i < call.results.size(); ++i) {
+      node.out.push_back(new_slot(call.results[i]));
+      OUTRIGGER_CHECK(scope_.define(instruction.out[i], node.out.back()));
+    }
+    if (node.in_place) {
+      for (const std::uint32_t position : written) {
+        mark_written(node.in[position]);
+        node.out.push_back(node.in[position]);
+      }
+    }
     block.nodes.push_back(std::move(node));
     return {};
   }

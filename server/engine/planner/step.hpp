@@ -158,6 +158,13 @@ struct LoopStep {
   OperandSet ending = {};  ///< as in PassStep
 };
 
+/// A kernel of the user. Its results are the declared ones, the `new` tensors, then each operand
+/// that it writes, in place or as a new value.
+struct KernelStep {
+  const kernel::Machine* machine = nullptr;
+  std::uint64_t memory = 0;  ///< bytes of its scratch, local arrays and registers
+};
+
 /// A scalar, operand 0, selects one of two regions.
 struct BranchStep {
   std::unique_ptr<StepBlock> on_true;
@@ -173,7 +180,7 @@ struct ChainStep {
 /// The unit that the executor carries out.
 struct Step {
   using Kind = std::variant<PassStep, PutPassStep, ViewStep, ConstantStep, ComputeStep, UpdateStep,
-                            FoldStep, LoopStep, BranchStep, ChainStep>;
+                            FoldStep, LoopStep, BranchStep, KernelStep, ChainStep>;
 
   /// The op and the place of the instruction that errors name: of several, the last one.
   const ops::OpRow* row = nullptr;

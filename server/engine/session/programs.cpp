@@ -1,6 +1,7 @@
 #include "engine/session/programs.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -46,6 +47,7 @@ class Programs::Linker {
       extent_.operands += instruction.in.size() + instruction.out.size();
       add(held_bytes(instruction));
       if (instruction.op == "call") OUTRIGGER_CHECK(call(instruction, nesting));
+      if (instruction.op == "kernel") OUTRIGGER_CHECK(kernel(instruction));
       for (Region& inner : instruction.regions) OUTRIGGER_CHECK(this->region(inner, nesting + 1));
     }
     return {};
@@ -57,7 +59,8 @@ class Programs::Linker {
   }
 
   Result<void> call(Instruction& instruction, std::uint64_t nesting) {
-    const Prepared* prepared = named(instruction);
+    const auto id = named(instruction, "program_id");
+    const Prepared* prepared = id ? programs_.use(*id) : nullptr;
     if (prepared == nullptr) return {};
     instruction.callee = prepared->program;
     extent_.instructions += prepared->extent.instructions;
@@ -66,6 +69,13 @@ class Programs::Linker {
     extent_.nesting = std::max(extent_.nesting, nesting + 1 + prepared->extent.nesting);
     calls_ = true;
     return check();
+  }
+
+  Result<void> kernel(Instruction& instruction) {
+    const auto id = named(instruction, "kernel_id");
+    if (!id) return {};
+    OUTRIGGER_TRY(instruction.machine, programs_.kernels_.use(*id));
+    return {};
   }
 
   Result<void> check() const {
@@ -81,14 +91,15 @@ class Programs::Linker {
     return most(extent_.nesting, Limits::nesting_max, "regions and calls inside each other");
   }
 
-  /// The program that a `call` names; null if its attribute is no id, or there is no such program.
-  Prepared* named(const Instruction& instruction) {
+  /// The id in an attribute of an instruction; nothing if it is none.
+  static std::optional<std::uint64_t> named(const Instruction& instruction,
+                                            std::string_view attribute) {
     for (const auto& [name, value] : instruction.attrs) {
-      const auto* number = name == "program_id" ? std::get_if<Number>(&value) : nullptr;
+      const auto* number = name == attribute ? std::get_if<Number>(&value) : nullptr;
       const auto* id = number == nullptr ? nullptr : std::get_if<std::int64_t>(number);
-      if (id != nullptr && *id > 0) return programs_.use(static_cast<std::uint64_t>(*id));
+      if (id != nullptr && *id > 0) return static_cast<std::uint64_t>(*id);
     }
-    return nullptr;
+    return std::nullopt;
   }
 
   Programs& programs_;

@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "base/limits.hpp"
 #include "engine/planner/plan.hpp"
+#include "engine/session/kernels.hpp"
 #include "engine/session/tenant.hpp"
 #include "tensor/kept.hpp"
 
@@ -36,10 +37,11 @@ struct CallTypes {
 /// Memory::kept(), which may evict them.
 class Programs {
  public:
-  /// `threads`: the team that plans are made for. `counted`: the programs of the token, if it has
-  /// one.
-  Programs(Memory& memory, const Limits& limits, int threads, Counted* counted = nullptr)
-      : memory_(memory), limits_(limits), threads_(threads), counted_(counted) {}
+  /// `kernels` are those of the session. `threads`: the team that plans are made for. `counted`:
+  /// the programs of the token, if it has one.
+  Programs(Memory& memory, const Limits& limits, Kernels& kernels, int threads,
+           Counted* counted = nullptr)
+      : memory_(memory), limits_(limits), kernels_(kernels), threads_(threads), counted_(counted) {}
   ~Programs() { clear(); }
   Programs(const Programs&) = delete;
   Programs& operator=(const Programs&) = delete;
@@ -50,9 +52,10 @@ class Programs {
   Result<void> prepare(std::uint64_t id, Program program);
   /// The same for a program that could not be read.
   void refuse(std::uint64_t id, const Error& error);
-  /// Binds each `call` in the program to the prepared program that it names now. A program can only
-  /// call programs that were prepared before it, so no program calls itself. A call of an unknown
-  /// id stays unbound. Errors: limit_exceeded if the program with all that it calls is too large.
+  /// Binds each `call` in the program to the prepared program that it names now, and each `kernel`
+  /// to the kernel. A program can only call programs that were prepared before it, so no program
+  /// calls itself. An instruction with an unknown id stays unbound. Errors: those of
+  /// Kernels::use(), limit_exceeded if the program with all that it calls is too large.
   Result<Extent> link(Program& program);
   void forget(std::uint64_t id);
   void clear();
@@ -108,6 +111,7 @@ class Programs {
 
   Memory& memory_;
   const Limits& limits_;
+  Kernels& kernels_;
   const int threads_;
   Counted* const counted_;
   std::list<Prepared> by_use_;  ///< most recently used first

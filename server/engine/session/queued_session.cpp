@@ -16,6 +16,9 @@ namespace outrigger::engine {
 namespace {
 
 constexpr std::uint64_t protocol_version = 1;
+/// How the daemon runs kernels, and why.
+constexpr std::string_view kernel_execution = "interpreted";
+constexpr std::string_view kernel_code = "interpreted: this daemon has no compiler of kernels";
 
 /// True if the request is to wait as its frame, which has the same content in less memory.
 bool waits_encoded(const Task& task) {
@@ -108,6 +111,7 @@ void QueuedSession::hello(std::uint64_t id, const wire::Hello& request) {
   reply.kept_limit = engine_.memory().kept().limit();
   reply.limits = limits_;
   reply.limits.handles_max = within(limits_.handles_max, tenant_.quotas().handles);
+  reply.kernels = kernel_execution;
   send(wire::encode_hello(id, reply));
 }
 
@@ -126,6 +130,8 @@ void QueuedSession::describe(std::uint64_t id) {
   reply.requests = requests_;
   reply.compiler = ops::compiler_name(engine_.options().compile);
   reply.code_bytes = ops::code_bytes();
+  reply.kernels = kernels_.load(std::memory_order_relaxed);
+  reply.kernel_code = kernel_code;
   {
     const std::lock_guard lock(mutex_);
     reply.queue = queue_.size();
@@ -386,6 +392,7 @@ void QueuedSession::leave(const Task& task) {
 void QueuedSession::settle(const Task& task, wire::Frame reply) {
   tensors_.store(workspace_.tensors(), std::memory_order_relaxed);
   programs_.store(workspace_.programs(), std::memory_order_relaxed);
+  kernels_.store(workspace_.kernels(), std::memory_order_relaxed);
   const std::lock_guard lock(mutex_);
   running_.reset();
   leave(task);

@@ -106,6 +106,7 @@ class QueuedSession final : public Session,
   std::atomic<bool> finished_{false};  ///< set by the I/O thread
   std::atomic<std::uint64_t> tensors_{0};
   std::atomic<std::uint64_t> programs_{0};
+  std::atomic<std::uint64_t> kernels_{0};
 
   // I/O thread only.
   bool counted_ = true;  ///< among the token's sessions

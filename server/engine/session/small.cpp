@@ -10,12 +10,14 @@ constexpr std::size_t small_values = 128;
 constexpr std::size_t planned_instructions = 32;
 /// The limit for a program that is only checked, not planned.
 constexpr std::size_t checked_instructions = 64;
+/// The frame of a kernel that is checked and compiled.
+constexpr std::uint64_t checked_kernel_bytes = 2048;
 constexpr std::size_t released_handles = 256;
 /// Instructions of a program that is forgotten. It takes some 50 ns to free an instruction.
 constexpr std::uint64_t forgotten_instructions = 256;
 
 /// True if the region has at most so many instructions and values, and subtracts them. The size of
-/// a called program is not known here: a call is too much.
+/// a called program is not known here: a call is too much. So is a kernel, which may loop.
 bool fits(const Region& region, std::size_t& instructions, std::size_t& values) {
   const std::size_t named = region.params.size() + region.outputs.size();
   if (region.body.size() > instructions || named > values) return false;
@@ -23,7 +25,8 @@ bool fits(const Region& region, std::size_t& instructions, std::size_t& values) 
   values -= named;
   return std::all_of(region.body.begin(), region.body.end(), [&](const Instruction& instruction) {
     const std::size_t operands = instruction.in.size() + instruction.out.size();
-    if (instruction.op == "call" || operands > values) return false;
+    const bool calls = instruction.op == "call" || instruction.op == "kernel";
+    if (calls || operands > values) return false;
     values -= operands;
     return std::all_of(instruction.regions.begin(), instruction.regions.end(),
                        [&](const Region& inner) { return fits(inner, instructions, values); });
@@ -54,6 +57,7 @@ bool may_be_small(const RequestBody& body, std::uint64_t bytes, const Programs& 
           },
           [&](const wire::Download& download) { return download.length <= bounds.bytes; },
           [](const wire::Release& release) { return release.handles.size() <= released_handles; },
+          [&](const wire::DefineKernel&) { return bytes <= checked_kernel_bytes; },
           [](const UsesFile auto&) { return false; },
           [](const OneOf<wire::ListNames, wire::Subscribe> auto&) { return false; },
           [](const AnsweredLater auto&) { return false; },

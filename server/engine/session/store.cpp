@@ -57,7 +57,7 @@ Result<Stored*> Store::find(std::uint64_t handle) {
   if (const auto* failure = std::get_if<FailurePtr>(&found->second)) {
     auto failed = fail(ErrorCode::failed_operand, "tensor " + std::to_string(handle) +
                                                       " could not be made: " + (*failure)->text);
-    failed.value().cause = *failure;
+    failed.value().detail = std::make_shared<const ErrorDetail>(ErrorDetail{.cause = *failure});
     return failed;
   }
   return &std::get<Stored>(found->second);
@@ -125,7 +125,7 @@ Result<void> Store::put(std::uint64_t handle, Tensor tensor) {
 
 Store::FailurePtr Store::make_failure(const Error& error) {
   // A failed operand has a cause: the first error of the chain is kept.
-  if (error.cause) return error.cause;
+  if (error.cause() != nullptr) return error.detail->cause;
   struct Charged {
     Error error;
     MemoryCharge charge;

@@ -119,6 +119,7 @@ void Workspace::check_after([[maybe_unused]] const Task& task,
   assert(uploads_.size() <= limits_.uploads_max);
   assert(store_.size() <= limits_.handles_max);
   assert(programs_.size() <= limits_.programs_max);
+  assert(kernels_.size() <= limits_.kernels_max);
 #endif
 }
 
@@ -140,6 +141,14 @@ Workspace::Reply Workspace::attempt(Task& task, ops::Context& context, bool only
           [&](wire::Prepare& request) { return prepare(id, request, context); },
           [&](const wire::Forget& request) -> Reply {
             programs_.forget(request.program_id);
+            return encode_done(id);
+          },
+          [&](wire::DefineKernel& request) -> Reply {
+            OUTRIGGER_CHECK(kernels_.define(request.kernel_id, std::move(request.unit)));
+            return encode_done(id);
+          },
+          [&](const wire::ForgetKernel& request) -> Reply {
+            kernels_.forget(request.kernel_id);
             return encode_done(id);
           },
           [&](const wire::Upload& request) { return upload(id, request); },
@@ -197,6 +206,7 @@ void Workspace::clear() {
   around_.names.unsubscribe_all(around_.subscriber);
   uploads_.clear();
   programs_.clear();
+  kernels_.clear();
   store_.clear();
 }
 

@@ -11,6 +11,7 @@
 #include "engine/executor/execute.hpp"
 #include "engine/session/arguments.hpp"
 #include "engine/session/guests.hpp"
+#include "engine/session/kernels.hpp"
 #include "engine/session/names.hpp"
 #include "engine/session/programs.hpp"
 #include "engine/session/requests.hpp"
@@ -59,7 +60,8 @@ class Workspace {
         limits_(around_.limits),
         threads_(around_.threads),
         store_(memory_, limits_, &around_.tenant.handles()),
-        programs_(memory_, limits_, threads_, &around_.tenant.programs()) {}
+        kernels_(memory_, limits_),
+        programs_(memory_, limits_, kernels_, threads_, &around_.tenant.programs()) {}
 
   /// Carries out the request and gives the reply's frame. With `only_small`, does nothing and gives
   /// nothing if the request could exceed the bounds. Without it, that means that the request needs
@@ -72,6 +74,7 @@ class Workspace {
   void clear();
   std::size_t tensors() const { return store_.size(); }
   std::size_t programs() const { return programs_.size(); }
+  std::size_t kernels() const { return kernels_.size(); }
 
  private:
   struct PendingUpload {
@@ -136,6 +139,7 @@ class Workspace {
   const Limits& limits_;
   const int threads_;
   Store store_;
+  Kernels kernels_;
   Programs programs_;
   std::unordered_map<std::uint64_t, PendingUpload> uploads_;
   /// The memory that a checkpoint held when the request began.

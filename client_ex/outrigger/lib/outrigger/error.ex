@@ -7,10 +7,11 @@ defmodule Outrigger.Error do
     * `:code` - the kind of error, an atom from the protocol's list: `:bad_shape`, `:bad_dtype`,
       `:bad_axis`, `:bad_index`, `:bad_value`, `:bad_attr`, `:bad_handle`, `:bad_program`,
       `:unknown_op`, `:failed_operand`, `:out_of_memory`, `:limit_exceeded`, `:bad_file`,
-      `:io_error`, `:cancelled`, `:deadline_exceeded`, `:forbidden` (the token of this server's
-      connection does not have the right), `:quota_exceeded` (the sessions of the token have as much
-      as its quota in the server's list allows), `:unknown_name` and `:version_conflict` (see
-      `Outrigger.Names`), …; a code that this client does not know is `:unknown`
+      `:io_error`, `:cancelled`, `:deadline_exceeded`, `:raised` (a kernel raised it),
+      `:forbidden` (the token of this server's connection does not have the right),
+      `:quota_exceeded` (the sessions of the token have as much as its quota in the server's list
+      allows), `:unknown_name` and `:version_conflict` (see `Outrigger.Names`), …; a code that this
+      client does not know is `:unknown`
     * `:message` - a text with the op, its dtypes and its shapes
     * `:op` - the op that failed, or nil
     * `:index` - the position of the instruction in its program, or nil: `[3]` is the fourth

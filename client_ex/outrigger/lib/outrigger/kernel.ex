@@ -4,7 +4,7 @@ defmodule Outrigger.Kernel do
 
   `use Outrigger.Kernel` imports `defkernel/2` and `defkernelp/2`. The body of a kernel is a part of
   Elixir with types. It is compiled, when the module is compiled, into a *unit*: flat data with all
-  types, which the daemon can check. `interpret/3` runs the unit in Elixir.
+  types. The daemon checks the unit, and interprets it. `interpret/3` runs it in Elixir.
 
       defmodule MyApp.Primes do
         use Outrigger.Kernel
@@ -26,6 +26,40 @@ defmodule Outrigger.Kernel do
           count
         end
       end
+
+  ## Calls
+
+  `defkernel` makes a function of the same name. Its arguments decide where it runs.
+
+  | arguments | the kernel runs |
+  |---|---|
+  | tensors, and numbers beside them | in the daemon, at once: the results are tensors |
+  | values of a program that is traced | as an instruction of `Outrigger.program/1` |
+  | lists, binaries and numbers | in Elixir, as by `interpret/3` |
+
+      composite = Outrigger.tensor(MyApp.Compute, List.duplicate(0, 1000), type: :u8)
+      {count, composite} = MyApp.Primes.sieve(composite)
+      Outrigger.to_number!(count)
+      #=> 168
+
+  The results are the declared ones, then the `new` tensors, then the operands of `mut` parameters:
+  one alone, several in a tuple, and `:ok` for none. The daemon writes these operands in place, so
+  that every holder of the tensor sees the change, as with `Outrigger.InPlace`. `call/3` can leave
+  them as they are.
+
+  An operand has exactly the dtype and the rank of its parameter. A number for a parameter such as
+  `k :: s64` may be a number of Elixir, or a tensor without axes.
+
+  An error of the kernel has the line of its source, `:at` of `Outrigger.Error`. Tensors that the
+  kernel has written until then stay written, unless the program runs with `atomic: true`. A cancel
+  or a deadline ends a kernel within some milliseconds.
+
+  The client sends a unit to the daemon once in a session, before the first program that needs it.
+
+  ## Costs
+
+  The daemon interprets kernels: a step of a loop takes some nanoseconds. `bench/README.md` has
+  figures. A call takes a round trip, some 10 to 50 µs.
 
   ## Parameters
 
@@ -90,7 +124,7 @@ defmodule Outrigger.Kernel do
   of its place.
   """
 
-  alias Outrigger.Kernel.{Define, Head, Interpreter, Operands, Unit}
+  alias Outrigger.Kernel.{Define, Head, Interpreter, Remote, Unit}
 
   @doc false
   defmacro __using__(_options) do
@@ -100,7 +134,7 @@ defmodule Outrigger.Kernel do
     end
   end
 
-  @doc "Defines a kernel, and a function of its name that runs it on lists, binaries and numbers."
+  @doc "Defines a kernel, and a function of its name that calls it."
   defmacro defkernel(head, do: body) do
     {name, params} = name!(head, __CALLER__)
     args = for param <- params, not Head.new?(param), do: argument(param)
@@ -204,8 +238,27 @@ defmodule Outrigger.Kernel do
     kernel |> key!() |> fetch!(args) |> Interpreter.run(args, options)
   end
 
+  @doc """
+  Calls a kernel on tensors, or on values of a program that is traced, as its function does.
+
+  ## Options
+
+    * `:in_place` - false leaves the operands of `mut` parameters as they are: their new values are
+      the results. The daemon takes over the memory of a value that is not used afterwards. The
+      default is true
+  """
+  @spec call(fun, list, keyword) :: term
+  def call(kernel, args, options \\ []) do
+    in_place? = Keyword.get(options, :in_place, true)
+    kernel |> key!() |> fetch!(args) |> Remote.call(args, in_place?)
+  end
+
   @doc false
-  def __run__(key, args), do: key |> fetch!(args) |> Interpreter.run(args, [])
+  def __run__(key, args) do
+    if Remote.call?(args),
+      do: key |> fetch!(args) |> Remote.call(args, true),
+      else: key |> fetch!(args) |> Interpreter.run(args, [])
+  end
 
   defp fetch!({module, name, arity} = key, args) do
     case module.__kernel__(name, arity) do
@@ -213,7 +266,7 @@ defmodule Outrigger.Kernel do
         unit
 
       {:generic, source} when args != nil ->
-        Define.specialize(key, source, args, &Operands.type/1)
+        Define.specialize(key, source, args, &Remote.type/1)
 
       {:generic, _} ->
         raise ArgumentError, "#{name}/#{arity} has a unit for each call: it has no types"

@@ -45,6 +45,7 @@ defmodule Outrigger.Outcome do
 
     case error do
       %Error{code: :out_of_memory} -> collect(t)
+      %Error{code: :unknown_kernel} -> Traffic.drop_kernels(t)
       _ -> t
     end
   end
@@ -80,6 +81,9 @@ defmodule Outrigger.Outcome do
           do: Traffic.offer_port(t, program_id)
 
         t
+
+      {:error, %Error{code: :unknown_kernel}} ->
+        t |> Traffic.drop_program(program_id) |> Traffic.drop_kernels()
 
       {:error, _} ->
         Traffic.drop_program(t, program_id)

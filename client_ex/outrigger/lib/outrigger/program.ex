@@ -19,7 +19,7 @@ defmodule Outrigger.Program do
   import Outrigger.Ask, only: [deadline: 2, ok!: 1]
 
   defstruct [:arity, :encoded, :head, :outputs, :template] ++
-              [params: [], body: [], captures: [], callees: [], writes: []]
+              [params: [], body: [], captures: [], callees: [], kernels: [], writes: []]
 
   # The frame that runs a program holds it, up to this size. A longer program is prepared (in parts,
   # if it needs several frames), called, and forgotten.
@@ -38,6 +38,7 @@ defmodule Outrigger.Program do
           body: [map],
           captures: [Tensor.t()],
           callees: [Prepared.t()],
+          kernels: [{pos_integer, binary}],
           writes: [non_neg_integer]
         }
 
@@ -190,7 +191,7 @@ defmodule Outrigger.Program do
   defdelegate snapshot(tensor), to: Execution
 
   @doc false
-  def build(params, body, outputs, template, captures, callees \\ []) do
+  def build(params, body, outputs, template, captures, callees \\ [], kernels \\ []) do
     encoded = IO.iodata_to_binary(encode_region(%{params: params, body: body, outputs: outputs}))
 
     %__MODULE__{
@@ -207,6 +208,7 @@ defmodule Outrigger.Program do
       body: body,
       captures: captures,
       callees: callees,
+      kernels: kernels,
       writes: writes(params, body, callees)
     }
   end
@@ -246,6 +248,12 @@ defmodule Outrigger.Program do
         {Map.put(roots, hd(instruction.out), root),
          if(op in @views, do: writes, else: [root | writes])}
     end
+  end
+
+  defp note_writes(%{op: "kernel", in_place: [_ | _] = written} = instruction, _callees, acc) do
+    {roots, writes} = acc
+    more = for operand <- at(instruction.in, written), root = roots[operand], do: root
+    {roots, more ++ writes}
   end
 
   defp note_writes(%{op: "call"} = instruction, callees, {roots, writes}) do
@@ -330,9 +338,9 @@ defmodule Outrigger.Program do
 
   @doc false
   # The programs that the daemon must keep for a call: `{id, encoded, callees}`, or nil for none.
-  # The id is 0 if the program itself is not prepared.
-  def kept(_server, %{callees: []}, 0), do: nil
-  def kept(_server, %{callees: [], encoded: encoded}, id), do: {id, encoded, []}
+  # The id is 0 if the program itself is not prepared. A kernel is a callee with `{:kernel, id}`.
+  def kept(_server, %{callees: [], kernels: []}, 0), do: nil
+  def kept(_server, %{callees: [], kernels: [], encoded: encoded}, id), do: {id, encoded, []}
 
   def kept(server, program, id) do
     {kept, _named} = kept(server, program, id, MapSet.new())
@@ -341,7 +349,7 @@ defmodule Outrigger.Program do
 
   # A callee that was named before is kept by then, with its own callees. Programs that share
   # callees do not multiply them.
-  defp kept(server, %{callees: callees, encoded: encoded}, id, named) do
+  defp kept(server, %{callees: callees, kernels: kernels, encoded: encoded}, id, named) do
     {callees, named} =
       Enum.map_reduce(callees, named, fn %{server: other} = callee, named ->
         if other.counters != server.counters do
@@ -354,7 +362,13 @@ defmodule Outrigger.Program do
           else: kept(server, callee.program, callee.id, MapSet.put(named, callee.id))
       end)
 
-    {{id, encoded, callees}, named}
+    {{id, encoded, Enum.map(kernels, &kernel(server, &1)) ++ callees}, named}
+  end
+
+  # The daemon ends a session that sends a longer frame.
+  defp kernel(server, {id, encoded}) do
+    with {:error, error} <- Server.fits(server, byte_size(encoded) + 64), do: raise(error)
+    {{:kernel, id}, encoded, []}
   end
 
   defimpl Inspect do

@@ -14,7 +14,7 @@ defmodule Outrigger.Protocol do
             bad_shape bad_axis bad_index bad_value bad_handle handle_in_use failed_operand
             out_of_memory limit_exceeded bad_file io_error cancelled deadline_exceeded
             unknown_name version_conflict unauthorized forbidden quota_exceeded too_many_clients
-            timeout shutting_down internal)
+            timeout shutting_down internal bad_kernel unknown_kernel raised)
   @codes_by_name Map.new(@codes, &{&1, String.to_atom(&1)})
 
   @typedoc "A terminal reply: the keys of an `ok`, or an error."
@@ -238,10 +238,17 @@ defmodule Outrigger.Protocol do
       message: Error.explained(code, text),
       op: if(is_binary(error["op"]), do: error["op"]),
       index: if(list_of?(error["index"], &natural?/1), do: error["index"]),
+      at: place(error["at"]),
       cause: if(is_map(error["cause"]), do: error(error["cause"])),
       written: if(list_of?(error["written"], &natural?/1), do: error["written"], else: [])
     }
   end
+
+  defp place(%{"file" => file, "line" => line})
+       when is_binary(file) and is_integer(line) and line > 0,
+       do: {file, line}
+
+  defp place(_other), do: nil
 
   defp text(text) when is_binary(text) and text != "", do: text
   defp text(_), do: "no text was given"

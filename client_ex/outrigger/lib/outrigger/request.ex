@@ -67,7 +67,7 @@ defmodule Outrigger.Request do
           | {:reply, ref}
           | {:at_once, ref}
           | {:sync, ref}
-          | {:prepare, pos_integer, ref | nil}
+          | {:prepare, pos_integer | {:kernel, pos_integer}, ref | nil}
           | {:subscribe, pos_integer, ref | nil}
           | {:names, pos_integer, String.t()}
           | {:released, [pos_integer]}

@@ -30,7 +30,9 @@ defmodule Outrigger.Trace do
   @key {__MODULE__, :builder}
 
   # `captured` has the id of each tensor in `captures`. The keys of `callees` are server and id.
-  defstruct [:ref, next: 0, depth: 0, body: [], captures: [], captured: %{}, callees: %{}]
+  # `kernels` has units by id.
+  defstruct [:ref, next: 0, depth: 0, body: [], captures: [], captured: %{}, callees: %{}] ++
+              [kernels: %{}]
 
   def active?, do: Process.get(@key) != nil
 
@@ -243,6 +245,28 @@ defmodule Outrigger.Trace do
     Execution.fill(program.template, operands, results)
   end
 
+  @doc """
+  Emits the call of a kernel, whose unit is `{id, encoded}`. Returns `count` values. `written` are
+  the positions of the operands that it writes in place, or nil.
+  """
+  def kernel({id, encoded}, operands, count, written) do
+    ins = Enum.map(operands, &operand("kernel", &1))
+    outs = fresh(count)
+    attrs = [{"kernel_id", id}]
+    append(%{op: "kernel", in: ins, out: outs, attrs: attrs, regions: [], in_place: written})
+    builder = builder()
+    put(%{builder | kernels: Map.put(builder.kernels, id, encoded)})
+    for out <- outs, do: %Value{id: out, trace: builder.ref}
+  end
+
+  @doc "An operand, as a value of the program."
+  def same(%Value{} = value), do: value
+
+  def same(%Tensor{} = tensor) do
+    id = operand("kernel", tensor)
+    %Value{id: id, trace: builder().ref, param: id}
+  end
+
   @doc "Traces a function of `count` parameters into a region: `{region, returned}`."
   def region(count, fun) do
     outer = builder()
@@ -290,13 +314,14 @@ defmodule Outrigger.Trace do
       ref = builder().ref
       returned = apply(fun, for(id <- params, do: %Value{id: id, trace: ref, param: id}))
       {template, outputs} = outputs(returned)
-      %{body: body, captures: captures, callees: callees} = builder()
+      %{body: body, captures: captures, callees: callees, kernels: kernels} = builder()
       captures = :lists.reverse(captures)
       {captured_ids, captured} = Enum.unzip(captures)
       params = params ++ captured_ids
       template = relocate(template, params |> Enum.with_index() |> Map.new())
       callees = Map.values(callees)
-      Program.build(params, :lists.reverse(body), outputs, template, captured, callees)
+      kernels = Map.to_list(kernels)
+      Program.build(params, :lists.reverse(body), outputs, template, captured, callees, kernels)
     after
       Process.delete(@key)
     end

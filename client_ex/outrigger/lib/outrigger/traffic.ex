@@ -72,7 +72,7 @@ defmodule Outrigger.Traffic do
     out: [],
     out_bytes: 0,
     blocked?: false,
-    # id of a program that the daemon keeps => {tick of its last use, bytes}
+    # id of a program that the daemon keeps, or {:kernel, id} => {tick of its last use, bytes}
     programs: %{},
     # bytes of all of them
     kept: 0,
@@ -224,8 +224,7 @@ defmodule Outrigger.Traffic do
 
   # The daemon keeps this program for one call only.
   defp forward(t, id, frame, entry, {:once, {program_id, _, _} = program}) do
-    t = t |> forward(id, frame, entry, program) |> drop_program(program_id)
-    own(t, "forget", [{"program_id", program_id}], :drop)
+    t |> forward(id, frame, entry, program) |> drop_program(program_id) |> forget(program_id)
   end
 
   # A call of a prepared program. The client decides which programs the daemon keeps.
@@ -285,12 +284,18 @@ defmodule Outrigger.Traffic do
 
   # The daemon must have the callees before the program.
   def prepare(t, {program_id, encoded, callees}, ref) do
-    t = keep_all(t, callees)
     bytes = kept_bytes(encoded)
-    t = make_room(t, bytes)
+    t = t |> keep_all(callees) |> make_room(bytes)
     t = put_program(%{t | kept: t.kept + bytes}, program_id, bytes)
     want = {:prepare, program_id, ref}
 
+    send_program(t, program_id, encoded, want)
+  end
+
+  defp send_program(t, {:kernel, id}, encoded, want),
+    do: own(t, "define_kernel", [{"kernel_id", id}, {"unit", {:raw, encoded}}], want)
+
+  defp send_program(t, program_id, encoded, want) do
     if byte_size(encoded) > t.limits.part_bytes,
       do: prepare_in_parts(t, program_id, encoded, want),
       else: own(t, "prepare", [{"program_id", program_id}, {"program", {:raw, encoded}}], want)
@@ -324,9 +329,17 @@ defmodule Outrigger.Traffic do
       offer_port(t, oldest)
       t |> used(oldest) |> evict(busy + 1)
     else
-      t = drop_program(t, oldest)
-      own(t, "forget", [{"program_id", oldest}], :drop)
+      t |> drop_program(oldest) |> forget(oldest)
     end
+  end
+
+  defp forget(t, {:kernel, id}), do: own(t, "forget_kernel", [{"kernel_id", id}], :drop)
+  defp forget(t, program_id), do: own(t, "forget", [{"program_id", program_id}], :drop)
+
+  @doc "The daemon does not have a kernel that it should have: the next call defines it again."
+  def drop_kernels(t) do
+    kernels = for {:kernel, _} = kernel <- Map.keys(t.programs), do: kernel
+    Enum.reduce(kernels, t, &drop_program(&2, &1))
   end
 
   @doc """

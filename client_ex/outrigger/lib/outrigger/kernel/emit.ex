@@ -32,6 +32,7 @@ defmodule Outrigger.Kernel.Emit do
       slots: Enum.reverse(m.slots),
       results: s.results,
       returns: returns(s, tensors),
+      consumed: consumed(s, tensors),
       nodes: Enum.reverse(m.nodes),
       blocks: Enum.reverse(m.blocks)
     }
@@ -51,6 +52,10 @@ defmodule Outrigger.Kernel.Emit do
 
     params
   end
+
+  # The numbers of the parameters that the kernel has consumed: for the caller they are values.
+  defp consumed(s, tensors),
+    do: for({{:param, _} = key, %{mode: :consumed}} <- s.tensors, do: tensors[key])
 
   defp results(%{returns: nil} = s, _types), do: s.results
 

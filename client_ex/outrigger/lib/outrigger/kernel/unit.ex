@@ -12,7 +12,8 @@ defmodule Outrigger.Kernel.Unit do
 
   alias Outrigger.Codec
 
-  defstruct files: [], kernels: [], keys: []
+  # `wire` is the id of the unit in a session, which is its hash, and the unit in msgpack.
+  defstruct files: [], kernels: [], keys: [], wire: nil
 
   @nodes_max 8_192
   @unit_nodes_max 65_536
@@ -26,7 +27,8 @@ defmodule Outrigger.Kernel.Unit do
   @doc "The unit as a map of the wire."
   def to_wire(%__MODULE__{} = unit) do
     # The order of inferred results is the client's own affair.
-    %{files: unit.files, kernels: Enum.map(unit.kernels, &Map.delete(&1, :returns))}
+    kernels = Enum.map(unit.kernels, &Map.drop(&1, [:returns, :consumed]))
+    %{files: unit.files, kernels: kernels}
   end
 
   @doc "The unit of a map of the wire, which `Outrigger.Codec` has decoded. The map is trusted."
@@ -44,7 +46,7 @@ defmodule Outrigger.Kernel.Unit do
           results: Enum.map(kernel.results, &atom/1),
           nodes: Enum.map(kernel.nodes, &node_of/1)
         })
-        |> Map.put(:returns, nil)
+        |> Map.merge(%{returns: nil, consumed: []})
       end
 
     %__MODULE__{files: files, kernels: kernels}
@@ -71,9 +73,16 @@ defmodule Outrigger.Kernel.Unit do
     unit = callees |> Enum.reduce(%__MODULE__{}, &join(&2, &1)) |> append(key, kernel)
 
     case limits(unit, kernel) do
-      nil -> {:ok, unit}
+      nil -> {:ok, with_wire(unit)}
       text -> {:error, text}
     end
+  end
+
+  # The client itself makes the bytes, so that a short hash is enough.
+  defp with_wire(unit) do
+    encoded = encode(unit)
+    <<id::62, _::66>> = :erlang.md5(encoded)
+    %{unit | wire: {max(id, 1), encoded}}
   end
 
   defp join(unit, other) do
