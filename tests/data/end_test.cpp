@@ -74,8 +74,8 @@ class EndingDisk : public QuickDisk {
   std::size_t left_;
 };
 
-/// A disk whose machine loses its power: the bytes of a file that was not synced are cut, and the
-/// last changes of names that were not synced never happened.
+/// A disk whose machine loses its power: the bytes of a file that was not synced are cut, and some
+/// of the changes of names that were not synced never happened.
 class PowerlessDisk : public QuickDisk {
  public:
   PowerlessDisk(std::size_t calls, unsigned seed) : left_(calls), random_(seed) {}
@@ -121,15 +121,21 @@ class PowerlessDisk : public QuickDisk {
           std::uniform_int_distribution<std::size_t>(0, text.size())(random_);
       if (::access(path.c_str(), F_OK) == 0) std::ofstream(path) << text.substr(0, length);
     }
-    const auto kept = std::uniform_int_distribution<std::size_t>(0, changes_.size())(random_);
-    while (changes_.size() > kept) {
+    // A folder keeps the order of the changes of one name only.
+    std::set<std::string> kept;
+    std::bernoulli_distribution happened;
+    for (; !changes_.empty(); changes_.pop_back()) {
       const Change& change = changes_.back();
+      if (kept.contains(change.path) || kept.contains(change.from) || happened(random_)) {
+        kept.insert({change.path, change.from});
+        kept.erase("");
+        continue;
+      }
       if (!change.from.empty()) std::filesystem::rename(change.path, change.from);
       if (change.before)
         std::ofstream(change.path, std::ios::binary) << *change.before;
       else
         std::filesystem::remove(change.path);
-      changes_.pop_back();
     }
   }
 
