@@ -1,6 +1,6 @@
 // A tiny call of a prepared program over a Port's pipes, Unix sockets, TCP and TLS, in one run: the
 // ratios to the pipes are what counts. Transports take turns, and the fastest rounds are compared.
-// Also what a server costs that does nothing.
+// Also the calls beside a session at full load, and what a server costs that does nothing.
 //
 //   sockets_bench OUT.json
 
@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
@@ -273,6 +274,130 @@ void measure_calls(std::ostream& json) {
   many.print(json);
 }
 
+/// One op of about a second: a pass of many functions over many elements.
+Program long_op() {
+  constexpr std::int64_t elements = 1 << 24;
+  constexpr ValueId functions = 32;
+  Program program;
+  Instruction iota;
+  iota.op = "iota";
+  iota.out = {0};
+  iota.attrs = {{"type", std::string("f32")}, {"shape", std::vector<std::int64_t>{elements}}};
+  program.body.push_back(std::move(iota));
+  for (ValueId i = 0; i < functions; ++i) {
+    Instruction sin;
+    sin.op = "sin";
+    sin.in = {i};
+    sin.out = {i + 1};
+    program.body.push_back(std::move(sin));
+  }
+  Instruction sum;
+  sum.op = "sum";
+  sum.in = {functions};
+  sum.out = {functions + 1};
+  program.body.push_back(std::move(sum));
+  program.outputs = {functions + 1};
+  return program;
+}
+
+/// A session that always has two long ops on their way.
+class Neighbour {
+ public:
+  explicit Neighbour(const std::string& address)
+      : transport_(test::open_socket_transport(address)) {
+    transport_->send(test::encode_hello(1));
+    demand(transport_->receive());
+    send();
+    receive();  // pages and machine code of the first one
+    ops_ = 0;
+    start_ = Clock::now();
+    send();
+    thread_ = std::thread([this] {
+      while (!stop_) {
+        send();
+        receive();
+      }
+      receive();
+    });
+  }
+  Neighbour(const Neighbour&) = delete;
+  Neighbour& operator=(const Neighbour&) = delete;
+  ~Neighbour() { thread_.join(); }
+
+  /// Seconds of an op.
+  double stop() {
+    stop_ = true;
+    const auto done = ops_.load();
+    return done == 0 ? 0 : seconds_since(start_) / static_cast<double>(done);
+  }
+
+ private:
+  void send() {
+    ++handle_;
+    transport_->send(test::encode_run(1000 + handle_, program_, {}, std::array{handle_}));
+  }
+  void receive() {
+    demand(transport_->receive());
+    ++ops_;
+  }
+
+  const Program program_ = long_op();
+  std::unique_ptr<test::Transport> transport_;
+  std::uint64_t handle_ = 0;
+  std::atomic<std::uint64_t> ops_{0};
+  Clock::time_point start_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+/// Microseconds of single calls, sorted.
+std::vector<double> latencies(test::Transport& transport, std::chrono::milliseconds time) {
+  const Payload payload = call(4);
+  std::vector<double> all;
+  const auto begin = Clock::now();
+  while (Clock::now() - begin < time) {
+    const auto start = Clock::now();
+    transport.send(payload);
+    transport.receive();
+    all.push_back(seconds_since(start) * 1e6);
+  }
+  std::sort(all.begin(), all.end());
+  return all;
+}
+
+double percentile(const std::vector<double>& sorted, double share) {
+  const auto at = static_cast<std::size_t>(share * static_cast<double>(sorted.size()));
+  return sorted.at(std::min(at, sorted.size() - 1));
+}
+
+/// Calls of one client, alone and beside a session at full load.
+void measure_neighbour(std::ostream& json) {
+  constexpr std::chrono::seconds time{6};
+  const test::TemporaryFolder folder;
+  const std::string address = "unix:" + folder.file("s");
+  const test::ServerProcess server({"--listen", address});
+  const auto transport = test::open_socket_transport(address);
+  prepare(*transport);
+  latencies(*transport, std::chrono::seconds(1));
+  std::vector<double> quiet = latencies(*transport, time);
+  std::vector<double> noisy;
+  double op_s = 0;
+  {
+    Neighbour neighbour(address);
+    noisy = latencies(*transport, time);
+    op_s = neighbour.stop();
+  }
+  std::printf("\n%-34s %10s %10s %10s us\n", "a call over Unix socket", "p50", "p99", "longest");
+  for (const auto& [name, all] :
+       {std::pair("alone", &quiet), std::pair("beside ops without a pause", &noisy)}) {
+    std::printf("%-34s %10.1f %10.1f %10.1f\n", name, percentile(*all, 0.5), percentile(*all, 0.99),
+                all->back());
+    json << "  {\"name\": \"neighbour, " << name << "\", \"p50_us\": " << percentile(*all, 0.5)
+         << ", \"p99_us\": " << percentile(*all, 0.99) << ", \"max_us\": " << all->back() << "},\n";
+  }
+  std::printf("%-34s %10.2f s\n", "each of these ops", op_s);
+}
+
 void measure_idle(std::ostream& json) {
   const test::TemporaryFolder folder;
   const std::string address = "unix:" + folder.file("s");
@@ -315,6 +440,7 @@ int main(int argc, char** argv) {
                 rounds);
     std::printf("%-34s %10s %12s %8s  %s\n", "", "us", "calls/s", "ratio", "against");
     measure_calls(json);
+    measure_neighbour(json);
     measure_idle(json);
     json << "]\n";
   } catch (const std::exception& error) {
