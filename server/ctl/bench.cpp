@@ -46,7 +46,7 @@ double seconds_since(Clock::time_point start) {
 
 Result<void> nothing(std::uint64_t, const Reply&) { return {}; }
 
-/// `{"params": [0], "body": [{"op": "add", "in": [0, 1.0], "in_place": true}], "outputs": []}`
+/// A program that adds 1 to its parameter in place, and has no outputs.
 Packed add_one() {
   msgpack::sbuffer buffer;
   msgpack::packer<msgpack::sbuffer> packer(buffer);

@@ -41,7 +41,7 @@ Result<void> list(Connection& connection, const std::string& prefix, bool json) 
   std::vector<std::vector<std::string>> rows{
       {"NAME", "TYPE", "SIZE", "VERSION", "ENDS IN", "TOKEN"}};
   std::string after;
-  const char* separator = "[";
+  std::string array;
   for (bool more = true; more;) {
     Arguments arguments{{"prefix", prefix}};
     if (!after.empty()) arguments.add("after", after);
@@ -57,15 +57,14 @@ Result<void> list(Connection& connection, const std::string& prefix, bool json) 
         return fail(ErrorCode::bad_frame, "the reply has a tensor without a name");
       after = text->string();
       if (json) {
-        std::printf("%s%s", separator, to_json(name).c_str());
-        separator = ",\n ";
+        array += (array.empty() ? "[" : ",\n ") + to_json(name);
       } else {
         rows.push_back(row_of(name));
       }
     }
   }
   if (json)
-    std::puts(*separator == '[' ? "[]" : "]");
+    std::puts(array.empty() ? "[]" : (array + "]").c_str());
   else
     std::fputs(columns(rows).c_str(), stdout);
   return {};

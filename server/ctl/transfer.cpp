@@ -59,6 +59,7 @@ Result<TensorType> type_of(const Reply& opened) {
     if (!dim.is(Kind::unsigned_integer)) return bad();
     type.shape.push_back(static_cast<std::int64_t>(dim.natural()));
   }
+  OUTRIGGER_CHECK(check_shape(type.shape, size_of(type.dtype)));
   return type;
 }
 

@@ -89,6 +89,8 @@ class Checker {
     for (const Param& param : k.params)
       if (param.mode == Mode::fresh && !all_known(param.dims))
         return refuse("a result has a size that is not known");
+    if (k.scratch.size() + k.local.size() > Limits::arrays_max)
+      return refuse("it has too many arrays");
     for (const Array& array : k.scratch)
       if (!all_known(array.dims) || !tensor(array.type, array.dims, true))
         return refuse("scratch has a size that is not known");

@@ -19,6 +19,7 @@ struct UnitLimits {
   static constexpr std::size_t rank_max = 16;
   static constexpr std::size_t slots_max = 4096;
   static constexpr std::size_t results_max = 64;
+  static constexpr std::size_t arrays_max = 256;  ///< scratch and local ones of a kernel
   static constexpr std::uint32_t blocks_deep_max = 32;
   static constexpr std::uint32_t calls_deep_max = 16;
   /// Operands inside each other: the interpreter's compiler recurses once for each.

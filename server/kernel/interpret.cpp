@@ -260,7 +260,7 @@ bool enter(Run& run, const Machine::Code& code, const Frame* caller, std::uint32
   auto* const windows = memory.take<Window>(code.tensors.size());
   auto* const axes = memory.take<Axis>(code.axes);
   const std::span<std::int64_t> dims(memory.take<std::int64_t>(code.head.dims), code.head.dims);
-  std::memcpy(registers, code.compiled.registers.data(), 8 * code.compiled.registers.size());
+  std::copy(code.compiled.registers.begin(), code.compiled.registers.end(), registers);
   Frame frame{run, code, registers, windows};
   Windows all(windows, axes);
   if (!fill(all, registers)) return false;
@@ -368,6 +368,9 @@ Machine::Machine(const CheckedUnit& unit) {
     code->tensors = kernel.tensors;
     code->file = unit.files[kernel.kernel.file];
     for (const TensorInfo& tensor : code->tensors) code->axes += tensor.rank;
+    std::uint64_t calls = 1;
+    for (const CallSite& site : code->compiled.calls) calls += calls_[site.kernel];
+    calls_.push_back(calls);
     codes_.push_back(std::move(code));
   }
 }

@@ -58,7 +58,7 @@ struct MachineCall {
   std::span<const TensorView> tensors;
   /// At least Machine::memory_for() bytes, aligned to 8.
   std::span<std::byte> memory;
-  /// Looked at within some microseconds.
+  /// Looked at within a millisecond.
   const ops::Interrupt& interrupt;
 };
 
@@ -75,6 +75,8 @@ class Machine {
   /// The unit's own kernel, which is the last one, without its nodes and blocks.
   const Kernel& head() const;
   std::uint64_t held_bytes() const;
+  /// The calls of kernels inside of a run, each call of a callee counted for itself; with the run.
+  std::uint64_t calls() const { return calls_.back(); }
 
   /// The bytes that run() needs for tensors of these shapes, those of `new` parameters included:
   /// scratch, local arrays and registers of all calls inside each other. The largest number if they
@@ -89,6 +91,7 @@ class Machine {
 
  private:
   std::vector<std::unique_ptr<Code>> codes_;
+  std::vector<std::uint64_t> calls_;  ///< of each kernel
 };
 
 }  // namespace outrigger::kernel

@@ -85,8 +85,9 @@ wire::ConnectionInfo Gate::describe() const {
 void Gate::submit(wire::Request request, std::shared_ptr<const wire::Frame> frame) {
   if (turned_away_) return;
   if (!session_) {
-    if (enter(request)) outbox_->send(wire::encode_auth(request.id, name_, rights_));
-    return;
+    if (!enter(request)) return;
+    return outbox_->send(
+        with_last_memory([&] { return wire::encode_auth(request.id, name_, rights_); }));
   }
   if (!tokens_.empty() && std::holds_alternative<wire::Auth>(request.body)) {
     return session_->refuse({request.id, {ErrorCode::bad_request, "auth: comes once, first"}});

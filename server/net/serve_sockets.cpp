@@ -12,6 +12,8 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 
+#include "base/last_memory.hpp"
+
 namespace outrigger::net {
 
 namespace {
@@ -76,7 +78,9 @@ Result<void> serve_sockets(const Limits& limits, ServerOptions options, const Op
       if (signal == SIGHUP)
         return spdlog::warn("SIGHUP does nothing: files are read when the server starts");
       server.stop([&] {
-        last_work([&io](bool done) { boost::asio::post(io, [done] { end_process(done); }); });
+        last_work([&io](bool done) {
+          with_last_memory([&] { boost::asio::post(io, [done] { end_process(done); }); });
+        });
       });
     });
   };

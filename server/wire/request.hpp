@@ -73,9 +73,26 @@ struct SaveNpz {
   std::string path;
   bool compress = false;
 };
+/// The program of a request. It is never copied: it may be large, and a request that is tried again
+/// still has it. (A copy of AttrValue that runs out of memory is undefined behaviour in libstdc++
+/// 12: a variant of strings and vectors destroys the alternative that was not made.)
+class SharedProgram {
+ public:
+  SharedProgram() = default;
+  // NOLINTNEXTLINE(google-explicit-constructor): it stands for the program
+  SharedProgram(Program program) : program_(std::make_shared<Program>(std::move(program))) {}
+
+  explicit operator bool() const { return program_ != nullptr; }
+  Program& operator*() const { return *program_; }
+  Program* operator->() const { return program_.get(); }
+  const std::shared_ptr<Program>& pointer() const { return program_; }
+
+ private:
+  std::shared_ptr<Program> program_;
+};
 /// `run` and `call`: exactly one of program and program_id is set.
 struct Run {
-  std::optional<Program> program;
+  SharedProgram program;
   std::optional<std::uint64_t> program_id;
   std::vector<std::uint64_t> args;
   std::vector<std::uint64_t> results;
@@ -91,7 +108,7 @@ struct Run {
 /// Exactly one of program and handle is set.
 struct Prepare {
   std::uint64_t program_id = 0;
-  std::optional<Program> program;
+  SharedProgram program;
   /// The handle of a tensor whose data is the program in msgpack.
   std::optional<std::uint64_t> handle = {};
 };

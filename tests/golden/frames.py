@@ -264,7 +264,7 @@ REPLIES = [
      {"id": 3, "status": "ok", "memory": {"limit": 0, "used": 0, "peak": 0, "pooled": 0,
       "kept": 0, "kept_limit": 0},
       "tensors": 0, "programs": 0, "queue": 0, "running": None, "uptime_ms": 0, "requests": 1,
-      "compiler": "none", "code_bytes": 0,
+      "compiler": "none", "code_bytes": 0, "kernels": 0, "kernel_code": "",
       "checkpoint": {"number": 0, "taken_at_ms": None, "names": 0, "bytes": 0, "duration_ms": 0,
                      "changed": True, "error": "No space left on device"}}),
     ("reply_info_handle", "",

@@ -114,7 +114,7 @@ TEST(Decoder, ReadsEveryKind) {
   const testing::Handles results = {3};
   const auto call =
       body_of<wire::Run>(frame_of(test::encode_call(1, 6, args, results, {true, 250, true, {2}})));
-  EXPECT_FALSE(call.program.has_value());
+  EXPECT_FALSE(call.program);
   EXPECT_EQ(call.program_id, 6U);
   EXPECT_EQ(call.args, args);
   EXPECT_EQ(call.results, results);

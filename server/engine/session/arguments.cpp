@@ -136,4 +136,19 @@ std::vector<std::uint64_t> Arguments::handles_of(const std::vector<bool>& marked
   return handles;
 }
 
+bool Arguments::copies_more_than(std::uint64_t bytes, const Plan& plan) const {
+  for (std::size_t i = 0; i < stored_.size(); ++i) {
+    if (!plan.written[i] || stored_[i] == nullptr) continue;
+    const Buffer& buffer = *stored_[i]->storage()->buffer;
+    if ((request_->atomic || !buffer.unique()) && buffer.bytes() > bytes) return true;
+  }
+  return false;
+}
+
+bool Arguments::has_live_tensor() const {
+  return std::any_of(stored_.begin(), stored_.end(), [](const Stored* stored) {
+    return stored != nullptr && stored->storage()->published;
+  });
+}
+
 }  // namespace outrigger::engine

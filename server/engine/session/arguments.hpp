@@ -43,6 +43,12 @@ class Arguments {
   /// Bytes of the copies of arguments that a run of the plan makes, on top of `peak`.
   std::uint64_t bytes_of_copies(const Plan& plan, const Peak& peak) const;
 
+  /// True if a write in place has to copy a buffer of more than so many bytes: another tensor, a
+  /// checkpoint or the undo log of an atomic run has it, too.
+  bool copies_more_than(std::uint64_t bytes, const Plan& plan) const;
+  /// True if other sessions may see the storage of an argument itself.
+  bool has_live_tensor() const;
+
   /// The handles of the marked arguments, each once, in their order.
   std::vector<std::uint64_t> handles_of(const std::vector<bool>& marked) const;
 

@@ -157,24 +157,26 @@ void Checkpoints::take_end() {
 }
 
 void Checkpoints::begin(std::vector<Done> done) {
+  std::optional<Outcome> outcome;
   try {
     Job job = snapshot();
     if (job.mark == saved_mark_ || (!job.writes_files && job.mark.change == saved_mark_.change)) {
+      outcome = describe();
       saved_mark_ = job.mark;
       note_marks(job.mark, job.mark);
-      return answer(done, describe());
+    } else {
+      job.done = std::move(done);
+      const std::lock_guard lock(mutex_);
+      job_.emplace(std::move(job));
     }
-    job.done = std::move(done);
-    const std::lock_guard lock(mutex_);
-    job_.emplace(std::move(job));
   } catch (const std::bad_alloc&) {
     held_bytes_ = 0;
-    const Outcome failed = with_last_memory([&]() -> Outcome {
+    outcome = with_last_memory([&]() -> Outcome {
       note_failure(no_memory());
       return tl::make_unexpected(no_memory());
     });
-    return answer(done, failed);
   }
+  if (outcome) return answer(done, *outcome);
   busy_ = true;
   scheduled_ = no_time;
   wake_.notify_one();

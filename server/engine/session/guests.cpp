@@ -1,5 +1,6 @@
 #include "engine/session/guests.hpp"
 
+#include <cassert>
 #include <utility>
 
 #include "engine/session/engine.hpp"
@@ -21,6 +22,7 @@ constexpr microseconds visit{2000};
 
 EngineGuests::Door::Door(EngineGuests& guests, Memory& memory, std::uint64_t most)
     : guests_(guests), memory_(memory), most_used_(memory.used() + most) {
+  assert(guests_.door_ == nullptr && "a guest lets guests in");
   guests_.door_ = this;
 }
 

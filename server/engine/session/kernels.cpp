@@ -44,10 +44,12 @@ Result<void> Kernels::define(std::uint64_t id, kernel::Unit unit) {
   std::list<Defined> made;
   made.emplace_front(*this, id);
   made.front().machine = std::move(*machine);
+  decltype(index_) place;
+  place.emplace(id, made.begin());
   index_.reserve(index_.size() + 1);
   forget(id);
   if (index_.size() >= limits_.kernels_max) forget(by_use_.back().id);
-  index_.emplace(id, made.begin());
+  index_.merge(place);
   by_use_.splice(by_use_.begin(), made);
   memory_.kept().use(by_use_.front());
   return {};

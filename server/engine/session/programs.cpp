@@ -75,7 +75,10 @@ class Programs::Linker {
     const auto id = named(instruction, "kernel_id");
     if (!id) return {};
     OUTRIGGER_TRY(instruction.machine, programs_.kernels_.use(*id));
-    return {};
+    if (instruction.machine == nullptr) return {};
+    // The planner looks at each call inside of the kernel.
+    extent_.instructions += instruction.machine->calls();
+    return check();
   }
 
   Result<void> check() const {
@@ -126,29 +129,31 @@ Result<void> Programs::check_new(std::uint64_t id, Program& program, Extent& ext
                   " of programs and plans: make it smaller, or raise the memory limit");
 }
 
-Result<void> Programs::prepare(std::uint64_t id, Program program) {
+Result<void> Programs::prepare(std::uint64_t id, wire::SharedProgram program) {
   Extent extent;
-  if (auto checked = check_new(id, program, extent); !checked) {
+  if (auto checked = check_new(id, *program, extent); !checked) {
     refuse(id, checked.error());
     return checked;
   }
   Kept& kept = memory_.kept();
   kept.make_room(extent.own);
   struct Held {
-    Program program;
+    std::shared_ptr<const Program> program;
     Kept::Charge charge;
   };
   const auto held =
-      std::make_shared<const Held>(Held{std::move(program), Kept::Charge(kept, extent.own)});
+      std::make_shared<const Held>(Held{program.pointer(), Kept::Charge(kept, extent.own)});
   // The steps that can fail come before the first change.
   std::list<Prepared> made;
   made.emplace_front(*this, id);
-  made.front().program = std::shared_ptr<const Program>(held, &held->program);
+  made.front().program = std::shared_ptr<const Program>(held, held->program.get());
   made.front().extent = extent;
+  decltype(index_) place;
+  place.emplace(id, made.begin());
   index_.reserve(index_.size() + 1);
   forget(id);
   if (index_.size() >= limits_.programs_max) forget(by_use_.back().id);
-  index_.emplace(id, made.begin());
+  index_.merge(place);
   if (counted_ != nullptr) counted_->add();
   by_use_.splice(by_use_.begin(), made);
   kept.use(by_use_.front());

@@ -299,11 +299,13 @@ void QueuedSession::begin_checkpoint(const TaskPtr& task) {
                      : wire::encode_error(task->id, outcome.error());
     }));
   };
-  if (task->interrupt.raised()) return answer(tl::make_unexpected(task->interrupt.error()));
-  if (engine_.checkpoints() == nullptr) {
-    return answer(fail(ErrorCode::bad_request,
-                       "checkpoint: this daemon keeps no tensors: it was started without --data"));
-  }
+  const auto refusal = with_last_memory([&]() -> std::optional<Error> {
+    if (task->interrupt.raised()) return task->interrupt.error();
+    if (engine_.checkpoints() != nullptr) return std::nullopt;
+    return Error{ErrorCode::bad_request,
+                 "checkpoint: this daemon keeps no tensors: it was started without --data"};
+  });
+  if (refusal) return answer(tl::make_unexpected(*refusal));
   with_last_memory([&] { engine_.checkpoints()->request(answer); });
 }
 
@@ -323,6 +325,8 @@ QueuedSession::Guest QueuedSession::run_as_guest() {
   }
   if (std::exchange(events_late_, false)) engine_.names().deliver_late(*this);
   if (!task) return Guest::gone;
+  // It may have been a host that was put back.
+  task->interrupt.set_guests(nullptr);
   ops::Context context = engine_.guest_context(task->interrupt, tenant_.memory());
   auto reply = workspace_.carry_out(*task, context, true, as_guest);
   {

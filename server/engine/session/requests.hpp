@@ -45,8 +45,9 @@ concept ChangesNames = OneOf<Request, wire::Publish, wire::Open, wire::Unpublish
 
 /// Requests that a token without engine time may make: most of them give something back.
 template <typename Request>
-concept NeedsNoTime = AnsweredAtOnce<Request> ||
-    OneOf<Request, wire::Info, wire::Release, wire::Forget, wire::Unpublish, wire::Unsubscribe>;
+concept NeedsNoTime =
+    AnsweredAtOnce<Request> || OneOf<Request, wire::Info, wire::Release, wire::Forget,
+                                     wire::ForgetKernel, wire::Unpublish, wire::Unsubscribe>;
 
 /// The new handles that the request would make.
 inline std::span<const std::uint64_t> new_handles(const RequestBody& body) {

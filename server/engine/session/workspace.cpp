@@ -144,6 +144,8 @@ Workspace::Reply Workspace::attempt(Task& task, ops::Context& context, bool only
             return encode_done(id);
           },
           [&](wire::DefineKernel& request) -> Reply {
+            // It takes the unit, so the request cannot be tried again.
+            changed_ = true;
             OUTRIGGER_CHECK(kernels_.define(request.kernel_id, std::move(request.unit)));
             return encode_done(id);
           },
@@ -215,7 +217,9 @@ Workspace::Reply Workspace::run(std::uint64_t id, wire::Run& request, ops::Conte
   OUTRIGGER_TRY(Arguments arguments, Arguments::find(store_, request));
   OUTRIGGER_TRY(const std::shared_ptr<const Plan> plan,
                 plan_for(request, arguments, context.interrupt, only_small));
-  if (only_small && (plan == nullptr || !is_small(*plan, bounds_))) return wire::Frame{};
+  if (only_small && (plan == nullptr || !is_small(*plan, bounds_) ||
+                     arguments.copies_more_than(bounds_.bytes, *plan)))
+    return wire::Frame{};
   return run_plan(id, request, context, arguments, *plan);
 }
 
@@ -229,7 +233,7 @@ Workspace::Reply Workspace::prepare(std::uint64_t id, wire::Prepare& request,
     }
     request.program = *std::move(program);
   }
-  OUTRIGGER_CHECK(programs_.prepare(request.program_id, *std::move(request.program)));
+  OUTRIGGER_CHECK(programs_.prepare(request.program_id, request.program));
   return encode_done(id);
 }
 
@@ -295,7 +299,7 @@ Result<void> Workspace::begin_upload(const wire::Upload& request) {
   return {};
 }
 
-/// Takes one chunk; true if it was the last.
+/// Takes one chunk; true if it is the last. The upload has grown when the request has succeeded.
 Result<bool> Workspace::receive(const wire::Upload& request) {
   auto found = uploads_.find(request.handle);
   if (found == uploads_.end() || request.offset == 0) {
@@ -322,15 +326,19 @@ Result<bool> Workspace::receive(const wire::Upload& request) {
                                           std::to_string(total) + " have arrived");
   }
   put_data(request.data, upload.received, upload.tensor);
-  upload.received += request.data.size();
-  return upload.received == total;
+  return upload.received + request.data.size() == total;
 }
 
 Workspace::Reply Workspace::upload(std::uint64_t id, const wire::Upload& request) {
   OUTRIGGER_TRY(const bool complete, receive(request));
-  if (!complete) return wire::encode_results(id, {});
-  Reply reply = keep(id, request.handle, uploads_.at(request.handle).tensor);
-  if (reply) uploads_.erase(request.handle);
+  const auto upload = uploads_.find(request.handle);
+  if (!complete) {
+    Reply reply = wire::encode_results(id, {});
+    upload->second.received += request.data.size();
+    return reply;
+  }
+  Reply reply = keep(id, request.handle, upload->second.tensor);
+  if (reply) uploads_.erase(upload);
   return reply;
 }
 
@@ -415,12 +423,7 @@ Result<std::shared_ptr<const Plan>> Workspace::plan_for(wire::Run& request,
   if (!request.program) return fail(ErrorCode::internal, "the program is gone");
   OUTRIGGER_TRY(const Extent extent, programs_.link(*request.program));
   if (only_small && !is_planned_at_once(extent)) return nullptr;
-  // The engine thread has to plan again what was too large for the I/O thread, or what has to wait
-  // for memory.
-  const bool planned_again = only_small || held_by_checkpoint_ != 0;
-  auto program = planned_again ? std::make_shared<const Program>(*request.program)
-                               : std::make_shared<const Program>(std::move(*request.program));
-  return programs_.plan_once(std::move(program), extent, call, &interrupt);
+  return programs_.plan_once(request.program.pointer(), extent, call, &interrupt);
 }
 
 namespace {
@@ -530,6 +533,8 @@ Workspace::Reply Workspace::run_plan(std::uint64_t id, const wire::Run& request,
 
   std::optional<Profile> profile;
   if (request.profile) profile.emplace();
+  const bool live = arguments.has_live_tensor();
+  // An argument that is taken over is gone from the store behind this loop.
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     if (arguments[i] == nullptr) continue;
     Tensor& value = values[plan.main.params[i]];
@@ -543,8 +548,7 @@ Workspace::Reply Workspace::run_plan(std::uint64_t id, const wire::Run& request,
   }
   // Other sessions may come in between its tiles.
   std::optional<EngineGuests::Door> door;
-  if (context.interrupt.lets_guests_in() && !uses_live_tensors(arguments))
-    door.emplace(around_.guests, memory_, *allowed);
+  if (context.interrupt.lets_guests_in() && !live) door.emplace(around_.guests, memory_, *allowed);
   Outcome outcome =
       execute(context, plan, std::move(values), std::span(storages.data(), storages.size()),
               request.numbers, profile ? &*profile : nullptr);
@@ -573,14 +577,6 @@ Workspace::Reply Workspace::run_plan(std::uint64_t id, const wire::Run& request,
     Store::put(places, i, std::move(outcome.results[i]));
   Store::commit(places);
   return std::move(*reply);
-}
-
-/// Other sessions see the storage of a live tensor itself.
-bool Workspace::uses_live_tensors(const Arguments& arguments) {
-  for (std::size_t i = 0; i < arguments.size(); ++i) {
-    if (arguments[i] != nullptr && arguments[i]->storage()->published) return true;
-  }
-  return false;
 }
 
 wire::Frame Workspace::encode_outcome(std::uint64_t id, const wire::Run& request, const Plan& plan,

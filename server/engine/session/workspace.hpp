@@ -128,7 +128,6 @@ class Workspace {
   Result<std::optional<std::uint64_t>> check_memory(const Arguments& arguments, const Plan& plan,
                                                     const ops::Interrupt& interrupt);
   void note_writes(const Arguments& arguments, const Plan& plan) const;
-  static bool uses_live_tensors(const Arguments& arguments);
   static Result<void> make_arguments_dense(const Arguments& arguments, const Plan& plan,
                                            ops::Context& context);
 

@@ -14,6 +14,7 @@ defmodule Outrigger.Connection do
     Daemon,
     Frames,
     Hello,
+    KeptPrograms,
     Leases,
     Link,
     Outcome,
@@ -246,7 +247,7 @@ defmodule Outrigger.Connection do
   defp traffic({:deadline, id}, t), do: Withdrawal.deadline(t, id)
   defp traffic(:polled, t), do: Withdrawal.cancel_orphans(t)
   defp traffic(:retry, t), do: Traffic.retry(t)
-  defp traffic({:prepare, program, ref}, t), do: Traffic.prepare(t, program, ref)
+  defp traffic({:prepare, program, ref}, t), do: KeptPrograms.prepare(t, program, ref)
   defp traffic({:cancel_handle, handle, ref}, t), do: Withdrawal.cancel_handle(t, handle, ref)
   defp traffic({:subscribe, _, _, _, _, _} = message, t), do: Subscriptions.subscribe(t, message)
   defp traffic({:unsubscribe, ref}, t), do: Subscriptions.unsubscribe(t, ref)

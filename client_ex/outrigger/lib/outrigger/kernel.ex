@@ -55,11 +55,13 @@ defmodule Outrigger.Kernel do
   or a deadline ends a kernel within some milliseconds.
 
   The client sends a unit to the daemon once in a session, before the first program that needs it.
+  If the daemon has dropped the unit, one call fails with `:unknown_kernel`, and the next one sends
+  it again.
 
   ## Costs
 
-  The daemon interprets kernels: a step of a loop takes some nanoseconds. `bench/README.md` has
-  figures. A call takes a round trip, some 10 to 50 µs.
+  The daemon interprets kernels: a turn of a short loop takes some 15 to 80 ns. `bench/README.md`
+  has figures. A call takes a round trip, some 10 to 50 µs.
 
   ## Parameters
 
@@ -123,6 +125,8 @@ defmodule Outrigger.Kernel do
   arithmetic, and otherwise s64 or f64. A value that is stored, returned or passed must fit the type
   of its place.
   """
+
+  import Outrigger.Ask, only: [only!: 2]
 
   alias Outrigger.Kernel.{Define, Head, Interpreter, Remote, Unit}
 
@@ -249,7 +253,13 @@ defmodule Outrigger.Kernel do
   """
   @spec call(fun, list, keyword) :: term
   def call(kernel, args, options \\ []) do
+    only!(options, [:in_place])
     in_place? = Keyword.get(options, :in_place, true)
+
+    unless is_boolean(in_place?) do
+      raise ArgumentError, "in_place: takes true or false, not #{inspect(in_place?)}"
+    end
+
     kernel |> key!() |> fetch!(args) |> Remote.call(args, in_place?)
   end
 

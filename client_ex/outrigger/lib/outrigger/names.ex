@@ -35,7 +35,7 @@ defmodule Outrigger.Names do
   A daemon that was started with `--data FOLDER` has the published tensors of its last *checkpoint*
   when it is started again, with the same versions. It writes a checkpoint some time after a change,
   when it is stopped, and when a client asks for one by `checkpoint/2`. If it is killed, all changes
-  since the last checkpoint are lost, and so are tensors without a name, always.
+  since the last checkpoint are lost. Tensors without a name are always lost.
 
   ## Events
 

@@ -7,6 +7,7 @@ defmodule Outrigger.Outcome do
     ConnectionError,
     Dtype,
     Error,
+    KeptPrograms,
     Leases,
     Subscriptions,
     Telemetry,
@@ -44,9 +45,14 @@ defmodule Outrigger.Outcome do
     t = Enum.reduce(handles, %{t | errors: errors}, &settled(&2, &1, {:error, error}))
 
     case error do
-      %Error{code: :out_of_memory} -> collect(t)
-      %Error{code: :unknown_kernel} -> Traffic.drop_kernels(t)
-      _ -> t
+      %Error{code: :out_of_memory} ->
+        collect(t)
+
+      %Error{code: code} when code in [:unknown_program, :unknown_kernel] ->
+        KeptPrograms.drop_programs(t)
+
+      _ ->
+        t
     end
   end
 
@@ -77,16 +83,16 @@ defmodule Outrigger.Outcome do
     case reply do
       {:ok, _} ->
         # Other programs may have evicted this one before its reply came.
-        if is_map_key(t.programs, program_id),
+        if is_integer(program_id) and is_map_key(t.programs, program_id),
           do: Traffic.offer_port(t, program_id)
 
         t
 
-      {:error, %Error{code: :unknown_kernel}} ->
-        t |> Traffic.drop_program(program_id) |> Traffic.drop_kernels()
+      {:error, %Error{code: code}} when code in [:unknown_program, :unknown_kernel] ->
+        KeptPrograms.drop_programs(t)
 
       {:error, _} ->
-        Traffic.drop_program(t, program_id)
+        KeptPrograms.drop_program(t, program_id)
     end
   end
 

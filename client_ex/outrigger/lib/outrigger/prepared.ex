@@ -3,7 +3,9 @@ defmodule Outrigger.Prepared do
   A program that a server keeps: see `Outrigger.prepare/3` and `Outrigger.call/3`.
 
   A prepared program outlives the daemon. If the daemon no longer keeps it, after a restart or
-  because of too many others, the next call prepares it again.
+  because of too many others, the next call prepares it again. If other sessions of a server needed
+  its room, one call fails with `:unknown_program`, and the call after it prepares the program
+  again.
   """
 
   # `head` holds the bytes that all frames of its calls have in common.

@@ -367,7 +367,16 @@ defmodule Outrigger.Program do
 
   # The daemon ends a session that sends a longer frame.
   defp kernel(server, {id, encoded}) do
-    with {:error, error} <- Server.fits(server, byte_size(encoded) + 64), do: raise(error)
+    size = byte_size(encoded) + 64
+
+    with {:error, error} <- Server.fits(server, size) do
+      message =
+        "a kernel of #{size} bytes with all that it calls is longer than a frame; split it into " <>
+          "kernels that are called one after the other"
+
+      raise %{error | message: message}
+    end
+
     {{:kernel, id}, encoded, []}
   end
 

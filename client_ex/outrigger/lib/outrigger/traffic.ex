@@ -14,6 +14,7 @@ defmodule Outrigger.Traffic do
   alias Outrigger.{
     ConnectionError,
     Counters,
+    KeptPrograms,
     Link,
     Orphans,
     Outcome,
@@ -32,9 +33,6 @@ defmodule Outrigger.Traffic do
   # A port command runs on the scheduler of this process, so it must be short.
   @flush_bytes 128 * 1024
   @retry_ms 2
-  # The bytes of a long program become a tensor under this handle. The callers' handles begin at
-  # 256.
-  @program_handle 1
   # The daemon has this much more time to answer before the local deadline ends a request.
   @deadline_grace_ms 20
 
@@ -224,123 +222,15 @@ defmodule Outrigger.Traffic do
 
   # The daemon keeps this program for one call only.
   defp forward(t, id, frame, entry, {:once, {program_id, _, _} = program}) do
-    t |> forward(id, frame, entry, program) |> drop_program(program_id) |> forget(program_id)
+    t
+    |> forward(id, frame, entry, program)
+    |> KeptPrograms.drop_program(program_id)
+    |> KeptPrograms.forget(program_id)
   end
 
   # A call of a prepared program. The client decides which programs the daemon keeps.
   defp forward(t, id, frame, entry, program),
-    do: t |> keep(program) |> forward(id, frame, entry, nil)
-
-  # The daemon keeps the callees of a program that runs at once, but not the program.
-  defp keep(t, {0, _encoded, callees}), do: keep_all(t, callees)
-
-  defp keep(t, {program_id, _encoded, _callees} = program) do
-    if is_map_key(t.programs, program_id), do: used(t, program_id), else: prepare(t, program, nil)
-  end
-
-  defp keep_all(t, programs), do: Enum.reduce(programs, t, &keep(&2, &1))
-
-  # The program of the last call needs no update.
-  defp used(%{programs: programs, tick: tick} = t, program_id)
-       when elem(:erlang.map_get(program_id, programs), 0) == tick,
-       do: t
-
-  defp used(t, program_id) do
-    {_, bytes} = Map.fetch!(t.programs, program_id)
-    put_program(t, program_id, bytes)
-  end
-
-  defp put_program(t, program_id, bytes) do
-    tick = t.tick + 1
-    %{t | tick: tick, programs: Map.put(t.programs, program_id, {tick, bytes})}
-  end
-
-  @doc "The daemon does not keep the program any more, or has never had it."
-  def drop_program(t, program_id) do
-    case Map.pop(t.programs, program_id) do
-      {nil, _} -> t
-      {{_tick, bytes}, programs} -> %{t | programs: programs, kept: t.kept - bytes}
-    end
-  end
-
-  # The bytes that the daemon may count for a program, at most: an operand of one byte takes 32.
-  defp kept_bytes(encoded), do: 4096 + 32 * byte_size(encoded)
-
-  # The daemon evicts programs by itself when they exceed its budget. The client makes room
-  # before, so it always knows which programs the daemon keeps.
-  defp make_room(%{programs: programs} = t, _bytes) when map_size(programs) == 0, do: t
-
-  defp make_room(t, bytes) do
-    if map_size(t.programs) >= t.limits.programs_max or t.kept + bytes > t.limits.kept,
-      do: t |> evict() |> make_room(bytes),
-      else: t
-  end
-
-  @doc "Prepares a program of Program.kept/3 for a caller that waits for the reply."
-  def prepare(%{epoch: 0} = t, _program, ref) do
-    Outcome.answer(ref, {:error, %ConnectionError{reason: :not_connected}})
-    t
-  end
-
-  # The daemon must have the callees before the program.
-  def prepare(t, {program_id, encoded, callees}, ref) do
-    bytes = kept_bytes(encoded)
-    t = t |> keep_all(callees) |> make_room(bytes)
-    t = put_program(%{t | kept: t.kept + bytes}, program_id, bytes)
-    want = {:prepare, program_id, ref}
-
-    send_program(t, program_id, encoded, want)
-  end
-
-  defp send_program(t, {:kernel, id}, encoded, want),
-    do: own(t, "define_kernel", [{"kernel_id", id}, {"unit", {:raw, encoded}}], want)
-
-  defp send_program(t, program_id, encoded, want) do
-    if byte_size(encoded) > t.limits.part_bytes,
-      do: prepare_in_parts(t, program_id, encoded, want),
-      else: own(t, "prepare", [{"program_id", program_id}, {"program", {:raw, encoded}}], want)
-  end
-
-  # No part needs a reply: the reply to the last request reports an error in any part.
-  defp prepare_in_parts(t, program_id, encoded, want) do
-    size = byte_size(encoded)
-    part = t.limits.part_bytes
-    constant = [{"handle", @program_handle}, {"dtype", "u8"}, {"shape", [size]}]
-
-    t =
-      Enum.reduce(0..(size - 1)//part, t, fn offset, t ->
-        data = {:bin, binary_part(encoded, offset, min(part, size - offset))}
-        own(t, "upload", constant ++ [{"offset", offset}, {"data", data}], :drop)
-      end)
-
-    t
-    |> own("prepare", [{"program_id", program_id}, {"handle", @program_handle}], want)
-    |> own("release", [{"handles", [@program_handle]}], :drop)
-  end
-
-  # A direct call counts as a use of its program, if its caller has written it or will write it:
-  # the daemon must not forget the program before. After the port is withdrawn, no new direct call
-  # comes.
-  defp evict(t, busy \\ 0) do
-    {oldest, _} = Enum.min_by(t.programs, fn {_, {tick, _bytes}} -> tick end)
-    Server.withdraw_port(t.meta, oldest)
-
-    if called_directly?(t, oldest) and busy < map_size(t.programs) do
-      offer_port(t, oldest)
-      t |> used(oldest) |> evict(busy + 1)
-    else
-      t |> drop_program(oldest) |> forget(oldest)
-    end
-  end
-
-  defp forget(t, {:kernel, id}), do: own(t, "forget_kernel", [{"kernel_id", id}], :drop)
-  defp forget(t, program_id), do: own(t, "forget", [{"program_id", program_id}], :drop)
-
-  @doc "The daemon does not have a kernel that it should have: the next call defines it again."
-  def drop_kernels(t) do
-    kernels = for {:kernel, _} = kernel <- Map.keys(t.programs), do: kernel
-    Enum.reduce(kernels, t, &drop_program(&2, &1))
-  end
+    do: t |> KeptPrograms.keep(program) |> forward(id, frame, entry, nil)
 
   @doc """
   Lets callers write frames to the port of the link, if it has one. With `program_id`, these are the
@@ -350,7 +240,8 @@ defmodule Outrigger.Traffic do
     if port = Link.port(t.link), do: Server.offer_port(t.meta, t.epoch, port, program_id)
   end
 
-  defp called_directly?(t, program_id),
+  @doc "True if a caller has a call of the program under way that it wrote itself."
+  def called_directly?(t, program_id),
     do: :ets.select_count(t.direct, [{{:_, :_, :_, :_, program_id}, [], [true]}]) > 0
 
   @doc "Sends a request of the connection, which overtakes the waiting requests."
@@ -463,7 +354,7 @@ defmodule Outrigger.Traffic do
   defp reply_direct(t, id, reply) do
     case :ets.take(t.direct, id) do
       [{_, want, _size, pid, program_id}] ->
-        t = if is_map_key(t.programs, program_id), do: used(t, program_id), else: t
+        t = if is_map_key(t.programs, program_id), do: KeptPrograms.used(t, program_id), else: t
         Counters.end_turn(t.counters, id)
         t |> Outcome.tell(want, pid, reply) |> admit()
 

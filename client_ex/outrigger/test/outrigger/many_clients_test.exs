@@ -113,6 +113,37 @@ defmodule Outrigger.ManyClientsTest do
     assert programs <= 3
   end
 
+  defmodule Kernels do
+    use Outrigger.Kernel
+
+    defkernel add_one(x :: mut(u8[n])) do
+      for i <- 0..(n - 1), do: x[i] = x[i] + 1
+    end
+
+    defkernel add_two(x :: mut(u8[n])) do
+      for i <- 0..(n - 1), do: x[i] = x[i] + 2
+    end
+  end
+
+  test "a program with more kernels than the quota of programs" do
+    list = "test all #{String.duplicate("0123456789abcdef", 2)} programs=1"
+    server = client(listen(:tcp, tokens: list))
+
+    program =
+      Outrigger.program(fn x ->
+        Kernels.add_one(x)
+        Kernels.add_two(x)
+        Op.multiply(x, 2)
+      end)
+
+    prepared = Outrigger.prepare!(server, program)
+
+    for _ <- 1..2 do
+      x = Outrigger.tensor(server, [1, 2], type: :u8)
+      assert Outrigger.to_list!(Outrigger.call(prepared, [x])) == [8, 10]
+    end
+  end
+
   test "the rights of tokens" do
     list = """
     reader read,write #{@token}

@@ -8,10 +8,13 @@ defmodule Outrigger.Kernel.Interpreter do
   #
   # The frame is `{tensors, dims}`, two tuples. A tensor is a window onto cells of :atomics.
 
+  import Outrigger.Ask, only: [only!: 2]
+
   alias Outrigger.Kernel.{Arithmetic, NodeTypes, Operands}
 
   @doc "Runs the last kernel of a unit on operands of Elixir."
   def run(unit, args, options) do
+    only!(options, [:trace])
     functions = functions(unit, options)
     kernel = List.last(unit.kernels)
     {scalars, tensors, dims} = Operands.read(kernel, args)

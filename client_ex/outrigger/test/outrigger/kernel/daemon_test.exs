@@ -102,7 +102,7 @@ defmodule Outrigger.Kernel.DaemonTest do
         ])
 
       :sys.replace_state(Outrigger.Server.fetch!(server).connection, fn state ->
-        %{state | traffic: Outrigger.Traffic.drop_kernels(state.traffic)}
+        %{state | traffic: Outrigger.KeptPrograms.drop_programs(state.traffic)}
       end)
 
       args =
