@@ -19,7 +19,7 @@ namespace {
 using wire::Kind;
 using wire::Value;
 
-std::string with_quota(std::string use, const std::string& quota) {
+std::string with_quota(const std::string& use, const std::string& quota) {
   return quota.empty() ? use : use + " of " + quota;
 }
 

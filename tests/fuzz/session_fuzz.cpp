@@ -293,7 +293,7 @@ class Requests {
     upload.offset = cut;
     upload.data = data.subspan(cut);
     if (!choices_.once_in(16)) client_.submit(wire::Request{++upload_id_, upload}, frame);
-    client_.submit(wire::Prepare{id, std::nullopt, handle});
+    client_.submit(wire::Prepare{id, {}, handle});
     client_.submit(wire::Release{{handle}});
   }
 
@@ -387,7 +387,7 @@ class Requests {
         const std::uint64_t id = 1 + choices_.below(3);
         callees_[id] = {run.program->params.size(), run.program->outputs.size()};
         prepare(id, std::move(*run.program));
-        run.program.reset();
+        run.program = {};
         run.program_id = id;
         client_.submit(run);
         for (std::uint64_t& result : run.results) result = fresh();

@@ -165,9 +165,7 @@ void Checkpoints::begin(std::vector<Done> done) {
       saved_mark_ = job.mark;
       note_marks(job.mark, job.mark);
     } else {
-      job.done = std::move(done);
-      const std::lock_guard lock(mutex_);
-      job_.emplace(std::move(job));
+      return hand_over(std::move(job), std::move(done));
     }
   } catch (const std::bad_alloc&) {
     held_bytes_ = 0;
@@ -176,7 +174,16 @@ void Checkpoints::begin(std::vector<Done> done) {
       return tl::make_unexpected(no_memory());
     });
   }
-  if (outcome) return answer(done, *outcome);
+  answer(done, *outcome);
+}
+
+/// Nothing here allocates.
+void Checkpoints::hand_over(Job job, std::vector<Done> done) {
+  job.done = std::move(done);
+  {
+    const std::lock_guard lock(mutex_);
+    job_.emplace(std::move(job));
+  }
   busy_ = true;
   scheduled_ = no_time;
   wake_.notify_one();

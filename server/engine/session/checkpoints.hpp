@@ -86,6 +86,7 @@ class Checkpoints {
   void take_end();
   void begin(std::vector<Done> done);
   Job snapshot();
+  void hand_over(Job job, std::vector<Done> done);
   static void answer(const std::vector<Done>& done, const Outcome& outcome);
   void work();
   void carry_out(Job job);

@@ -129,7 +129,7 @@ Result<void> Programs::check_new(std::uint64_t id, Program& program, Extent& ext
                   " of programs and plans: make it smaller, or raise the memory limit");
 }
 
-Result<void> Programs::prepare(std::uint64_t id, wire::SharedProgram program) {
+Result<void> Programs::prepare(std::uint64_t id, const wire::SharedProgram& program) {
   Extent extent;
   if (auto checked = check_new(id, *program, extent); !checked) {
     refuse(id, checked.error());

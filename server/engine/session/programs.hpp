@@ -50,7 +50,7 @@ class Programs {
   /// Replaces a program of the same id. Errors: those of link() and check_program(),
   /// limit_exceeded, quota_exceeded. Later calls of a new id give that error again, so that a
   /// client that did not wait learns the cause.
-  Result<void> prepare(std::uint64_t id, wire::SharedProgram program);
+  Result<void> prepare(std::uint64_t id, const wire::SharedProgram& program);
   /// The same for a program that could not be read.
   void refuse(std::uint64_t id, const Error& error);
   /// Binds each `call` in the program to the prepared program that it names now, and each `kernel`
