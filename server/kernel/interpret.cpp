@@ -90,7 +90,7 @@ std::string bind_all(const Kernel& kernel, bool fresh, const SizeOf& size,
 /// The memory of a frame, without scratch and local arrays.
 std::uint64_t frame_bytes(const Machine::Code& code) {
   return 8 * code.compiled.registers.size() + sizeof(Window) * code.tensors.size() +
-         sizeof(Axis) * code.axes + 8 * code.head.dims;
+         sizeof(Axis) * code.axes + std::uint64_t{8} * code.head.dims;
 }
 
 }  // namespace

@@ -84,7 +84,7 @@ class Machine {
   std::uint64_t memory_for(std::span<const Sizes> shapes) const;
 
   /// Runs the unit's own kernel. Returns the cells of its results.
-  tl::expected<std::vector<std::uint64_t>, Failure> run(const MachineCall& call) const;
+  tl::expected<std::vector<std::uint64_t>, Failure> run(const MachineCall& request) const;
 
   struct Code;
   const Code& code(std::size_t number) const { return *codes_[number]; }

@@ -137,7 +137,7 @@ class Names {
   using Ends = std::multimap<Clock::time_point, const std::string*>;
 
   Result<void> check_room(std::string_view name) const;
-  Result<void> put(Memory& memory, std::string name, Item item, Tensor tensor);
+  Result<void> put(Memory& memory, std::string text, Item item, Tensor tensor);
   void remove(Items::iterator item);
   void erase(Items::iterator item);
   void forget_end(const Items::value_type& item);
