@@ -41,7 +41,7 @@ defmodule Outrigger.TwoServersTest do
     "binary" => ""
   }
 
-  @by_hand ~w(while cond reduce window_reduce map call)
+  @by_hand ~w(while cond reduce window_reduce map call kernel)
 
   # Calls of an op's function, one for each way to give two of its operands tensors of two servers.
   defp mixed_calls(module, op, x, y) do
@@ -78,6 +78,23 @@ defmodule Outrigger.TwoServersTest do
     end
   end
 
+  defmodule Kernels do
+    use Outrigger.Kernel
+
+    defkernel add_to(x :: mut(s64[n]), y :: s64[n]) do
+      for i <- 0..(n - 1), do: x[i] = x[i] + y[i]
+    end
+  end
+
+  test "a kernel", %{x: x, y: y, s: s, t: t} do
+    call = fn -> Kernels.add_to(x, y) end
+    assert_foreign("a kernel", call)
+    program = Outrigger.program(call)
+    assert_foreign("a kernel", fn -> Outrigger.run(s, program, []) end)
+    assert_foreign("a kernel", fn -> Outrigger.run(t, program, []) end)
+    assert Outrigger.to_list!(x) == [10, 20, 30]
+  end
+
   test "each op of the catalogue that takes several tensors", %{x: x, y: y, s: s, t: t} do
     several =
       for op <- Catalogue.ops(),
@@ -110,7 +127,7 @@ defmodule Outrigger.TwoServersTest do
 
   test "ops with regions, whose functions capture tensors", %{x: x, y: y} do
     regions = for %{"regions" => [_ | _]} = op <- Catalogue.ops(), do: op["name"]
-    assert Enum.sort(regions) == Enum.sort(@by_hand -- ["call"])
+    assert Enum.sort(regions) == Enum.sort(@by_hand -- ["call", "kernel"])
     one = Op.slice(x, [0], [1]) |> Op.squeeze()
     loop = fn i -> Op.subtract(i, Op.sum(y)) end
 
