@@ -1,5 +1,7 @@
 # Kernels in the daemon beside the same loops in plain Elixir, in turns within this run. Operands
 # are resident. From client_ex/outrigger: mix run ../../bench/elixir/kernels.exs
+Code.require_file("../../client_ex/outrigger/test/support/kernel_examples.exs", __DIR__)
+
 defmodule KernelBench.Kernels do
   @moduledoc false
   use Outrigger.Kernel
@@ -18,67 +20,6 @@ defmodule KernelBench.Kernels do
     end
 
     refused
-  end
-
-  defkernel sieve(composite :: mut(u8[n])) :: s64 do
-    i = 2
-
-    while i * i < n do
-      if composite[i] == 0 do
-        for j <- (i * i)..(n - 1)//i, do: composite[j] = 1
-      end
-
-      i = i + 1
-    end
-
-    count = 0
-    for k <- 2..(n - 1), composite[k] == 0, do: count = count + 1
-    count
-  end
-
-  defkernel edit_distance(a :: u8[n], b :: u8[m]) :: s32 do
-    row = scratch(s32[m + 1])
-    for j <- 0..m, do: row[j] = s32(j)
-
-    for i <- 0..(n - 1) do
-      diagonal = row[0]
-      row[0] = s32(i + 1)
-
-      for j <- 0..(m - 1) do
-        cost = if a[i] == b[j], do: 0, else: 1
-        best = min(diagonal + cost, min(row[j + 1], row[j]) + 1)
-        diagonal = row[j + 1]
-        row[j + 1] = best
-      end
-    end
-
-    row[m]
-  end
-
-  defkernelp find(parent :: mut(s32[n]), x :: s32) :: s32 do
-    while parent[x] != x do
-      parent[x] = parent[parent[x]]
-      x = parent[x]
-    end
-
-    x
-  end
-
-  defkernel components(edges :: s32[m][2], parent :: mut(s32[n])) :: s64 do
-    for i <- 0..(n - 1), do: parent[i] = s32(i)
-    count = n
-
-    for e <- 0..(m - 1) do
-      x = find(parent, edges[e][0])
-      y = find(parent, edges[e][1])
-
-      if x != y do
-        parent[y] = x
-        count = count - 1
-      end
-    end
-
-    count
   end
 
   defkernel scatter(source, indices, destination) do
@@ -194,7 +135,7 @@ defmodule KernelBench do
 end
 
 alias KernelBench.{Kernels, Plain}
-alias Outrigger.Op
+alias Outrigger.{KernelExamples, Op}
 
 {:ok, _} = Outrigger.start_link(name: Bench, threads: 1)
 :rand.seed(:exsss, 17)
@@ -225,7 +166,7 @@ KernelBench.row("ledger of 10⁶ steps, 10⁴ accounts", KernelBench.alone(plain
 n = 10_000_000
 
 sieve = fn ->
-  {count, _} = Kernels.sieve(Op.constant(Bench, 0, :u8, {n}))
+  {count, _} = KernelExamples.sieve(Op.constant(Bench, 0, :u8, {n}))
   number.(count)
 end
 
@@ -238,7 +179,7 @@ word = fn n -> for(_ <- 1..n, into: "", do: <<?a + :rand.uniform(4)>>) end
 {a, b} = {word.(5000), word.(5000)}
 bytes = &Outrigger.from_binary(Bench, &1, :u8, {byte_size(&1)})
 {a_t, b_t} = {bytes.(a), bytes.(b)}
-distance = fn -> number.(Kernels.edit_distance(a_t, b_t)) end
+distance = fn -> number.(KernelExamples.edit_distance(a_t, b_t)) end
 true = distance.() == Plain.edit_distance(a, b)
 plain = KernelBench.alone(fn -> Plain.edit_distance(a, b) end)
 KernelBench.row("edit distance 5000²", plain, distance, 3)
@@ -248,7 +189,7 @@ edges = for _ <- 1..1_000_000, do: {:rand.uniform(nodes) - 1, :rand.uniform(node
 edges_t = Outrigger.tensor(Bench, Enum.map(edges, &Tuple.to_list/1), type: :s32)
 
 components = fn ->
-  {count, _} = Kernels.components(edges_t, Op.constant(Bench, 0, :s32, {nodes}))
+  {count, _} = KernelExamples.components(edges_t, Op.constant(Bench, 0, :s32, {nodes}))
   number.(count)
 end
 

@@ -60,7 +60,7 @@ defmodule Outrigger.Kernel do
 
   ## Costs
 
-  The daemon interprets kernels: a turn of a short loop takes some 15 to 80 ns. `bench/README.md`
+  The daemon interprets kernels: a turn of a short loop takes some 10 to 30 ns. `bench/README.md`
   has figures. A call takes a round trip, some 10 to 50 µs.
 
   ## Parameters
