@@ -15,7 +15,7 @@ namespace outrigger::ctl {
 
 namespace {
 
-std::array<char, 512> line{};
+std::array<char, 512> last_words{};
 std::atomic<const char*> doing{"starting"};
 
 void write_all(const char* text) {
@@ -24,7 +24,7 @@ void write_all(const char* text) {
 }
 
 void end_process(int) {
-  write_all(line.data());
+  write_all(last_words.data());
   write_all(doing.load());
   write_all("\n");
   ::_exit(EXIT_FAILURE);
@@ -35,7 +35,7 @@ void end_process(int) {
 void now_doing(const char* text) { doing = text; }
 
 void set_deadline(std::chrono::milliseconds time, std::string_view about) {
-  std::snprintf(line.data(), line.size(), "%s: timeout: no answer within %g s while ",
+  std::snprintf(last_words.data(), last_words.size(), "%s: timeout: no answer within %g s while ",
                 std::string(about).c_str(), static_cast<double>(time.count()) / 1000);
   struct sigaction action {};
   action.sa_handler = end_process;
