@@ -18,6 +18,9 @@ namespace outrigger::engine::test {
 using Ids = std::vector<ValueId>;
 using List = std::vector<std::int64_t>;
 
+constexpr std::uint64_t KiB = std::uint64_t{1} << 10;
+constexpr std::uint64_t MiB = std::uint64_t{1} << 20;
+
 inline Operand number(std::int64_t n) { return Operand{Number{n}}; }
 inline Operand real(double x) { return Operand{Number{x}}; }
 
@@ -48,6 +51,19 @@ inline Instruction branch(Operand pred, Ids out, Region on_true, Region on_false
                      false};
 }
 inline ValueId v(ValueId id) { return id; }
+inline Attrs over(List axes, bool keep = false) {
+  return Attrs{{"axes", std::move(axes)}, {"keep_axes", keep}};
+}
+
+/// Programs of one instruction.
+inline Program add(std::int64_t amount) {
+  return {{0}, {op("add", {v(0), number(amount)}, 1)}, {1}};
+}
+inline Program add_in_place(std::int64_t amount) {
+  return {{0}, {in_place(op("add", {v(0), number(amount)}, 1))}, {}};
+}
+inline Program bytes(std::int64_t count) { return {{}, {iota(0, "u8", {count})}, {0}}; }
+inline const Program increment = add(1);
 
 /// Memory, a planner and an executor for programs.
 class Runner {

@@ -18,9 +18,6 @@ using Floats = std::vector<float>;
 /// With these rules, small tensors become chains, too.
 constexpr ChainRules eager{.saved_bytes_min = 1, .block_bytes = 512, .rows_min = 2};
 
-Attrs over(List axes, bool keep = false) {
-  return Attrs{{"axes", std::move(axes)}, {"keep_axes", keep}};
-}
 Attrs to_shape(List shape) { return Attrs{{"shape", std::move(shape)}}; }
 
 class ChainTest : public testing::TestWithParam<int> {

@@ -19,12 +19,6 @@ namespace {
 using Floats = std::vector<float>;
 using std::chrono::seconds;
 
-constexpr std::uint64_t MiB = 1 << 20;
-
-Program add_in_place(std::int64_t amount) {
-  return {{0}, {in_place(op("add", {v(0), number(amount)}, 1))}, {}};
-}
-
 /// The disk waits before it syncs a file, and may fail.
 class GatedDisk : public data::Disk {
  public:

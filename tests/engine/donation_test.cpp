@@ -7,8 +7,7 @@ namespace {
 
 using enum DType;
 
-constexpr std::uint64_t MiB = 1 << 20;
-constexpr std::int64_t n = std::int64_t{1} << 20;  // 4 MiB of s32
+constexpr std::int64_t donated_size = std::int64_t{1} << 20;  // 4 MiB of s32
 
 /// while i < turns: x = put_slice(x, [i], i)
 Program slices_in_a_loop(std::int64_t turns) {
@@ -25,7 +24,7 @@ Program slices_in_a_loop(std::int64_t turns) {
 TEST(DonationTest, PutSliceInALoopNeverCopiesTheArrayAgain) {
   Runner runner;
   const Tensor i = runner.tensor<std::int32_t>(s32, {}, {0});
-  const Tensor x = runner.empty(s32, {n});
+  const Tensor x = runner.empty(s32, {donated_size});
   const std::uint64_t before = runner.memory.used();
   Outcome outcome = runner.run(slices_in_a_loop(1000), {i, x});
   ASSERT_TRUE(succeeded(outcome));
@@ -41,7 +40,7 @@ TEST(DonationTest, AComputedArrayIsNotCopiedAtAll) {
   Runner runner;
   Program program = slices_in_a_loop(100);
   program.params = {0};
-  program.body.insert(program.body.begin(), iota(1, "s32", {n}));
+  program.body.insert(program.body.begin(), iota(1, "s32", {donated_size}));
   const Outcome outcome = runner.run(program, {runner.tensor<std::int32_t>(s32, {}, {50})});
   ASSERT_TRUE(succeeded(outcome));
   EXPECT_LT(runner.memory.peak(), 5 * MiB);
@@ -50,7 +49,7 @@ TEST(DonationTest, AComputedArrayIsNotCopiedAtAll) {
 TEST(DonationTest, AFunctionalChainReusesItsBuffer) {
   Runner runner;
   // A reduction between them ends each pass.
-  Program program{{}, {iota(0, "s32", {n})}, {}};
+  Program program{{}, {iota(0, "s32", {donated_size})}, {}};
   for (ValueId k = 0; k < 6; ++k) {
     program.body.push_back(op("reduce_max", {v(100 + k)}, 200 + k));
     program.body.push_back(op("subtract", {v(100 + k), v(200 + k)}, 101 + k));
@@ -67,7 +66,7 @@ TEST(DonationTest, AScatterTakesADyingOperandOver) {
   const Tensor at = runner.tensor<std::int64_t>(s64, {1, 1}, {3});
   const Tensor value = runner.tensor<std::int32_t>(s32, {1}, {9});
   const Program program{{0, 1},
-                        {iota(2, "s32", {n}), op("indexed_add", {v(2), v(0), v(1)}, 3),
+                        {iota(2, "s32", {donated_size}), op("indexed_add", {v(2), v(0), v(1)}, 3),
                          op("indexed_put", {v(3), v(0), v(1)}, 4)},
                         {4}};
   const std::uint64_t before = runner.memory.used();
@@ -77,10 +76,11 @@ TEST(DonationTest, AScatterTakesADyingOperandOver) {
 
 TEST(DonationTest, WhatIsNeededLaterIsNotTaken) {
   Runner runner;
-  const Program program{{},
-                        {iota(0, "s32", {n}), op("sum", {v(0)}, 1), op("add", {v(0), v(1)}, 2),
-                         op("sum", {v(2)}, 3), op("subtract", {v(2), v(3)}, 4)},
-                        {0, 2, 4}};
+  const Program program{
+      {},
+      {iota(0, "s32", {donated_size}), op("sum", {v(0)}, 1), op("add", {v(0), v(1)}, 2),
+       op("sum", {v(2)}, 3), op("subtract", {v(2), v(3)}, 4)},
+      {0, 2, 4}};
   const Outcome outcome = runner.run(program, {});
   ASSERT_TRUE(succeeded(outcome));
   EXPECT_EQ(values<std::int32_t>(outcome.results[0])[5], 5);
@@ -90,7 +90,7 @@ TEST(DonationTest, WhatIsNeededLaterIsNotTaken) {
 
 TEST(DonationTest, InPlaceOnAnUnsharedArgumentTakesNothing) {
   Runner runner;
-  const Tensor x = runner.empty(s32, {n});
+  const Tensor x = runner.empty(s32, {donated_size});
   const std::uint64_t before = runner.memory.used();
   ASSERT_TRUE(succeeded(runner.run(
       {{0},
@@ -102,7 +102,7 @@ TEST(DonationTest, InPlaceOnAnUnsharedArgumentTakesNothing) {
 
 TEST(DonationTest, AValueOnlyReadInALoopIsNotCopied) {
   Runner runner;
-  const Tensor x = runner.empty(s32, {n});
+  const Tensor x = runner.empty(s32, {donated_size});
   const Tensor i = runner.tensor<std::int32_t>(s32, {}, {0});
   const std::uint64_t before = runner.memory.used();
   const Program program{
@@ -119,7 +119,7 @@ TEST(DonationTest, AValueOnlyReadInALoopIsNotCopied) {
 
 TEST(DonationTest, AFilledValueDoesNotReadWhatItReplaces) {
   Runner runner;
-  const Tensor x = runner.empty(s32, {n});
+  const Tensor x = runner.empty(s32, {donated_size});
   const Program program{{0}, {op("fill", {v(0), number(7)}, 1)}, {1}};
   const auto plan = runner.plan(program, {x});
   ASSERT_TRUE(plan);
@@ -129,14 +129,14 @@ TEST(DonationTest, AFilledValueDoesNotReadWhatItReplaces) {
   const Outcome outcome = runner.run(**plan, {x});
   ASSERT_TRUE(succeeded(outcome));
   EXPECT_EQ(values<std::int32_t>(outcome.results[0]),
-            std::vector<std::int32_t>(static_cast<std::size_t>(n), 7));
+            std::vector<std::int32_t>(static_cast<std::size_t>(donated_size), 7));
 }
 
 TEST(DonationTest, ALoopOverAnArrayWithAPassNeedsTwoBuffersAtMost) {
   Runner runner;
   const Program program{
       {0},
-      {iota(1, "s32", {n}),
+      {iota(1, "s32", {donated_size}),
        loop({v(0), v(1)}, {20, 21}, Region{{2, 3}, {op("less", {v(2), number(20)}, 4)}, {4}},
             Region{{5, 6}, {op("add", {v(6), v(5)}, 7), op("add", {v(5), number(1)}, 8)}, {8, 7}})},
       {21}};
@@ -148,7 +148,7 @@ TEST(DonationTest, ALoopOverAnArrayWithAPassNeedsTwoBuffersAtMost) {
 class DonatedArgumentTest : public SessionTestBase {
  protected:
   DonatedArgumentTest() : SessionTestBase(6 * MiB) {
-    EXPECT_TRUE(caller_.run({{}, {iota(0, "s32", {n})}, {0}}, {}, {1}).ok());
+    EXPECT_TRUE(caller_.run({{}, {iota(0, "s32", {donated_size})}, {0}}, {}, {1}).ok());
   }
   Reply donate(Program program, Handles args, Handles results, Handles donated,
                bool atomic = false) {
@@ -197,7 +197,9 @@ TEST_F(DonatedArgumentTest, ALoopAndAnUpdateTakeItOver) {
 TEST_F(DonatedArgumentTest, ItIsFreeOnceItWasUsedForTheLastTime) {
   // The sum needs x; the new array then takes the memory of x.
   const Reply reply =
-      donate({{0}, {op("sum", {v(0)}, 1), iota(2, "s32", {n}), op("add", {v(2), v(1)}, 3)}, {3}});
+      donate({{0},
+              {op("sum", {v(0)}, 1), iota(2, "s32", {donated_size}), op("add", {v(2), v(1)}, 3)},
+              {3}});
   ASSERT_TRUE(reply.ok()) << reply.text();
 }
 
@@ -244,7 +246,8 @@ TEST_F(DonatedArgumentTest, OneThatIsNamedTwiceIsReadTwice) {
       {0, 1}, {op("sum", {v(0)}, 2), op("sum", {v(1)}, 3), op("add", {v(2), v(3)}, 4)}, {4}};
   ASSERT_TRUE(donate(twice, {1, 1}, {2}, {1}).ok());
   EXPECT_FALSE(is_there(1));
-  EXPECT_EQ(caller_.download<std::int32_t>(2, 1)[0], static_cast<std::int32_t>(n * (n - 1)));
+  EXPECT_EQ(caller_.download<std::int32_t>(2, 1)[0],
+            static_cast<std::int32_t>(donated_size * (donated_size - 1)));
 }
 
 }  // namespace

@@ -12,9 +12,6 @@ using Ints = std::vector<std::int32_t>;
 
 constexpr Milliseconds a_while{300};
 
-Program add(std::int64_t amount) { return {{0}, {op("add", {v(0), number(amount)}, 1)}, {1}}; }
-Program bytes(std::int64_t count) { return {{}, {iota(0, "u8", {count})}, {0}}; }
-
 /// A pass over many elements in each turn, for longer than any test waits.
 Program endless_passes() {
   return Program{

@@ -19,9 +19,6 @@ namespace {
 
 using enum DType;
 
-constexpr std::uint64_t kibibyte = 1024;
-constexpr std::uint64_t mebibyte = 1024 * kibibyte;
-
 /// The bytes that malloc has allocated, with those that have their own pages.
 std::uint64_t allocated() {
   const auto info = ::mallinfo2();
@@ -48,10 +45,10 @@ TEST_F(HeldTest, AnErrorIsCutWhenItIsMade) {
   EXPECT_LE(reply.error->text.size(), error_text_bytes_max);
   const auto cut = fail(ErrorCode::bad_value, name);
   EXPECT_EQ(cut.value().text.size(), error_text_bytes_max);
-  EXPECT_LE(held_bytes(cut.value()), error_text_bytes_max + kibibyte);
+  EXPECT_LE(held_bytes(cut.value()), error_text_bytes_max + KiB);
   const Error there = located(Error{ErrorCode::bad_value, name}, std::array{1U}, name);
   EXPECT_EQ(there.op.size(), error_op_bytes_max);
-  EXPECT_LE(held_bytes(there), error_text_bytes_max + kibibyte);
+  EXPECT_LE(held_bytes(there), error_text_bytes_max + KiB);
 }
 
 TEST_F(HeldTest, FailedHandlesOfARequestShareOneError) {
@@ -64,8 +61,8 @@ TEST_F(HeldTest, FailedHandlesOfARequestShareOneError) {
   }
   // Ten errors, 10,000 entries.
   EXPECT_GE(used(), 10'000U * 64);
-  EXPECT_LE(used(), 10'000U * 128 + 10 * 8 * kibibyte);
-  EXPECT_LE(allocated() - before, 2 * used() + 512 * kibibyte);
+  EXPECT_LE(used(), 10'000U * 128 + 10 * 8 * KiB);
+  EXPECT_LE(allocated() - before, 2 * used() + 512 * KiB);
   EXPECT_EQ(caller_.ask(wire::Download{5, 0, 0}).code(), "failed_operand");
   caller_.ask(wire::Release{range(1, 10'000)});
   EXPECT_EQ(used(), 0U);
@@ -122,7 +119,7 @@ TEST(Store, HoldsATensorInNoMoreThanItCounts) {
 
 class SmallLimitTest : public HeldTest {
  protected:
-  SmallLimitTest() : HeldTest(4 * mebibyte) {}
+  SmallLimitTest() : HeldTest(4 * MiB) {}
 };
 
 TEST_F(SmallLimitTest, HandlesOfNothingReachTheLimit) {
@@ -131,12 +128,12 @@ TEST_F(SmallLimitTest, HandlesOfNothingReachTheLimit) {
   for (std::uint64_t i = 0; i < 100 && code.empty(); ++i) {
     const Reply reply = caller_.run(empty, {}, range(1 + i * 1000, 1000));
     if (!reply.ok()) code = reply.code();
-    EXPECT_LE(used(), 4 * mebibyte + Limits::failures_bytes_beyond);
+    EXPECT_LE(used(), 4 * MiB + Limits::failures_bytes_beyond);
   }
   EXPECT_EQ(code, "out_of_memory");
   // Failures are remembered up to a little beyond the limit, and then not any more.
   for (std::uint64_t i = 100; i < 200; ++i) caller_.run(empty, {}, range(1 + i * 1000, 1000));
-  EXPECT_LE(used(), 4 * mebibyte + Limits::failures_bytes_beyond);
+  EXPECT_LE(used(), 4 * MiB + Limits::failures_bytes_beyond);
   caller_.close();
   EXPECT_TRUE(becomes_unused());
 }
@@ -150,7 +147,7 @@ Program long_program(std::size_t instructions) {
 }
 
 /// A stack of numbers, as a client makes it.
-Program stack(std::size_t numbers) {
+Program stack_of_numbers(std::size_t numbers) {
   Program program{{}, {}, {static_cast<ValueId>(2 * numbers)}};
   std::vector<Operand> parts;
   for (ValueId i = 0; i < numbers; ++i) {
@@ -172,7 +169,7 @@ TEST(Plans, TakeWhatTheySayAndNotMuch) {
     std::size_t arguments;
     std::uint64_t instruction_bytes;
   } cases[] = {{"cumulative sums", long_program(2000), 1, 640},
-               {"a stack of numbers", stack(2000), 0, 640}};
+               {"a stack of numbers", stack_of_numbers(2000), 0, 640}};
   for (const auto& c : cases) {
     const auto shared = std::make_shared<const Program>(c.program);
     std::vector<TensorType> types(c.arguments, arguments[0].type);
@@ -226,7 +223,7 @@ TEST_F(SmallLimitTest, ProgramsGoAfterAllThatTheDaemonCanMakeAgain) {
 }
 
 TEST_F(SmallLimitTest, APlanThatIsTooLargeIsRefusedBeforeItIsMade) {
-  const Reply reply = caller_.run(stack(20'000), {}, {1});
+  const Reply reply = caller_.run(stack_of_numbers(20'000), {}, {1});
   EXPECT_EQ(reply.code(), "out_of_memory");
   EXPECT_NE(reply.text().find("instructions"), std::string::npos) << reply.text();
 }
@@ -393,7 +390,7 @@ TEST_F(HeldTest, WhatWaitsIsItsFrame) {
     caller_.session->submit(std::move(*request), frame);
   }
   caller_.next_id = id;
-  EXPECT_LE(allocated() - before, 2 * frames + mebibyte);
+  EXPECT_LE(allocated() - before, 2 * frames + MiB);
   EXPECT_GE(caller_.session->pending_bytes(), frames);
   caller_.ask(wire::Cancel{busy});
   EXPECT_TRUE(caller_.outbox->wait(id - 1).ok());

@@ -122,7 +122,7 @@ Program long_region(std::size_t n) {
   return program;
 }
 
-struct Case {
+struct LinearCase {
   const char* name;
   std::size_t n;
   Program (*make)(std::size_t n);
@@ -130,10 +130,10 @@ struct Case {
   TensorType argument;
 };
 
-class Linear : public testing::TestWithParam<Case> {};
+class Linear : public testing::TestWithParam<LinearCase> {};
 
 TEST_P(Linear, Planning) {
-  const Case& c = GetParam();
+  const LinearCase& c = GetParam();
   Runner runner;
   const auto plan = [&](std::size_t n) {
     const auto program = std::make_shared<const Program>(c.make(n));
@@ -146,12 +146,13 @@ TEST_P(Linear, Planning) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Programs, Linear,
-                         testing::Values(Case{"stack", 1000, stack, false, {f32, {2}}},
-                                         Case{"carrying", 1000, carrying, false, {s32, {}}},
-                                         Case{"choosing", 2000, choosing, false, {s32, {}}},
-                                         Case{"spreading", 1000, spreading, true, {f32, {}}},
-                                         Case{"writing", 1000, writing, false, {f32, {1}}},
-                                         Case{"long_region", 2000, long_region, true, {f32, {8}}}),
+                         testing::Values(LinearCase{"stack", 1000, stack, false, {f32, {2}}},
+                                         LinearCase{"carrying", 1000, carrying, false, {s32, {}}},
+                                         LinearCase{"choosing", 2000, choosing, false, {s32, {}}},
+                                         LinearCase{"spreading", 1000, spreading, true, {f32, {}}},
+                                         LinearCase{"writing", 1000, writing, false, {f32, {1}}},
+                                         LinearCase{
+                                             "long_region", 2000, long_region, true, {f32, {8}}}),
                          [](const auto& test) { return std::string(test.param.name); });
 
 class LinearSession : public SessionTestBase {

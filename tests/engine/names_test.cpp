@@ -16,11 +16,6 @@ using Floats = std::vector<float>;
 
 constexpr std::uint64_t KiB = 1024;
 
-Program add_in_place(std::int64_t amount) {
-  return {{0}, {in_place(op("add", {v(0), number(amount)}, 1))}, {}};
-}
-Program add(std::int64_t amount) { return {{0}, {op("add", {v(0), number(amount)}, 1)}, {1}}; }
-
 SessionOptions with_rights(std::initializer_list<Right> rights) {
   SessionOptions options;
   options.token = "app";

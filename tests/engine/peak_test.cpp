@@ -41,18 +41,20 @@ void expect_covered(const Program& program, const std::vector<TensorType>& types
   EXPECT_GE(measured.planned, measured.taken);
 }
 
-constexpr std::int64_t n = std::int64_t{1} << 18;  // 1 MiB of s32
-const TensorType vector{s32, {n}};
+constexpr std::int64_t peak_size = std::int64_t{1} << 18;  // 1 MiB of s32
+const TensorType vector{s32, {peak_size}};
 const TensorType matrix{s32, {512, 512}};
 
 TEST(PeakTest, SmallBuffersAreRoundedUp) { expect_covered({{}, {iota(0, "s32", {3})}, {0}}); }
 
-TEST(PeakTest, LargeBuffersAreRoundedUp) { expect_covered({{}, {iota(0, "s32", {n + 1})}, {0}}); }
+TEST(PeakTest, LargeBuffersAreRoundedUp) {
+  expect_covered({{}, {iota(0, "s32", {peak_size + 1})}, {0}});
+}
 
 TEST(PeakTest, AConstantWrittenInPlace) {
   expect_covered(
       {{0},
-       {constant(1, 0, "s32", {n}), in_place(op("put_slice", {v(1), v(0), number(0)}, 2))},
+       {constant(1, 0, "s32", {peak_size}), in_place(op("put_slice", {v(1), v(0), number(0)}, 2))},
        {1}},
       {{s32, {1}}});
 }
@@ -63,11 +65,12 @@ TEST(PeakTest, AnInPlaceWriteToWhatAViewStillSees) {
 }
 
 TEST(PeakTest, AReshapeThatMustCopy) {
-  expect_covered({{0},
-                  {op("transpose", {v(0)}, 1), op("reshape", {v(1)}, 2, {{"shape", List{n}}}),
-                   op("reverse", {v(2)}, 3)},
-                  {3}},
-                 {matrix});
+  expect_covered(
+      {{0},
+       {op("transpose", {v(0)}, 1), op("reshape", {v(1)}, 2, {{"shape", List{peak_size}}}),
+        op("reverse", {v(2)}, 3)},
+       {3}},
+      {matrix});
 }
 
 TEST(PeakTest, TemporariesOfAReduction) {
@@ -96,19 +99,20 @@ TEST(PeakTest, TemporariesOfAScan) {
 }
 
 TEST(PeakTest, TwoResultsThatAreSmallViewsOfATemporary) {
-  const Attrs part{{"lengths", List{n * 2 / 5}}};
+  const Attrs part{{"lengths", List{peak_size * 2 / 5}}};
   expect_covered({{},
-                  {iota(0, "s32", {n}), op("slice", {v(0), number(0)}, 1, part),
-                   op("slice", {v(0), number(n / 2)}, 2, part)},
+                  {iota(0, "s32", {peak_size}), op("slice", {v(0), number(0)}, 1, part),
+                   op("slice", {v(0), number(peak_size / 2)}, 2, part)},
                   {1, 2}});
 }
 
 TEST(PeakTest, ACapturedValueAsTheResultOfBothBranches) {
-  expect_covered({{0},
-                  {iota(1, "s32", {n}), branch(v(0), {2}, Region{{}, {}, {1}}, Region{{}, {}, {1}}),
-                   op("sort", {v(1)}, 3), op("sort", {v(2)}, 4)},
-                  {1, 2, 3, 4}},
-                 {{s32, {}}});
+  expect_covered(
+      {{0},
+       {iota(1, "s32", {peak_size}), branch(v(0), {2}, Region{{}, {}, {1}}, Region{{}, {}, {1}}),
+        op("sort", {v(1)}, 3), op("sort", {v(2)}, 4)},
+       {1, 2, 3, 4}},
+      {{s32, {}}});
 }
 
 TEST(PeakTest, APassThatReadsAReversedViewOfItsTarget) {
@@ -119,22 +123,23 @@ TEST(PeakTest, APassThatReadsAReversedViewOfItsTarget) {
 
 TEST(PeakTest, APassThatPutsAReversedViewIntoItsTarget) {
   expect_covered({{},
-                  {iota(0, "s32", {n}), op("reverse", {v(0)}, 1), op("negate", {v(1)}, 2),
+                  {iota(0, "s32", {peak_size}), op("reverse", {v(0)}, 1), op("negate", {v(1)}, 2),
                    op("put_slice", {v(0), v(2), number(0)}, 3)},
                   {3}});
 }
 
 TEST(PeakTest, APassThatPutsAMutableViewIntoItsTarget) {
   expect_covered({{},
-                  {iota(0, "s32", {n}),
-                   in_place(op("slice", {v(0), number(9)}, 1, {{"lengths", List{n / 4}}})),
+                  {iota(0, "s32", {peak_size}),
+                   in_place(op("slice", {v(0), number(9)}, 1, {{"lengths", List{peak_size / 4}}})),
                    op("negate", {v(1)}, 2), op("put_slice", {v(0), v(2), number(0)}, 3)},
                   {3}});
 }
 
 /// The first half of 2n elements without another use: a result in it takes the memory of the whole.
 std::vector<Instruction> half_of_something() {
-  return {iota(0, "s32", {2 * n}), op("slice", {v(0), number(0)}, 1, {{"lengths", List{n}}})};
+  return {iota(0, "s32", {2 * peak_size}),
+          op("slice", {v(0), number(0)}, 1, {{"lengths", List{peak_size}}})};
 }
 
 TEST(PeakTest, APassThatTakesTheMemoryOfAPart) {
@@ -151,16 +156,16 @@ TEST(PeakTest, AnUpdateThatTakesTheMemoryOfAPart) {
   }
   program.body[1].in[0] = v(10);
   program.body.push_back(op("put_slice", {v(11), v(0), number(7)}, 2));
-  program.body.push_back(iota(3, "s32", {2 * n}));
+  program.body.push_back(iota(3, "s32", {2 * peak_size}));
   expect_covered(program, {{s32, {5}}});
 }
 
 TEST(PeakTest, APutOfAPassThatTakesTheMemoryOfAPart) {
   Program program{{}, half_of_something(), {4, 5}};
-  program.body.push_back(op("slice", {v(1), number(3)}, 2, {{"lengths", List{n / 2}}}));
+  program.body.push_back(op("slice", {v(1), number(3)}, 2, {{"lengths", List{peak_size / 2}}}));
   program.body.push_back(op("negate", {v(2)}, 3));
   program.body.push_back(op("put_slice", {v(1), v(3), number(7)}, 4));
-  program.body.push_back(iota(5, "s32", {2 * n}));
+  program.body.push_back(iota(5, "s32", {2 * peak_size}));
   expect_covered(program);
 }
 

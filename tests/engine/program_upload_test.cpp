@@ -12,8 +12,6 @@ using Octets = std::vector<std::uint8_t>;
 
 constexpr std::uint64_t program_handle = 1'000'000'000;
 
-const Program increment{{0}, {op("add", {v(0), number(1)}, 1)}, {1}};
-
 class ProgramUploadTest : public SessionTestBase {
  protected:
   explicit ProgramUploadTest(std::uint64_t limit = 0) : SessionTestBase(limit) {}

@@ -8,8 +8,6 @@ namespace {
 using Ints = std::vector<std::int32_t>;
 using Octets = std::vector<std::uint8_t>;
 
-const Program increment{{0}, {op("add", {v(0), number(1)}, 1)}, {1}};
-
 class ProtocolRulesTest : public SessionTestBase {
  protected:
   Caller caller_{engine_};

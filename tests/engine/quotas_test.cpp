@@ -10,8 +10,6 @@ namespace {
 using std::chrono::seconds;
 using Ints = std::vector<std::int32_t>;
 
-constexpr std::uint64_t MiB = std::uint64_t{1} << 20;
-
 SessionOptions of(const char* token, Quotas quotas = {}) {
   SessionOptions options;
   options.token = token;
@@ -19,12 +17,6 @@ SessionOptions of(const char* token, Quotas quotas = {}) {
   // As over a socket: `info` tells the tenants.
   options.connection = [] { return wire::ConnectionInfo{}; };
   return options;
-}
-
-Program bytes(std::int64_t count) { return {{}, {iota(0, "u8", {count})}, {0}}; }
-Program add(std::int64_t amount) { return {{0}, {op("add", {v(0), number(amount)}, 1)}, {1}}; }
-Program add_in_place(std::int64_t amount) {
-  return {{0}, {in_place(op("add", {v(0), number(amount)}, 1))}, {}};
 }
 
 class QuotasTest : public SessionTestBase {

@@ -12,10 +12,6 @@ namespace {
 using enum DType;
 using Floats = std::vector<float>;
 
-Attrs over(List axes, bool keep = false) {
-  return Attrs{{"axes", std::move(axes)}, {"keep_axes", keep}};
-}
-
 Floats ramp(std::int64_t n) {
   Floats all(static_cast<std::size_t>(n));
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<float>(i % 13) - 6;

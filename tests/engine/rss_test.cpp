@@ -14,9 +14,8 @@ namespace {
 using outrigger::test::Client;
 using outrigger::test::DaemonClient;
 
-constexpr std::uint64_t mebibyte = std::uint64_t{1} << 20;
 /// Memory for stacks, the heap's overhead, replies, and code that is read for the first time.
-constexpr std::uint64_t slack = 12 * mebibyte;
+constexpr std::uint64_t slack = 12 * MiB;
 
 /// A line of /proc/<pid>/status, in bytes.
 std::uint64_t status(int pid, const std::string& key) {
@@ -37,7 +36,7 @@ void reset_high_water(int pid) {
   std::ofstream("/proc/" + std::to_string(pid) + "/clear_refs") << "5";
 }
 
-struct Case {
+struct PeakCase {
   const char* name;
   std::vector<Instruction> body;
   ValueId output;
@@ -47,7 +46,7 @@ struct Case {
 };
 
 /// Programs over f32[2048][2048], 16 MiB. No argument has this type: it would count twice.
-std::vector<Case> cases() {
+std::vector<PeakCase> cases() {
   const auto x = iota(0, "f32", {2048, 2048});
   const Attrs first_axis{{"axes", List{0}}};
   const Attrs window{{"window", List{3, 3}}};
@@ -68,7 +67,7 @@ std::vector<Case> cases() {
 }
 
 TEST(Rss, StaysWithinThePlannedPeak) {
-  for (const Case& c : cases()) {
+  for (const PeakCase& c : cases()) {
     SCOPED_TRACE(c.name);
     Program program{{}, c.body, {c.output}};
     Runner runner;
@@ -89,7 +88,7 @@ TEST(Rss, StaysWithinThePlannedPeak) {
       EXPECT_EQ(client.run(program, {}, std::span(&result, 1)).code(), "out_of_memory");
     }
     // A small amount is in use already.
-    Client client = connect(planned + mebibyte, pid);
+    Client client = connect(planned + MiB, pid);
     // The permanent memory of the first program: code, stacks of the team.
     const std::uint64_t warm = client.new_handle();
     Program small{{}, c.body, {c.output}};
@@ -103,8 +102,8 @@ TEST(Rss, StaysWithinThePlannedPeak) {
     ASSERT_TRUE(reply.ok()) << reply.text();
     const std::uint64_t grown = status(pid, "VmHWM") - before;
     std::printf("  %-11s planned %4llu MiB, resident %4llu MiB\n", c.name,
-                static_cast<unsigned long long>(planned / mebibyte),
-                static_cast<unsigned long long>(grown / mebibyte));
+                static_cast<unsigned long long>(planned / MiB),
+                static_cast<unsigned long long>(grown / MiB));
     EXPECT_LE(grown, planned + slack);
     EXPECT_GE(static_cast<double>(grown), c.share * static_cast<double>(planned));
   }

@@ -11,7 +11,7 @@ namespace {
 
 using enum DType;
 
-constexpr std::int64_t n = std::int64_t{1} << 16;
+constexpr std::int64_t seam_size = std::int64_t{1} << 16;
 
 class SeamsTest : public testing::Test {
  protected:
@@ -36,7 +36,8 @@ class SeamsTest : public testing::Test {
 };
 
 TEST_F(SeamsTest, AResultMustNotTakeMemoryThatIsStillUsed) {
-  const auto plan = this->plan({{}, {iota(0, "s32", {n}), op("negate", {v(0)}, 1)}, {0, 1}});
+  const auto plan =
+      this->plan({{}, {iota(0, "s32", {seam_size}), op("negate", {v(0)}, 1)}, {0, 1}});
   ASSERT_TRUE(succeeded(runner_.run(*plan, {})));
   source::Donated first;
   first.donors.add(0);
@@ -47,17 +48,18 @@ TEST_F(SeamsTest, AResultMustNotTakeMemoryThatIsStillUsed) {
 TEST_F(SeamsTest, ACopyMustNotTakeMemoryThatIsStillUsed) {
   const Tensor slice = runner_.empty(s32, {5});
   const auto plan = this->plan(
-      {{0}, {iota(1, "s32", {n}), op("put_slice", {v(1), v(0), number(7)}, 2)}, {1, 2}}, {slice});
+      {{0}, {iota(1, "s32", {seam_size}), op("put_slice", {v(1), v(0), number(7)}, 2)}, {1, 2}},
+      {slice});
   ASSERT_TRUE(succeeded(runner_.run(*plan, {slice})));
   std::get<source::Copied>(plan->main.steps.at(1).out.at(0).source).ends = true;
   EXPECT_DEATH(runner_.run(*plan, {slice}), "another value sees the memory that a result took");
 }
 
 TEST_F(SeamsTest, AWriteInPlaceMustNotShowInOtherValues) {
-  const auto plan = this->plan(
-      {{},
-       {iota(0, "s32", {n}), op("reverse", {v(0)}, 1), in_place(op("add", {v(0), v(1)}, 2))},
-       {1}});
+  const auto plan = this->plan({{},
+                                {iota(0, "s32", {seam_size}), op("reverse", {v(0)}, 1),
+                                 in_place(op("add", {v(0), v(1)}, 2))},
+                                {1}});
   Step& write = plan->main.steps.at(2);
   ASSERT_FALSE(write.out.at(0).made());
   ASSERT_TRUE(succeeded(runner_.run(*plan, {})));
@@ -74,7 +76,7 @@ TEST_F(SeamsTest, AResultMustHaveThePlannedType) {
   const Tensor verdict = runner_.tensor<std::int32_t>(s32, {}, {1});
   const auto plan = this->plan(
       {{0},
-       {iota(1, "s32", {n}), branch(v(0), {2}, Region{{}, {}, {1}}, Region{{}, {}, {1}})},
+       {iota(1, "s32", {seam_size}), branch(v(0), {2}, Region{{}, {}, {1}}, Region{{}, {}, {1}})},
        {2}},
       {verdict});
   ASSERT_TRUE(succeeded(runner_.run(*plan, {verdict})));
@@ -83,7 +85,7 @@ TEST_F(SeamsTest, AResultMustHaveThePlannedType) {
 }
 
 TEST_F(SeamsTest, AStepMustNotTakeMoreMemoryThanItsRowSays) {
-  const Tensor x = runner_.empty(s32, {n});
+  const Tensor x = runner_.empty(s32, {seam_size});
   const auto plan = this->plan({{0}, {op("argsort", {v(0)}, 1)}, {1}}, {x});
   ASSERT_TRUE(succeeded(runner_.run(*plan, {x})));
   ops::OpRow modest = *plan->main.steps.at(0).row;
@@ -100,21 +102,21 @@ TEST_F(SeamsTest, TheMemoryOfAStepInALoopIsThatOfAnyTurn) {
                     {op("add", {v(4), number(1)}, 6), op("argsort", {v(5)}, 7),
                      op("as_type", {v(7)}, 8, {{"type", std::string("s32")}})},
                     {6, 8}};
-  const Tensor x = runner_.empty(s32, {n});
+  const Tensor x = runner_.empty(s32, {seam_size});
   EXPECT_TRUE(succeeded(runner_.run(
       {{0}, {constant(9, 0, "s32", {}), loop({v(9), v(0)}, {10, 11}, condition, body)}, {11}},
       {x})));
 }
 
 TEST_F(SeamsTest, ARunMustGetArgumentsOfThePlannedTypes) {
-  const Tensor x = runner_.empty(s32, {n});
+  const Tensor x = runner_.empty(s32, {seam_size});
   const auto plan = this->plan({{0}, {op("negate", {v(0)}, 1)}, {1}}, {x});
-  const Tensor other = runner_.empty(f32, {n});
+  const Tensor other = runner_.empty(f32, {seam_size});
   EXPECT_DEATH(runner_.run(*plan, {other}), "not of the type that the plan is for");
 }
 
 TEST_F(SeamsTest, ARunMustLeaveNoMemoryBehind) {
-  const Tensor x = runner_.empty(s32, {n});
+  const Tensor x = runner_.empty(s32, {seam_size});
   const auto plan = this->plan({{0}, {op("negate", {v(0)}, 1)}, {1}}, {x});
   std::vector<Tensor> frame(plan->types.size());
   frame[plan->main.params[0]] = x;
@@ -137,7 +139,7 @@ TEST_F(SeamsTest, NoTensorOutlivesTheEngine) {
 
 TEST_F(SeamsTest, APlaceIsCommittedWithItsTensor) {
   const Limits limits;
-  const TensorType type{s32, {n}};
+  const TensorType type{s32, {seam_size}};
   Store store(runner_.memory, limits);
   Store::Places places(store);
   const std::uint64_t handle = 1;

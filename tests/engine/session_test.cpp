@@ -7,8 +7,6 @@ namespace {
 
 using Ints = std::vector<std::int32_t>;
 
-const Program increment{{0}, {op("add", {v(0), number(1)}, 1)}, {1}};
-
 class SessionTest : public SessionTestBase {
  protected:
   Caller caller_{engine_};

@@ -106,20 +106,19 @@ class ProgramsTest : public testing::Test {
   Limits limits_;
   Kernels kernels_{memory_, limits_};
   Programs programs_{memory_, limits_, kernels_, 1};
-  const Program increment_{{0}, {op("add", {v(0), number(1)}, 1)}, {1}};
 };
 
 TEST_F(ProgramsTest, TheLeastRecentlyUsedGoesFirst) {
-  for (const std::uint64_t id : {1, 2, 3}) ASSERT_TRUE(programs_.prepare(id, increment_));
+  for (const std::uint64_t id : {1, 2, 3}) ASSERT_TRUE(programs_.prepare(id, increment));
   EXPECT_TRUE(known(1));  // 1 is used now, so that 2 is the oldest
-  ASSERT_TRUE(programs_.prepare(4, increment_));
+  ASSERT_TRUE(programs_.prepare(4, increment));
   EXPECT_EQ(programs_.size(), 3U);
   EXPECT_FALSE(known(2));
   EXPECT_TRUE(known(1) && known(3) && known(4));
 }
 
 TEST_F(ProgramsTest, PreparingAgainReplaces) {
-  ASSERT_TRUE(programs_.prepare(1, increment_));
+  ASSERT_TRUE(programs_.prepare(1, increment));
   ASSERT_TRUE(
       programs_.prepare(1, Program{{0}, {op("negate", {v(0)}, 1), op("sum", {v(1)}, 2)}, {1, 2}}));
   EXPECT_EQ(programs_.size(), 1U);
@@ -131,12 +130,12 @@ TEST_F(ProgramsTest, PreparingAgainReplaces) {
 TEST_F(ProgramsTest, CallsOfARefusedProgramTellWhy) {
   EXPECT_FALSE(programs_.prepare(1, Program{{}, {op("no_such", {}, 0)}, {0}}));
   EXPECT_EQ(plan(1, {}).error().code, ErrorCode::unknown_op);
-  ASSERT_TRUE(programs_.prepare(1, increment_));
+  ASSERT_TRUE(programs_.prepare(1, increment));
   EXPECT_TRUE(known(1));
 }
 
 TEST_F(ProgramsTest, PlansAreKeptByArgumentTypes) {
-  ASSERT_TRUE(programs_.prepare(1, increment_));
+  ASSERT_TRUE(programs_.prepare(1, increment));
   const std::array a{TensorType{s32, {2}}};
   const std::array b{TensorType{f32, {2}}};
   const std::array c{TensorType{s32, {3}}};
@@ -152,7 +151,7 @@ TEST_F(ProgramsTest, PlansAreKeptByArgumentTypes) {
 }
 
 TEST_F(ProgramsTest, ClearFreesThePlansConstants) {
-  ASSERT_TRUE(programs_.prepare(1, increment_));
+  ASSERT_TRUE(programs_.prepare(1, increment));
   ASSERT_TRUE(known(1));
   EXPECT_GT(memory_.used(), 0U);
   programs_.clear();

@@ -110,12 +110,12 @@ TEST(LoadNpy, ReadsSwappedArraysOverSeveralChunks) {
   EXPECT_EQ(values<std::int32_t>(*tensor), counting(count));
 }
 
-struct Bad {
+struct BadFile {
   std::string bytes;
   const char* part;  ///< a part of the error's text
 };
 
-std::vector<Bad> malformed() {
+std::vector<BadFile> malformed_files() {
   const std::string good = npy_bytes(three_bytes, "abc");
   const std::string magic("\x93NUMPY");
   const std::string huge = "{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000)}";
@@ -151,7 +151,7 @@ std::vector<Bad> malformed() {
 
 TEST(LoadNpy, RefusesMalformedFilesWithoutTakingMemory) {
   const Folder folder;
-  for (const Bad& row : malformed()) {
+  for (const BadFile& row : malformed_files()) {
     Memory memory;
     const auto path = folder.write("bad file.npy", row.bytes);
     const std::string got = outcome(load_npy(memory, path));

@@ -17,6 +17,7 @@
 #include <gtest/gtest.h>
 
 #include "net/caller.hpp"
+#include "net/samples.hpp"
 #include "net/serve_stdio.hpp"
 #include "net/served.hpp"
 #include "support/certificates.hpp"
@@ -31,24 +32,12 @@ using test::Client;
 using test::open_socket_transport;
 using test::ServerProcess;
 using test::TemporaryFolder;
+using testing::add;
+using testing::any_port;
 using testing::Caller;
 using testing::eventually;
-
-const std::string any_port = "tcp://127.0.0.1:0";
-const std::string secret(32, 's');
-
-Instruction instruction(std::string op, std::vector<Operand> in, ValueId out) {
-  Instruction made;
-  made.op = std::move(op);
-  made.in = std::move(in);
-  made.out = {out};
-  return made;
-}
-
-/// x + number.
-Program add(std::int64_t number) {
-  return {{0}, {instruction("add", {ValueId{0}, Number(number)}, 1)}, {1}};
-}
+using testing::instruction;
+using testing::token_secret;
 
 /// Counts up for longer than any test waits.
 Program endless() {
@@ -140,13 +129,13 @@ TEST(DaemonSockets, TheMemoryLimitIsShared) {
 
 TEST(DaemonSockets, InfoTellsOfTheConnection) {
   const TemporaryFolder folder;
-  const std::string list = folder.write("tokens", "app read,write " + secret + "\n");
+  const std::string list = folder.write("tokens", "app read,write " + token_secret + "\n");
   ServerProcess server(
       {"--listen", "unix:" + folder.file("s"), "--listen", "tcp://[::1]:0", "--token-file", list});
   ASSERT_EQ(server.addresses().size(), 2U) << server.log();
   for (std::size_t i = 0; i < 2; ++i) {
     Caller caller(server.addresses()[i]);
-    ASSERT_TRUE(caller.auth(secret).ok());
+    ASSERT_TRUE(caller.auth(token_secret).ok());
     ASSERT_TRUE(caller.hello().ok());
     const auto info = caller.info();
     EXPECT_EQ(info.strings.at("connection.transport"), i == 0 ? "unix" : "tcp");
@@ -179,13 +168,13 @@ TEST(DaemonSockets, AuthIsTakenWhereNoTokenIsWanted) {
 
 TEST(DaemonSockets, TokensComeFromAFileAndFromTheEnvironment) {
   const TemporaryFolder folder;
-  const std::string list = folder.write("tokens", "file read " + secret + "\n");
+  const std::string list = folder.write("tokens", "file read " + token_secret + "\n");
   const std::string other(32, 'o');
   ServerProcess server({"--listen", any_port, "--token-file", list},
                        {"OUTRIGGER_TOKENS=variable all " + other});
-  for (const std::string& token : {secret, other}) {
+  for (const std::string& token : {token_secret, other}) {
     Caller caller(server.addresses().at(0));
-    EXPECT_EQ(caller.auth(token).strings["name"], token == secret ? "file" : "variable");
+    EXPECT_EQ(caller.auth(token).strings["name"], token == token_secret ? "file" : "variable");
     EXPECT_TRUE(caller.hello().ok());
   }
   Caller wrong(server.addresses().at(0));
@@ -193,7 +182,7 @@ TEST(DaemonSockets, TokensComeFromAFileAndFromTheEnvironment) {
   EXPECT_TRUE(wrong.ends());
   EXPECT_TRUE(server.logs("unauthorized: this server has no such token"));
   EXPECT_TRUE(std::regex_search(server.log(), std::regex("127.0.0.1:[0-9]+: unauthorized")));
-  for (const std::string& hidden : {secret, other, std::string("guessed")})
+  for (const std::string& hidden : {token_secret, other, std::string("guessed")})
     EXPECT_EQ(server.log().find(hidden), std::string::npos);
 }
 
@@ -330,14 +319,14 @@ TEST(DaemonSockets, ServesOtherMachinesWithTokensAndTls) {
   const TemporaryFolder folder;
   const auto authority = test::make_certificate(folder.path(), {.name = "authority"});
   const auto own = test::make_certificate(folder.path(), {.name = "server", .issuer = &authority});
-  const std::string tokens = folder.write("tokens", "app read " + secret);
+  const std::string tokens = folder.write("tokens", "app read " + token_secret);
   ServerProcess server({"--listen", "tls://0.0.0.0:0", "--token-file", tokens, "--tls-cert",
                         own.certificate_file, "--tls-key", own.key_file});
   ASSERT_EQ(server.addresses().size(), 1U) << server.log();
   std::string address = server.addresses()[0];
   address.replace(address.find("0.0.0.0"), 7, "127.0.0.1");
   Caller caller(address, {.ca = authority.certificate_file});
-  EXPECT_TRUE(caller.auth(secret).ok());
+  EXPECT_TRUE(caller.auth(token_secret).ok());
   EXPECT_TRUE(caller.hello().ok());
   EXPECT_EQ(caller.info().strings.at("connection.transport"), "tls");
 }

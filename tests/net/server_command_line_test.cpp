@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "net/caller.hpp"
+#include "net/samples.hpp"
 #include "net/serve_stdio.hpp"
 #include "support/certificates.hpp"
 #include "support/server_process.hpp"
@@ -18,10 +19,9 @@ namespace {
 
 using test::ServerProcess;
 using test::TemporaryFolder;
+using testing::any_port;
 using testing::Caller;
-
-const std::string any_port = "tcp://127.0.0.1:0";
-const std::string secret(32, 's');
+using testing::token_secret;
 
 TEST(ServerCommandLine, ReplacesTheSocketFileOfAKilledServerOnly) {
   const TemporaryFolder folder;
@@ -55,7 +55,7 @@ TEST(ServerCommandLine, AnAddressThatCannotBeBoundIsOneLineAndAStatus) {
 TEST(ServerCommandLine, OptionsThatDoNotFitEndItWithTheStatusForThem) {
   const TemporaryFolder folder;
   const auto authority = test::make_certificate(folder.path(), {.name = "authority"});
-  const std::string tokens = folder.write("tokens", "app read " + secret);
+  const std::string tokens = folder.write("tokens", "app read " + token_secret);
   const std::vector<std::vector<std::string>> wrong{
       {"--listen", "tcp://0.0.0.0:0"},
       {"--listen", "tcp://0.0.0.0:0", "--token-file", tokens},
@@ -82,10 +82,10 @@ TEST(ServerCommandLine, OptionsThatDoNotFitEndItWithTheStatusForThem) {
     EXPECT_EQ(failing.exit_status(), exit_usage) << line << failing.log();
   }
   for (const std::string& list : {std::string("/nowhere"), folder.write("none", "# none\n"),
-                                  folder.write("bad", "app " + secret)}) {
+                                  folder.write("bad", "app " + token_secret)}) {
     ServerProcess failing({"--listen", any_port, "--token-file", list});
     EXPECT_EQ(failing.exit_status(), EXIT_FAILURE) << failing.log();
-    EXPECT_EQ(failing.log().find(secret), std::string::npos);
+    EXPECT_EQ(failing.log().find(token_secret), std::string::npos);
   }
 }
 
@@ -114,7 +114,7 @@ TEST(ServerCommandLine, OptionsComeFromAFileToo) {
 
 TEST(ServerCommandLine, WarnsOfALoopbackAddressWithoutTokens) {
   const TemporaryFolder folder;
-  const std::string tokens = folder.write("tokens", "app read " + secret);
+  const std::string tokens = folder.write("tokens", "app read " + token_secret);
   const std::string warning = "every user of this machine can use";
   EXPECT_TRUE(ServerProcess({"--listen", any_port}).logs(warning));
   const ServerProcess with({"--listen", any_port, "--token-file", tokens});

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "net/caller.hpp"
+#include "net/samples.hpp"
 #include "net/served.hpp"
 #include "net/served_sockets.hpp"
 #include "support/server_process.hpp"
@@ -19,13 +20,12 @@ namespace outrigger::net {
 namespace {
 
 using std::chrono::milliseconds;
+using testing::any_port;
 using testing::Caller;
 using testing::eventually;
 using testing::ServedSockets;
 using testing::serving;
 using namespace std::string_view_literals;  // NOLINT(google-build-using-namespace)
-
-const std::string any_port = "tcp://127.0.0.1:0";
 
 test::Payload download(std::uint64_t id, std::uint64_t length) {
   return test::encode_download(id, 1, 0, length);

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "net/caller.hpp"
+#include "net/samples.hpp"
 #include "net/served.hpp"
 #include "support/server_process.hpp"
 #include "wire/frames.hpp"
@@ -19,20 +20,14 @@ namespace {
 
 using test::ServerProcess;
 using test::TemporaryFolder;
+using testing::add;
 using testing::Caller;
 using testing::eventually;
+using testing::instruction;
 
 const std::string greedy_token(32, 'g');
 const std::string modest_token(32, 'm');
 const std::string ops_token(32, 'o');
-
-Instruction instruction(std::string op, std::vector<Operand> in, ValueId out) {
-  Instruction made;
-  made.op = std::move(op);
-  made.in = std::move(in);
-  made.out = {out};
-  return made;
-}
 
 /// `count` bytes.
 Program bytes(std::int64_t count) {
@@ -41,12 +36,8 @@ Program bytes(std::int64_t count) {
   return {{}, {iota}, {0}};
 }
 
-Program add(std::int64_t number) {
-  return {{0}, {instruction("add", {ValueId{0}, Number(number)}, 1)}, {1}};
-}
-
 /// Computes on many elements for longer than any test waits.
-Program endless() {
+Program endless_passes() {
   Instruction start = instruction("iota", {}, 0);
   start.attrs = {{"type", std::string("f32")}, {"shape", std::vector<std::int64_t>{1 << 20}}};
   Instruction zero = instruction("sum", {ValueId{0}}, 1);
@@ -173,8 +164,8 @@ TEST_F(Tenants, AGreedyClientByTime) {
   serve("seconds=0.5");
   const auto greedy = enter(greedy_token);
   const std::uint64_t id = greedy->new_id();
-  greedy->send(
-      test::encode_run(id, endless(), {}, std::array<std::uint64_t, 1>{1}, {.deadline_ms = 1500}));
+  greedy->send(test::encode_run(id, endless_passes(), {}, std::array<std::uint64_t, 1>{1},
+                                {.deadline_ms = 1500}));
   expect_served();
   EXPECT_EQ(greedy->receive(std::chrono::seconds(60)).status, "deadline_exceeded");
   // The time beyond its quota counts for the next requests.
@@ -192,7 +183,7 @@ TEST_F(Tenants, AGreedyClientAtFullLoad) {
   serve("priority=1000");
   const auto greedy = enter(greedy_token);
   for (std::uint64_t i = 1; i <= 50; ++i) {
-    greedy->send(test::encode_run(greedy->new_id(), endless(), {}, std::array{i}));
+    greedy->send(test::encode_run(greedy->new_id(), endless_passes(), {}, std::array{i}));
   }
   const auto other = enter(greedy_token);
   ASSERT_TRUE(eventually([&] { return greedy->info().numbers.contains("running"); }));

@@ -15,11 +15,11 @@ namespace outrigger::ops {
 namespace {
 
 using enum DType;
-using Bytes = std::vector<std::byte>;
+using Elements = std::vector<std::byte>;
 
-Bytes cast(Bytes elements, DType from, DType to, std::int64_t n) {
+Elements cast(Elements elements, DType from, DType to, std::int64_t n) {
   for (const CastStep& step : cast_steps(from, to)) {
-    Bytes out(static_cast<std::size_t>(n) * size_of(step.to));
+    Elements out(static_cast<std::size_t>(n) * size_of(step.to));
     const void* in = elements.data();
     step.run(out.data(), &in, n);
     elements = std::move(out);
@@ -32,10 +32,10 @@ void expect_kernels_agree(DType dtype) {
   using Bits = typename F::Bits;
   // The number is not a multiple of a vector, so that the rest uses another path.
   const std::int64_t n = (std::int64_t{1} << sizeof(Bits) * 8) - 3;
-  Bytes patterns(static_cast<std::size_t>(n) * sizeof(Bits));
+  Elements patterns(static_cast<std::size_t>(n) * sizeof(Bits));
   auto* bits = reinterpret_cast<Bits*>(patterns.data());
   std::iota(bits, bits + n, Bits{3});
-  const Bytes wide = cast(patterns, dtype, f32, n);
+  const Elements wide = cast(patterns, dtype, f32, n);
   const auto* floats = reinterpret_cast<const float*>(wide.data());
   for (std::int64_t i = 0; i < n; ++i) {
     ASSERT_EQ(std::bit_cast<std::uint32_t>(floats[i]),
@@ -44,10 +44,10 @@ void expect_kernels_agree(DType dtype) {
   }
   // Each number, and the numbers next to it.
   for (const std::uint32_t aside : {0U, 1U, 0x1000U, 0x80000U, 0x7fffU}) {
-    Bytes moved = wide;
+    Elements moved = wide;
     auto* x = reinterpret_cast<std::uint32_t*>(moved.data());
     for (std::int64_t i = 0; i < n; ++i) x[i] += aside;
-    const Bytes narrowed = cast(moved, f32, dtype, n);
+    const Elements narrowed = cast(moved, f32, dtype, n);
     const auto* got = reinterpret_cast<const Bits*>(narrowed.data());
     for (std::int64_t i = 0; i < n; ++i) {
       ASSERT_EQ(got[i], narrow<F>(std::bit_cast<float>(x[i]))) << name_of(dtype) << " " << x[i];
@@ -84,11 +84,11 @@ TEST(CastTest, EveryPairEndsInItsDtype) {
 TEST(CastTest, ZeroAndOneSurviveEveryPair) {
   for (const DType from : all_dtypes) {
     for (const DType to : all_dtypes) {
-      Bytes elements(size_of(from) * 3);
+      Elements elements(size_of(from) * 3);
       for (std::int64_t i = 0; i < 3; ++i)
         store_number(Number{i % 2}, from, elements.data() + size_of(from) * i);
-      const Bytes got = cast(elements, from, to, 3);
-      Bytes expected(size_of(to) * 3);
+      const Elements got = cast(elements, from, to, 3);
+      Elements expected(size_of(to) * 3);
       for (std::int64_t i = 0; i < 3; ++i)
         store_number(Number{i % 2}, to, expected.data() + size_of(to) * i);
       EXPECT_EQ(got, expected) << name_of(from) << " to " << name_of(to);
@@ -102,12 +102,12 @@ TEST(CastTest, NumbersAreStoredAsTheKernelsCast) {
                                     65520,     1e10,           -1e20, 1e-8, NAN,   1e39,  INFINITY,
                                     -INFINITY, 3.0517578125e-5};
   const auto n = static_cast<std::int64_t>(numbers.size());
-  Bytes elements(numbers.size() * sizeof(double));
+  Elements elements(numbers.size() * sizeof(double));
   std::memcpy(elements.data(), numbers.data(), elements.size());
   for (const DType to : all_dtypes) {
-    const Bytes got = cast(elements, f64, to, n);
+    const Elements got = cast(elements, f64, to, n);
     for (std::size_t i = 0; i < numbers.size(); ++i) {
-      Bytes one(size_of(to));
+      Elements one(size_of(to));
       store_number(Number{numbers[i]}, to, one.data());
       if (!std::isnan(numbers[i]) || is_integer(to)) {
         EXPECT_EQ(std::memcmp(one.data(), got.data() + i * one.size(), one.size()), 0)

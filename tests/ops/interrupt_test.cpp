@@ -11,11 +11,11 @@ using enum DType;
 using Clock = Interrupt::Clock;
 using std::chrono::milliseconds;
 
-constexpr std::int64_t n = std::int64_t{1} << 22;
+constexpr std::int64_t interrupt_size = std::int64_t{1} << 22;
 
 /// A pass of about 0.4 s on one core.
 Pass long_pass() {
-  PassMaker maker({n}, {f64});
+  PassMaker maker({interrupt_size}, {f64});
   Pass::Register x = 0;
   for (int i = 0; i < 12; ++i) x = maker.apply("pow", f64, {x, 0});
   return maker.done({x});
@@ -37,8 +37,9 @@ class InterruptTest : public testing::TestWithParam<int> {
   }
   Lab lab_;
   Pass pass_ = long_pass();
-  Tensor in_ = lab_.tensor({n}, std::vector<double>(static_cast<std::size_t>(n), 0.999));
-  Tensor out_ = lab_.empty(f64, {n});
+  Tensor in_ = lab_.tensor({interrupt_size},
+                           std::vector<double>(static_cast<std::size_t>(interrupt_size), 0.999));
+  Tensor out_ = lab_.empty(f64, {interrupt_size});
   Clock::time_point started_;
   Clock::duration took_{};
 };

@@ -9,9 +9,9 @@ namespace {
 
 using enum DType;
 
-constexpr std::int64_t n = 3 * 65536 + 5;
+constexpr std::int64_t alias_size = 3 * 65536 + 5;
 
-std::vector<std::int32_t> counting(std::int64_t count = n) {
+std::vector<std::int32_t> counting(std::int64_t count = alias_size) {
   std::vector<std::int32_t> all(static_cast<std::size_t>(count));
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int32_t>(i);
   return all;
@@ -39,17 +39,17 @@ class PassAliasTest : public testing::TestWithParam<int> {
 };
 
 TEST_P(PassAliasTest, OutputIsTheInput) {
-  const Tensor x = lab_.tensor({n}, counting());
-  PassMaker maker({n}, {s32});
+  const Tensor x = lab_.tensor({alias_size}, counting());
+  PassMaker maker({alias_size}, {s32});
   ASSERT_TRUE(run(maker.done({maker.apply("add", s32, {0, 0})}), {x}, {same(x)}));
   EXPECT_EQ(values<std::int32_t>(x), each(counting(), [](int v) { return 2 * v; }));
 }
 
 TEST_P(PassAliasTest, OutputIsAnInputThatIsReadLater) {
   // y = -x is stored over x, while x is read again for z = y · x.
-  const Tensor x = lab_.tensor({n}, counting());
-  const Tensor z = lab_.empty(s32, {n});
-  PassMaker maker({n}, {s32});
+  const Tensor x = lab_.tensor({alias_size}, counting());
+  const Tensor z = lab_.empty(s32, {alias_size});
+  PassMaker maker({alias_size}, {s32});
   const auto y = maker.apply("negate", s32, {0});
   const auto product = maker.apply("subtract", s32, {y, 0});
   ASSERT_TRUE(run(maker.done({y, product}), {x}, {same(x), z}));
@@ -58,20 +58,21 @@ TEST_P(PassAliasTest, OutputIsAnInputThatIsReadLater) {
 }
 
 TEST_P(PassAliasTest, TwoOutputsSwapTwoInputs) {
-  const Tensor x = lab_.tensor({n}, counting());
-  const Tensor y = lab_.tensor({n}, each(counting(), [](int v) { return v + 1000; }));
-  PassMaker maker({n}, {s32, s32});
+  const Tensor x = lab_.tensor({alias_size}, counting());
+  const Tensor y = lab_.tensor({alias_size}, each(counting(), [](int v) { return v + 1000; }));
+  PassMaker maker({alias_size}, {s32, s32});
   const auto less = maker.apply("subtract", s32, {1, 0});
   const auto more = maker.apply("add", s32, {1, 0});
   ASSERT_TRUE(run(maker.done({more, less}), {x, y}, {same(x), same(y)}));
   EXPECT_EQ(values<std::int32_t>(x), each(counting(), [](int v) { return 2 * v + 1000; }));
-  EXPECT_EQ(values<std::int32_t>(y), std::vector<std::int32_t>(static_cast<std::size_t>(n), 1000));
+  EXPECT_EQ(values<std::int32_t>(y),
+            std::vector<std::int32_t>(static_cast<std::size_t>(alias_size), 1000));
 }
 
 TEST_P(PassAliasTest, OneRegisterStoredTwiceAndOverItsInput) {
-  const Tensor x = lab_.tensor({n}, counting());
-  const Tensor other = lab_.empty(s32, {n});
-  PassMaker maker({n}, {s32});
+  const Tensor x = lab_.tensor({alias_size}, counting());
+  const Tensor other = lab_.empty(s32, {alias_size});
+  PassMaker maker({alias_size}, {s32});
   const auto y = maker.apply("add", s32, {0, 0});
   ASSERT_TRUE(run(maker.done({y, y}), {x}, {other, same(x)}));
   EXPECT_EQ(values<std::int32_t>(x), each(counting(), [](int v) { return 2 * v; }));
@@ -79,10 +80,10 @@ TEST_P(PassAliasTest, OneRegisterStoredTwiceAndOverItsInput) {
 }
 
 TEST_P(PassAliasTest, AStoredInputIsCopied) {
-  const Tensor x = lab_.tensor({n}, counting());
-  const Tensor copy = lab_.empty(s32, {n});
-  const Tensor y = lab_.empty(s32, {n});
-  PassMaker maker({n}, {s32});
+  const Tensor x = lab_.tensor({alias_size}, counting());
+  const Tensor copy = lab_.empty(s32, {alias_size});
+  const Tensor y = lab_.empty(s32, {alias_size});
+  PassMaker maker({alias_size}, {s32});
   const auto twice = maker.apply("add", s32, {0, 0});
   ASSERT_TRUE(run(maker.done({0, twice}), {x}, {copy, y}));
   EXPECT_EQ(values<std::int32_t>(copy), counting());
@@ -91,9 +92,9 @@ TEST_P(PassAliasTest, AStoredInputIsCopied) {
 
 TEST_P(PassAliasTest, AStoredInputIsCopiedBeforeItsMemoryChanges) {
   // The input is stored to `copy`, and another result overwrites the memory of the input.
-  const Tensor x = lab_.tensor({n}, counting());
-  const Tensor copy = lab_.empty(s32, {n});
-  PassMaker maker({n}, {s32});
+  const Tensor x = lab_.tensor({alias_size}, counting());
+  const Tensor copy = lab_.empty(s32, {alias_size});
+  PassMaker maker({alias_size}, {s32});
   const auto twice = maker.apply("add", s32, {0, 0});
   ASSERT_TRUE(run(maker.done({0, twice}), {x}, {copy, same(x)}));
   EXPECT_EQ(values<std::int32_t>(copy), counting());
@@ -102,9 +103,9 @@ TEST_P(PassAliasTest, AStoredInputIsCopiedBeforeItsMemoryChanges) {
 
 TEST_P(PassAliasTest, AnOutputOverAnInputThatALaterStoreNeeds) {
   // The test before with the stores in the other order.
-  const Tensor x = lab_.tensor({n}, counting());
-  const Tensor copy = lab_.empty(s32, {n});
-  PassMaker maker({n}, {s32});
+  const Tensor x = lab_.tensor({alias_size}, counting());
+  const Tensor copy = lab_.empty(s32, {alias_size});
+  PassMaker maker({alias_size}, {s32});
   const auto twice = maker.apply("add", s32, {0, 0});
   ASSERT_TRUE(run(maker.done({twice, 0}), {x}, {same(x), copy}));
   EXPECT_EQ(values<std::int32_t>(copy), counting())
@@ -115,11 +116,11 @@ TEST_P(PassAliasTest, AnOutputOverAnInputThatALaterStoreNeeds) {
 TEST_P(PassAliasTest, PartlyOverlappingWindowsReadTheOldValues) {
   for (const std::int64_t shift :
        {std::int64_t{1}, std::int64_t{-1}, std::int64_t{1024}, std::int64_t{-70000}}) {
-    const Tensor base = lab_.tensor({2 * n}, counting(2 * n));
+    const Tensor base = lab_.tensor({2 * alias_size}, counting(2 * alias_size));
     const std::int64_t at = 80000;
-    const Tensor in = view_of(base, TensorType{s32, {n}}, {1}, at, true);
-    const Tensor out = view_of(base, TensorType{s32, {n}}, {1}, at + shift, true);
-    PassMaker maker({n}, {s32});
+    const Tensor in = view_of(base, TensorType{s32, {alias_size}}, {1}, at, true);
+    const Tensor out = view_of(base, TensorType{s32, {alias_size}}, {1}, at + shift, true);
+    PassMaker maker({alias_size}, {s32});
     ASSERT_TRUE(run(maker.done({maker.apply("add", s32, {0, 0})}), {in}, {out}));
     EXPECT_EQ(values<std::int32_t>(out), each(counting(), [](int v) { return 2 * (v + 80000); }))
         << shift;
@@ -127,36 +128,37 @@ TEST_P(PassAliasTest, PartlyOverlappingWindowsReadTheOldValues) {
 }
 
 TEST_P(PassAliasTest, ReversedOntoItself) {
-  const Tensor x = lab_.tensor({n}, counting());
-  const Tensor reversed = view_of(x, x.type, {-1}, n - 1, true);
-  PassMaker maker({n}, {s32, s32});
+  const Tensor x = lab_.tensor({alias_size}, counting());
+  const Tensor reversed = view_of(x, x.type, {-1}, alias_size - 1, true);
+  PassMaker maker({alias_size}, {s32, s32});
   ASSERT_TRUE(run(maker.done({maker.apply("add", s32, {0, 1})}), {x, reversed}, {same(x)}));
-  EXPECT_EQ(values<std::int32_t>(x), std::vector<std::int32_t>(static_cast<std::size_t>(n), n - 1));
+  EXPECT_EQ(values<std::int32_t>(x),
+            std::vector<std::int32_t>(static_cast<std::size_t>(alias_size), alias_size - 1));
 }
 
 TEST_P(PassAliasTest, AnElementOfTheOutputIsAScalarInput) {
-  const Tensor x = lab_.tensor({n}, each(counting(), [](int v) { return v + 7; }));
+  const Tensor x = lab_.tensor({alias_size}, each(counting(), [](int v) { return v + 7; }));
   const Tensor first = view_of(x, TensorType{s32, {}}, {}, 0, true);
-  PassMaker maker({n}, {s32, s32});
+  PassMaker maker({alias_size}, {s32, s32});
   ASSERT_TRUE(run(maker.done({maker.apply("subtract", s32, {0, 1})}), {x, first}, {same(x)}));
   EXPECT_EQ(values<std::int32_t>(x), counting());
 }
 
 TEST_P(PassAliasTest, AStridedOutputThatIsItsInput) {
-  const Tensor base = lab_.tensor({2 * n}, counting(2 * n));
-  const Tensor odd = view_of(base, TensorType{s32, {n}}, {2}, 1, true);
-  PassMaker maker({n}, {s32});
+  const Tensor base = lab_.tensor({2 * alias_size}, counting(2 * alias_size));
+  const Tensor odd = view_of(base, TensorType{s32, {alias_size}}, {2}, 1, true);
+  PassMaker maker({alias_size}, {s32});
   ASSERT_TRUE(run(maker.done({maker.apply("negate", s32, {0})}), {odd}, {same(odd)}));
   const auto got = values<std::int32_t>(base);
-  for (std::int32_t i = 0; i < 2 * n; ++i)
+  for (std::int32_t i = 0; i < 2 * alias_size; ++i)
     ASSERT_EQ(got[static_cast<std::size_t>(i)], i % 2 == 1 ? -i : i);
 }
 
 TEST_P(PassAliasTest, AnotherDtypeOfTheSameWidthInTheSameMemory) {
-  const Tensor x = lab_.tensor({n}, counting());
+  const Tensor x = lab_.tensor({alias_size}, counting());
   Tensor out = same(x);
   out.type.dtype = f32;
-  PassMaker maker({n}, {s32});
+  PassMaker maker({alias_size}, {s32});
   const auto real = maker.cast(0, f32);
   const auto half = maker.apply("add", f32, {real, real});
   ASSERT_TRUE(run(maker.done({half}), {x}, {out}));

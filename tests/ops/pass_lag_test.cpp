@@ -115,19 +115,20 @@ class PassLagTest : public testing::TestWithParam<int> {
   Lab lab_;
 };
 
-constexpr std::int64_t n = 200'003;
+constexpr std::int64_t lag_size = 200'003;
 
 TEST_P(PassLagTest, AVectorShiftedEitherWay) {
   for (const std::int64_t shift : {1, 2, 15, 63, 64, 1023, 1024, 1025, 8191, 8192}) {
     for (const std::int64_t sign : {1, -1}) {
-      const Windows windows{{n + 8192}, {n}, {1}, {sign > 0 ? 0 : shift}, {{sign > 0 ? shift : 0}}};
+      const Windows windows{
+          {lag_size + 8192}, {lag_size}, {1}, {sign > 0 ? 0 : shift}, {{sign > 0 ? shift : 0}}};
       EXPECT_EQ(check(windows, s32), blocks(8192, s32)) << sign * shift;
     }
   }
 }
 
 TEST_P(PassLagTest, BlocksGrowWithTheShift) {
-  const Windows windows{{n + 9000}, {n}, {1}, {9000}, {{0}, {8000}}};
+  const Windows windows{{lag_size + 9000}, {lag_size}, {1}, {9000}, {{0}, {8000}}};
   EXPECT_EQ(check(windows, s32), blocks(9216, s32));
 }
 
@@ -149,7 +150,7 @@ TEST_P(PassLagTest, EachSecondElementOfTheRows) {
 }
 
 TEST_P(PassLagTest, AnInputThatIsMoved) {
-  const Windows windows{{n + 100}, {n}, {1}, {100}, {{0}}};
+  const Windows windows{{lag_size + 100}, {lag_size}, {1}, {100}, {{0}}};
   EXPECT_EQ(check(windows, f64), blocks(8192, f64));
 }
 
@@ -217,26 +218,26 @@ TEST_P(PassLagTest, OtherInputsAreWhereTheyAre) {
 }
 
 TEST_P(PassLagTest, WhatIsTooFarIsCopied) {
-  const Windows one{{2 * n}, {n}, {1}, {0}, {{n / 2}}};
-  EXPECT_EQ(check(one, s32), Memory::capacity_of(n * 4));
+  const Windows one{{2 * lag_size}, {lag_size}, {1}, {0}, {{lag_size / 2}}};
+  EXPECT_EQ(check(one, s32), Memory::capacity_of(lag_size * 4));
   // With three inputs, the result is copied instead.
-  const Windows three{{2 * n}, {n}, {1}, {0}, {{n / 2}, {7}, {n / 3}}};
-  EXPECT_EQ(check(three, s32), Memory::capacity_of(n * 4));
+  const Windows three{{2 * lag_size}, {lag_size}, {1}, {0}, {{lag_size / 2}, {7}, {lag_size / 3}}};
+  EXPECT_EQ(check(three, s32), Memory::capacity_of(lag_size * 4));
 }
 
 TEST_P(PassLagTest, NothingIsTakenForWindowsThatLieApart) {
-  const Windows windows{{4, n}, {1, n}, {1, 1}, {1, 0}, {{0, 0}, {2, 0}}};
+  const Windows windows{{4, lag_size}, {1, lag_size}, {1, 1}, {1, 0}, {{0, 0}, {2, 0}}};
   EXPECT_EQ(check(windows, s32), 0U);
 }
 
 TEST_P(PassLagTest, AReversedInputAmongShiftedOnes) {
-  const Tensor base = grid(s32, {n + 1});
+  const Tensor base = grid(s32, {lag_size + 1});
   const auto before = values<std::int32_t>(base);
-  const Tensor out = view_of(base, TensorType{s32, {n}}, {1}, 0, true);
-  const Tensor next = view_of(base, TensorType{s32, {n}}, {1}, 1, true);
-  const Tensor reversed = view_of(base, TensorType{s32, {n}}, {-1}, n - 1, true);
+  const Tensor out = view_of(base, TensorType{s32, {lag_size}}, {1}, 0, true);
+  const Tensor next = view_of(base, TensorType{s32, {lag_size}}, {1}, 1, true);
+  const Tensor reversed = view_of(base, TensorType{s32, {lag_size}}, {-1}, lag_size - 1, true);
   Context context = this->context(Compile::When::always);
-  ASSERT_TRUE(run_pass(context, alternating_sum({n}, s32, 2), std::vector{next, reversed},
+  ASSERT_TRUE(run_pass(context, alternating_sum({lag_size}, s32, 2), std::vector{next, reversed},
                        std::span(&out, 1)));
   const auto got = values<std::int32_t>(out);
   for (std::size_t i = 0; i < got.size(); ++i)
@@ -244,7 +245,7 @@ TEST_P(PassLagTest, AReversedInputAmongShiftedOnes) {
 }
 
 TEST_P(PassLagTest, ACancelEndsIt) {
-  const Windows windows{{n + 1}, {n}, {1}, {1}, {{0}}};
+  const Windows windows{{lag_size + 1}, {lag_size}, {1}, {1}, {{0}}};
   const Tensor base = grid(s32, windows.grid);
   const auto before = bytes(base);
   const Tensor in = window(base, windows, {0});
@@ -252,7 +253,7 @@ TEST_P(PassLagTest, ACancelEndsIt) {
   lab_.interrupt.cancel();
   Context context = this->context(Compile::When::never);
   const auto result =
-      run_pass(context, alternating_sum({n}, s32, 1), std::span(&in, 1), std::span(&out, 1));
+      run_pass(context, alternating_sum({lag_size}, s32, 1), std::span(&in, 1), std::span(&out, 1));
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, ErrorCode::cancelled);
   EXPECT_EQ(bytes(base), before);

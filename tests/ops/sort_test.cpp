@@ -11,12 +11,12 @@
 namespace outrigger::ops::test {
 namespace {
 
-constexpr std::int64_t n = 200'003;
+constexpr std::int64_t sort_size = 200'003;
 const std::vector<int> thread_counts{1, 2, 5};
 
 /// Numbers with many equal ones, both zeros, infinities and NaN.
 template <typename T>
-std::vector<T> mixed(unsigned seed, std::int64_t count = n) {
+std::vector<T> mixed(unsigned seed, std::int64_t count = sort_size) {
   std::mt19937_64 random(seed);
   std::vector<T> all(static_cast<std::size_t>(count));
   for (T& x : all) {
@@ -61,7 +61,7 @@ TYPED_TEST(SortTest, LongLinesAreSortedForAnyNumberOfThreads) {
                      [down](T a, T b) { return down ? before(b, a) : before(a, b); });
     for (const int threads : thread_counts) {
       Lab lab;
-      const auto got = lab.run("sort", {lab.tensor({n}, all)}, direction(down), threads);
+      const auto got = lab.run("sort", {lab.tensor({sort_size}, all)}, direction(down), threads);
       ASSERT_TRUE(got);
       const std::vector<T> result = values<T>(*got);
       for (std::size_t i = 0; i < sorted.size(); ++i) {
@@ -87,17 +87,18 @@ TYPED_TEST(SortTest, LongLinesAreArgsortedStably) {
     });
     for (const int threads : thread_counts) {
       Lab lab;
-      const auto got = lab.run("argsort", {lab.tensor({n}, all)}, direction(down), threads);
+      const auto got = lab.run("argsort", {lab.tensor({sort_size}, all)}, direction(down), threads);
       ASSERT_TRUE(got);
       ASSERT_EQ(values<std::int32_t>(*got), order) << threads << " threads";
     }
     if (!down) continue;
     for (const int threads : thread_counts) {
       // The first items are selected chunk by chunk, or the line is sorted up to them.
-      for (const std::int64_t k : std::initializer_list<std::int64_t>{1, 100, 3000, 30'000, n}) {
+      for (const std::int64_t k :
+           std::initializer_list<std::int64_t>{1, 100, 3000, 30'000, sort_size}) {
         Lab lab;
         const OpRow& row = *find_op("top_k");
-        const Tensor in = lab.tensor({n}, all);
+        const Tensor in = lab.tensor({sort_size}, all);
         const Attrs attrs{{"k", Number{k}}};
         const std::vector<Tensor> out{lab.empty(dtype_of<T>(), {k}), lab.empty(DType::s32, {k})};
         Context context = lab.context(threads);
@@ -145,7 +146,7 @@ TYPED_TEST(SortTest, ScansAlongEveryAxisAreTheSameForAnyNumberOfThreads) {
   using T = TypeParam;
   std::mt19937_64 random(7);
   for (const Dims& shape :
-       {Dims{n}, Dims{3, 20'001}, Dims{9'001, 3}, Dims{2, 3'001, 40}, Dims{70, 3000}}) {
+       {Dims{sort_size}, Dims{3, 20'001}, Dims{9'001, 3}, Dims{2, 3'001, 40}, Dims{70, 3000}}) {
     std::vector<T> all(static_cast<std::size_t>(element_count(shape)));
     // Small integers, whose sums are exact in floats, too.
     for (T& x : all) x = static_cast<T>(random() % 3);
