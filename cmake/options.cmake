@@ -1,8 +1,8 @@
 # Compiler flags shared by all targets, as the interface library outrigger_options.
 add_library(outrigger_options INTERFACE)
 target_compile_options(outrigger_options INTERFACE
-  -Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion -Werror
-  $<$<NOT:$<BOOL:$<TARGET_PROPERTY:OUTRIGGER_MAY_SHADOW>>>:-Wshadow>)
+  -Wall -Wextra -Wpedantic $<$<NOT:$<BOOL:$<TARGET_PROPERTY:OUTRIGGER_MAY_SHADOW>>>:-Wshadow>
+  -Wconversion -Wno-sign-conversion -Werror)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # At -O3, GCC 12 and 13 warn of bytes that copies of boost::container::small_vector never touch
   # (gcc bugs 105329, 105651 and similar ones). GCC 14 does so at -O2, too, and of std::string. The
