@@ -24,9 +24,8 @@ class Writer {
 
   /// msgpack::packer calls this.
   void write(const char* bytes, std::size_t count) {
-    const std::size_t end = frame_.size();
-    frame_.resize(end + count);
-    std::memcpy(frame_.data() + end, bytes, count);
+    const auto* first = reinterpret_cast<const std::uint8_t*>(bytes);
+    frame_.insert(frame_.end(), first, first + count);
   }
 
   void map(std::size_t entries) { packer_.pack_map(static_cast<std::uint32_t>(entries)); }
