@@ -14,6 +14,7 @@
 #include <spdlog/spdlog.h>
 
 #include "engine/session/session.hpp"
+#include "files/places.hpp"
 #include "net/byte_size.hpp"
 #include "net/descriptor.hpp"
 #include "net/process.hpp"
@@ -174,6 +175,8 @@ void keep_data(const Options& options, const std::shared_ptr<engine::Engine>& en
   const auto settings = engine_options(options);
   net::restrict_umask();
   auto sockets = server_options(options);
+  const auto confined = files::allow_only(options.files);
+  if (!confined) give_up("--files: " + confined.error().text);
   const auto engine = start_engine(settings);
   keep_data(options, engine);
   const auto failed = net::serve_sockets(

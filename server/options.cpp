@@ -74,6 +74,10 @@ class SocketOptions {
             "Seconds for which a client may take nothing of waiting replies");
     seconds("--grace", options.grace_s, 0,
             "Seconds for requests to end after SIGTERM; then they are cancelled");
+    add("--files", options.files,
+        "Requests may load and save files of this folder, if their token has the right files;\n"
+        "may be given several times. Without it, they reach no file")
+        ->allow_extra_args(false);
     CLI::Option* data =
         add("--data", options.data,
             "Keep published tensors in this folder: they are there again after a restart, as\n"

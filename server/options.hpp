@@ -31,6 +31,7 @@ struct Options {
   double idle_timeout_s = 0;
   double send_timeout_s = 30;
   double grace_s = 10;
+  std::vector<std::string> files;
   std::string data;  ///< empty: published tensors end with the process
   double checkpoint_interval_s = 60;
 };

@@ -123,7 +123,7 @@ Result<void> Folder::read_manifest() {
     OUTRIGGER_CHECK(write_manifest(manifest_));
     return {};
   }
-  OUTRIGGER_TRY(files::File manifest, files::File::open(path));
+  OUTRIGGER_TRY(files::File manifest, files::File::open_own(path));
   std::string text(manifest.size(), '\0');
   OUTRIGGER_TRY(const std::size_t count, files::read_fully(manifest, text.data(), text.size()));
   text.resize(count);

@@ -55,7 +55,7 @@ Result<std::string> write_tensor(Disk& disk, const std::string& path, const Entr
 }
 
 Result<Tensor> read_tensor(Memory& memory, const std::string& path, const Entry& entry) {
-  OUTRIGGER_TRY(files::File file, files::File::open(path));
+  OUTRIGGER_TRY(files::File file, files::File::open_own(path));
   const std::string header = header_of(entry);
   const std::string trailer = trailer_of(entry.file.checksum);
   const auto bytes = static_cast<std::uint64_t>(byte_count(entry.type));

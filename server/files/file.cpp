@@ -11,11 +11,15 @@
 #include <system_error>
 
 #include "base/text.hpp"
+#include "files/places.hpp"
 
 namespace outrigger::files {
 namespace {
 
 constexpr std::size_t quoted_bytes_max = 300;
+
+/// Without O_NONBLOCK, the opening of a named pipe waits for its writer.
+constexpr int read_flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
 
 /// The largest number of bytes that the system accepts in one call.
 constexpr std::size_t read_bytes_max = std::size_t{1} << 30;
@@ -42,11 +46,19 @@ Result<std::size_t> read_fully(Source& source, void* out, std::size_t bytes) {
 
 Result<File> File::open(const std::string& path) {
   OUTRIGGER_CHECK(check_path(path));
-  // Without O_NONBLOCK, the opening of a named pipe waits for its writer.
-  const int fd = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-  const int open_error = errno;
-  File file(fd, in_quotes(path));
-  if (fd < 0) return io_failure("open", file.name_, open_error);
+  OUTRIGGER_TRY(const int fd, open_in_place(path, read_flags, "open"));
+  return examine(File(fd, in_quotes(path)));
+}
+
+Result<File> File::open_own(const std::string& path) {
+  OUTRIGGER_CHECK(check_path(path));
+  const int fd = ::open(path.c_str(), read_flags);
+  if (fd < 0) return io_failure("open", in_quotes(path), errno);
+  return examine(File(fd, in_quotes(path)));
+}
+
+Result<File> File::examine(File file) {
+  const int fd = file.fd_;
   struct stat status {};
   if (::fstat(fd, &status) != 0) return io_failure("open", file.name_, errno);
   if (!S_ISREG(status.st_mode)) {

@@ -35,8 +35,12 @@ Result<std::size_t> read_fully(Source& source, void* out, std::size_t bytes);
 /// A regular file, open for reading.
 class File final : public Source {
  public:
-  /// Errors: bad_file if the path is not absolute or is not that of a regular file; io_error.
+  /// A file that a request names. Errors: bad_file if the path is not absolute or is not that of a
+  /// regular file; forbidden (allow_only()); io_error.
   static Result<File> open(const std::string& path);
+
+  /// A file of the server itself, wherever it is. Errors: as open(), without forbidden.
+  static Result<File> open_own(const std::string& path);
 
   File(File&& other) noexcept
       : fd_(std::exchange(other.fd_, -1)), size_(other.size_), name_(std::move(other.name_)) {}
@@ -59,6 +63,7 @@ class File final : public Source {
 
  private:
   File(int fd, std::string name) : fd_(fd), name_(std::move(name)) {}
+  static Result<File> examine(File file);
 
   int fd_;
   std::uint64_t size_ = 0;

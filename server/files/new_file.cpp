@@ -17,6 +17,7 @@
 
 #include "files/file.hpp"
 #include "files/leftovers.hpp"
+#include "files/places.hpp"
 
 namespace outrigger::files {
 namespace {
@@ -27,36 +28,38 @@ struct Target {
   std::optional<mode_t> permissions;  ///< the mode of the existing file
 };
 
-Result<Target> find_target(const std::string& path) {
+/// `name` is the path in error texts.
+Result<Target> find_target(const std::string& path, const std::string& name) {
   struct stat status {};
   if (::lstat(path.c_str(), &status) != 0) {
     if (errno == ENOENT) return Target{path, std::nullopt};
-    return io_failure("write", in_quotes(path), errno);
+    return io_failure("write", name, errno);
   }
   std::array<char, PATH_MAX> resolved{};
+  if (is_confined() && S_ISLNK(status.st_mode)) {
+    return bad_file(name,
+                    "is a symbolic link, which this server does not follow: save to the "
+                    "file that it names");
+  }
   if (::realpath(path.c_str(), resolved.data()) == nullptr ||
       ::stat(resolved.data(), &status) != 0) {
-    return io_failure("write", in_quotes(path), errno);
+    return io_failure("write", name, errno);
   }
   // rename() would replace a device by a file.
-  if (!S_ISREG(status.st_mode)) {
-    return bad_file(in_quotes(path), "is there already and is not a file");
-  }
+  if (!S_ISREG(status.st_mode)) return bad_file(name, "is there already and is not a file");
   // rename() needs only the permissions of the folder, and root may write everything. The mode of
   // the file therefore decides.
   const bool denied = ::faccessat(AT_FDCWD, resolved.data(), W_OK, AT_EACCESS) != 0;
-  if (denied && errno != EACCES && errno != EPERM)
-    return io_failure("write", in_quotes(path), errno);
+  if (denied && errno != EACCES && errno != EPERM) return io_failure("write", name, errno);
   if (denied || (status.st_mode & 0222U) == 0) {
-    return bad_file(in_quotes(path),
-                    "is there already and is read-only: change its mode, or save elsewhere");
+    return bad_file(name, "is there already and is read-only: change its mode, or save elsewhere");
   }
-  return Target{resolved.data(), status.st_mode & 0777U};
+  return Target{is_confined() ? path : resolved.data(), status.st_mode & 0777U};
 }
 
 std::string folder_of(const std::string& path) { return path.substr(0, path.rfind('/') + 1); }
 
-/// The path by which the system finds an open file.
+/// The path by which the system finds an open file or folder.
 std::string open_file_path(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
 
 }  // namespace
@@ -64,6 +67,7 @@ std::string open_file_path(int fd) { return "/proc/self/fd/" + std::to_string(fd
 NewFile::NewFile(NewFile&& other) noexcept
     : name_(std::move(other.name_)),
       target_(std::move(other.target_)),
+      folder_(std::exchange(other.folder_, -1)),
       temporary_(std::exchange(other.temporary_, {})),
       fd_(std::exchange(other.fd_, -1)) {}
 
@@ -71,6 +75,7 @@ NewFile::~NewFile() {
   // The name is removed before the descriptor, which holds the lock, is closed.
   if (!temporary_.empty()) ::unlink(temporary_.c_str());
   if (fd_ >= 0) ::close(fd_);
+  if (folder_ >= 0) ::close(folder_);
 }
 
 // The name does not contain the target's name, which may have the maximum length already.
@@ -112,9 +117,15 @@ bool NewFile::open_named() {
 
 Result<NewFile> NewFile::create(const std::string& path, const Check& check, Form form) {
   OUTRIGGER_CHECK(check_path(path));
-  OUTRIGGER_TRY(const Target target, find_target(path));
+  NewFile file(in_quotes(path), path);
+  if (is_confined()) {
+    OUTRIGGER_TRY(file.folder_,
+                  open_in_place(folder_of(path), O_PATH | O_DIRECTORY | O_CLOEXEC, "write into"));
+    file.target_ = open_file_path(file.folder_) + "/" + path.substr(path.rfind('/') + 1);
+  }
+  OUTRIGGER_TRY(const Target target, find_target(file.target_, file.name_));
+  file.target_ = target.path;
   OUTRIGGER_CHECK(remove_leftovers_once(folder_of(target.path), check));
-  NewFile file(in_quotes(path), target.path);
   // File systems that cannot make a file without a name report it with different errors.
   const bool unnamed = form == Form::unnamed && file.open_unnamed();
   if (!unnamed && !file.open_named()) return io_failure("write", file.name_, errno);
@@ -157,7 +168,7 @@ Result<void> NewFile::commit() {
   if (copy < 0 || (::close(copy) != 0 && errno != EINTR)) return io_failure("write", name_, errno);
   if (temporary_.empty()) OUTRIGGER_CHECK(link());
   if (!temporary_.empty()) {
-    OUTRIGGER_CHECK(find_target(target_));
+    OUTRIGGER_CHECK(find_target(target_, name_));
     if (::rename(temporary_.c_str(), target_.c_str()) != 0)
       return io_failure("write", name_, errno);
     temporary_.clear();

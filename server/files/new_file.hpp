@@ -28,9 +28,10 @@ class NewFile {
     named,
   };
 
-  /// Follows a symbolic link, and keeps the permissions of an existing file. `check` is called
-  /// while the folder is searched. Errors: bad_file (the path is not absolute, or names something
-  /// that is not a regular file or that cannot be written), io_error, those of `check`.
+  /// Follows a symbolic link, and keeps the permissions of an existing file. After allow_only(), a
+  /// symbolic link is refused. `check` is called while the folder is searched. Errors: bad_file
+  /// (the path is not absolute, or names something that is not a regular file or that cannot be
+  /// written), forbidden (allow_only()), io_error, those of `check`.
   static Result<NewFile> create(const std::string& path, const Check& check = {},
                                 Form form = Form::unnamed);
 
@@ -60,6 +61,7 @@ class NewFile {
 
   std::string name_;
   std::string target_;
+  int folder_ = -1;        ///< the target's folder, open while its path goes by this descriptor
   std::string temporary_;  ///< the name in the target's folder; empty if the file has none
   int fd_ = -1;
 };

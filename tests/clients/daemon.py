@@ -39,7 +39,7 @@ class Server:
         asked = [f"unix:{self.socket}", "tcp://127.0.0.1:0", "tls://127.0.0.1:0"]
         command = [PATH, *(word for address in asked for word in ("--listen", address))]
         chain, key = self.certificates.server
-        command += ["--tls-cert", chain, "--tls-key", key, *options]
+        command += ["--tls-cert", chain, "--tls-key", key, "--files", "/", *options]
         self.process = subprocess.Popen(
             command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})}
         )

@@ -1,5 +1,6 @@
 // How a server is started: PROTOCOL.md sections 8 and 9, with the real executable.
 
+#include <array>
 #include <csignal>
 #include <filesystem>
 #include <regex>
@@ -110,6 +111,36 @@ TEST(ServerCommandLine, OptionsComeFromAFileToo) {
     EXPECT_EQ(failing.exit_status(), exit_usage) << wrong << ": " << failing.log();
   }
   EXPECT_EQ(ServerProcess({"--config", folder.file("none")}).exit_status(), exit_usage);
+}
+
+TEST(ServerCommandLine, RequestsReachTheFilesOfTheFoldersThatAreAllowed) {
+  const TemporaryFolder folder;
+  const TemporaryFolder other;
+  const std::string inside = folder.file("x.npy");
+  const std::string outside = other.file("x.npy");
+  const std::array<std::uint8_t, 1> byte{7};
+  const auto codes = [&](const std::vector<std::string>& options) {
+    std::vector<std::string> words{"--listen", any_port};
+    words.insert(words.end(), options.begin(), options.end());
+    ServerProcess server(words);
+    Caller caller(server.addresses().at(0));
+    EXPECT_TRUE(caller.hello().ok());
+    EXPECT_TRUE(caller.ask(test::encode_upload(caller.new_id(), 1, "u8", {1}, 0, byte)).ok());
+    std::vector<std::string> seen;
+    for (const std::string& path : {inside, outside}) {
+      seen.push_back(caller.ask(test::encode_save(caller.new_id(), 1, path)).code());
+      seen.push_back(caller.ask(test::encode_load(caller.new_id(), 2, path)).code());
+      caller.ask(test::encode_release(caller.new_id(), std::array<std::uint64_t, 1>{2}));
+    }
+    return seen;
+  };
+  using Codes = std::vector<std::string>;
+  const Codes none(4, "forbidden");
+  EXPECT_EQ(codes({}), none);
+  EXPECT_EQ(codes({"--files", folder.path()}), (Codes{"", "", "forbidden", "forbidden"}));
+  EXPECT_EQ(codes({"--files", folder.path(), "--files", other.path()}), (Codes{"", "", "", ""}));
+  ServerProcess nowhere({"--listen", any_port, "--files", folder.file("nowhere")});
+  EXPECT_EQ(nowhere.exit_status(), EXIT_FAILURE) << nowhere.log();
 }
 
 TEST(ServerCommandLine, WarnsOfALoopbackAddressWithoutTokens) {

@@ -102,7 +102,7 @@ defmodule Outrigger.ListeningDaemon do
   defp start(%{own: own} = state) do
     options = struct!(Outrigger.Options.new!([]), Keyword.drop(own, [:daemon, :tokens]))
     args = Outrigger.Daemon.args(%{options | log: :stderr})
-    args = ["--listen", state.address] ++ state.args ++ log(own[:log]) ++ args
+    args = ["--listen", state.address, "--files", "/"] ++ state.args ++ log(own[:log]) ++ args
 
     port =
       Port.open({:spawn_executable, System.find_executable("sh")}, [
