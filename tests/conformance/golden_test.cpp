@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdlib>
 #include <exception>
+#include <map>
 #include <tuple>
 
 #include "conformance/runner.hpp"
@@ -43,6 +44,14 @@ std::unique_ptr<Transport> open(Way way) {
                                {.ca = sockets.authority.certificate_file});
 }
 
+/// All tests of a family read its file once.
+const std::vector<Case>& cases_of(const std::string& family) {
+  static std::map<std::string, std::vector<Case>> families;
+  const auto [place, is_new] = families.try_emplace(family);
+  if (is_new) place->second = read_golden(family);
+  return place->second;
+}
+
 class Golden : public testing::TestWithParam<std::tuple<Way, std::string>> {
  protected:
   using Check = std::optional<std::string> (*)(Client&, const Case&);
@@ -59,7 +68,7 @@ class Golden : public testing::TestWithParam<std::tuple<Way, std::string>> {
     const auto& [way, family] = GetParam();
     Client client(open(way));
     std::size_t failed = 0;
-    const std::vector<Case> cases = read_golden(family);
+    const std::vector<Case>& cases = cases_of(family);
     const char* wanted = std::getenv("OUTRIGGER_CASE");
     for (const Case& test : cases) {
       if (wanted != nullptr && test.name.find(wanted) == std::string::npos) continue;

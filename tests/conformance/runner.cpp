@@ -11,8 +11,8 @@ namespace {
 
 using Failure = std::optional<std::string>;
 
-Data download_result(Client& client, const Reply::Result& result) {
-  return client.download(result.handle, result.dtype, result.shape);
+Client::Download download_later(Client& client, const Reply::Result& result) {
+  return client.download_later(result.handle, result.dtype, result.shape);
 }
 
 Failure compare_all(std::span<const Data> expected, std::span<const Data> actual,
@@ -84,15 +84,21 @@ Outcome carry_out(Client& client, const Program& program, std::span<const Data> 
   for (const std::uint64_t request : uploaded.requests) client.wait(request);
   Outcome outcome;
   outcome.reply = client.wait(run);
-  for (const Reply::Result& result : outcome.reply.results) {
-    outcome.outputs.push_back(download_result(client, result));
-  }
+  // Each wait costs a round trip: all requests are on their way before the first wait.
+  std::vector<Client::Download> downloads;
+  for (const Reply::Result& result : outcome.reply.results)
+    downloads.push_back(download_later(client, result));
   for (std::size_t i = 0; i < args.size(); ++i) {
-    outcome.args.push_back(client.download(uploaded.handles[i], args[i].dtype, args[i].shape));
+    downloads.push_back(client.download_later(uploaded.handles[i], args[i].dtype, args[i].shape));
   }
   std::vector<std::uint64_t> done = uploaded.handles;
   if (outcome.reply.ok()) done.insert(done.end(), results.begin(), results.end());
-  client.release(done);
+  const std::uint64_t released = client.release_later(done);
+  for (std::size_t i = 0; i < downloads.size(); ++i) {
+    const bool is_output = i < outcome.reply.results.size();
+    (is_output ? outcome.outputs : outcome.args).push_back(client.wait(downloads[i]));
+  }
+  client.wait(released);
   return outcome;
 }
 
@@ -242,7 +248,7 @@ Failure check_in_place(Client& client, const Case& test) {
       }
     } else {
       if (!reply.ok()) return "in place: " + reply.text();
-      const Data got = download_result(client, reply.results.at(0));
+      const Data got = client.wait(download_later(client, reply.results.at(0)));
       if (auto text = difference(expected, got, test.tolerance)) return "in place: " + *text;
       if (!view) after[*written] = got;
     }
@@ -295,7 +301,7 @@ Failure check_aliased(Client& client, const Case& test) {
   if (!reply.ok()) {
     text = "aliased: " + reply.text();
   } else {
-    const Data got = download_result(client, reply.results.at(0));
+    const Data got = client.wait(download_later(client, reply.results.at(0)));
     text = difference(apart.outputs.at(0), got);
     if (text) text = with_args("aliased: " + *text, args);
   }

@@ -96,17 +96,31 @@ Data Client::download(std::uint64_t handle) {
 
 Data Client::download(std::uint64_t handle, const std::string& dtype,
                       const std::vector<std::int64_t>& shape) {
-  Data data{dtype, shape, {}};
-  std::size_t left = data_bytes(dtype, shape);
+  return wait(download_later(handle, dtype, shape));
+}
+
+Client::Download Client::download_later(std::uint64_t handle, const std::string& dtype,
+                                        const std::vector<std::int64_t>& shape) {
+  Download download{dtype, shape, {}};
+  const std::size_t bytes = data_bytes(dtype, shape);
+  std::size_t offset = 0;
   do {
-    const std::size_t count = std::min(chunk_bytes, left);
+    const std::size_t count = std::min(chunk_bytes, bytes - offset);
     const std::uint64_t id = new_id();
-    const Reply reply =
-        demand_ok(request(id, encode_download(id, handle, data.bytes.size(), count)), "download");
-    if (reply.data.size() != count) throw std::runtime_error("download: another length");
+    download.requests.push_back(send(id, encode_download(id, handle, offset, count)));
+    offset += count;
+  } while (offset < bytes);
+  return download;
+}
+
+Data Client::wait(const Download& download) {
+  Data data{download.dtype, download.shape, {}};
+  for (const std::uint64_t id : download.requests) {
+    const Reply reply = demand_ok(wait(id), "download");
     data.bytes.insert(data.bytes.end(), reply.data.begin(), reply.data.end());
-    left -= count;
-  } while (left > 0);
+  }
+  if (data.bytes.size() != data_bytes(data.dtype, data.shape))
+    throw std::runtime_error("download: another length");
   return data;
 }
 

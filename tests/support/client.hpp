@@ -48,6 +48,16 @@ class Client {
   /// download() without a request for the type.
   Data download(std::uint64_t handle, const std::string& dtype,
                 const std::vector<std::int64_t>& shape);
+
+  /// The requests of one download.
+  struct Download {
+    std::string dtype;
+    std::vector<std::int64_t> shape;
+    std::vector<std::uint64_t> requests;
+  };
+  Download download_later(std::uint64_t handle, const std::string& dtype,
+                          const std::vector<std::int64_t>& shape);
+  Data wait(const Download& download);
   Reply info(std::uint64_t handle);
   Reply info();
   Reply release(std::span<const std::uint64_t> handles);
