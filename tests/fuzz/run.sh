@@ -18,7 +18,7 @@ unhex() {
 }
 
 # Writes the seeds: for the decoder each golden frame, as payload and as stream; for the session
-# each golden frame, as stream and as choices; for the files each file of the tests; two CSV tables.
+# each golden frame, as stream and as choices; for the socket as stream, without and with a token; for the files each file of the tests; two CSV tables.
 seed_corpus() {
   local fuzzer=$1 corpus=$2 file name
   mkdir -p "$corpus"
@@ -39,6 +39,9 @@ seed_corpus() {
     if [[ $fuzzer == decoder_fuzz ]]; then
       unhex "$file" | tail -c +5 >"$corpus/payload_$name"
       { printf '\377'; unhex "$file"; } >"$corpus/stream_$name"
+    elif [[ $fuzzer == socket_fuzz ]]; then
+      { printf '\002'; unhex "$file"; } >"$corpus/greeted_$name"
+      { printf '\013'; unhex "$file"; } >"$corpus/token_$name"
     else
       { printf '\001'; unhex "$file"; } >"$corpus/greeted_$name"
       { printf '\002'; unhex "$file"; } >"$corpus/choices_$name"
@@ -73,7 +76,7 @@ settle() {
 }
 
 # One fuzzer runs on each processor.
-for fuzzer in csv_fuzz decoder_fuzz files_fuzz session_fuzz; do
+for fuzzer in csv_fuzz decoder_fuzz files_fuzz session_fuzz socket_fuzz; do
   fuzz "$fuzzer" &
   running+=("$!")
   [ ${#running[@]} -lt "$(nproc)" ] || settle
