@@ -15,6 +15,8 @@ target_include_directories(outrigger_msgpack SYSTEM INTERFACE ${MSGPACK_INCLUDE_
 target_compile_definitions(outrigger_msgpack INTERFACE MSGPACK_NO_BOOST)
 find_path(XBYAK_INCLUDE_DIR xbyak/xbyak.h REQUIRED)
 find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
+find_path(SECCOMP_INCLUDE_DIR seccomp.h REQUIRED)
+find_library(SECCOMP_LIBRARY seccomp REQUIRED)
 if(OUTRIGGER_OPENMP)
   find_package(OpenMP REQUIRED COMPONENTS CXX)
 endif()

@@ -1,3 +1,4 @@
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,6 +14,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include "base/sanitizer.hpp"
 #include "engine/session/session.hpp"
 #include "files/places.hpp"
 #include "net/byte_size.hpp"
@@ -24,6 +26,8 @@
 #include "ops/catalogue.hpp"
 #include "ops/pass/compile/status.hpp"
 #include "options.hpp"
+#include "sandbox/calls.hpp"
+#include "sandbox/files.hpp"
 
 namespace {
 
@@ -169,6 +173,38 @@ void keep_data(const Options& options, const std::shared_ptr<engine::Engine>& en
   if (!done) give_up("--data: " + done.error().text);
 }
 
+std::string folder_of(const std::string& path) {
+  const std::string folder = path.substr(0, path.rfind('/') + 1);
+  return folder.empty() ? "." : folder;
+}
+
+/// The files of a server, and the calls that it makes once its addresses are bound.
+void enter_sandbox(const Options& options, net::ServerOptions& sockets) {
+  if (options.no_sandbox) return spdlog::warn("--no-sandbox: this process keeps all rights");
+  // A sanitizer stops threads by ptrace and starts a program that names addresses.
+  if (has_sanitizer) return;
+  sandbox::Paths paths;
+  paths.write = options.files;
+  for (const net::Address& address : sockets.addresses) {
+    if (address.transport == net::Transport::unix_socket)
+      paths.write.push_back(folder_of(address.path));
+  }
+  if (!options.data.empty()) {
+    // There is no rule for a folder that does not exist. keep_data() tells of errors.
+    ::mkdir(options.data.c_str(), 0700);
+    paths.write.push_back(options.data);
+  }
+  if (const auto done = sandbox::restrict_files(paths))
+    spdlog::info("{} restricts this process to its files", *done);
+  else
+    spdlog::warn("the process could open files of others: {}", done.error().text);
+  sockets.on_bound = [] {
+    if (const auto done = sandbox::restrict_calls(false); !done)
+      spdlog::warn("the process could make system calls that it does not need: {}",
+                   done.error().text);
+  };
+}
+
 /// A server lives on without the process that started it, and is no more in the way of others than
 /// they are when memory runs out.
 [[noreturn]] void serve_sockets(const Options& options) {
@@ -177,6 +213,7 @@ void keep_data(const Options& options, const std::shared_ptr<engine::Engine>& en
   auto sockets = server_options(options);
   const auto confined = files::allow_only(options.files);
   if (!confined) give_up("--files: " + confined.error().text);
+  enter_sandbox(options, sockets);
   const auto engine = start_engine(settings);
   keep_data(options, engine);
   const auto failed = net::serve_sockets(

@@ -78,6 +78,9 @@ class SocketOptions {
         "Requests may load and save files of this folder, if their token has the right files;\n"
         "may be given several times. Without it, they reach no file")
         ->allow_extra_args(false);
+    flag("--no-sandbox", options.no_sandbox,
+         "Keep all rights of the user. Without it, the process opens no file but its own, starts\n"
+         "no program and connects to nobody, as far as the kernel can see to it");
     CLI::Option* data =
         add("--data", options.data,
             "Keep published tensors in this folder: they are there again after a restart, as\n"

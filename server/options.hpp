@@ -32,6 +32,7 @@ struct Options {
   double send_timeout_s = 30;
   double grace_s = 10;
   std::vector<std::string> files;
+  bool no_sandbox = false;
   std::string data;  ///< empty: published tensors end with the process
   double checkpoint_interval_s = 60;
 };

@@ -67,9 +67,11 @@ Result<void> check_exposure(const ServerOptions& options, bool insecure) {
 Result<void> serve_sockets(const Limits& limits, ServerOptions options, const OpenSession& open,
                            const LastWork& last_work) {
   raise_descriptor_limit(options.clients_max);
+  const auto on_bound = std::move(options.on_bound);
   boost::asio::io_context io(1);
   Server server(io, limits, std::move(options), open);
   OUTRIGGER_CHECK(server.listen());
+  if (on_bound) on_bound();
   boost::asio::signal_set signals(io, SIGTERM, SIGINT, SIGHUP);
   std::function<void()> wait = [&] {
     signals.async_wait([&](const boost::system::error_code& error, int signal) {

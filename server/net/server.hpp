@@ -32,6 +32,7 @@ struct ServerOptions {
   std::chrono::milliseconds idle_timeout{0};  ///< 0: none
   std::chrono::milliseconds send_timeout{30'000};
   std::chrono::milliseconds grace{10'000};
+  std::function<void()> on_bound;  ///< called once all addresses are bound; may be null
 };
 
 /// Many sessions over sockets, on one I/O thread. All members are for that thread.

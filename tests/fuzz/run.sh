@@ -18,7 +18,8 @@ unhex() {
 }
 
 # Writes the seeds: for the decoder each golden frame, as payload and as stream; for the session
-# each golden frame, as stream and as choices; for the socket as stream, without and with a token; for the files each file of the tests; two CSV tables.
+# each golden frame, as stream and as choices; for the socket each golden frame, without and with a
+# token; for the files each file of the tests; two CSV tables.
 seed_corpus() {
   local fuzzer=$1 corpus=$2 file name
   mkdir -p "$corpus"

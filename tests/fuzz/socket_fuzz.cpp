@@ -132,7 +132,7 @@ void check_frame(std::span<const std::uint8_t> payload) {
   if (kinds != 1) fail("a frame that is neither a reply nor an event");
 }
 
-/// What one client does.
+/// One client.
 class Visit {
  public:
   explicit Visit(const std::string& address) : frames_(test::dial(address)) {}

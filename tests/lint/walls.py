@@ -28,6 +28,7 @@ LAYERS = {
     "wire": ["base"],
     "engine": ["base", "tensor", "files", "data", "ops", "kernel", "wire"],
     "net": ["base", "wire", "engine"],
+    "sandbox": ["base"],
     "ctl": ["base", "tensor", "files", "wire", "net"],
 }
 

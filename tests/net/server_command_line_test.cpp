@@ -3,12 +3,15 @@
 #include <array>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <regex>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "base/sanitizer.hpp"
 #include "net/caller.hpp"
 #include "net/samples.hpp"
 #include "net/serve_stdio.hpp"
@@ -141,6 +144,20 @@ TEST(ServerCommandLine, RequestsReachTheFilesOfTheFoldersThatAreAllowed) {
   EXPECT_EQ(codes({"--files", folder.path(), "--files", other.path()}), (Codes{"", "", "", ""}));
   ServerProcess nowhere({"--listen", any_port, "--files", folder.file("nowhere")});
   EXPECT_EQ(nowhere.exit_status(), EXIT_FAILURE) << nowhere.log();
+}
+
+TEST(ServerCommandLine, AServerKeepsNoRightsThatItDoesNotNeed) {
+  if (has_sanitizer) GTEST_SKIP() << "a build with a sanitizer has no sandbox";
+  const auto restricted = [](const ServerProcess& server) {
+    std::ifstream status("/proc/" + std::to_string(server.pid()) + "/status");
+    const std::string text{std::istreambuf_iterator<char>(status), {}};
+    return std::pair(text.find("NoNewPrivs:\t1") != std::string::npos,
+                     text.find("Seccomp:\t2") != std::string::npos);
+  };
+  EXPECT_EQ(restricted(ServerProcess({"--listen", any_port})), std::pair(true, true));
+  ServerProcess free({"--listen", any_port, "--no-sandbox"});
+  EXPECT_EQ(restricted(free), std::pair(false, false));
+  EXPECT_TRUE(free.logs("keeps all rights"));
 }
 
 TEST(ServerCommandLine, WarnsOfALoopbackAddressWithoutTokens) {

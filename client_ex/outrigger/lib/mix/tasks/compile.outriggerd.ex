@@ -16,7 +16,7 @@ defmodule Mix.Tasks.Compile.Outriggerd do
 
   @packages "cmake ninja-build g++ pkg-config libboost-dev libmsgpack-cxx-dev libeigen3-dev " <>
               "libspdlog-dev libcli11-dev libexpected-dev libsleef-dev libhwy-dev " <>
-              "libxbyak-dev libopenblas0-openmp libzip-dev libssl-dev libxxhash-dev"
+              "libxbyak-dev libopenblas0-openmp libzip-dev libssl-dev libxxhash-dev libseccomp-dev"
 
   @impl true
   def run(_args) do
