@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <optional>
 #include <string_view>
 
 #include "files/file.hpp"
@@ -20,25 +19,24 @@ struct Place {
   int fd;
 };
 
-/// Nothing if every file is allowed. A value of the process, as its working directory is: a new way
-/// to a file cannot forget it.
-std::optional<std::vector<Place>> allowed_places;
+// Values of the process, as its working directory is: a new way to a file cannot forget them.
+bool confined = false;
+std::vector<Place> allowed_places;
 
 void close_places() {
-  if (!allowed_places) return;
-  for (const Place& place : *allowed_places) ::close(place.fd);
-  allowed_places.reset();
+  for (const Place& place : allowed_places) ::close(place.fd);
+  allowed_places.clear();
 }
 
 std::string list_of_places() {
   std::string text;
-  for (const Place& place : *allowed_places)
+  for (const Place& place : allowed_places)
     text += (text.empty() ? "" : ", ") + in_quotes(place.prefix);
   return text;
 }
 
 tl::unexpected<Error> outside(const std::string& path) {
-  if (allowed_places->empty()) {
+  if (allowed_places.empty()) {
     return fail(ErrorCode::forbidden,
                 in_quotes(path) + ": this server allows no files; its option --files allows the " +
                     "files of a folder");
@@ -51,7 +49,7 @@ tl::unexpected<Error> outside(const std::string& path) {
 
 Result<void> allow_only(const std::vector<std::string>& folders) {
   close_places();
-  allowed_places.emplace();
+  confined = true;
   for (const std::string& folder : folders) {
     OUTRIGGER_CHECK(check_path(folder));
     const int fd = ::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -59,14 +57,17 @@ Result<void> allow_only(const std::vector<std::string>& folders) {
     std::string prefix = folder;
     while (prefix.size() > 1 && prefix.back() == '/') prefix.pop_back();
     if (prefix != "/") prefix += '/';
-    allowed_places->push_back({std::move(prefix), fd});
+    allowed_places.push_back({std::move(prefix), fd});
   }
   return {};
 }
 
-void allow_all() { close_places(); }
+void allow_all() {
+  close_places();
+  confined = false;
+}
 
-bool is_confined() { return allowed_places.has_value(); }
+bool is_confined() { return confined; }
 
 Result<int> open_in_place(const std::string& path, int flags, const char* verb) {
   if (!is_confined()) {
@@ -74,7 +75,7 @@ Result<int> open_in_place(const std::string& path, int flags, const char* verb) 
     if (fd < 0) return io_failure(verb, in_quotes(path), errno);
     return fd;
   }
-  for (const Place& place : *allowed_places) {
+  for (const Place& place : allowed_places) {
     if (!path.starts_with(place.prefix)) continue;
     const std::string_view below = std::string_view(path).substr(place.prefix.size());
     const std::string inside(below.empty() ? "." : below);
