@@ -3,8 +3,8 @@ defmodule Outrigger.Files do
   Tensors from files, and tensors to files. `Outrigger` has the same functions.
 
   The daemon reads and writes the files itself: no element passes through Elixir. A relative path
-  starts at the working directory of the VM. A server (`connect:`) reaches only the folders of its own
-  machine that its option `--files` names; other paths get the error `:forbidden`.
+  starts at the working directory of the VM. A server (`connect:`) reaches only the folders of its
+  own machine that its option `--files` names; other paths get the error `:forbidden`.
 
   The functions that load return their tensor at once. If the daemon cannot read the file, that
   tensor fails, and `Outrigger.await/2` returns the error. The functions that save wait for the
