@@ -7,8 +7,8 @@ set(CPACK_PACKAGE_NAME outrigger-server)
 set(CPACK_PACKAGE_VENDOR Outrigger)
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "server of mutable tensors for number crunching")
 string(CONCAT CPACK_PACKAGE_DESCRIPTION
-       "A daemon that holds tensors in its own memory and runs batched programs of ops on them, for\n"
-       "clients over Unix sockets, TCP and TLS. outriggerctl asks and watches it.")
+       "A daemon that holds tensors in its own memory and runs batched programs of ops on them,\n"
+       "for clients over Unix sockets, TCP and TLS. outriggerctl asks and watches it.")
 set(CPACK_PACKAGE_CONTACT "The Outrigger developers <https://github.com/outrigger-ex/outrigger>")
 set(CPACK_PACKAGE_FILE_NAME outrigger-server)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
