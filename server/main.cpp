@@ -14,6 +14,7 @@
 #include <spdlog/spdlog.h>
 
 #include "engine/session/session.hpp"
+#include "kernel/native/child.hpp"
 #include "net/byte_size.hpp"
 #include "net/descriptor.hpp"
 #include "net/process.hpp"
@@ -55,6 +56,17 @@ ops::Compile compile_option(std::string_view text) {
   return compile;
 }
 
+engine::KernelOptions kernel_options(std::string_view compile) {
+  engine::KernelOptions kernels;
+  kernels.program = "/proc/self/exe";
+  kernels.log = [](const std::string& text) { spdlog::warn("{}", text); };
+  if (compile == "never")
+    kernels.reason = "--compile never";
+  else
+    kernels.library = engine::find_llvm();
+  return kernels;
+}
+
 /// Prints to the original standard output, which otherwise carries frames.
 void print(int out_fd, std::string_view text) {
   while (!text.empty()) {
@@ -82,6 +94,7 @@ engine::EngineOptions engine_options(const Options& options) {
   out.threads = options.threads;
   out.memory_limit = *memory;
   out.compile = compile_option(options.compile);
+  out.kernels = kernel_options(options.compile);
   return out;
 }
 
@@ -208,6 +221,7 @@ int run(int argc, char** argv, int out_fd) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc > 1 && argv[1] == kernel::compiler_option) return kernel::run_compiler(argc, argv);
   net::wait_briefly(argv);
   const int out_fd = net::take_standard_output();
   if (out_fd < 0) {

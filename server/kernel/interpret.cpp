@@ -422,8 +422,9 @@ std::uint64_t Machine::memory_for(std::span<const Sizes> shapes) const {
   return memory_of(*this, codes_.size() - 1, shapes);
 }
 
-void Machine::compile(const CheckedUnit& unit, Compiler& compiler, Kept& kept) {
-  native_ = make_native(unit, compiler, kept);
+void Machine::compile(const CheckedUnit& unit, Compiler& compiler, Kept& kept,
+                      const EmitOptions& options) {
+  native_ = make_native(unit, compiler, kept, options);
 }
 
 tl::expected<std::vector<std::uint64_t>, Failure> Machine::run(const MachineCall& request) const {

@@ -66,6 +66,14 @@ struct MachineCall {
 class Compiler;
 class Native;
 
+/// How code is made. Only tests change it.
+struct EmitOptions {
+  /// Each check that was proven to be needless ends the process if it fails.
+  bool trap = false;
+  /// No check is proven to be needless.
+  bool check_all = false;
+};
+
 /// A unit as code of a register machine, and perhaps as machine code. Immutable: several threads
 /// may interpret it.
 class Machine {
@@ -79,7 +87,8 @@ class Machine {
 
   /// Begins to compile the unit that the machine is made of, and does not wait. Comes before the
   /// first run. `compiler` and `kept` outlive the machine.
-  void compile(const CheckedUnit& unit, Compiler& compiler, Kept& kept);
+  void compile(const CheckedUnit& unit, Compiler& compiler, Kept& kept,
+               const EmitOptions& options = {});
 
   /// The unit's own kernel, which is the last one, without its nodes and blocks.
   const Kernel& head() const;

@@ -61,6 +61,35 @@ void FunctionEmitter::require(const std::string& condition, Site site,
   w_.begin(fine);
 }
 
+void FunctionEmitter::check_index(std::uint32_t tensor, std::uint32_t axis,
+                                  std::uint32_t expression, const std::string& index,
+                                  std::uint32_t line) {
+  const std::string& size = tensors_[tensor].sizes[axis];
+  const EmitOptions& options = module_.options;
+  const bool proven = !options.check_all && bounds_.inside(expression, tensor, axis);
+  if (proven && !options.trap) return;
+  const std::string within = w_.value("icmp ult i64 ", index, ", ", size);
+  if (proven) return trap_unless(within);
+  require(within,
+          {.kind = Site::Kind::index,
+           .line = line,
+           .at = tensor,
+           .axis = axis,
+           .types = {type_of(expression), Type::s64}},
+          {index, size});
+}
+
+/// A test's check of what was proven.
+void FunctionEmitter::trap_unless(const std::string& condition) {
+  const std::string fine = w_.label();
+  const std::string trap = w_.cold([&] {
+    w_.line("call void @llvm.trap()");
+    w_.end("unreachable");
+  });
+  w_.branch(condition, fine, trap, likely);
+  w_.begin(fine);
+}
+
 std::string FunctionEmitter::element(std::uint32_t tensor,
                                      const std::vector<std::uint32_t>& operands, std::size_t from,
                                      std::uint32_t line) {
@@ -72,16 +101,9 @@ std::string FunctionEmitter::element(std::uint32_t tensor,
     indices.push_back(as_cell(index, type_of(operands[i])));
   }
   std::string offset;
-  for (std::size_t axis = 0; axis < indices.size(); ++axis) {
-    const std::string& size = value.sizes[axis];
-    require(w_.value("icmp ult i64 ", indices[axis], ", ", size),
-            {.kind = Site::Kind::index,
-             .line = line,
-             .at = tensor,
-             .axis = static_cast<std::uint32_t>(axis),
-             .types = {type_of(operands[from + axis]), Type::s64}},
-            {indices[axis], size});
-  }
+  for (std::size_t axis = 0; axis < indices.size(); ++axis)
+    check_index(tensor, static_cast<std::uint32_t>(axis), operands[from + axis], indices[axis],
+                line);
   // The elements before one that exists fit an integer.
   for (std::size_t axis = 0; axis < value.sizes.size(); ++axis) {
     if (axis > 0) offset = w_.value("mul nuw nsw i64 ", offset, ", ", value.sizes[axis]);
@@ -120,14 +142,8 @@ std::vector<std::string> FunctionEmitter::call(const Node& n) {
     std::string address = whole.address;
     std::string offset;
     for (std::size_t axis = 0; axis < given[i].indices.size(); ++axis) {
-      const std::string& index = given[i].indices[axis];
-      require(w_.value("icmp ult i64 ", index, ", ", whole.sizes[axis]),
-              {.kind = Site::Kind::index,
-               .line = n.line,
-               .at = argument.at,
-               .axis = static_cast<std::uint32_t>(axis),
-               .types = {type_of(argument.indices[axis]), Type::s64}},
-              {index, whole.sizes[axis]});
+      check_index(argument.at, static_cast<std::uint32_t>(axis), argument.indices[axis],
+                  given[i].indices[axis], n.line);
     }
     // A part may have no elements, and the product of the other sizes then has no bound: no nuw.
     for (std::size_t axis = 0; axis < whole.sizes.size() && !given[i].indices.empty(); ++axis) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernel/check.hpp"
+#include "kernel/interpret.hpp"
 
 namespace outrigger::kernel {
 
@@ -41,14 +42,6 @@ struct Site {
   bool at_least = false;  ///< shape: a size below the expected one
   /// The types of the cells `values`: index, size; size, expected; what is raised.
   std::vector<Type> types = {};
-};
-
-/// The options of a test.
-struct EmitOptions {
-  /// Each check that was proven to be needless ends the process if it fails.
-  bool trap = false;
-  /// No check is proven to be needless.
-  bool check_all = false;
 };
 
 /// The code of a unit as text for LLVM, and what is needed to call it.

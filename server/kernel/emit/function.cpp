@@ -24,7 +24,8 @@ FunctionEmitter::FunctionEmitter(Module& module, std::uint32_t number)
       kernel_(module.unit.kernels[number]),
       number_(number),
       results_(result_type(kernel_.kernel)),
-      work_(work_of_kernel(kernel_.kernel, module.works)) {}
+      work_(work_of_kernel(kernel_.kernel, module.works)),
+      bounds_(kernel_) {}
 
 std::string FunctionEmitter::run() {
   const std::string declared = head();

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kernel/emit/bounds.hpp"
 #include "kernel/emit/cost.hpp"
 #include "kernel/emit/emit.hpp"
 #include "kernel/emit/writer.hpp"
@@ -102,6 +103,9 @@ class FunctionEmitter {
   std::string as_cell(const std::string& value, Type type);
   std::string from_cell(const std::string& cell, Type type);
   /// The address of the element, or of the first one of a part.
+  /// Fails if an index is outside, unless that is proven to be impossible.
+  void check_index(std::uint32_t tensor, std::uint32_t axis, std::uint32_t expression,
+                   const std::string& index, std::uint32_t line);
   std::string element(std::uint32_t tensor, const std::vector<std::uint32_t>& operands,
                       std::size_t from, std::uint32_t line);
   std::vector<std::string> call(const Node& n);
@@ -112,6 +116,7 @@ class FunctionEmitter {
   // Failures (access.cpp).
   /// Goes on if the condition holds. Otherwise the run fails at `site` with cells as its values.
   void require(const std::string& condition, Site site, const std::vector<std::string>& cells);
+  void trap_unless(const std::string& condition);
   void fail(Site site, const std::vector<std::string>& cells);
   void fail_with(std::size_t site, const std::vector<std::string>& cells);
   std::string cell_address(std::size_t cell);
@@ -123,6 +128,7 @@ class FunctionEmitter {
   const std::uint32_t number_;
   const std::string results_;
   Work work_;
+  Bounds bounds_;
   Writer w_;
   std::vector<TensorValue> tensors_;
   std::vector<std::string> slots_;

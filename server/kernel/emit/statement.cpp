@@ -22,6 +22,7 @@ void FunctionEmitter::statement(const Node& n) {
     case What::set: {
       const std::string value = expression(n.operands[0]);
       w_.line("store ", ir_type(kernel_.kernel.slots[n.at]), " ", value, ", ptr ", slots_[n.at]);
+      bounds_.set(n.at, n.operands[0]);
       return;
     }
     case What::store: {
@@ -213,7 +214,9 @@ void FunctionEmitter::for_loop(const Node& n) {
   const std::string i = w_.value("add ", exact, "i64 ", begin, ", ", by);
   w_.line("store i64 ", i, ", ptr ", slots_[n.at]);
   loops_.push_back({next, exit, most > 1 ? turn : "", cost});
+  bounds_.enter(n);
   block(n.operands[3]);
+  bounds_.leave();
   loops_.pop_back();
   w_.jump(next);
   w_.begin(next);

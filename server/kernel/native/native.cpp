@@ -209,9 +209,9 @@ Failure Native::failure(const Machine& machine, const std::vector<std::uint64_t>
 }
 
 std::shared_ptr<const Native> make_native(const CheckedUnit& unit, Compiler& compiler,
-                                          Kept& kept) {
+                                          Kept& kept, const EmitOptions& options) {
   if (!compiler.available()) return nullptr;
-  Emission emission = emit(unit);
+  Emission emission = emit(unit, options);
   // The run of the unit begins in its own kernel.
   emission.sites[0].kernel = static_cast<std::uint32_t>(unit.kernels.size() - 1);
   const std::string text = std::exchange(emission.text, {});

@@ -39,6 +39,7 @@ class Native {
 };
 
 /// Makes the code of a unit, or finds it. Null: the unit is interpreted.
-std::shared_ptr<const Native> make_native(const CheckedUnit& unit, Compiler& compiler, Kept& kept);
+std::shared_ptr<const Native> make_native(const CheckedUnit& unit, Compiler& compiler, Kept& kept,
+                                          const EmitOptions& options);
 
 }  // namespace outrigger::kernel
