@@ -65,9 +65,8 @@ void FunctionEmitter::check_index(std::uint32_t tensor, std::uint32_t axis,
                                   std::uint32_t expression, const std::string& index,
                                   std::uint32_t line) {
   const std::string& size = tensors_[tensor].sizes[axis];
-  const EmitOptions& options = module_.options;
-  const bool proven = !options.check_all && bounds_.inside(expression, tensor, axis);
-  if (proven && !options.trap) return;
+  const bool proven = is_inside(expression, tensor, axis);
+  if (proven && !module_.options.trap) return;
   const std::string within = w_.value("icmp ult i64 ", index, ", ", size);
   if (proven) return trap_unless(within);
   require(within,

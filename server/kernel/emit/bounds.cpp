@@ -32,6 +32,7 @@ bool is_number(const Node& n) { return n.what == What::number; }
 
 Bounds::Bounds(const CheckedKernel& kernel) : kernel_(kernel), next_(loop_atoms) {
   sets_.assign(kernel.kernel.slots.size(), 0);
+  expressions_.assign(kernel.kernel.slots.size(), 0);
   values_.resize(kernel.kernel.slots.size());
   count_sets();
 }
@@ -39,13 +40,17 @@ Bounds::Bounds(const CheckedKernel& kernel) : kernel_(kernel), next_(loop_atoms)
 void Bounds::count_sets() {
   std::size_t scalar = 0;
   for (const Param& param : kernel_.kernel.params)
-    if (param.mode == Mode::scalar) ++sets_[scalar++];
+    if (param.mode == Mode::scalar) sets_[scalar++] += 2;
   for (const Node& n : kernel_.kernel.nodes) {
-    if (n.what == What::set) ++sets_[n.at];
+    if (n.what == What::set) {
+      ++sets_[n.at];
+      expressions_[n.at] = n.operands[0];
+    }
     // Each turn of a loop assigns its variable.
     if (n.what == What::for_) sets_[n.at] += 2;
+    // A call's result has no expression.
     if (n.what == What::give)
-      for (std::size_t i = 1; i < n.operands.size(); ++i) ++sets_[n.operands[i]];
+      for (std::size_t i = 1; i < n.operands.size(); ++i) sets_[n.operands[i]] += 2;
   }
 }
 
@@ -68,6 +73,54 @@ bool Bounds::assigns(std::uint32_t block, std::uint32_t slot) const {
         return false;
     }
   });
+}
+
+std::optional<std::uint32_t> Bounds::only_value(std::uint32_t slot) const {
+  if (sets_[slot] != 1) return std::nullopt;
+  return expressions_[slot];
+}
+
+bool Bounds::has(std::uint32_t block, What what) const {
+  const auto& statements = kernel_.kernel.blocks[block];
+  return std::any_of(statements.begin(), statements.end(), [&](std::uint32_t at) {
+    const Node& n = node(at);
+    return n.what == what ||
+           (n.what == What::if_ && (has(n.operands[1], what) || has(n.operands[2], what)));
+  });
+}
+
+std::optional<std::int64_t> Bounds::step_in(std::uint32_t block, std::uint32_t slot) const {
+  constexpr std::int64_t step_max = 1 << 20;
+  // A turn that ends early would not make the step.
+  if (has(block, What::continue_)) return std::nullopt;
+  std::optional<std::int64_t> step;
+  for (const std::uint32_t at : kernel_.kernel.blocks[block]) {
+    const Node& n = node(at);
+    if (n.what == What::set && n.at == slot) {
+      const Node& sum = node(n.operands[0]);
+      if (step || sum.what != What::add) return std::nullopt;
+      const Node& a = node(sum.operands[0]);
+      const Node& b = node(sum.operands[1]);
+      if (a.what != What::slot || a.at != slot || !is_number(b)) return std::nullopt;
+      step = static_cast<std::int64_t>(b.bits);
+      if (*step < 1 || *step > step_max) return std::nullopt;
+      continue;
+    }
+    // Assignments in branches are not counted.
+    const bool deep = n.what == What::if_ &&
+                      (assigns(n.operands[1], slot) || assigns(n.operands[2], slot));
+    const bool given = n.what == What::give && std::find(n.operands.begin() + 1, n.operands.end(),
+                                                         slot) != n.operands.end();
+    if (deep || given || n.what == What::for_ || n.what == What::while_) return std::nullopt;
+  }
+  return step;
+}
+
+bool Bounds::inside_turn(const Node& loop, std::uint32_t expression, std::uint32_t tensor,
+                         std::uint32_t axis) const {
+  Bounds inner = *this;
+  inner.enter(loop);
+  return inner.inside(expression, tensor, axis);
 }
 
 void Bounds::enter(const Node& loop) {

@@ -25,6 +25,15 @@ class Bounds {
   /// True if the value of the expression is inside of the axis, wherever it is evaluated here.
   bool inside(std::uint32_t expression, std::uint32_t tensor, std::uint32_t axis) const;
 
+  /// The same in a turn of a loop that has not been entered.
+  bool inside_turn(const Node& loop, std::uint32_t expression, std::uint32_t tensor,
+                   std::uint32_t axis) const;
+  /// The expression of a variable that is assigned once in the kernel.
+  std::optional<std::uint32_t> only_value(std::uint32_t slot) const;
+  /// The positive number by which each whole run through the block increases an s64; nothing if it
+  /// is not known.
+  std::optional<std::int64_t> step_in(std::uint32_t block, std::uint32_t slot) const;
+
   /// True if a block assigns the variable.
   bool assigns(std::uint32_t block, std::uint32_t slot) const;
 
@@ -39,6 +48,7 @@ class Bounds {
   const Node& node(std::uint32_t at) const { return kernel_.kernel.nodes[at]; }
   Type type_of(std::uint32_t at) const { return kernel_.types[at]; }
   void count_sets();
+  bool has(std::uint32_t block, What what) const;
   /// The range of an s64; nothing if it is not known, or if the value may wrap.
   std::optional<FormRange> range(std::uint32_t at) const;
   std::optional<FormRange> sum(const Node& n) const;
@@ -56,6 +66,7 @@ class Bounds {
 
   const CheckedKernel& kernel_;
   std::vector<std::uint32_t> sets_;  ///< how often each variable is assigned in the kernel
+  std::vector<std::uint32_t> expressions_;  ///< of the last assignment, by variable
   std::vector<std::optional<FormRange>> values_;  ///< of variables that are assigned once
   std::vector<Loop> loops_;
   Atom next_ = 0;

@@ -20,9 +20,6 @@ class Sum {
   void block(std::uint32_t number) {
     for (const std::uint32_t at : kernel_.blocks[number]) statement(kernel_.nodes[at]);
   }
-  Work work;
-
- private:
   void expression(std::uint32_t at) {
     const Node& n = kernel_.nodes[at];
     work.cost += cost_of(n.what);
@@ -35,6 +32,9 @@ class Sum {
     }
   }
 
+  Work work;
+
+ private:
   void statement(const Node& n) {
     work.cost += 1;
     switch (n.what) {
@@ -71,6 +71,13 @@ class Sum {
 Work work_of_block(const Kernel& kernel, std::uint32_t block, const std::vector<Work>& kernels) {
   Sum sum(kernel, kernels);
   sum.block(block);
+  return sum.work;
+}
+
+Work work_of_expression(const Kernel& kernel, std::uint32_t expression,
+                        const std::vector<Work>& kernels) {
+  Sum sum(kernel, kernels);
+  sum.expression(expression);
   return sum.work;
 }
 

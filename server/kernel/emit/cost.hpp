@@ -21,6 +21,9 @@ struct Work {
 
 /// The work of a block. `kernels` is that of the kernels before.
 Work work_of_block(const Kernel& kernel, std::uint32_t block, const std::vector<Work>& kernels);
+/// The work of an expression.
+Work work_of_expression(const Kernel& kernel, std::uint32_t expression,
+                        const std::vector<Work>& kernels);
 /// The work of a whole kernel, without the clearing of scratch.
 Work work_of_kernel(const Kernel& kernel, const std::vector<Work>& kernels);
 

@@ -79,6 +79,7 @@ class Entry {
 };
 
 constexpr std::string_view ends = R"(declare i64 @llvm.smax.i64(i64, i64)
+declare i64 @llvm.smin.i64(i64, i64)
 declare i64 @llvm.umin.i64(i64, i64)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare void @llvm.trap()

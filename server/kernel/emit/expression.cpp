@@ -79,7 +79,22 @@ std::string FunctionEmitter::number(const Node& n) {
 /// `and`, `or` and `select` evaluate only what they need.
 std::string FunctionEmitter::chosen(const Node& n) {
   const bool one = n.what != What::select;
+  Weight weight;
+  const bool straight =
+      harmless(n.operands[1], weight) && (one || harmless(n.operands[2], weight));
   const std::string condition = expression(n.operands[0]);
+  if (straight && one) {
+    const std::string second = expression(n.operands[1]);
+    return n.what == What::logical_or
+               ? w_.value("select i1 ", condition, ", i1 true, i1 ", second)
+               : w_.value("select i1 ", condition, ", i1 ", second, ", i1 false");
+  }
+  if (straight) {
+    const std::string first = expression(n.operands[1]);
+    const std::string second = expression(n.operands[2]);
+    const std::string_view t = ir_type(type_of(n.operands[1]));
+    return w_.value("select i1 ", condition, ", ", t, " ", first, ", ", t, " ", second);
+  }
   const std::string before = w_.block();
   const std::string yes = w_.label();
   const std::string no = one ? std::string() : w_.label();

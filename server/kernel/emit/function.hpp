@@ -2,8 +2,10 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kernel/emit/bounds.hpp"
@@ -23,6 +25,10 @@ struct Module {
   std::string metadata_text = {};
   std::map<std::pair<What, Type>, std::size_t> functions = {};
 };
+
+/// The turns of a loop without a loop inside, between two looks at the budget. Its body is free of
+/// looks then, so that LLVM can make vectors of it.
+inline constexpr std::int64_t piece_turns = 16384;
 
 /// The type of a function's result: {i32, results}. The number is 0, or the kernel has failed.
 std::string result_type(const Kernel& kernel);
@@ -44,8 +50,21 @@ class FunctionEmitter {
   struct Loop {
     std::string next;
     std::string exit;
-    std::string turn;       ///< the variable of the turns in a piece; empty: no pieces
+    /// In pieces of turns: a variable that each turn of a piece increases by `step`, and the one
+    /// with its value at the beginning (empty: 0). Empty: no pieces.
+    std::string counter;
+    std::string begin;
+    std::int64_t step = 1;
     std::int64_t cost = 0;  ///< of a turn
+  };
+  /// An index that is known before a loop, but for the loop's variable: factor * variable + terms.
+  struct Hoist {
+    std::uint32_t expression = 0;
+    std::uint32_t tensor = 0;
+    std::uint32_t axis = 0;
+    std::int64_t factor = 0;
+    std::uint64_t constant = 0;
+    std::vector<std::pair<std::uint32_t, std::int64_t>> terms = {};
   };
 
   const std::vector<Node>& nodes() const { return kernel_.kernel.nodes; }
@@ -73,6 +92,32 @@ class FunctionEmitter {
   };
   /// Jumps to `exit` if the range is empty.
   Range range(const Node& n, const std::string& exit);
+  void turns(const Node& n, const Range& range, const std::string& exit, const Work& work);
+  bool counted_while(const Node& n, const Work& work);
+  /// An `if` that sets variables and reads elements that are inside, without a branch.
+  bool straight_if(const Node& n);
+
+  // Checks in front of a loop (hoist.cpp).
+  std::vector<Hoist> find_hoists(const Node& loop) const;
+  void find_in_block(const Node& loop, std::uint32_t block, std::vector<Hoist>& found) const;
+  void find_in_expression(const Node& loop, std::uint32_t at, std::vector<Hoist>& found) const;
+  void find_in_indices(const Node& loop, std::uint32_t tensor,
+                       const std::vector<std::uint32_t>& operands, std::size_t from,
+                       std::vector<Hoist>& found) const;
+  bool linear(const Node& loop, std::uint32_t at, std::int64_t scale, Hoist& out) const;
+  bool invariant(const Node& loop, std::uint32_t at) const;
+  /// The condition under which all of them are inside, for all turns.
+  std::string hoisted_condition(const Range& range, const std::vector<Hoist>& hoists);
+
+  // Evaluation without need (hoist.cpp).
+  struct Weight {
+    int nodes = 0;
+    int loads = 0;
+  };
+  /// True if the expression may be evaluated where its value is not wanted: it cannot fail, and it
+  /// is cheap.
+  bool harmless(std::uint32_t at, Weight& weight) const;
+  bool is_inside(std::uint32_t expression, std::uint32_t tensor, std::uint32_t axis) const;
   void spend(const std::string& cost, std::uint32_t line);
   void spend_turns(const Loop& loop);
   /// Keeps the budget in the frame while a callee with loops runs.
@@ -135,6 +180,7 @@ class FunctionEmitter {
   std::string free_;    ///< the memory behind the scratch of this kernel
   std::string budget_;  ///< empty: the kernel has no loops
   std::vector<Loop> loops_;
+  std::set<std::uint32_t> hoisted_;  ///< indices that were checked before the loop around
 };
 
 }  // namespace outrigger::kernel

@@ -5,9 +5,6 @@
 namespace outrigger::kernel {
 namespace {
 
-/// The turns of a loop without a loop inside, between two looks at the budget. Its body is free of
-/// looks then, so that LLVM can make vectors of it.
-constexpr std::int64_t piece_turns = 16384;
 /// Products of a turn and a step up to this one do not overflow.
 constexpr std::int64_t small_step = std::int64_t{1} << 40;
 
@@ -69,6 +66,7 @@ void FunctionEmitter::statement(const Node& n) {
 }
 
 void FunctionEmitter::condition(const Node& n) {
+  if (straight_if(n)) return;
   const std::string yes = w_.label();
   const std::string no = w_.label();
   const std::string done = w_.label();
@@ -91,13 +89,15 @@ void FunctionEmitter::while_loop(const Node& n) {
   const std::string next = w_.label();
   const std::string exit = w_.label();
   Work work = work_of_block(kernel_.kernel, n.operands[0], module_.works);
+  work += work_of_expression(kernel_.kernel, n.operands[1], module_.works);
   work += work_of_block(kernel_.kernel, n.operands[2], module_.works);
+  if (counted_while(n, work)) return;
   w_.jump(top);
   w_.begin(top);
   block(n.operands[0]);
   w_.branch(expression(n.operands[1]), body, exit);
   w_.begin(body);
-  loops_.push_back({next, exit, "", 0});
+  loops_.push_back({.next = next, .exit = exit, .counter = {}, .begin = {}});
   block(n.operands[2]);
   loops_.pop_back();
   w_.jump(next);
@@ -109,8 +109,11 @@ void FunctionEmitter::while_loop(const Node& n) {
 
 /// The turns of a piece that is left before its end. The next look at the budget is elsewhere.
 void FunctionEmitter::spend_turns(const Loop& loop) {
-  if (loop.turn.empty()) return;
-  const std::string turn = w_.value("load i64, ptr ", loop.turn);
+  if (loop.counter.empty()) return;
+  std::string turn = w_.value("load i64, ptr ", loop.counter);
+  if (!loop.begin.empty())
+    turn = w_.value("sub i64 ", turn, ", ", w_.value("load i64, ptr ", loop.begin));
+  if (loop.step != 1) turn = w_.value("udiv i64 ", turn, ", ", loop.step);
   const std::string cost = w_.value("mul nuw nsw i64 ", turn, ", ", loop.cost);
   const std::string had = w_.value("load i64, ptr ", budget_);
   w_.line("store i64 ", w_.value("sub i64 ", had, ", ", cost), ", ptr ", budget_);
@@ -173,13 +176,35 @@ FunctionEmitter::Range FunctionEmitter::range(const Node& n, const std::string& 
   return range;
 }
 
-/// A loop of pieces, with the turns of a piece inside. A piece has one turn if there is a loop in
-/// the body.
 void FunctionEmitter::for_loop(const Node& n) {
   const Work work = work_of_block(kernel_.kernel, n.operands[3], module_.works);
-  const std::int64_t cost = work.cost + 1;
   const std::string exit = w_.label();
-  const Range turns = range(n, exit);
+  const Range own = range(n, exit);
+  std::vector<Hoist> hoists;
+  if (!work.loops && !module_.options.check_all) hoists = find_hoists(n);
+  if (hoists.empty()) {
+    turns(n, own, exit, work);
+    w_.begin(exit);
+    return;
+  }
+  // The second form fails where the interpreter fails.
+  const std::string fine = w_.label();
+  const std::string doubtful = w_.label();
+  w_.branch(hoisted_condition(own, hoists), fine, doubtful, likely);
+  w_.begin(fine);
+  for (const Hoist& hoist : hoists) hoisted_.insert(hoist.expression);
+  turns(n, own, exit, work);
+  for (const Hoist& hoist : hoists) hoisted_.erase(hoist.expression);
+  w_.begin(doubtful);
+  turns(n, own, exit, work);
+  w_.begin(exit);
+}
+
+/// A loop of pieces, with the turns of a piece inside. A piece has one turn if there is a loop in
+/// the body.
+void FunctionEmitter::turns(const Node& n, const Range& turns, const std::string& exit,
+                            const Work& work) {
+  const std::int64_t cost = work.cost + 1;
   const std::string base = w_.variable("i64", "0");
   const std::string left = w_.variable("i64", "0");
   const std::string turn = w_.variable("i64", "0");
@@ -213,7 +238,11 @@ void FunctionEmitter::for_loop(const Node& n) {
       turns.step_number == 1 ? k : w_.value("mul ", exact, "i64 ", k, ", ", turns.step);
   const std::string i = w_.value("add ", exact, "i64 ", begin, ", ", by);
   w_.line("store i64 ", i, ", ptr ", slots_[n.at]);
-  loops_.push_back({next, exit, most > 1 ? turn : "", cost});
+  loops_.push_back({.next = next,
+                    .exit = exit,
+                    .counter = most > 1 ? turn : std::string(),
+                    .begin = {},
+                    .cost = cost});
   bounds_.enter(n);
   block(n.operands[3]);
   bounds_.leave();
@@ -235,7 +264,6 @@ void FunctionEmitter::for_loop(const Node& n) {
   w_.line("store i64 ", w_.value("add i64 ", begin, ", ", distance), ", ptr ", base);
   w_.line("store i64 ", w_.value("sub nuw i64 ", rest, ", ", done), ", ptr ", left);
   w_.jump(piece);
-  w_.begin(exit);
 }
 
 }  // namespace outrigger::kernel
