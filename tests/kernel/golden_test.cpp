@@ -1,5 +1,5 @@
-// Runs the units of protocol/golden/kernels, which the Elixir client has written: by the interpreter
-// and as machine code.
+// Runs the units of protocol/golden/kernels, which the Elixir client has written: by the
+// interpreter and as machine code.
 #include <cstring>
 #include <fstream>
 #include <iterator>

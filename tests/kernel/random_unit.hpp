@@ -52,9 +52,9 @@ class RandomUnit {
   using At = std::uint32_t;
 
   double real() {
-    constexpr std::array<double, 12> corners{0.0,  -0.0, 1.0,    -1.5,   0x1p62, -0x1p63,
-                                             1e19, 1e30, -0x1p70, 255.75, -129.5,
-                                             std::numeric_limits<double>::infinity()};
+    constexpr std::array<double, 12> corners{
+        0.0,  -0.0, 1.0,     -1.5,   0x1p62, -0x1p63,
+        1e19, 1e30, -0x1p70, 255.75, -129.5, std::numeric_limits<double>::infinity()};
     if (chance(3)) return std::numeric_limits<double>::quiet_NaN();
     if (chance(25)) return corners[static_cast<std::size_t>(pick(12))];
     return (pick(2001) - 1000) / 8.0;
@@ -162,8 +162,7 @@ class RandomUnit {
     const int kind = pick(100);
     if (kind < 30) {
       const At at = vars_[static_cast<std::size_t>(pick(static_cast<int>(vars_.size())))];
-      into.push_back(
-          add({.what = What::set, .at = at, .operands = {value(k_.slots[at], 3)}}));
+      into.push_back(add({.what = What::set, .at = at, .operands = {value(k_.slots[at], 3)}}));
     } else if (kind < 55) {
       store(into);
     } else if (kind < 68 && depth < 4) {
@@ -236,26 +235,25 @@ class RandomUnit {
       a = chance(60) ? end_of_axis(chance(8) ? 0 : 1 + pick(2)) : small(0, 7);
       b = chance(80) ? small(0, 2) : small(-3, 5);
     } else {
-      a = chance(70)                ? small(0, 2)
+      a = chance(70)                         ? small(0, 2)
           : chance(50) && !counters_.empty() ? slot(counters_.back())
                                              : mixed(5);
-      b = chance(70)                          ? end_of_axis(chance(8) ? 0 : 1 + pick(2))
-          : depth == 0 && chance(10)          ? number(Type::s64, 20000)
+      b = chance(70)                         ? end_of_axis(chance(8) ? 0 : 1 + pick(2))
+          : depth == 0 && chance(10)         ? number(Type::s64, 20000)
           : chance(50) && !counters_.empty() ? slot(counters_.front())
-                                              : mixed(9);
+                                             : mixed(9);
     }
     const int kind = pick(100);
-    const At step = kind < 15   ? mixed(3)
-                    : kind < 25 ? small(1, 4)
-                                : number(Type::s64, static_cast<std::uint64_t>(
-                                                        back ? -1 - pick(2) : 1));
+    const At step = kind < 15 ? mixed(3)
+                    : kind < 25
+                        ? small(1, 4)
+                        : number(Type::s64, static_cast<std::uint64_t>(back ? -1 - pick(2) : 1));
     // The variable of the loop may be assigned, and is then no counter.
     if (chance(90)) counters_.push_back(own);
     const std::size_t counters = counters_.size();
     ++loop_depth_;
     std::vector<At> body;
-    if (chance(10))
-      body.push_back(add({.what = What::set, .at = own, .operands = {mixed(6)}}));
+    if (chance(10)) body.push_back(add({.what = What::set, .at = own, .operands = {mixed(6)}}));
     statements(body, 1 + pick(3), depth + 1);
     --loop_depth_;
     counters_.resize(std::min(counters, counters_.size()));
@@ -275,8 +273,7 @@ class RandomUnit {
   void loop(std::vector<At>& into, int depth) {
     k_.slots.push_back(Type::s64);
     const auto own = static_cast<At>(k_.slots.size() - 1);
-    into.push_back(
-        add({.what = What::set, .at = own, .operands = {number(Type::s64, 0)}}));
+    into.push_back(add({.what = What::set, .at = own, .operands = {number(Type::s64, 0)}}));
     std::vector<At> before;
     if (chance(20)) store(before);
     const At head = block(std::move(before));
@@ -378,17 +375,18 @@ class RandomUnit {
     const auto narrow = [&](At wide) {
       constexpr std::array<Type, 4> types{Type::s32, Type::u8, Type::u64, Type::s16};
       if (!chance(25)) return wide;
-      return add({.what = What::as,
-                  .type = types[static_cast<std::size_t>(pick(4))],
-                  .operands = {wide}});
+      return add(
+          {.what = What::as, .type = types[static_cast<std::size_t>(pick(4))], .operands = {wide}});
     };
     if (!counters_.empty() && chance(65)) {
-      const At i = slot(
-          counters_[static_cast<std::size_t>(pick(static_cast<int>(counters_.size())))]);
+      const At i =
+          slot(counters_[static_cast<std::size_t>(pick(static_cast<int>(counters_.size())))]);
+      if (chance(12)) return flattened(i);
       if (chance(85)) return narrow(i);
       const At by = number(Type::s64, static_cast<std::uint64_t>(chance(80) ? 0 : pick(4) - 1));
-      return narrow(add({.what = chance(70) ? What::add : chance(50) ? What::subtract
-                                                                     : What::multiply,
+      return narrow(add({.what = chance(70)   ? What::add
+                                 : chance(50) ? What::subtract
+                                              : What::multiply,
                          .operands = {i, by}}));
     }
     if (chance(1)) return value(chance(50) ? Type::s64 : Type::s32, 2);
@@ -409,6 +407,28 @@ class RandomUnit {
     const At one = number(Type::s64, 1);
     const At least = add({.what = What::max, .operands = {size, one}});
     return narrow(add({.what = What::remainder, .operands = {positive, least}}));
+  }
+
+  /// counter * factor + counter, of which most are outside, or a clamped index.
+  At flattened(At i) {
+    const auto other = [&] {
+      return slot(counters_[static_cast<std::size_t>(pick(static_cast<int>(counters_.size())))]);
+    };
+    if (chance(40)) {
+      const At by = number(Type::s64, static_cast<std::uint64_t>(pick(3) - 1));
+      const At moved = add({.what = What::add, .operands = {i, by}});
+      const At zero = number(Type::s64, 0);
+      const At least = add({.what = What::max, .operands = {moved, zero}});
+      const At end = end_of_axis(1);
+      return add({.what = What::min, .operands = {least, end}});
+    }
+    const int kind = pick(3);
+    const At factor = kind == 0   ? number(Type::s64, static_cast<std::uint64_t>(pick(4) - 1))
+                      : kind == 1 ? add({.what = What::dim, .at = static_cast<At>(pick(2))})
+                                  : value(Type::s64, 0);
+    const At product = add({.what = What::multiply, .operands = {i, factor}});
+    const At j = other();
+    return add({.what = chance(80) ? What::add : What::subtract, .operands = {product, j}});
   }
 
   At value(Type type, int depth) {
@@ -451,8 +471,7 @@ class RandomUnit {
       if (chance(50) && !counters_.empty()) return slot(counters_.back());
       if (chance(50)) return add({.what = What::dim, .at = static_cast<At>(pick(2))});
       const auto t = static_cast<At>(pick(static_cast<int>(tensors_.size())));
-      const auto axis =
-          static_cast<At>(pick(static_cast<int>(tensors_[t].dims.size())));
+      const auto axis = static_cast<At>(pick(static_cast<int>(tensors_[t].dims.size())));
       return add({.what = What::size, .at = t, .operands = {axis}});
     }
     std::vector<At> fits;
@@ -479,31 +498,30 @@ class RandomUnit {
       return add({.what = What::is_nan, .operands = {value(type, depth - 1)}});
     const At a = value(type, depth - 1);
     const At b = value(type, depth - 1);
-    return add({.what = static_cast<What>(static_cast<int>(What::equal) + pick(6)),
-                .operands = {a, b}});
+    return add(
+        {.what = static_cast<What>(static_cast<int>(What::equal) + pick(6)), .operands = {a, b}});
   }
 
   At real_operation(Type type, int depth) {
     constexpr std::array<What, 6> two{What::add, What::subtract, What::multiply,
                                       What::min, What::max,      What::divide};
-    constexpr std::array<What, 10> one{What::negate, What::abs,   What::sqrt, What::floor,
-                                       What::ceil,   What::trunc, What::exp,  What::log,
-                                       What::tanh,   What::sin};
+    constexpr std::array<What, 10> one{What::negate, What::abs, What::sqrt, What::floor, What::ceil,
+                                       What::trunc,  What::exp, What::log,  What::tanh,  What::sin};
     if (chance(60)) {
       const At a = value(type, depth - 1);
       const At b = value(type, depth - 1);
       const What what = chance(5) ? What::pow : two[static_cast<std::size_t>(pick(6))];
       return add({.what = what, .operands = {a, b}});
     }
-    return add({.what = one[static_cast<std::size_t>(pick(10))],
-                .operands = {value(type, depth - 1)}});
+    return add(
+        {.what = one[static_cast<std::size_t>(pick(10))], .operands = {value(type, depth - 1)}});
   }
 
   At integer_operation(Type type, int depth) {
-    constexpr std::array<What, 12> two{
-        What::add,         What::subtract,   What::multiply,    What::min,
-        What::max,         What::quotient,   What::remainder,   What::bitwise_and,
-        What::bitwise_or,  What::bitwise_xor, What::left_shift, What::right_shift};
+    constexpr std::array<What, 12> two{What::add,         What::subtract,    What::multiply,
+                                       What::min,         What::max,         What::quotient,
+                                       What::remainder,   What::bitwise_and, What::bitwise_or,
+                                       What::bitwise_xor, What::left_shift,  What::right_shift};
     constexpr std::array<What, 6> one{What::negate,
                                       What::abs,
                                       What::bitwise_not,
@@ -511,8 +529,8 @@ class RandomUnit {
                                       What::count_leading_zeros,
                                       What::count_trailing_zeros};
     if (chance(25))
-      return add({.what = one[static_cast<std::size_t>(pick(6))],
-                  .operands = {value(type, depth - 1)}});
+      return add(
+          {.what = one[static_cast<std::size_t>(pick(6))], .operands = {value(type, depth - 1)}});
     const What what = two[static_cast<std::size_t>(pick(12))];
     const At a = value(type, depth - 1);
     At b = value(type, depth - 1);

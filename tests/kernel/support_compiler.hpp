@@ -16,8 +16,8 @@ inline CompilerOptions compiler_options() {
 }
 
 /// Skips the test on a machine that interprets.
-#define OUTRIGGER_NEED_LLVM()                                                    \
-  if (::outrigger::kernel::Llvm::find_library().empty())                         \
+#define OUTRIGGER_NEED_LLVM()                            \
+  if (::outrigger::kernel::Llvm::find_library().empty()) \
   GTEST_SKIP() << "this machine has no libllvm19: kernels are interpreted here"
 
 }  // namespace outrigger::kernel

@@ -108,7 +108,8 @@ void QueuedSession::hello(std::uint64_t id, const wire::Hello& request) {
   reply.kept_limit = engine_.memory().kept().limit();
   reply.limits = limits_;
   reply.limits.handles_max = within(limits_.handles_max, tenant_.quotas().handles);
-  reply.kernels = engine_.compiler().name();
+  const std::string kernels = engine_.compiler().name();
+  reply.kernels = kernels;
   send(wire::encode_hello(id, reply));
 }
 
@@ -128,7 +129,8 @@ void QueuedSession::describe(std::uint64_t id) {
   reply.compiler = ops::compiler_name(engine_.options().compile);
   reply.code_bytes = ops::code_bytes();
   reply.kernels = kernels_.load(std::memory_order_relaxed);
-  reply.kernel_code = engine_.compiler().describe();
+  const std::string kernel_code = engine_.compiler().describe();
+  reply.kernel_code = kernel_code;
   {
     const std::lock_guard lock(mutex_);
     reply.queue = queue_.size();

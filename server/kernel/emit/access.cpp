@@ -43,8 +43,7 @@ void FunctionEmitter::fail_with(std::size_t site, const std::vector<std::string>
   for (std::size_t i = 0; i < cells.size(); ++i)
     w_.line("store i64 ", cells[i], ", ptr ", cell_address(out.values + i));
   w_.line("store i64 ", site, ", ptr ", cell_address(FrameCell::site));
-  w_.end("ret ", results_, " ",
-         w_.value("insertvalue ", results_, " zeroinitializer, i32 1, 0"));
+  w_.end("ret ", results_, " ", w_.value("insertvalue ", results_, " zeroinitializer, i32 1, 0"));
 }
 
 void FunctionEmitter::fail(Site site, const std::vector<std::string>& cells) {
@@ -172,8 +171,7 @@ std::vector<std::string> FunctionEmitter::call(const Node& n) {
   const std::string fine = w_.label();
   const std::string cold = w_.cold([&] {
     // The callee has told the site.
-    w_.end("ret ", results_, " ",
-           w_.value("insertvalue ", results_, " zeroinitializer, i32 1, 0"));
+    w_.end("ret ", results_, " ", w_.value("insertvalue ", results_, " zeroinitializer, i32 1, 0"));
   });
   w_.branch(w_.value("icmp eq i32 ", failed, ", 0"), fine, cold, likely);
   w_.begin(fine);

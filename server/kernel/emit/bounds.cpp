@@ -107,8 +107,8 @@ std::optional<std::int64_t> Bounds::step_in(std::uint32_t block, std::uint32_t s
       continue;
     }
     // Assignments in branches are not counted.
-    const bool deep = n.what == What::if_ &&
-                      (assigns(n.operands[1], slot) || assigns(n.operands[2], slot));
+    const bool deep =
+        n.what == What::if_ && (assigns(n.operands[1], slot) || assigns(n.operands[2], slot));
     const bool given = n.what == What::give && std::find(n.operands.begin() + 1, n.operands.end(),
                                                          slot) != n.operands.end();
     if (deep || given || n.what == What::for_ || n.what == What::while_) return std::nullopt;
@@ -128,8 +128,7 @@ void Bounds::enter(const Node& loop) {
   const auto first = range(loop.operands[0]);
   const auto last = range(loop.operands[1]);
   const Node& step = node(loop.operands[2]);
-  if (first && last && is_number(step) && step.bits != 0 &&
-      !assigns(loop.operands[3], loop.at)) {
+  if (first && last && is_number(step) && step.bits != 0 && !assigns(loop.operands[3], loop.at)) {
     made.known = true;
     const bool up = static_cast<std::int64_t>(step.bits) > 0;
     made.range = up ? FormRange{first->least, last->most} : FormRange{last->least, first->most};
@@ -163,8 +162,8 @@ double Bounds::magnitude(const Form& form) const {
 }
 
 std::optional<FormRange> Bounds::small(std::optional<FormRange> range) const {
-  if (range && (magnitude(range->least) >= number_magnitude ||
-                magnitude(range->most) >= number_magnitude))
+  if (range &&
+      (magnitude(range->least) >= number_magnitude || magnitude(range->most) >= number_magnitude))
     return std::nullopt;
   return range;
 }
@@ -379,10 +378,9 @@ bool Bounds::holds_alone(Form form) const {
     if (!next) return false;
     form = *next;
   }
-  return form.constant >= 0 && std::all_of(form.terms.begin(), form.terms.end(),
-                                           [](const auto& term) {
-                                             return term.first < loop_atoms && term.second >= 0;
-                                           });
+  return form.constant >= 0 &&
+         std::all_of(form.terms.begin(), form.terms.end(),
+                     [](const auto& term) { return term.first < loop_atoms && term.second >= 0; });
 }
 
 }  // namespace outrigger::kernel

@@ -41,7 +41,7 @@ class Bounds {
   struct Loop {
     Atom atom = 0;
     std::uint32_t slot = 0;
-    bool known = false;   ///< the variable lies in `range`, and only the loop assigns it
+    bool known = false;  ///< the variable lies in `range`, and only the loop assigns it
     FormRange range = {};
   };
 
@@ -65,7 +65,7 @@ class Bounds {
   const Loop* loop_of(Atom atom) const;
 
   const CheckedKernel& kernel_;
-  std::vector<std::uint32_t> sets_;  ///< how often each variable is assigned in the kernel
+  std::vector<std::uint32_t> sets_;         ///< how often each variable is assigned in the kernel
   std::vector<std::uint32_t> expressions_;  ///< of the last assignment, by variable
   std::vector<std::optional<FormRange>> values_;  ///< of variables that are assigned once
   std::vector<Loop> loops_;

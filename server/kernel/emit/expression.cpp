@@ -80,8 +80,7 @@ std::string FunctionEmitter::number(const Node& n) {
 std::string FunctionEmitter::chosen(const Node& n) {
   const bool one = n.what != What::select;
   Weight weight;
-  const bool straight =
-      harmless(n.operands[1], weight) && (one || harmless(n.operands[2], weight));
+  const bool straight = harmless(n.operands[1], weight) && (one || harmless(n.operands[2], weight));
   const std::string condition = expression(n.operands[0]);
   if (straight && one) {
     const std::string second = expression(n.operands[1]);
@@ -127,8 +126,7 @@ std::string FunctionEmitter::chosen(const Node& n) {
 std::string FunctionEmitter::intrinsic(std::string_view name, Type type, const std::string& a,
                                        std::string_view more) {
   const std::string_view t = ir_type(type);
-  const std::string suffix =
-      is_float(type) ? (type == Type::f32 ? "f32" : "f64") : std::string(t);
+  const std::string suffix = is_float(type) ? (type == Type::f32 ? "f32" : "f64") : std::string(t);
   return w_.value("call ", t, " @llvm.", name, ".", suffix, "(", t, " ", a, more, ")");
 }
 
@@ -207,9 +205,7 @@ std::string FunctionEmitter::float_operation(const Node& n, Type type, const std
 std::string FunctionEmitter::integer_operation(const Node& n, Type type, const std::string& a,
                                                const std::string& b) {
   const std::string_view t = ir_type(type);
-  const auto plain = [&](std::string_view name) {
-    return w_.value(name, " ", t, " ", a, ", ", b);
-  };
+  const auto plain = [&](std::string_view name) { return w_.value(name, " ", t, " ", a, ", ", b); };
   switch (n.what) {
     case What::add:
       return plain("add");
@@ -244,7 +240,8 @@ std::string FunctionEmitter::integer_operation(const Node& n, Type type, const s
   }
 }
 
-/// The smallest number by -1 would be undefined: the divisor is then 1, and the quotient is negated.
+/// The smallest number by -1 would be undefined: the divisor is then 1, and the quotient is
+/// negated.
 std::string FunctionEmitter::division(const Node& n, Type type, const std::string& a,
                                       const std::string& b) {
   const std::string_view t = ir_type(type);
@@ -319,11 +316,10 @@ std::string FunctionEmitter::float_to_integer(Type from, Type to, const std::str
   std::string far_cell;
   std::string far_block;
   const std::string far = w_.cold([&] {
-    const std::string wide =
-        from == Type::f64 ? x : w_.value("fpext float ", x, " to double");
+    const std::string wide = from == Type::f64 ? x : w_.value("fpext float ", x, " to double");
     const std::string function = load_pointer(FrameCell::convert);
-    far_cell = w_.value("call i64 ", function, "(double ", wide, ", i64 ",
-                        static_cast<int>(to), ") #3");
+    far_cell =
+        w_.value("call i64 ", function, "(double ", wide, ", i64 ", static_cast<int>(to), ") #3");
     far_block = w_.block();
     w_.jump(done);
   });

@@ -38,7 +38,8 @@ std::string FunctionEmitter::run() {
   // The check has shown that a kernel with results does not come here.
   if (!w_.ended()) {
     std::vector<std::string> values;
-    for (const Type type : kernel_.kernel.results) values.emplace_back(is_float(type) ? "0.0" : "0");
+    for (const Type type : kernel_.kernel.results)
+      values.emplace_back(is_float(type) ? "0.0" : "0");
     give_back(values);
   }
   module_.works.push_back(work_);
@@ -106,8 +107,8 @@ void FunctionEmitter::tensors() {
     const std::string whole = w_.value("and i64 ", more, ", -8");
     const std::string run = load_pointer(FrameCell::run);
     const std::string clear = load_pointer(FrameCell::clear);
-    const std::string ended = w_.value("call i32 ", clear, "(ptr ", run, ", ptr ", tensor.address,
-                                       ", i64 ", whole, ")");
+    const std::string ended =
+        w_.value("call i32 ", clear, "(ptr ", run, ", ptr ", tensor.address, ", i64 ", whole, ")");
     const std::string fine = w_.value("icmp eq i32 ", ended, ", 0");
     require(fine, {.kind = Site::Kind::interrupted}, {});
     free_ = w_.value("getelementptr i8, ptr ", free_, ", i64 ", whole);

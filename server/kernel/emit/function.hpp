@@ -135,8 +135,7 @@ class FunctionEmitter {
                                 const std::string& b);
   std::string division(const Node& n, Type type, const std::string& a, const std::string& b);
   std::string shift(What what, Type type, const std::string& a, const std::string& b);
-  std::string float_operation(const Node& n, Type type, const std::string& a,
-                              const std::string& b);
+  std::string float_operation(const Node& n, Type type, const std::string& a, const std::string& b);
   std::string function_call(What what, Type type, const std::string& a, const std::string& b);
   std::string conversion(const Node& n);
   std::string float_to_integer(Type from, Type to, const std::string& x);

@@ -76,13 +76,12 @@ void FunctionEmitter::find_in_expression(const Node& loop, std::uint32_t at,
 }
 
 void FunctionEmitter::find_in_indices(const Node& loop, std::uint32_t tensor,
-                                      const std::vector<std::uint32_t>& operands,
-                                      std::size_t from, std::vector<Hoist>& found) const {
+                                      const std::vector<std::uint32_t>& operands, std::size_t from,
+                                      std::vector<Hoist>& found) const {
   for (std::size_t i = from; i < operands.size(); ++i) {
     find_in_expression(loop, operands[i], found);
-    Hoist hoist{.expression = operands[i],
-                .tensor = tensor,
-                .axis = static_cast<std::uint32_t>(i - from)};
+    Hoist hoist{
+        .expression = operands[i], .tensor = tensor, .axis = static_cast<std::uint32_t>(i - from)};
     if (found.size() < hoists_max && type_of(operands[i]) == Type::s64 &&
         !bounds_.inside_turn(loop, operands[i], tensor, hoist.axis) &&
         linear(loop, operands[i], 1, hoist))
@@ -245,9 +244,8 @@ bool FunctionEmitter::straight_if(const Node& n) {
       const std::string_view t = ir_type(kernel_.kernel.slots[set.at]);
       const std::string value = expression(set.operands[0]);
       const std::string old = w_.value("load ", t, ", ptr ", slots_[set.at]);
-      const std::string chosen =
-          w_.value("select i1 ", condition, ", ", t, " ", yes ? value : old, ", ", t, " ",
-                   yes ? old : value);
+      const std::string chosen = w_.value("select i1 ", condition, ", ", t, " ", yes ? value : old,
+                                          ", ", t, " ", yes ? old : value);
       w_.line("store ", t, " ", chosen, ", ptr ", slots_[set.at]);
       bounds_.set(set.at, set.operands[0]);
     }
@@ -268,8 +266,8 @@ bool FunctionEmitter::counted_while(const Node& n, const Work& work) {
   const Node& first = nodes()[at];
   if (first.what != What::less || type_of(first.operands[0]) != Type::s64) return false;
   const Node& counter = nodes()[first.operands[0]];
-  const auto step = counter.what == What::slot ? bounds_.step_in(n.operands[2], counter.at)
-                                               : std::nullopt;
+  const auto step =
+      counter.what == What::slot ? bounds_.step_in(n.operands[2], counter.at) : std::nullopt;
   // A `for` node with the counter as its variable describes the same turns.
   const Node turn{.what = What::for_, .at = counter.at, .operands = {0, 0, 0, n.operands[2]}};
   if (!step || !invariant(turn, first.operands[1])) return false;
@@ -300,12 +298,8 @@ bool FunctionEmitter::counted_while(const Node& n, const Work& work) {
   const std::string now = w_.value("load i64, ptr ", i);
   const std::string gone = w_.value("sub i64 ", now, ", ", from);
   w_.branch(w_.value("icmp ult i64 ", gone, ", ", way), next, cut);
-  loops_.push_back({.next = top,
-                    .exit = exit,
-                    .counter = i,
-                    .begin = begin,
-                    .step = *step,
-                    .cost = cost});
+  loops_.push_back(
+      {.next = top, .exit = exit, .counter = i, .begin = begin, .step = *step, .cost = cost});
   for (std::size_t k = 0; k < rest.size(); ++k) {
     w_.begin(next);
     next = k + 1 < rest.size() ? w_.label() : body;

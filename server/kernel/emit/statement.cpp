@@ -162,8 +162,8 @@ FunctionEmitter::Range FunctionEmitter::range(const Node& n, const std::string& 
     if (size != 1) range.turns = w_.value("udiv i64 ", range.turns, ", ", size);
     return range;
   }
-  require(w_.value("icmp ne i64 ", range.step, ", 0"),
-          {.kind = Site::Kind::step, .line = n.line}, {});
+  require(w_.value("icmp ne i64 ", range.step, ", 0"), {.kind = Site::Kind::step, .line = n.line},
+          {});
   const std::string up = w_.value("icmp sgt i64 ", range.step, ", 0");
   const std::string least = w_.value("select i1 ", up, ", i64 ", range.first, ", i64 ", last);
   const std::string most = w_.value("select i1 ", up, ", i64 ", last, ", i64 ", range.first);
@@ -224,14 +224,13 @@ void FunctionEmitter::turns(const Node& n, const Range& turns, const std::string
   const std::string begin = w_.value("load i64, ptr ", base);
   const std::string rest = w_.value("load i64, ptr ", left);
   // The turns of the piece after its first one.
-  const std::string here =
-      w_.value("call i64 @llvm.umin.i64(i64 ", rest, ", i64 ", most - 1, ")");
+  const std::string here = w_.value("call i64 @llvm.umin.i64(i64 ", rest, ", i64 ", most - 1, ")");
   w_.line("store i64 0, ptr ", turn);
   w_.jump(body);
   w_.begin(body);
   const std::string k = w_.value("load i64, ptr ", turn);
-  const bool small = turns.step_number != 0 && turns.step_number < small_step &&
-                     turns.step_number > -small_step;
+  const bool small =
+      turns.step_number != 0 && turns.step_number < small_step && turns.step_number > -small_step;
   // A loop's numbers lie between its ends: they do not overflow.
   const std::string_view exact = small ? "nsw " : "";
   const std::string by =

@@ -126,9 +126,9 @@ class Compiler::Child {
       }
       return false;
     });
-    const bool done = (text == nullptr || channel.send(MessageKind::text, *text)) &&
-                      channel.receive(message, std::max<std::uint64_t>(object_bytes_max,
-                                                                       reason_bytes_max));
+    const bool done =
+        (text == nullptr || channel.send(MessageKind::text, *text)) &&
+        channel.receive(message, std::max<std::uint64_t>(object_bytes_max, reason_bytes_max));
     if (done) return true;
     if (late)
       problem = "the compiler took longer than " + std::to_string(options_.time.count()) + " ms";
@@ -177,8 +177,7 @@ class Compiler::Child {
     ::sigfillset(&all);
     ::posix_spawnattr_setsigmask(&actions.attributes, &none);
     ::posix_spawnattr_setsigdefault(&actions.attributes, &all);
-    ::posix_spawnattr_setflags(&actions.attributes,
-                               POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    ::posix_spawnattr_setflags(&actions.attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     const auto seconds = std::chrono::ceil<std::chrono::seconds>(options_.time).count();
     std::array<std::string, 5> words{options_.program, std::string(compiler_option),
                                      options_.library, std::to_string(options_.memory),
@@ -198,8 +197,8 @@ class Compiler::Child {
 
 Compiler::Compiler(CompilerOptions options) : options_(std::move(options)) {
   if (options_.library.empty())
-    unavailable_ = options_.reason.empty() ? "there is no LLVM 19 (Debian: libllvm19)"
-                                           : options_.reason;
+    unavailable_ =
+        options_.reason.empty() ? "there is no LLVM 19 (Debian: libllvm19)" : options_.reason;
 }
 
 Compiler::~Compiler() {

@@ -116,13 +116,12 @@ std::uint64_t Native::held_bytes() const {
 
 bool Native::fits(const Machine::Code& code, const MachineCall& request) const {
   std::size_t number = 0;
-  return std::all_of(
-      request.tensors.begin(), request.tensors.end(), [&](const TensorView& tensor) {
-        const auto size = static_cast<std::uintptr_t>(bytes_of(code.tensors[number++].type));
-        return in_c_order(tensor) && address_cell(tensor.data) % size == 0 &&
-               std::all_of(tensor.dims.begin(), tensor.dims.end(),
-                           [](std::int64_t n) { return n <= native_size_max; });
-      });
+  return std::all_of(request.tensors.begin(), request.tensors.end(), [&](const TensorView& tensor) {
+    const auto size = static_cast<std::uintptr_t>(bytes_of(code.tensors[number++].type));
+    return in_c_order(tensor) && address_cell(tensor.data) % size == 0 &&
+           std::all_of(tensor.dims.begin(), tensor.dims.end(),
+                       [](std::int64_t n) { return n <= native_size_max; });
+  });
 }
 
 std::optional<tl::expected<std::vector<std::uint64_t>, Failure>> Native::run(
@@ -157,8 +156,8 @@ std::optional<tl::expected<std::vector<std::uint64_t>, Failure>> Native::run(
   if (!run_entry(entry, frame.data())) return tl::make_unexpected(failure(machine, frame));
   std::vector<std::uint64_t> results;
   for (std::size_t i = 0; i < results_.size(); ++i)
-    results.push_back(read_cell(
-        reinterpret_cast<const std::byte*>(&frame[emission_.results + i]), results_[i]));
+    results.push_back(
+        read_cell(reinterpret_cast<const std::byte*>(&frame[emission_.results + i]), results_[i]));
   return results;
 }
 
@@ -174,8 +173,8 @@ Failure Native::failure(const Machine& machine, const std::vector<std::uint64_t>
       break;
     case Site::Kind::index:
       failure.code = FailureCode::bad_index;
-      failure.text = index_text(code, site.at, site.axis, text_of(cells[0], site.types[0]),
-                                cells[1]);
+      failure.text =
+          index_text(code, site.at, site.axis, text_of(cells[0], site.types[0]), cells[1]);
       break;
     case Site::Kind::divisor:
       failure.code = FailureCode::bad_value;
@@ -208,8 +207,8 @@ Failure Native::failure(const Machine& machine, const std::vector<std::uint64_t>
   return failure;
 }
 
-std::shared_ptr<const Native> make_native(const CheckedUnit& unit, Compiler& compiler,
-                                          Kept& kept, const EmitOptions& options) {
+std::shared_ptr<const Native> make_native(const CheckedUnit& unit, Compiler& compiler, Kept& kept,
+                                          const EmitOptions& options) {
   if (!compiler.available()) return nullptr;
   Emission emission = emit(unit, options);
   // The run of the unit begins in its own kernel.

@@ -180,8 +180,7 @@ class Reader {
     if (entry.r_offset > size || size - entry.r_offset < bytes)
       return refuse("a relocation is outside of its section");
     const std::size_t place = places_[target] + entry.r_offset;
-    std::uint64_t value =
-        symbol_places_[symbol] + static_cast<std::uint64_t>(entry.r_addend);
+    std::uint64_t value = symbol_places_[symbol] + static_cast<std::uint64_t>(entry.r_addend);
     if (type == R_X86_64_64)
       image_.absolute.push_back(place);
     else
@@ -211,17 +210,16 @@ tl::expected<Image, std::string> read_object(std::span<const std::uint8_t> objec
 }
 
 std::optional<LoadedCode> load(const Image& image, Kept& kept) {
-  auto pages = ops::CodePages::make(
-      image.bytes.size(), kept, [&image](std::span<std::uint8_t> to) {
-        std::copy(image.bytes.begin(), image.bytes.end(), to.begin());
-        const auto base = reinterpret_cast<std::uint64_t>(to.data());
-        for (const std::size_t place : image.absolute) {
-          std::uint64_t value = 0;
-          std::memcpy(&value, to.data() + place, sizeof value);
-          value += base;
-          std::memcpy(to.data() + place, &value, sizeof value);
-        }
-      });
+  auto pages = ops::CodePages::make(image.bytes.size(), kept, [&image](std::span<std::uint8_t> to) {
+    std::copy(image.bytes.begin(), image.bytes.end(), to.begin());
+    const auto base = reinterpret_cast<std::uint64_t>(to.data());
+    for (const std::size_t place : image.absolute) {
+      std::uint64_t value = 0;
+      std::memcpy(&value, to.data() + place, sizeof value);
+      value += base;
+      std::memcpy(to.data() + place, &value, sizeof value);
+    }
+  });
   if (!pages) return std::nullopt;
   const void* const entry = static_cast<const std::byte*>(pages->data()) + image.entry;
   return LoadedCode{std::move(*pages), entry};

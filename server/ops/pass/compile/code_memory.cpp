@@ -41,8 +41,8 @@ std::optional<CodePages> CodePages::make(std::span<const std::uint8_t> code, Kep
   });
 }
 
-std::optional<CodePages> CodePages::make(
-    std::size_t size, Kept& kept, const std::function<void(std::span<std::uint8_t>)>& fill) {
+std::optional<CodePages> CodePages::make(std::size_t size, Kept& kept,
+                                         const std::function<void(std::span<std::uint8_t>)>& fill) {
   const std::size_t bytes = in_pages(size);
   if (!kept.make_room(bytes)) return std::nullopt;
   void* data = map_code(bytes, fill);
