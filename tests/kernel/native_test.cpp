@@ -154,7 +154,7 @@ TEST_F(NativeTest, AMessageThatIsTooLong) {
 
 TEST_F(NativeTest, TooLittleMemory) {
   OUTRIGGER_NEED_LLVM();
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(OUTRIGGER_TEST_SANITIZED)
   GTEST_SKIP() << "sanitizers take terabytes of addresses: the limit is off";
 #endif
   CompilerOptions options = compiler_options();
@@ -201,7 +201,7 @@ TEST_F(NativeTest, EqualUnitsShareTheirCode) {
     EXPECT_EQ(run_alone(machine, {4}, {})->at(0), 17U);
   }
   EXPECT_EQ(compiler.describe(), "llvm 19.1.7: 1 compiled");
-  // What is evicted is compiled again.
+  // Code that was evicted is compiled again.
   EXPECT_TRUE(kept_.make_room(kept_.limit()));
   EXPECT_EQ(kept_.bytes(), 0U);
   const CheckedUnit unit = sum_unit(7);
@@ -402,7 +402,7 @@ bool refuse_executable_memory() {
 
 TEST_F(NativeTest, WithoutExecutableMemoryKernelsAreInterpreted) {
   OUTRIGGER_NEED_LLVM();
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(OUTRIGGER_TEST_SANITIZED)
   GTEST_SKIP() << "the process of the test would be one of the sanitizer";
 #endif
   const auto alone = [&] {

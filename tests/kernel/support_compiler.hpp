@@ -20,4 +20,13 @@ inline CompilerOptions compiler_options() {
   if (::outrigger::kernel::Llvm::find_library().empty()) \
   GTEST_SKIP() << "this machine has no libllvm19: kernels are interpreted here"
 
+/// Sanitizers take terabytes of addresses, and processes of their own.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define OUTRIGGER_TEST_SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define OUTRIGGER_TEST_SANITIZED
+#endif
+#endif
+
 }  // namespace outrigger::kernel

@@ -221,7 +221,7 @@ std::optional<FormRange> Bounds::sum(const Node& n) const {
   return FormRange{*least, *most};
 }
 
-/// Of a value and a number.
+/// The product of a value and a number.
 std::optional<FormRange> Bounds::product(const Node& n) const {
   const bool first = is_number(node(n.operands[0]));
   const Node& number = node(n.operands[first ? 0 : 1]);
@@ -255,7 +255,7 @@ std::optional<Form> Bounds::size(std::uint32_t tensor, std::uint32_t axis, bool 
   // A size of its own, at least 0.
   if (dim->kind == Dim::Kind::any)
     return atom_form(axis_atoms + tensor * static_cast<Atom>(UnitLimits::rank_max) + axis);
-  // What is not passed has at least 0 elements where the sum is negative.
+  // A tensor that is not passed has 0 elements where the sum is negative.
   if (exact && !passed && dim->plus < 0) return std::nullopt;
   Form form = atom_form(dim->name);
   form.constant = dim->plus;

@@ -9,9 +9,9 @@
 
 namespace outrigger::kernel {
 
-/// What is known of the numbers of a kernel while its statements are followed in their order. It
-/// proves that indices are inside of their axes, for all sizes. A mistake here would be an access
-/// outside of a tensor: the tests run the code with a trap at each place that was proven.
+/// The analysis of the numbers of a kernel: it follows the statements in their order, and proves
+/// that indices are inside of their axes, for all sizes. A mistake here would be an access outside
+/// of a tensor: the tests run the code with a trap at each place that was proven.
 class Bounds {
  public:
   explicit Bounds(const CheckedKernel& kernel);

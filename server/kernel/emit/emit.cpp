@@ -78,7 +78,7 @@ class Entry {
   Writer w_;
 };
 
-constexpr std::string_view ends = R"(declare i64 @llvm.smax.i64(i64, i64)
+constexpr std::string_view declared_always = R"(declare i64 @llvm.smax.i64(i64, i64)
 declare i64 @llvm.smin.i64(i64, i64)
 declare i64 @llvm.umin.i64(i64, i64)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
@@ -87,7 +87,7 @@ declare void @llvm.trap()
 
 /// Declares the functions of one operand for each type.
 std::string declarations() {
-  std::string text(ends);
+  std::string text(declared_always);
   for (const std::string_view type : {"i8", "i16", "i32", "i64"}) {
     text += cat("declare ", type, " @llvm.ctpop.", type, "(", type, ")\n");
     for (const std::string_view name : {"abs", "ctlz", "cttz"})
@@ -101,7 +101,7 @@ std::string declarations() {
 
 /// #1: local arrays may be larger than a page; each page of the stack is touched in its order.
 /// #2: a look at the interrupt changes no memory of the kernel. #3: functions of numbers.
-constexpr std::string_view attributes = R"(
+constexpr std::string_view module_attributes = R"(
 attributes #0 = { nounwind "prefer-vector-width"="256" }
 attributes #1 = { nounwind "prefer-vector-width"="256" "probe-stack"="inline-asm" }
 attributes #2 = { nounwind memory(inaccessiblemem: readwrite) }
@@ -124,7 +124,7 @@ Emission emit(const CheckedUnit& unit, const EmitOptions& options) {
   for (std::uint32_t number = 0; number < unit.kernels.size(); ++number)
     out.text += FunctionEmitter(module, number).run();
   out.text += entry.text() + declarations();
-  out.text += attributes;
+  out.text += module_attributes;
   out.text += module.metadata_text;
   return out;
 }

@@ -15,7 +15,7 @@
 
 namespace outrigger::kernel {
 
-/// What the functions of a unit share.
+/// The part that the functions of a unit share.
 struct Module {
   const CheckedUnit& unit;
   const EmitOptions& options;

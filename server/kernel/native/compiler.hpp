@@ -21,7 +21,7 @@ struct CompilerOptions {
   /// LLVM; empty: kernels are interpreted, for the reason.
   std::string library = {};
   std::string reason = {};
-  /// Of the program: its address space, the time for a unit, and the time it stays without work.
+  /// Limits of the program: its address space, the time for a unit, and its time without work.
   std::uint64_t memory = std::uint64_t{2} << 30;
   std::chrono::milliseconds time{10'000};
   std::chrono::milliseconds idle{60'000};

@@ -16,7 +16,7 @@ constexpr std::int64_t native_size_max = UnitLimits::size_max;
 /// So many bytes are cleared between two looks at the interrupt.
 constexpr std::uint64_t cleared_max = std::uint64_t{1} << 20;
 
-/// What the code of a run gives to the functions below.
+/// The first argument of the functions below, which the code of a run calls.
 struct NativeRun {
   const ops::Interrupt& interrupt;
   std::uint64_t cleared = 0;
