@@ -223,6 +223,24 @@ TEST_F(NativeTest, ACancelledCallDoesNotWait) {
   EXPECT_EQ(results.error().code, FailureCode::interrupted);
 }
 
+TEST_F(NativeTest, ACallThatHasWaitedLongIsInterpreted) {
+  OUTRIGGER_NEED_LLVM();
+  CompilerOptions options = compiler_options();
+  options.program = program("sleep 1; exec " OUTRIGGER_KERNEL_COMPILER " \"$@\"");
+  options.wait = milliseconds(50);
+  Compiler compiler(options);
+  const CheckedUnit unit = sum_unit(1);
+  Machine machine(unit);
+  machine.compile(unit, compiler, kept_);
+  EXPECT_EQ(run_alone(machine, {4}, {})->at(0), 11U);
+  EXPECT_EQ(compiler.describe(), "llvm 19: 0 compiled");
+  // A later call has the code.
+  const auto until = Clock::now() + std::chrono::seconds(30);
+  while (compiler.describe() != "llvm 19.1.7: 1 compiled" && Clock::now() < until)
+    EXPECT_EQ(run_alone(machine, {4}, {})->at(0), 11U);
+  EXPECT_EQ(compiler.describe(), "llvm 19.1.7: 1 compiled");
+}
+
 TEST_F(NativeTest, OtherLayoutsAreInterpreted) {
   OUTRIGGER_NEED_LLVM();
   KernelBuilder k(1);

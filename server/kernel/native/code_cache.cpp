@@ -21,7 +21,7 @@ ModuleCode::ModuleCode(std::string text, Compiler& compiler, Kept& kept)
     : text_(std::move(text)),
       compiler_(compiler),
       kept_(kept),
-      charge_(kept, text_.capacity()),
+      charge_(kept, 2 * text_.capacity()),
       job_(compiler.submit(text_)) {}
 
 std::shared_ptr<ModuleCode> ModuleCode::find(const std::string& text, Compiler& compiler,
@@ -32,7 +32,7 @@ std::shared_ptr<ModuleCode> ModuleCode::find(const std::string& text, Compiler& 
     kept.use(*found->second);
     return found->second;
   }
-  if (!kept.make_room(text.size())) return nullptr;
+  if (!kept.make_room(2 * text.size())) return nullptr;
   auto made = std::make_shared<ModuleCode>(text, compiler, kept);
   kept.shelf<CodeShelf>().codes.emplace(made->text_, made);
   kept.use(*made);
@@ -51,7 +51,7 @@ void ModuleCode::evict() noexcept {
 const void* ModuleCode::entry(const ops::Interrupt& interrupt) {
   if (code_) return code_->entry;
   if (!job_) return nullptr;
-  switch (job_->wait(interrupt)) {
+  switch (job_->wait(interrupt, compiler_.wait_time())) {
     case CompilerJob::State::waiting:
       return nullptr;
     case CompilerJob::State::failed:

@@ -19,8 +19,9 @@ class ModuleCode final : public Kept::Item {
   /// The code for a text; the compilation begins if nobody else has begun it.
   static std::shared_ptr<ModuleCode> find(const std::string& text, Compiler& compiler, Kept& kept);
 
-  /// The address of the code. Waits for the compilation. Null: the kernel is to be interpreted, or
-  /// the interrupt was raised. Only the thread that has claimed the engine calls it.
+  /// The address of the code. Waits for the compilation, for a while. Null: the kernel is to be
+  /// interpreted, this time at least, or the interrupt was raised. Only the thread that has claimed
+  /// the engine calls it.
   const void* entry(const ops::Interrupt& interrupt);
 
  private:
@@ -30,7 +31,7 @@ class ModuleCode final : public Kept::Item {
   const std::string text_;  ///< the key: code of another text is never taken
   Compiler& compiler_;
   Kept& kept_;
-  Kept::Charge charge_;
+  Kept::Charge charge_;               ///< the text twice: for the compiler, later for the object
   std::shared_ptr<CompilerJob> job_;  ///< null when it has ended
   std::optional<LoadedCode> code_;
 };

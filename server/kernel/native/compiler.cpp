@@ -48,14 +48,16 @@ void close_both(const std::array<int, 2>& ends) {
 
 }  // namespace
 
-CompilerJob::State CompilerJob::wait(const ops::Interrupt& interrupt) {
+CompilerJob::State CompilerJob::wait(const ops::Interrupt& interrupt,
+                                     std::chrono::milliseconds time) {
+  const auto until = CompilerClock::now() + time;
   std::unique_lock lock(mutex_);
   while (state_ == State::waiting) {
     ended_.wait_for(lock, std::chrono::milliseconds(1));
     if (state_ != State::waiting) break;
     // A look may carry out short requests of others.
     lock.unlock();
-    const bool ends = interrupt.raised();
+    const bool ends = interrupt.raised() || CompilerClock::now() >= until;
     lock.lock();
     if (ends) break;
   }

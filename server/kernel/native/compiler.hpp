@@ -25,6 +25,8 @@ struct CompilerOptions {
   std::uint64_t memory = std::uint64_t{2} << 30;
   std::chrono::milliseconds time{10'000};
   std::chrono::milliseconds idle{60'000};
+  /// A call waits so long for its code, and is then interpreted: others need the engine.
+  std::chrono::milliseconds wait{2'000};
   /// Any thread calls it with what a person should know.
   std::function<void(const std::string& text)> log = [](const std::string&) {};
 };
@@ -35,8 +37,9 @@ class CompilerJob {
   explicit CompilerJob(std::string text) : text_(std::move(text)) {}
 
   enum class State : std::uint8_t { waiting, done, failed };
-  /// Waits until the job is at its end, or the interrupt is raised: then it still waits.
-  State wait(const ops::Interrupt& interrupt);
+  /// Returns when the job is at its end, the interrupt is raised, or the time is over: then it
+  /// still waits.
+  State wait(const ops::Interrupt& interrupt, std::chrono::milliseconds time);
   /// The object, once. The job is done.
   std::vector<std::uint8_t> take_object();
 
@@ -64,6 +67,7 @@ class Compiler {
   /// False if all kernels are interpreted.
   bool available() const;
   std::shared_ptr<CompilerJob> submit(std::string text);
+  std::chrono::milliseconds wait_time() const { return options_.wait; }
   /// A module has become code, or has not for a reason. For describe() and the log.
   void count_code();
   void count_failure(const std::string& reason);

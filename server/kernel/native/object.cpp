@@ -85,6 +85,8 @@ class Reader {
       if (align > page_bytes || (align & (align - 1)) != 0)
         return refuse("a section has a bad alignment");
       image_.bytes.resize((image_.bytes.size() + align - 1) / align * align);
+      // Alignments of many sections could make an image of any size.
+      if (image_.bytes.size() > 2 * object_bytes_max) return refuse("it is too large");
       places_[i] = image_.bytes.size();
       const auto* const begin = object_.data() + section.sh_offset;
       image_.bytes.insert(image_.bytes.end(), begin, begin + section.sh_size);
