@@ -64,6 +64,11 @@ engine::KernelOptions kernel_options(std::string_view compile) {
     kernels.reason = "--compile never";
   else
     kernels.library = engine::find_llvm();
+  if (kernels.library.empty())
+    spdlog::info("kernels are interpreted: {}",
+                 kernels.reason.empty() ? "there is no libllvm19" : kernels.reason);
+  else
+    spdlog::info("kernels are compiled by {}", kernels.library);
   return kernels;
 }
 

@@ -66,10 +66,15 @@ TEST_P(KernelCallTest, HelloAndInfoTellHowKernelsRun) {
   EXPECT_EQ(info.strings.at("kernel_code").find(name), 0U) << info.strings.at("kernel_code");
   upload(10, {1});
   const std::uint64_t code = info.numbers.at("code_bytes");
-  ASSERT_TRUE(caller_.run({{0}, {in_place(kernel(1, {v(0), number(1)}, {1}))}, {}}, {10}, {}).ok());
-  const Reply later = caller_.ask(wire::Info{});
   const std::string expected = GetParam() ? "llvm 19.1.7: 1 compiled"
                                           : "interpreted: this daemon has no compiler of kernels";
+  // On a busy machine, the first call may be interpreted.
+  Reply later;
+  for (int call = 0; call < 20 && later.strings["kernel_code"] != expected; ++call) {
+    ASSERT_TRUE(
+        caller_.run({{0}, {in_place(kernel(1, {v(0), number(1)}, {1}))}, {}}, {10}, {}).ok());
+    later = caller_.ask(wire::Info{});
+  }
   EXPECT_EQ(later.strings.at("kernel_code"), expected);
   EXPECT_EQ(later.numbers.at("code_bytes") > code, GetParam());
   ASSERT_TRUE(caller_.ask(wire::ForgetKernel{1}).ok());

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <cstdlib>
 #include <filesystem>
@@ -108,7 +109,9 @@ TEST_F(NativeTest, WithoutLlvmKernelsAreInterpreted) {
 
 TEST_F(NativeTest, WithoutTheProgramKernelsAreInterpreted) {
   const std::string told = outcome({.program = "/nowhere/compiler", .library = "/any"}, 2);
-  EXPECT_EQ(told, "interpreted: cannot start /nowhere/compiler: No such file or directory");
+  EXPECT_EQ(told,
+            "llvm 19: 0 compiled, 2 interpreted (the last one: cannot start /nowhere/compiler: No "
+            "such file or directory)");
 }
 
 TEST_F(NativeTest, ACompilerThatIsKilledAtItsStart) {
@@ -189,6 +192,35 @@ TEST_F(NativeTest, TheCompilerEndsWithoutWork) {
     std::this_thread::sleep_for(milliseconds(200));
   }
   EXPECT_EQ(compiler.describe(), "llvm 19.1.7: 3 compiled");
+}
+
+TEST_F(NativeTest, ACompilerThatDiesWhileItWaits) {
+  OUTRIGGER_NEED_LLVM();
+  // It ends after one module, as if it was killed in a pause.
+  const std::string pids = testing::TempDir() + "outrigger-pids-" + std::to_string(::getpid());
+  CompilerOptions options = compiler_options();
+  options.program = program("echo $$ >" + pids + "; exec " OUTRIGGER_KERNEL_COMPILER " \"$@\"");
+  Compiler compiler(options);
+  for (int salt = 0; salt < 3; ++salt) {
+    const CheckedUnit unit = sum_unit(salt);
+    Machine machine(unit);
+    machine.compile(unit, compiler, kept_);
+    EXPECT_EQ(run_alone(machine, {100}, {})->at(0), 5050U + static_cast<unsigned>(salt));
+    pid_t pid = 0;
+    std::ifstream(pids) >> pid;
+    ASSERT_GT(pid, 1);
+    ASSERT_EQ(::kill(pid, SIGKILL), 0);
+  }
+  std::filesystem::remove(pids);
+  EXPECT_EQ(compiler.describe(), "llvm 19.1.7: 3 compiled");
+}
+
+TEST_F(NativeTest, ARefusalIsOneLine) {
+  const std::string script =
+      std::string(ready) +
+      R"(; printf 'r\011\000\000\000\000\000\000\000no\nno\001no.'; exec sleep 60)";
+  const std::string told = outcome({.program = program(script), .library = "/any"});
+  EXPECT_NE(told.find("the compiler says: no no no."), std::string::npos) << told;
 }
 
 TEST_F(NativeTest, EqualUnitsShareTheirCode) {

@@ -186,7 +186,39 @@ class RandomUnit {
     into.push_back(add({.what = What::store, .at = t, .operands = std::move(operands)}));
   }
 
+  /// if c, do: x = i + far; y = t[x - far]: the index is inside in the branch only.
+  bool bound_in_branch(std::vector<At>& into) {
+    std::vector<At> fits;
+    for (std::size_t t = 0; t < tensors_.size(); ++t)
+      if (tensors_[t].dims.size() == 1) fits.push_back(static_cast<At>(t));
+    if (counters_.empty() || fits.empty()) return false;
+    const At t = fits[static_cast<std::size_t>(pick(static_cast<int>(fits.size())))];
+    const Type type = tensors_[t].type;
+    std::vector<At> same;
+    for (const At at : vars_)
+      if (k_.slots[at] == type) same.push_back(at);
+    if (same.empty()) return false;
+    const auto far = static_cast<std::uint64_t>(chance(50) ? 1'000'000'000'000 : pick(3));
+    const At condition = value(Type::boolean, 2);
+    k_.slots.push_back(Type::s64);
+    const auto x = static_cast<At>(k_.slots.size() - 1);
+    const At base = chance(70) ? slot(counters_.back()) : number(Type::s64, 0);
+    const At by = number(Type::s64, far);
+    const At sum = add({.what = What::add, .operands = {base, by}});
+    const At first = add({.what = What::set, .at = x, .operands = {sum}});
+    const At there = slot(x);
+    const At back = number(Type::s64, far);
+    const At at = add({.what = What::subtract, .operands = {there, back}});
+    const At element = add({.what = What::load, .at = t, .operands = {at}});
+    const At second = add({.what = What::set, .at = same.front(), .operands = {element}});
+    const At yes = block({first, second});
+    const At no = block({});
+    into.push_back(add({.what = What::if_, .operands = {condition, yes, no}}));
+    return true;
+  }
+
   void branch(std::vector<At>& into, int depth) {
+    if (chance(25) && bound_in_branch(into)) return;
     const At condition = value(Type::boolean, 3);
     std::vector<At> yes;
     statements(yes, 1 + pick(2), depth + 1);
@@ -238,10 +270,10 @@ class RandomUnit {
       a = chance(70)                         ? small(0, 2)
           : chance(50) && !counters_.empty() ? slot(counters_.back())
                                              : mixed(5);
-      b = chance(70)                         ? end_of_axis(chance(8) ? 0 : 1 + pick(2))
-          : depth == 0 && chance(10)         ? number(Type::s64, 20000)
-          : chance(50) && !counters_.empty() ? slot(counters_.front())
-                                             : mixed(9);
+      b = chance(70)                           ? end_of_axis(chance(8) ? 0 : 1 + pick(2))
+          : depth == 0 && !long_ && chance(15) ? number(Type::s64, 40000)
+          : chance(50) && !counters_.empty()   ? slot(counters_.front())
+                                               : mixed(9);
     }
     const int kind = pick(100);
     const At step = kind < 15 ? mixed(3)
@@ -254,7 +286,10 @@ class RandomUnit {
     ++loop_depth_;
     std::vector<At> body;
     if (chance(10)) body.push_back(add({.what = What::set, .at = own, .operands = {mixed(6)}}));
-    statements(body, 1 + pick(3), depth + 1);
+    const bool longer = k_.nodes[b].what == What::number && k_.nodes[b].bits == 40000;
+    const bool before_long = std::exchange(long_, long_ || longer);
+    statements(body, 1 + pick(3), longer ? 3 : depth + 1);
+    long_ = before_long;
     --loop_depth_;
     counters_.resize(std::min(counters, counters_.size()));
     if (!counters_.empty() && counters_.back() == own) counters_.pop_back();
@@ -271,14 +306,17 @@ class RandomUnit {
 
   /// while c < k and condition, c = c + 1 first or last.
   void loop(std::vector<At>& into, int depth) {
-    k_.slots.push_back(Type::s64);
+    const Type type = chance(75) ? Type::s64 : Type::s32;
+    k_.slots.push_back(type);
     const auto own = static_cast<At>(k_.slots.size() - 1);
-    into.push_back(add({.what = What::set, .at = own, .operands = {number(Type::s64, 0)}}));
+    into.push_back(add({.what = What::set, .at = own, .operands = {number(type, 0)}}));
     std::vector<At> before;
     if (chance(20)) store(before);
     const At head = block(std::move(before));
     const At c = slot(own);
-    const At k = number(Type::s64, static_cast<std::uint64_t>(1 + pick(8)));
+    // Some loops have more turns than a piece.
+    const bool longer = depth == 0 && !long_ && chance(15);
+    const At k = number(type, static_cast<std::uint64_t>(longer ? 40000 : 1 + pick(8)));
     At condition = add({.what = What::less, .operands = {c, k}});
     if (chance(30)) {
       const At other = value(Type::boolean, 2);
@@ -286,16 +324,19 @@ class RandomUnit {
     }
     const auto next = [&](std::vector<At>& body) {
       const At old = slot(own);
-      const At one = number(Type::s64, 1);
+      const At one = number(type, static_cast<std::uint64_t>(chance(80) ? 1 : 1 + pick(3)));
       const At sum = add({.what = What::add, .operands = {old, one}});
       body.push_back(add({.what = What::set, .at = own, .operands = {sum}}));
     };
     std::vector<At> body;
     next(body);
     ++loop_depth_;
-    counters_.push_back(own);
-    statements(body, 1 + pick(3), depth + 1);
-    counters_.pop_back();
+    if (type == Type::s64) counters_.push_back(own);
+    const bool before_long = std::exchange(long_, long_ || longer);
+    // At this depth there are no loops.
+    statements(body, 1 + pick(3), longer ? 3 : depth + 1);
+    long_ = before_long;
+    if (type == Type::s64) counters_.pop_back();
     --loop_depth_;
     const At inner = block(std::move(body));
     into.push_back(add({.what = What::while_, .operands = {head, condition, inner}}));
@@ -303,6 +344,8 @@ class RandomUnit {
 
   /// A call of a kernel; nothing if no tensors fit. `type`: of the first result.
   bool call(At& made, const Type* type) {
+    // A long loop in a long loop would take seconds.
+    if (long_) return false;
     std::vector<At> possible;
     for (std::size_t c = 0; c < done_->kernels.size(); ++c) {
       const auto& results = done_->kernels[c].results;
@@ -554,6 +597,7 @@ class RandomUnit {
   std::vector<At> vars_;      ///< assigned everywhere
   std::vector<At> counters_;  ///< of the loops around
   int loop_depth_ = 0;
+  bool long_ = false;  ///< in a loop of many turns
 };
 
 }  // namespace outrigger::kernel

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <utility>
 
@@ -12,7 +13,11 @@ namespace outrigger::kernel {
 
 /// The options of a compiler that works, if this machine has LLVM.
 inline CompilerOptions compiler_options() {
-  return {.program = OUTRIGGER_KERNEL_COMPILER, .library = Llvm::find_library()};
+  // A busy machine takes longer than the usual two seconds.
+  return {.program = OUTRIGGER_KERNEL_COMPILER,
+          .library = Llvm::find_library(),
+          .time = std::chrono::seconds(60),
+          .wait = std::chrono::seconds(60)};
 }
 
 /// Skips the test on a machine that interprets.

@@ -191,6 +191,7 @@ void FunctionEmitter::bind_sizes(const Node& n, const Kernel& callee,
     if (param.mode == Mode::scalar) continue;
     const std::uint32_t number = tensor++;
     for (std::uint32_t axis = 0; axis < param.dims.size(); ++axis) {
+      if (too_long()) return;
       const Dim& dim = param.dims[axis];
       if (dim.kind == Dim::Kind::any) continue;
       const std::string& size = sizes[number][axis];

@@ -30,7 +30,7 @@ bool is_number(const Node& n) { return n.what == What::number; }
 
 }  // namespace
 
-Bounds::Bounds(const CheckedKernel& kernel) : kernel_(kernel), next_(loop_atoms) {
+Bounds::Bounds(const CheckedKernel& kernel) : kernel_(&kernel), next_(loop_atoms) {
   sets_.assign(kernel.kernel.slots.size(), 0);
   expressions_.assign(kernel.kernel.slots.size(), 0);
   values_.resize(kernel.kernel.slots.size());
@@ -39,9 +39,9 @@ Bounds::Bounds(const CheckedKernel& kernel) : kernel_(kernel), next_(loop_atoms)
 
 void Bounds::count_sets() {
   std::size_t scalar = 0;
-  for (const Param& param : kernel_.kernel.params)
+  for (const Param& param : kernel_->kernel.params)
     if (param.mode == Mode::scalar) sets_[scalar++] += 2;
-  for (const Node& n : kernel_.kernel.nodes) {
+  for (const Node& n : kernel_->kernel.nodes) {
     if (n.what == What::set) {
       ++sets_[n.at];
       expressions_[n.at] = n.operands[0];
@@ -55,7 +55,7 @@ void Bounds::count_sets() {
 }
 
 bool Bounds::assigns(std::uint32_t block, std::uint32_t slot) const {
-  const auto& statements = kernel_.kernel.blocks[block];
+  const auto& statements = kernel_->kernel.blocks[block];
   return std::any_of(statements.begin(), statements.end(), [&](std::uint32_t at) {
     const Node& n = node(at);
     switch (n.what) {
@@ -81,7 +81,7 @@ std::optional<std::uint32_t> Bounds::only_value(std::uint32_t slot) const {
 }
 
 bool Bounds::has(std::uint32_t block, What what) const {
-  const auto& statements = kernel_.kernel.blocks[block];
+  const auto& statements = kernel_->kernel.blocks[block];
   return std::any_of(statements.begin(), statements.end(), [&](std::uint32_t at) {
     const Node& n = node(at);
     return n.what == what ||
@@ -90,11 +90,12 @@ bool Bounds::has(std::uint32_t block, What what) const {
 }
 
 std::optional<std::int64_t> Bounds::step_in(std::uint32_t block, std::uint32_t slot) const {
-  constexpr std::int64_t step_max = 1 << 20;
+  // The way of a piece fits 31 bits.
+  constexpr std::int64_t step_max = 1 << 15;
   // A turn that ends early would not make the step.
   if (has(block, What::continue_)) return std::nullopt;
   std::optional<std::int64_t> step;
-  for (const std::uint32_t at : kernel_.kernel.blocks[block]) {
+  for (const std::uint32_t at : kernel_->kernel.blocks[block]) {
     const Node& n = node(at);
     if (n.what == What::set && n.at == slot) {
       const Node& sum = node(n.operands[0]);
@@ -116,11 +117,16 @@ std::optional<std::int64_t> Bounds::step_in(std::uint32_t block, std::uint32_t s
   return step;
 }
 
-bool Bounds::inside_turn(const Node& loop, std::uint32_t expression, std::uint32_t tensor,
-                         std::uint32_t axis) const {
-  Bounds inner = *this;
-  inner.enter(loop);
-  return inner.inside(expression, tensor, axis);
+bool Bounds::reads_assigned(std::uint32_t expression, std::uint32_t block) const {
+  const Node& n = node(expression);
+  if (n.what == What::slot) return assigns(block, n.at);
+  if (n.what == What::size) return false;
+  const auto reads = [&](std::uint32_t at) { return reads_assigned(at, block); };
+  return std::any_of(n.operands.begin(), n.operands.end(), reads) ||
+         std::any_of(n.arguments.begin(), n.arguments.end(), [&](const Argument& argument) {
+           return (!argument.is_tensor && reads(argument.at)) ||
+                  std::any_of(argument.indices.begin(), argument.indices.end(), reads);
+         });
 }
 
 void Bounds::enter(const Node& loop) {
@@ -133,12 +139,16 @@ void Bounds::enter(const Node& loop) {
     const bool up = static_cast<std::int64_t>(step.bits) > 0;
     made.range = up ? FormRange{first->least, last->most} : FormRange{last->least, first->most};
   }
+  if (made.known) {
+    // Inner loops have it as one number: their ranges refer to this one.
+    made.magnitude = std::max(magnitude(made.range.least), magnitude(made.range.most));
+  }
   loops_.push_back(std::move(made));
 }
 
 void Bounds::set(std::uint32_t slot, std::uint32_t value) {
   values_[slot].reset();
-  if (sets_[slot] == 1 && kernel_.kernel.slots[slot] == Type::s64) values_[slot] = range(value);
+  if (sets_[slot] == 1 && kernel_->kernel.slots[slot] == Type::s64) values_[slot] = range(value);
 }
 
 const Bounds::Loop* Bounds::loop_of(Atom atom) const {
@@ -154,7 +164,7 @@ double Bounds::magnitude(const Form& form) const {
     if (atom >= loop_atoms) {
       const Loop* const loop = loop_of(atom);
       if (loop == nullptr) return HUGE_VAL;
-      own = std::max(magnitude(loop->range.least), magnitude(loop->range.most));
+      own = loop->magnitude;
     }
     all += own * std::abs(static_cast<double>(factor));
   }
@@ -236,7 +246,7 @@ std::optional<FormRange> Bounds::product(const Node& n) const {
 }
 
 std::optional<Form> Bounds::size(std::uint32_t tensor, std::uint32_t axis, bool exact) const {
-  const Kernel& k = kernel_.kernel;
+  const Kernel& k = kernel_->kernel;
   const Dim* dim = nullptr;
   bool passed = false;
   std::uint32_t number = tensor;

@@ -25,14 +25,14 @@ class Bounds {
   /// True if the value of the expression is inside of the axis, wherever it is evaluated here.
   bool inside(std::uint32_t expression, std::uint32_t tensor, std::uint32_t axis) const;
 
-  /// The same in a turn of a loop that has not been entered.
-  bool inside_turn(const Node& loop, std::uint32_t expression, std::uint32_t tensor,
-                   std::uint32_t axis) const;
   /// The expression of a variable that is assigned once in the kernel.
   std::optional<std::uint32_t> only_value(std::uint32_t slot) const;
-  /// The positive number by which each whole run through the block increases an s64; nothing if it
-  /// is not known.
+  /// The positive number by which each whole run through the block increases a variable; nothing if
+  /// it is not known.
   std::optional<std::int64_t> step_in(std::uint32_t block, std::uint32_t slot) const;
+
+  /// True if the expression reads a variable that the block assigns.
+  bool reads_assigned(std::uint32_t expression, std::uint32_t block) const;
 
   /// True if a block assigns the variable.
   bool assigns(std::uint32_t block, std::uint32_t slot) const;
@@ -43,10 +43,11 @@ class Bounds {
     std::uint32_t slot = 0;
     bool known = false;  ///< the variable lies in `range`, and only the loop assigns it
     FormRange range = {};
+    double magnitude = 0;  ///< of the range
   };
 
-  const Node& node(std::uint32_t at) const { return kernel_.kernel.nodes[at]; }
-  Type type_of(std::uint32_t at) const { return kernel_.types[at]; }
+  const Node& node(std::uint32_t at) const { return kernel_->kernel.nodes[at]; }
+  Type type_of(std::uint32_t at) const { return kernel_->types[at]; }
   void count_sets();
   bool has(std::uint32_t block, What what) const;
   /// The range of an s64; nothing if it is not known, or if the value may wrap.
@@ -64,7 +65,7 @@ class Bounds {
   double magnitude(const Form& form) const;
   const Loop* loop_of(Atom atom) const;
 
-  const CheckedKernel& kernel_;
+  const CheckedKernel* kernel_;
   std::vector<std::uint32_t> sets_;         ///< how often each variable is assigned in the kernel
   std::vector<std::uint32_t> expressions_;  ///< of the last assignment, by variable
   std::vector<std::optional<FormRange>> values_;  ///< of variables that are assigned once

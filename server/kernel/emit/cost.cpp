@@ -23,6 +23,8 @@ class Sum {
   void expression(std::uint32_t at) {
     const Node& n = kernel_.nodes[at];
     work.cost += cost_of(n.what);
+    // The conversion of a large float is a call.
+    if (n.what == What::as && is_integer(n.type)) work.cost += 8;
     if (n.what == What::size) return;
     for (const std::uint32_t operand : n.operands) expression(operand);
     if (n.what == What::call) work += kernels_[n.at];

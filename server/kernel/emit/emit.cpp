@@ -81,6 +81,7 @@ class Entry {
 constexpr std::string_view declared_always = R"(declare i64 @llvm.smax.i64(i64, i64)
 declare i64 @llvm.smin.i64(i64, i64)
 declare i64 @llvm.umin.i64(i64, i64)
+declare i32 @llvm.umin.i32(i32, i32)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare void @llvm.trap()
 )";
@@ -121,8 +122,12 @@ Emission emit(const CheckedUnit& unit, const EmitOptions& options) {
   entry.place();
   Module module{.unit = unit, .options = options, .out = out};
   module.metadata = 3;
-  for (std::uint32_t number = 0; number < unit.kernels.size(); ++number)
+  for (std::uint32_t number = 0; number < unit.kernels.size() && !out.too_long; ++number)
     out.text += FunctionEmitter(module, number).run();
+  if (out.too_long || out.text.size() + module.metadata_text.size() > module_bytes_max) {
+    out.too_long = true;
+    return out;
+  }
   out.text += entry.text() + declarations();
   out.text += module_attributes;
   out.text += module.metadata_text;

@@ -44,9 +44,13 @@ struct Site {
   std::vector<Type> types = {};
 };
 
+/// A longer text is not compiled: LLVM needs more than its time for it.
+inline constexpr std::uint64_t module_bytes_max = std::uint64_t{4} << 20;
+
 /// The code of a unit as text for LLVM, and what is needed to call it.
 struct Emission {
   std::string text = {};
+  bool too_long = false;  ///< the text is not complete
   /// A number of `FrameCell::site` is a position here.
   std::vector<Site> sites = {};
   /// The ops' functions that the code calls, in the order of their table.

@@ -54,6 +54,7 @@ class FunctionEmitter {
     /// with its value at the beginning (empty: 0). Empty: no pieces.
     std::string counter;
     std::string begin;
+    std::string type = "i64";  ///< of both
     std::int64_t step = 1;
     std::int64_t cost = 0;  ///< of a turn
   };
@@ -64,6 +65,7 @@ class FunctionEmitter {
     std::uint32_t axis = 0;
     std::int64_t factor = 0;
     std::uint64_t constant = 0;
+    int visits = 0;  ///< of nodes, to find it
     std::vector<std::pair<std::uint32_t, std::int64_t>> terms = {};
   };
 
@@ -80,6 +82,8 @@ class FunctionEmitter {
 
   // Statements (statement.cpp).
   void block(std::uint32_t number);
+  /// True if the text is already longer than what is compiled: no more is written.
+  bool too_long() const;
   void statement(const Node& n);
   void condition(const Node& n);
   void while_loop(const Node& n);
@@ -98,10 +102,14 @@ class FunctionEmitter {
   bool straight_if(const Node& n);
 
   // Checks in front of a loop (hoist.cpp).
+  struct Turn {
+    const Node& loop;
+    const Bounds& bounds;  ///< inside of the loop
+  };
   std::vector<Hoist> find_hoists(const Node& loop) const;
-  void find_in_block(const Node& loop, std::uint32_t block, std::vector<Hoist>& found) const;
-  void find_in_expression(const Node& loop, std::uint32_t at, std::vector<Hoist>& found) const;
-  void find_in_indices(const Node& loop, std::uint32_t tensor,
+  void find_in_block(const Turn& turn, std::uint32_t block, std::vector<Hoist>& found) const;
+  void find_in_expression(const Turn& turn, std::uint32_t at, std::vector<Hoist>& found) const;
+  void find_in_indices(const Turn& turn, std::uint32_t tensor,
                        const std::vector<std::uint32_t>& operands, std::size_t from,
                        std::vector<Hoist>& found) const;
   bool linear(const Node& loop, std::uint32_t at, std::int64_t scale, Hoist& out) const;

@@ -8,6 +8,9 @@ namespace {
 /// More checks in front of a loop would take longer than they save.
 constexpr std::size_t hoists_max = 16;
 constexpr std::int64_t scale_max = std::int64_t{1} << 31;
+/// A variable that stands for a sum of others makes a sum of any length.
+constexpr std::size_t terms_max = 8;
+constexpr int visits_max = 64;
 /// Nodes that are evaluated for nothing, at most.
 constexpr int harmless_nodes_max = 24;
 
@@ -34,57 +37,59 @@ bool is_plain(What what) {
 std::vector<FunctionEmitter::Hoist> FunctionEmitter::find_hoists(const Node& loop) const {
   std::vector<Hoist> found;
   if (bounds_.assigns(loop.operands[3], loop.at)) return found;
-  find_in_block(loop, loop.operands[3], found);
+  Bounds turn = bounds_;
+  turn.enter(loop);
+  find_in_block({loop, turn}, loop.operands[3], found);
   return found;
 }
 
-void FunctionEmitter::find_in_block(const Node& loop, std::uint32_t block,
+void FunctionEmitter::find_in_block(const Turn& turn, std::uint32_t block,
                                     std::vector<Hoist>& found) const {
   for (const std::uint32_t at : kernel_.kernel.blocks[block]) {
     const Node& n = nodes()[at];
     switch (n.what) {
       case What::if_:
-        find_in_expression(loop, n.operands[0], found);
-        find_in_block(loop, n.operands[1], found);
-        find_in_block(loop, n.operands[2], found);
+        find_in_expression(turn, n.operands[0], found);
+        find_in_block(turn, n.operands[1], found);
+        find_in_block(turn, n.operands[2], found);
         break;
       case What::store:
-        find_in_expression(loop, n.operands[0], found);
-        find_in_indices(loop, n.at, n.operands, 1, found);
+        find_in_expression(turn, n.operands[0], found);
+        find_in_indices(turn, n.at, n.operands, 1, found);
         break;
       case What::give:
-        find_in_expression(loop, n.operands[0], found);
+        find_in_expression(turn, n.operands[0], found);
         break;
       default:
-        for (const std::uint32_t operand : n.operands) find_in_expression(loop, operand, found);
+        for (const std::uint32_t operand : n.operands) find_in_expression(turn, operand, found);
     }
   }
 }
 
-void FunctionEmitter::find_in_expression(const Node& loop, std::uint32_t at,
+void FunctionEmitter::find_in_expression(const Turn& turn, std::uint32_t at,
                                          std::vector<Hoist>& found) const {
   const Node& n = nodes()[at];
   if (n.what == What::size) return;
-  if (n.what == What::load) return find_in_indices(loop, n.at, n.operands, 0, found);
-  for (const std::uint32_t operand : n.operands) find_in_expression(loop, operand, found);
+  if (n.what == What::load) return find_in_indices(turn, n.at, n.operands, 0, found);
+  for (const std::uint32_t operand : n.operands) find_in_expression(turn, operand, found);
   for (const Argument& argument : n.arguments) {
     if (argument.is_tensor)
-      find_in_indices(loop, argument.at, argument.indices, 0, found);
+      find_in_indices(turn, argument.at, argument.indices, 0, found);
     else
-      find_in_expression(loop, argument.at, found);
+      find_in_expression(turn, argument.at, found);
   }
 }
 
-void FunctionEmitter::find_in_indices(const Node& loop, std::uint32_t tensor,
+void FunctionEmitter::find_in_indices(const Turn& turn, std::uint32_t tensor,
                                       const std::vector<std::uint32_t>& operands, std::size_t from,
                                       std::vector<Hoist>& found) const {
   for (std::size_t i = from; i < operands.size(); ++i) {
-    find_in_expression(loop, operands[i], found);
+    find_in_expression(turn, operands[i], found);
     Hoist hoist{
         .expression = operands[i], .tensor = tensor, .axis = static_cast<std::uint32_t>(i - from)};
     if (found.size() < hoists_max && type_of(operands[i]) == Type::s64 &&
-        !bounds_.inside_turn(loop, operands[i], tensor, hoist.axis) &&
-        linear(loop, operands[i], 1, hoist))
+        !turn.bounds.inside(operands[i], tensor, hoist.axis) &&
+        linear(turn.loop, operands[i], 1, hoist))
       found.push_back(std::move(hoist));
   }
 }
@@ -94,13 +99,14 @@ void FunctionEmitter::find_in_indices(const Node& loop, std::uint32_t tensor,
 bool FunctionEmitter::linear(const Node& loop, std::uint32_t at, std::int64_t scale,
                              Hoist& out) const {
   const Node& n = nodes()[at];
+  if (++out.visits > visits_max) return false;
   if (n.what == What::number) {
     out.constant += static_cast<std::uint64_t>(scale) * n.bits;
     return true;
   }
   if (invariant(loop, at)) {
     out.terms.emplace_back(at, scale);
-    return true;
+    return out.terms.size() <= terms_max;
   }
   if (type_of(at) != Type::s64) return false;
   switch (n.what) {
@@ -228,11 +234,18 @@ bool FunctionEmitter::harmless(std::uint32_t at, Weight& weight) const {
 
 bool FunctionEmitter::straight_if(const Node& n) {
   Weight weight;
+  // An index that was proven behind an assignment is proven there only: without a branch, the
+  // variable may have its old value. So no value reads a variable that is assigned here.
+  const auto independent = [&](std::uint32_t value) {
+    return !bounds_.reads_assigned(value, n.operands[1]) &&
+           !bounds_.reads_assigned(value, n.operands[2]);
+  };
   const auto sets_only = [&](std::uint32_t block) {
     const auto& statements = kernel_.kernel.blocks[block];
     return statements.size() <= 2 &&
            std::all_of(statements.begin(), statements.end(), [&](std::uint32_t at) {
-             return nodes()[at].what == What::set && harmless(nodes()[at].operands[0], weight);
+             return nodes()[at].what == What::set && independent(nodes()[at].operands[0]) &&
+                    harmless(nodes()[at].operands[0], weight);
            });
   };
   // LLVM does the same if no element is read.
@@ -264,7 +277,10 @@ bool FunctionEmitter::counted_while(const Node& n, const Work& work) {
     at = nodes()[at].operands[0];
   }
   const Node& first = nodes()[at];
-  if (first.what != What::less || type_of(first.operands[0]) != Type::s64) return false;
+  if (first.what != What::less) return false;
+  const Type type = type_of(first.operands[0]);
+  if (type != Type::s32 && type != Type::s64) return false;
+  const std::string t(ir_type(type));
   const Node& counter = nodes()[first.operands[0]];
   const auto step =
       counter.what == What::slot ? bounds_.step_in(n.operands[2], counter.at) : std::nullopt;
@@ -275,7 +291,7 @@ bool FunctionEmitter::counted_while(const Node& n, const Work& work) {
   const std::int64_t cost = work.cost + static_cast<std::int64_t>(rest.size()) + 2;
   const std::int64_t most = std::clamp<std::int64_t>(frame_budget / cost, 1, piece_turns);
   const std::string& i = slots_[counter.at];
-  const std::string begin = w_.variable("i64", "0");
+  const std::string begin = w_.variable(t, "0");
   const std::string piece = w_.label();
   const std::string top = w_.label();
   const std::string body = w_.label();
@@ -283,21 +299,21 @@ bool FunctionEmitter::counted_while(const Node& n, const Work& work) {
   const std::string exit = w_.label();
   w_.jump(piece);
   w_.begin(piece);
-  const std::string from = w_.value("load i64, ptr ", i);
-  w_.line("store i64 ", from, ", ptr ", begin);
+  const std::string from = w_.value("load ", t, ", ptr ", i);
+  w_.line("store ", t, " ", from, ", ptr ", begin);
   const std::string end = expression(first.operands[1]);
   // The way of the counter in this piece. It may wrap at its end, and goes on then.
-  const std::string any = w_.value("icmp slt i64 ", from, ", ", end);
-  const std::string distance = w_.value("sub i64 ", end, ", ", from);
-  const std::string whole = w_.value("select i1 ", any, ", i64 ", distance, ", i64 0");
+  const std::string any = w_.value("icmp slt ", t, " ", from, ", ", end);
+  const std::string distance = w_.value("sub ", t, " ", end, ", ", from);
+  const std::string whole = w_.value("select i1 ", any, ", ", t, " ", distance, ", ", t, " 0");
   const std::string way =
-      w_.value("call i64 @llvm.umin.i64(i64 ", whole, ", i64 ", *step * most, ")");
+      w_.value("call ", t, " @llvm.umin.", t, "(", t, " ", whole, ", ", t, " ", *step * most, ")");
   w_.jump(top);
   w_.begin(top);
   std::string next = rest.empty() ? body : w_.label();
-  const std::string now = w_.value("load i64, ptr ", i);
-  const std::string gone = w_.value("sub i64 ", now, ", ", from);
-  w_.branch(w_.value("icmp ult i64 ", gone, ", ", way), next, cut);
+  const std::string now = w_.value("load ", t, ", ptr ", i);
+  const std::string gone = w_.value("sub ", t, " ", now, ", ", from);
+  w_.branch(w_.value("icmp ult ", t, " ", gone, ", ", way), next, cut);
   loops_.push_back(
       {.next = top, .exit = exit, .counter = i, .begin = begin, .step = *step, .cost = cost});
   for (std::size_t k = 0; k < rest.size(); ++k) {
@@ -314,9 +330,10 @@ bool FunctionEmitter::counted_while(const Node& n, const Work& work) {
   loops_.pop_back();
   w_.jump(top);
   w_.begin(cut);
-  const std::string each = w_.value("udiv i64 ", gone, ", ", *step);
+  const std::string wide = type == Type::s64 ? gone : w_.value("zext ", t, " ", gone, " to i64");
+  const std::string each = w_.value("udiv i64 ", wide, ", ", *step);
   spend(w_.value("mul i64 ", each, ", ", cost), n.line);
-  w_.branch(w_.value("icmp slt i64 ", now, ", ", end), piece, exit);
+  w_.branch(w_.value("icmp slt ", t, " ", now, ", ", end), piece, exit);
   w_.begin(exit);
   return true;
 }

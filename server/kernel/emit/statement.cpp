@@ -10,8 +10,17 @@ constexpr std::int64_t small_step = std::int64_t{1} << 40;
 
 }  // namespace
 
+bool FunctionEmitter::too_long() const {
+  if (module_.out.text.size() + w_.size() <= module_bytes_max) return false;
+  module_.out.too_long = true;
+  return true;
+}
+
 void FunctionEmitter::block(std::uint32_t number) {
-  for (const std::uint32_t at : kernel_.kernel.blocks[number]) statement(nodes()[at]);
+  for (const std::uint32_t at : kernel_.kernel.blocks[number]) {
+    if (too_long()) return;
+    statement(nodes()[at]);
+  }
 }
 
 void FunctionEmitter::statement(const Node& n) {
@@ -110,9 +119,12 @@ void FunctionEmitter::while_loop(const Node& n) {
 /// The turns of a piece that is left before its end. The next look at the budget is elsewhere.
 void FunctionEmitter::spend_turns(const Loop& loop) {
   if (loop.counter.empty()) return;
-  std::string turn = w_.value("load i64, ptr ", loop.counter);
-  if (!loop.begin.empty())
-    turn = w_.value("sub i64 ", turn, ", ", w_.value("load i64, ptr ", loop.begin));
+  std::string turn = w_.value("load ", loop.type, ", ptr ", loop.counter);
+  if (!loop.begin.empty()) {
+    const std::string begin = w_.value("load ", loop.type, ", ptr ", loop.begin);
+    turn = w_.value("sub ", loop.type, " ", turn, ", ", begin);
+  }
+  if (loop.type != "i64") turn = w_.value("zext ", loop.type, " ", turn, " to i64");
   if (loop.step != 1) turn = w_.value("udiv i64 ", turn, ", ", loop.step);
   const std::string cost = w_.value("mul nuw nsw i64 ", turn, ", ", loop.cost);
   const std::string had = w_.value("load i64, ptr ", budget_);
@@ -192,8 +204,10 @@ void FunctionEmitter::for_loop(const Node& n) {
   const std::string doubtful = w_.label();
   w_.branch(hoisted_condition(own, hoists), fine, doubtful, likely);
   w_.begin(fine);
+  const Bounds before = bounds_;
   for (const Hoist& hoist : hoists) hoisted_.insert(hoist.expression);
   turns(n, own, exit, work);
+  bounds_ = before;
   for (const Hoist& hoist : hoists) hoisted_.erase(hoist.expression);
   w_.begin(doubtful);
   turns(n, own, exit, work);

@@ -88,7 +88,4 @@ class Channel {
   Ready ready_;
 };
 
-/// The longest text that is compiled: LLVM needs more than its time for longer ones.
-inline constexpr std::uint64_t module_bytes_max = std::uint64_t{4} << 20;
-
 }  // namespace outrigger::kernel

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "kernel/emit/emit.hpp"
 #include "kernel/native/channel.hpp"
 #include "kernel/native/llvm.hpp"
 
@@ -57,7 +58,7 @@ int run_compiler(int argc, char** argv) {
   if (!channel.send(MessageKind::version, llvm->version())) return EXIT_FAILURE;
   ::alarm(0);
   Message message;
-  while (channel.receive(message, module_bytes_max)) {
+  while (channel.receive(message, 2 * module_bytes_max)) {
     ::alarm(seconds);
     const auto object = llvm->compile(message.as_text());
     const bool sent = object ? channel.send(MessageKind::object, *object)

@@ -51,8 +51,11 @@ void ModuleCode::evict() noexcept {
 const void* ModuleCode::entry(const ops::Interrupt& interrupt) {
   if (code_) return code_->entry;
   if (!job_) return nullptr;
-  switch (job_->wait(interrupt, compiler_.wait_time())) {
+  // Calls wait once.
+  const auto time = waited_ ? std::chrono::milliseconds(0) : compiler_.wait_time();
+  switch (job_->wait(interrupt, time)) {
     case CompilerJob::State::waiting:
+      waited_ = true;
       return nullptr;
     case CompilerJob::State::failed:
       job_ = nullptr;

@@ -33,6 +33,7 @@ class ModuleCode final : public Kept::Item {
   Kept& kept_;
   Kept::Charge charge_;               ///< the text twice: for the compiler, later for the object
   std::shared_ptr<CompilerJob> job_;  ///< null when it has ended
+  bool waited_ = false;
   std::optional<LoadedCode> code_;
 };
 

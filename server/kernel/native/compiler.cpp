@@ -24,7 +24,17 @@ using CompilerClock = std::chrono::steady_clock;
 
 /// The thread looks so often whether it is to end.
 constexpr std::chrono::milliseconds compiler_slice{50};
-constexpr std::uint64_t reason_bytes_max = std::uint64_t{64} << 10;
+/// The texts that wait for the compiler: kernels beyond it are interpreted.
+constexpr std::uint64_t queued_bytes_max = std::uint64_t{64} << 20;
+constexpr std::size_t reason_length_max = 300;
+
+/// A reason from another process, as one line.
+std::string one_line(std::string text) {
+  if (text.size() > reason_length_max) text.resize(reason_length_max);
+  for (char& c : text)
+    if (c < ' ' || c > '~') c = ' ';
+  return text;
+}
 
 struct SpawnActions {
   posix_spawn_file_actions_t files;
@@ -52,12 +62,12 @@ CompilerJob::State CompilerJob::wait(const ops::Interrupt& interrupt,
                                      std::chrono::milliseconds time) {
   const auto until = CompilerClock::now() + time;
   std::unique_lock lock(mutex_);
-  while (state_ == State::waiting) {
+  while (state_ == State::waiting && CompilerClock::now() < until) {
     ended_.wait_for(lock, std::chrono::milliseconds(1));
     if (state_ != State::waiting) break;
     // A look may carry out short requests of others.
     lock.unlock();
-    const bool ends = interrupt.raised() || CompilerClock::now() >= until;
+    const bool ends = interrupt.raised();
     lock.lock();
     if (ends) break;
   }
@@ -86,6 +96,7 @@ class Compiler::Child {
   Child& operator=(const Child&) = delete;
 
   bool runs() const { return pid_ > 0; }
+  bool was_late() const { return late_; }
 
   /// Starts the process. Returns a problem, or nothing.
   std::string start() {
@@ -114,11 +125,11 @@ class Compiler::Child {
   /// and is killed; `problem` has the reason.
   bool exchange(const std::string* text, Message& message, std::string& problem) {
     const auto limit = CompilerClock::now() + options_.time;
-    bool late = false;
+    late_ = false;
     Channel channel(in_, out_, [&](int fd, short events) {
       while (!compiler_.stops()) {
         if (CompilerClock::now() >= limit) {
-          late = true;
+          late_ = true;
           return false;
         }
         pollfd one{fd, events, 0};
@@ -128,11 +139,10 @@ class Compiler::Child {
       }
       return false;
     });
-    const bool done =
-        (text == nullptr || channel.send(MessageKind::text, *text)) &&
-        channel.receive(message, std::max<std::uint64_t>(object_bytes_max, reason_bytes_max));
+    const bool done = (text == nullptr || channel.send(MessageKind::text, *text)) &&
+                      channel.receive(message, object_bytes_max);
     if (done) return true;
-    if (late)
+    if (late_)
       problem = "the compiler took longer than " + std::to_string(options_.time.count()) + " ms";
     const std::string how = end();
     if (problem.empty()) problem = "the compiler ended early: " + how;
@@ -192,6 +202,7 @@ class Compiler::Child {
 
   const Compiler& compiler_;
   const CompilerOptions& options_;
+  bool late_ = false;  ///< it was killed because it took too long
   pid_t pid_ = 0;
   int in_ = -1;
   int out_ = -1;
@@ -236,6 +247,14 @@ std::shared_ptr<CompilerJob> Compiler::submit(std::string text) {
     job->finish(CompilerJob::State::failed, {});
     return job;
   }
+  const std::uint64_t bytes = job->text_.size();
+  if (bytes > queued_bytes_max - queued_bytes_) {
+    job->finish(CompilerJob::State::failed, {});
+    ++failed_;
+    last_failure_ = "too many kernels wait for the compiler";
+    return job;
+  }
+  queued_bytes_ += bytes;
   queue_.push_back(job);
   wake_.notify_all();
   return job;
@@ -264,6 +283,11 @@ void Compiler::give_up(const std::string& reason) {
 }
 
 void Compiler::work() {
+  // A process that has ended makes a write fail; the signal of it stays blocked in this thread.
+  sigset_t broken_pipe;
+  ::sigemptyset(&broken_pipe);
+  ::sigaddset(&broken_pipe, SIGPIPE);
+  ::pthread_sigmask(SIG_BLOCK, &broken_pipe, nullptr);
   Child child(*this);
   std::unique_lock lock(mutex_);
   while (!stopping_) {
@@ -280,6 +304,9 @@ void Compiler::work() {
     }
     const std::shared_ptr<CompilerJob> job = std::move(queue_.front());
     queue_.pop_front();
+    queued_bytes_ -= job->text_.size();
+    // Nobody waits for the code of a kernel that is gone.
+    if (job.use_count() == 1) continue;
     lock.unlock();
     try {
       run(child, *job);
@@ -296,27 +323,35 @@ void Compiler::work() {
 void Compiler::run(Child& child, CompilerJob& job) {
   std::string problem;
   Message message;
-  const auto fail = [&](const std::string& reason) {
-    count_failure(reason);
-    job.finish(CompilerJob::State::failed, {});
-  };
-  if (!available()) return job.finish(CompilerJob::State::failed, {});
-  if (!child.runs()) {
-    problem = child.start();
-    const bool started = problem.empty();
-    if (started && !child.exchange(nullptr, message, problem)) return fail(problem);
-    if (started && message.kind == MessageKind::version) {
+  bool done = available() && compile_in(child, job, message, problem);
+  const bool known = done && message.kind == MessageKind::object;
+  if (known) return job.finish(CompilerJob::State::done, std::move(message.bytes));
+  if (done) problem = "the compiler says: " + one_line(message.as_text());
+  if (!problem.empty()) count_failure(problem);
+  job.finish(CompilerJob::State::failed, {});
+}
+
+/// False: there is no answer, for a problem of this job, or because there is no compiler at all.
+bool Compiler::compile_in(Child& child, CompilerJob& job, Message& message, std::string& problem) {
+  // A process that is found dead may have died while it waited: that is no fault of this module.
+  for (const bool again : {true, false}) {
+    const bool old = child.runs();
+    if (!old) {
+      problem = child.start();
+      if (!problem.empty() || !child.exchange(nullptr, message, problem)) return false;
+      if (message.kind != MessageKind::version) {
+        child.end();
+        give_up(one_line(message.as_text()));
+        return false;
+      }
       const std::lock_guard lock(mutex_);
-      version_ = message.as_text();
-    } else {
-      child.end();
-      give_up(started ? message.as_text() : problem);
-      return job.finish(CompilerJob::State::failed, {});
+      version_ = one_line(message.as_text());
     }
+    if (child.exchange(&job.text_, message, problem)) return true;
+    if (!old || !again || child.was_late()) return false;
+    problem.clear();
   }
-  if (!child.exchange(&job.text_, message, problem)) return fail(problem);
-  if (message.kind != MessageKind::object) return fail(message.as_text());
-  job.finish(CompilerJob::State::done, std::move(message.bytes));
+  return false;
 }
 
 std::string Compiler::name() const {

@@ -15,6 +15,8 @@
 
 namespace outrigger::kernel {
 
+struct Message;
+
 struct CompilerOptions {
   /// The program that compiles, which is started with `compiler_option`; empty: none.
   std::string program = {};
@@ -81,6 +83,7 @@ class Compiler {
   class Child;
   void work();
   void run(Child& child, CompilerJob& job);
+  bool compile_in(Child& child, CompilerJob& job, Message& message, std::string& problem);
   void give_up(const std::string& reason);
   bool stops() const;
 
@@ -88,6 +91,7 @@ class Compiler {
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::shared_ptr<CompilerJob>> queue_;
+  std::uint64_t queued_bytes_ = 0;  ///< of the texts in the queue
   bool stopping_ = false;
   std::string version_;
   std::string unavailable_;  ///< why all kernels are interpreted

@@ -6,7 +6,6 @@
 
 #include "kernel/arithmetic.hpp"
 #include "kernel/code.hpp"
-#include "kernel/native/channel.hpp"
 
 namespace outrigger::kernel {
 namespace {
@@ -190,7 +189,8 @@ Failure Native::failure(const Machine& machine, const std::vector<std::uint64_t>
       failure.text =
           callee.name + ": " +
           size_text(callee.tensors[site.tensor], site.axis, static_cast<std::int64_t>(cells[0]),
-                    std::to_string(cells[1]) + (site.at_least ? " or more" : ""));
+                    std::to_string(static_cast<std::int64_t>(cells[1])) +
+                        (site.at_least ? " or more" : ""));
       break;
     }
     case Site::Kind::raised: {
@@ -214,7 +214,7 @@ std::shared_ptr<const Native> make_native(const CheckedUnit& unit, Compiler& com
   // The run of the unit begins in its own kernel.
   emission.sites[0].kernel = static_cast<std::uint32_t>(unit.kernels.size() - 1);
   const std::string text = std::exchange(emission.text, {});
-  if (text.size() > module_bytes_max) {
+  if (emission.too_long) {
     compiler.count_failure("it is too long for the compiler");
     return nullptr;
   }

@@ -70,6 +70,15 @@ class Reader {
       sections_.push_back(section);
     }
     places_.assign(sections_.size(), nowhere);
+    // Each byte is read once, whatever the headers name.
+    std::uint64_t rest = object_.size();
+    for (const Elf64_Shdr& section : sections_) {
+      const bool used = (section.sh_flags & SHF_ALLOC) != 0 || section.sh_type == SHT_SYMTAB ||
+                        section.sh_type == SHT_RELA || section.sh_type == SHT_STRTAB;
+      if (!used) continue;
+      if (section.sh_size > rest) return refuse("its sections overlap");
+      rest -= section.sh_size;
+    }
     return true;
   }
 
