@@ -34,6 +34,7 @@ Bounds::Bounds(const CheckedKernel& kernel) : kernel_(&kernel), next_(loop_atoms
   sets_.assign(kernel.kernel.slots.size(), 0);
   expressions_.assign(kernel.kernel.slots.size(), 0);
   values_.resize(kernel.kernel.slots.size());
+  assigned_ = std::make_shared<std::map<std::uint32_t, std::vector<bool>>>();
   count_sets();
 }
 
@@ -55,24 +56,40 @@ void Bounds::count_sets() {
 }
 
 bool Bounds::assigns(std::uint32_t block, std::uint32_t slot) const {
-  const auto& statements = kernel_->kernel.blocks[block];
-  return std::any_of(statements.begin(), statements.end(), [&](std::uint32_t at) {
+  const auto [found, added] = assigned_->try_emplace(block);
+  if (added) {
+    found->second.resize(sets_.size());
+    mark_assigned(block, found->second);
+  }
+  return found->second[slot];
+}
+
+void Bounds::mark_assigned(std::uint32_t block, std::vector<bool>& assigned) const {
+  for (const std::uint32_t at : kernel_->kernel.blocks[block]) {
     const Node& n = node(at);
     switch (n.what) {
       case What::set:
-        return n.at == slot;
+        assigned[n.at] = true;
+        break;
       case What::if_:
-        return assigns(n.operands[1], slot) || assigns(n.operands[2], slot);
+        mark_assigned(n.operands[1], assigned);
+        mark_assigned(n.operands[2], assigned);
+        break;
       case What::while_:
-        return assigns(n.operands[0], slot) || assigns(n.operands[2], slot);
+        mark_assigned(n.operands[0], assigned);
+        mark_assigned(n.operands[2], assigned);
+        break;
       case What::for_:
-        return n.at == slot || assigns(n.operands[3], slot);
+        assigned[n.at] = true;
+        mark_assigned(n.operands[3], assigned);
+        break;
       case What::give:
-        return std::find(n.operands.begin() + 1, n.operands.end(), slot) != n.operands.end();
+        for (std::size_t i = 1; i < n.operands.size(); ++i) assigned[n.operands[i]] = true;
+        break;
       default:
-        return false;
+        break;
     }
-  });
+  }
 }
 
 std::optional<std::uint32_t> Bounds::only_value(std::uint32_t slot) const {

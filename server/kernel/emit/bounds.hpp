@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -49,6 +51,7 @@ class Bounds {
   const Node& node(std::uint32_t at) const { return kernel_->kernel.nodes[at]; }
   Type type_of(std::uint32_t at) const { return kernel_->types[at]; }
   void count_sets();
+  void mark_assigned(std::uint32_t block, std::vector<bool>& assigned) const;
   bool has(std::uint32_t block, What what) const;
   /// The range of an s64; nothing if it is not known, or if the value may wrap.
   std::optional<FormRange> range(std::uint32_t at) const;
@@ -69,6 +72,8 @@ class Bounds {
   std::vector<std::uint32_t> sets_;         ///< how often each variable is assigned in the kernel
   std::vector<std::uint32_t> expressions_;  ///< of the last assignment, by variable
   std::vector<std::optional<FormRange>> values_;  ///< of variables that are assigned once
+  /// The variables that a block assigns, by block; copies share it.
+  std::shared_ptr<std::map<std::uint32_t, std::vector<bool>>> assigned_;
   std::vector<Loop> loops_;
   Atom next_ = 0;
 };
