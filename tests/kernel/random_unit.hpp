@@ -22,8 +22,7 @@ class RandomUnit {
 
   Unit make() {
     Unit unit{.files = {"a.ex", "b.ex"}, .kernels = {}};
-    const int helpers = pick(3);
-    for (int k = 0; k <= helpers; ++k) {
+    for (int k = 0, helpers = pick(3); k <= helpers; ++k) {
       done_ = &unit;
       Kernel kernel = one(k, k == helpers);
       unit.kernels.push_back(std::move(kernel));
@@ -75,7 +74,7 @@ class RandomUnit {
 
   void tensor(Type type, std::vector<Dim> dims, bool writable) {
     k_.tensors.push_back("t" + std::to_string(k_.tensors.size()));
-    tensors_.push_back({type, std::move(dims), writable});
+    tensors_.push_back({{type, std::move(dims)}, writable});
   }
 
   Kernel one(int number, bool last) {
@@ -501,13 +500,11 @@ class RandomUnit {
     }
     if (type == Type::boolean) return condition(depth);
     if (kind < 62) {
-      const At from = value(any_type_but(type), depth - 1);
+      const At from = value(any_type(), depth - 1);
       return add({.what = What::as, .type = type, .operands = {from}});
     }
     return is_float(type) ? real_operation(type, depth) : integer_operation(type, depth);
   }
-
-  Type any_type_but(Type) { return any_type(); }
 
   At leaf(Type type) {
     if (type == Type::s64 && chance(20)) {
@@ -584,10 +581,8 @@ class RandomUnit {
     return add({.what = what, .operands = {a, b}});
   }
 
-  struct Tensor {
-    Type type;
-    std::vector<Dim> dims;
-    bool writable;
+  struct Tensor : Array {
+    bool writable = false;
   };
 
   std::mt19937_64 random_;

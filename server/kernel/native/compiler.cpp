@@ -305,7 +305,7 @@ void Compiler::work() {
     const std::shared_ptr<CompilerJob> job = std::move(queue_.front());
     queue_.pop_front();
     queued_bytes_ -= job->text_.size();
-    // Nobody waits for the code of a kernel that is gone.
+    // The kernel is gone: no call waits for its code.
     if (job.use_count() == 1) continue;
     lock.unlock();
     try {
