@@ -3,8 +3,9 @@
 namespace outrigger::kernel {
 namespace {
 
-/// Operations that take longer than others.
+/// Operations that take longer than others. An element may be in no cache.
 std::int64_t cost_of(What what) {
+  if (what == What::load || what == What::store) return 4;
   if (what == What::quotient || what == What::remainder) return 16;
   if (what >= What::exp && what <= What::atanh) return 64;
   if (what == What::pow || what == What::atan2) return 64;
@@ -38,7 +39,7 @@ class Sum {
 
  private:
   void statement(const Node& n) {
-    work.cost += 1;
+    work.cost += cost_of(n.what);
     switch (n.what) {
       case What::if_:
         expression(n.operands[0]);
