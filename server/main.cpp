@@ -17,6 +17,7 @@
 #include "base/sanitizer.hpp"
 #include "engine/session/session.hpp"
 #include "files/places.hpp"
+#include "kernel/native/child.hpp"
 #include "net/byte_size.hpp"
 #include "net/descriptor.hpp"
 #include "net/process.hpp"
@@ -60,6 +61,22 @@ ops::Compile compile_option(std::string_view text) {
   return compile;
 }
 
+engine::KernelOptions kernel_options(std::string_view compile) {
+  engine::KernelOptions kernels;
+  kernels.program = "/proc/self/exe";
+  kernels.log = [](const std::string& text) { spdlog::warn("{}", text); };
+  if (compile == "never")
+    kernels.reason = "--compile never";
+  else
+    kernels.library = engine::find_llvm();
+  if (kernels.library.empty())
+    spdlog::info("kernels are interpreted: {}",
+                 kernels.reason.empty() ? "there is no libllvm19" : kernels.reason);
+  else
+    spdlog::info("kernels are compiled by {}", kernels.library);
+  return kernels;
+}
+
 /// Prints to the original standard output, which otherwise carries frames.
 void print(int out_fd, std::string_view text) {
   while (!text.empty()) {
@@ -87,6 +104,7 @@ engine::EngineOptions engine_options(const Options& options) {
   out.threads = options.threads;
   out.memory_limit = *memory;
   out.compile = compile_option(options.compile);
+  out.kernels = kernel_options(options.compile);
   return out;
 }
 
@@ -179,11 +197,15 @@ std::string folder_of(const std::string& path) {
 }
 
 /// The files of a server, and the calls that it makes once its addresses are bound.
-void enter_sandbox(const Options& options, net::ServerOptions& sockets) {
+void enter_sandbox(const Options& options, const engine::KernelOptions& kernels,
+                   net::ServerOptions& sockets) {
   if (options.no_sandbox) return spdlog::warn("--no-sandbox: this process keeps all rights");
   // A sanitizer stops threads by ptrace and starts a program that names addresses.
   if (has_sanitizer) return;
+  // The compiler of kernels is this program. It has the same limits.
+  const bool compiles = !kernels.library.empty();
   sandbox::Paths paths;
+  if (compiles) paths.program = kernels.program;
   paths.write = options.files;
   for (const net::Address& address : sockets.addresses) {
     if (address.transport == net::Transport::unix_socket)
@@ -198,8 +220,8 @@ void enter_sandbox(const Options& options, net::ServerOptions& sockets) {
     spdlog::info("{} restricts this process to its files", *done);
   else
     spdlog::warn("the process could open files of others: {}", done.error().text);
-  sockets.on_bound = [] {
-    if (const auto done = sandbox::restrict_calls(false); !done)
+  sockets.on_bound = [compiles] {
+    if (const auto done = sandbox::restrict_calls(compiles); !done)
       spdlog::warn("the process could make system calls that it does not need: {}",
                    done.error().text);
   };
@@ -213,7 +235,7 @@ void enter_sandbox(const Options& options, net::ServerOptions& sockets) {
   auto sockets = server_options(options);
   const auto confined = files::allow_only(options.files);
   if (!confined) give_up("--files: " + confined.error().text);
-  enter_sandbox(options, sockets);
+  enter_sandbox(options, settings.kernels, sockets);
   const auto engine = start_engine(settings);
   keep_data(options, engine);
   const auto failed = net::serve_sockets(
@@ -248,6 +270,7 @@ int run(int argc, char** argv, int out_fd) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc > 1 && argv[1] == kernel::compiler_option) return kernel::run_compiler(argc, argv);
   net::wait_briefly(argv);
   const int out_fd = net::take_standard_output();
   if (out_fd < 0) {

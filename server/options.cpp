@@ -34,7 +34,8 @@ void declare_engine(CLI::App& app, Options& options) {
   app.add_option("--log-file", options.log_file, "Append logs to this file instead");
   app.add_option("--compile", options.compile,
                  "Compile elementwise passes to machine code: auto (those that pay), always, or\n"
-                 "never (to look for bugs); the results are the same bit for bit")
+                 "never (to look for bugs), which also interprets kernels; the results are the\n"
+                 "same bit for bit")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->envname("OUTRIGGER_COMPILE")
       ->capture_default_str();

@@ -64,6 +64,9 @@ struct Compiled {
   std::vector<ops::TileFn> functions = {};
 };
 
+/// The op's function for one element that an operation has; null if the machine has it itself.
+ops::TileFn function_of(What what, Type type);
+
 /// `unit` has the kernels that `kernel` calls.
 Compiled compile(const CheckedKernel& kernel, const CheckedUnit& unit);
 
@@ -135,8 +138,16 @@ std::byte* element(Frame& frame, std::uint32_t tensor, const std::vector<Typed>&
 /// Carries out a call (interpret.cpp). False: the run has failed.
 bool call(Frame& frame, const CallSite& site, std::uint32_t line);
 
-/// A number in the text of an error, as Elixir writes it.
+// The texts of errors, which the machine code has, too.
+
+/// A number, as Elixir writes it.
 std::string text_of(std::uint64_t cell, Type type);
+std::string index_text(const Machine::Code& code, std::uint32_t tensor, std::size_t axis,
+                       const std::string& index, std::uint64_t size);
+std::string size_text(const std::string& tensor, std::size_t axis, std::int64_t size,
+                      const std::string& expected);
+inline constexpr const char* zero_divisor_text = "division by zero";
+inline constexpr const char* zero_step_text = "the step of the range is 0";
 
 // The handlers (handlers.cpp). r are the registers.
 

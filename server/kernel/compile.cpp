@@ -33,21 +33,12 @@ constexpr std::array function_names{
     std::pair{What::atanh, std::string_view("atanh")},
 };
 
-ops::TileFn function_of(What what, Type type) {
-  const auto* const found =
-      std::find_if(function_names.begin(), function_names.end(),
-                   [what](const auto& function) { return function.first == what; });
-  if (found == function_names.end()) return nullptr;
-  return ops::kernel_of(*ops::find_op(found->second), type == Type::f32 ? DType::f32 : DType::f64)
-      .run;
-}
-
 /// Walks the statements and expressions in their order. A variable has the register of its number.
 /// Numbers and sizes have a register each. Other registers hold the values of expressions until the
 /// end of their statement.
-class Compiler {
+class Translator {
  public:
-  Compiler(const CheckedKernel& kernel, const CheckedUnit& unit) : kernel_(kernel), unit_(unit) {
+  Translator(const CheckedKernel& kernel, const CheckedUnit& unit) : kernel_(kernel), unit_(unit) {
     out_.registers.assign(kernel.kernel.slots.size(), 0);
   }
 
@@ -410,8 +401,17 @@ class Compiler {
 
 }  // namespace
 
+ops::TileFn function_of(What what, Type type) {
+  const auto* const found =
+      std::find_if(function_names.begin(), function_names.end(),
+                   [what](const auto& function) { return function.first == what; });
+  if (found == function_names.end()) return nullptr;
+  return ops::kernel_of(*ops::find_op(found->second), type == Type::f32 ? DType::f32 : DType::f64)
+      .run;
+}
+
 Compiled compile(const CheckedKernel& kernel, const CheckedUnit& unit) {
-  return Compiler(kernel, unit).run();
+  return Translator(kernel, unit).run();
 }
 
 }  // namespace outrigger::kernel

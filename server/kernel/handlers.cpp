@@ -95,7 +95,7 @@ template <What what, typename T>
 const Instruction* run_binary(const Instruction* i, Cell* r, Frame& frame) {
   if constexpr (divides(what)) {
     if (r[i->b] == 0) [[unlikely]]
-      return frame.fail(FailureCode::bad_value, "division by zero", i->line);
+      return frame.fail(FailureCode::bad_value, zero_divisor_text, i->line);
   }
   r[i->dst] = binary<what, T>(r[i->a], r[i->b]);
   return go(i + 1, r, frame);
@@ -222,7 +222,7 @@ const Instruction* run_begin_range(const Instruction* i, Cell* r, Frame& frame) 
   const auto first = static_cast<std::int64_t>(r[i->dst]);
   const auto end = static_cast<std::int64_t>(r[i->a]);
   const auto step = static_cast<std::int64_t>(r[i->b]);
-  if (step == 0) return frame.fail(FailureCode::bad_value, "the step of the range is 0", i->line);
+  if (step == 0) return frame.fail(FailureCode::bad_value, zero_step_text, i->line);
   if (step > 0 ? first > end : first < end) return go(i + i->jump, r, frame);
   // The distance of two numbers and the size of the step fit an unsigned integer.
   r[i->c] = step > 0 ? (r[i->a] - r[i->dst]) / r[i->b]

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "kernel/code.hpp"
+#include "kernel/native/native.hpp"
 
 namespace outrigger::kernel {
 namespace {
@@ -72,10 +73,7 @@ std::string bind_all(const Kernel& kernel, bool fresh, const SizeOf& size,
       const std::int64_t n = size(tensor, axis);
       const std::string expected = bind(param.dims[axis], n, dims);
       if (expected.empty()) continue;
-      std::string text = "axis ";
-      text.append(std::to_string(axis)).append(" of ").append(name).append(" has the size ");
-      text.append(std::to_string(n)).append(", not ").append(expected);
-      return text;
+      return size_text(name, axis, n, expected);
     }
   }
   return {};
@@ -108,6 +106,23 @@ std::string text_of(std::uint64_t cell, Type type) {
   const auto end = std::to_chars(buffer.begin(), buffer.end(), x).ptr;
   std::string text(buffer.data(), end);
   if (text.find_first_of(".e") == std::string::npos) text += ".0";
+  return text;
+}
+
+std::string index_text(const Machine::Code& code, std::uint32_t tensor, std::size_t axis,
+                       const std::string& index, std::uint64_t size) {
+  std::string text = "index " + index + " of " + code.head.tensors[tensor];
+  if (code.tensors[tensor].rank > 1) text += ", axis " + std::to_string(axis) + ",";
+  text += " is outside";
+  text += size == 0 ? ", which has no elements" : " of 0.." + std::to_string(size - 1);
+  return text;
+}
+
+std::string size_text(const std::string& tensor, std::size_t axis, std::int64_t size,
+                      const std::string& expected) {
+  std::string text = "axis ";
+  text.append(std::to_string(axis)).append(" of ").append(tensor).append(" has the size ");
+  text.append(std::to_string(size)).append(", not ").append(expected);
   return text;
 }
 
@@ -163,12 +178,8 @@ const Instruction* Frame::fail(FailureCode failure, std::string text, std::uint3
 const Instruction* Frame::bad_index(std::uint32_t tensor, Typed index, std::size_t axis,
                                     std::uint32_t line) {
   const std::uint64_t n = windows[tensor].axes[axis].n;
-  std::string text =
-      "index " + text_of(registers[index.reg], index.type) + " of " + code.head.tensors[tensor];
-  if (code.tensors[tensor].rank > 1) text += ", axis " + std::to_string(axis) + ",";
-  text += " is outside";
-  text += n == 0 ? ", which has no elements" : " of 0.." + std::to_string(n - 1);
-  return fail(FailureCode::bad_index, std::move(text), line);
+  return fail(FailureCode::bad_index,
+              index_text(code, tensor, axis, text_of(registers[index.reg], index.type), n), line);
 }
 
 bool look(Frame& frame, std::uint32_t line) {
@@ -359,14 +370,14 @@ bool call(Frame& frame, const CallSite& site, std::uint32_t line) {
 }
 
 Machine::Machine(const CheckedUnit& unit) {
-  for (const CheckedKernel& kernel : unit.kernels) {
+  for (const CheckedKernel& checked : unit.kernels) {
     auto code = std::make_unique<Code>();
-    code->compiled = compile(kernel, unit);
-    code->head = kernel.kernel;
+    code->compiled = kernel::compile(checked, unit);
+    code->head = checked.kernel;
     code->head.nodes = {};
     code->head.blocks = {};
-    code->tensors = kernel.tensors;
-    code->file = unit.files[kernel.kernel.file];
+    code->tensors = checked.tensors;
+    code->file = unit.files[checked.kernel.file];
     for (const TensorInfo& tensor : code->tensors) code->axes += tensor.rank;
     std::uint64_t calls = 1;
     for (const CallSite& site : code->compiled.calls) calls += calls_[site.kernel];
@@ -386,7 +397,7 @@ std::uint64_t Machine::held_bytes() const {
     for (const std::string& text : all) bytes += text.capacity();
     return bytes;
   };
-  std::uint64_t bytes = sizeof(Machine) + list(codes_);
+  std::uint64_t bytes = sizeof(Machine) + list(codes_) + (native_ ? native_->held_bytes() : 0);
   for (const auto& code : codes_) {
     const Compiled& compiled = code->compiled;
     const Kernel& head = code->head;
@@ -411,7 +422,20 @@ std::uint64_t Machine::memory_for(std::span<const Sizes> shapes) const {
   return memory_of(*this, codes_.size() - 1, shapes);
 }
 
+void Machine::compile(const CheckedUnit& unit, Compiler& compiler, Kept& kept,
+                      const EmitOptions& options) {
+  native_ = make_native(unit, compiler, kept, options);
+}
+
 tl::expected<std::vector<std::uint64_t>, Failure> Machine::run(const MachineCall& request) const {
+  if (native_) {
+    if (auto outcome = native_->run(*this, request)) return std::move(*outcome);
+  }
+  return interpret(request);
+}
+
+tl::expected<std::vector<std::uint64_t>, Failure> Machine::interpret(
+    const MachineCall& request) const {
   Run run{*this, request.interrupt, request.memory.data()};
   run.budget = steps_between_looks;
   const Code& code = *codes_.back();

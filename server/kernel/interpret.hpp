@@ -11,6 +11,7 @@
 
 #include "kernel/check.hpp"
 #include "ops/support/context.hpp"
+#include "tensor/kept.hpp"
 
 namespace outrigger::kernel {
 
@@ -62,7 +63,19 @@ struct MachineCall {
   const ops::Interrupt& interrupt;
 };
 
-/// A unit as code of a register machine. Immutable: several threads may run it.
+class Compiler;
+class Native;
+
+/// How code is made. Only tests change it.
+struct EmitOptions {
+  /// Each check that was proven to be needless ends the process if it fails.
+  bool trap = false;
+  /// No check is proven to be needless.
+  bool check_all = false;
+};
+
+/// A unit as code of a register machine, and perhaps as machine code. Immutable: several threads
+/// may interpret it.
 class Machine {
  public:
   explicit Machine(const CheckedUnit& unit);
@@ -71,6 +84,11 @@ class Machine {
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
   Machine& operator=(Machine&&) = delete;
+
+  /// Begins to compile the unit that the machine is made of, and does not wait. Comes before the
+  /// first run. `compiler` and `kept` outlive the machine.
+  void compile(const CheckedUnit& unit, Compiler& compiler, Kept& kept,
+               const EmitOptions& options = {});
 
   /// The unit's own kernel, which is the last one, without its nodes and blocks.
   const Kernel& head() const;
@@ -83,8 +101,12 @@ class Machine {
   /// are countless.
   std::uint64_t memory_for(std::span<const Sizes> shapes) const;
 
-  /// Runs the unit's own kernel. Returns the cells of its results.
+  /// Runs the unit's own kernel: its machine code, which the first call waits for, if operands lie
+  /// in C order; otherwise it interprets. Returns the cells of its results. With compile(), one
+  /// thread at a time may call it.
   tl::expected<std::vector<std::uint64_t>, Failure> run(const MachineCall& request) const;
+  /// The same without machine code.
+  tl::expected<std::vector<std::uint64_t>, Failure> interpret(const MachineCall& request) const;
 
   struct Code;
   const Code& code(std::size_t number) const { return *codes_[number]; }
@@ -92,6 +114,7 @@ class Machine {
  private:
   std::vector<std::unique_ptr<Code>> codes_;
   std::vector<std::uint64_t> calls_;  ///< of each kernel
+  std::shared_ptr<const Native> native_;
 };
 
 }  // namespace outrigger::kernel

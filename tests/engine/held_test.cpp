@@ -311,7 +311,8 @@ TEST_F(NumberArgumentTest, GivesWhatTheLiteralGives) {
 TEST(Numbers, OfOneClassShareAPlan) {
   Memory memory;
   const Limits limits;
-  Kernels kernels(memory, limits);
+  kernel::Compiler compiler({});
+  Kernels kernels(memory, limits, compiler);
   Programs programs(memory, limits, kernels, 1);
   ASSERT_TRUE(programs.prepare(1, Program{{0, 1}, {op("multiply", {v(0), v(1)}, 2)}, {2}}));
   const auto plan = [&](const Number& number) {

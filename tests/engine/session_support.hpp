@@ -137,8 +137,8 @@ class Caller {
 
 class SessionTestBase : public testing::Test {
  protected:
-  explicit SessionTestBase(std::uint64_t limit = 0, Limits limits = {})
-      : engine_(make_engine(EngineOptions{2, limit, limits})) {}
+  explicit SessionTestBase(std::uint64_t limit = 0, Limits limits = {}, KernelOptions kernels = {})
+      : engine_(make_engine(EngineOptions{2, limit, limits, {}, std::move(kernels)})) {}
   ~SessionTestBase() override {
     // The engine's thread may still own a closed session, and must not be the last owner of the
     // engine.

@@ -104,7 +104,8 @@ class ProgramsTest : public testing::Test {
   bool known(std::uint64_t id) { return plan(id, std::array{TensorType{s32, {}}}).has_value(); }
   Memory memory_;
   Limits limits_;
-  Kernels kernels_{memory_, limits_};
+  kernel::Compiler compiler_{{}};
+  Kernels kernels_{memory_, limits_, compiler_};
   Programs programs_{memory_, limits_, kernels_, 1};
 };
 

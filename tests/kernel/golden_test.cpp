@@ -1,4 +1,5 @@
-// Runs the units of protocol/golden/kernels, which the Elixir client has written.
+// Runs the units of protocol/golden/kernels, which the Elixir client has written: by the
+// interpreter and as machine code.
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -10,6 +11,7 @@
 
 #include "kernel/check.hpp"
 #include "kernel/interpret.hpp"
+#include "support_compiler.hpp"
 #include "support_unit.hpp"
 
 namespace outrigger::kernel {
@@ -57,13 +59,15 @@ constexpr std::string_view code_names[] = {"bad_index", "bad_value", "bad_shape"
 
 class GoldenKernelTest : public testing::Test {
  protected:
-  void run_case(const std::map<std::string, wire::Value>& fields) {
+  /// With a compiler, the unit runs as machine code.
+  void run_case(const std::map<std::string, wire::Value>& fields, Compiler* compiler) {
     auto unit = wire::read_kernel_unit(fields.at("unit"));
     ASSERT_TRUE(unit) << unit.error().text;
     auto checked = check(std::move(*unit));
     ASSERT_TRUE(checked) << checked.error().text << " (line " << checked.error().line << ")";
     const Kernel& kernel = checked->kernels.back().kernel;
-    const Machine machine(*checked);
+    Machine machine(*checked);
+    if (compiler != nullptr) machine.compile(*checked, *compiler, kept_);
 
     std::vector<Operand> operands;
     for (wire::Value item : fields.at("in").items()) operands.push_back(operand(item));
@@ -142,19 +146,34 @@ class GoldenKernelTest : public testing::Test {
     }
     EXPECT_EQ(at, expected.size());
   }
+
+  void run_all(Compiler* compiler) {
+    GoldenUnits golden;
+    std::size_t count = 0;
+    for (wire::Value item : golden.cases().items()) {
+      std::map<std::string, wire::Value> fields;
+      for (auto [key, value] : item.entries()) fields.emplace(key, value);
+      SCOPED_TRACE(std::string(fields.at("name").string()));
+      run_case(fields, compiler);
+      ++count;
+    }
+    EXPECT_GT(count, 20U);
+  }
+
+  Kept kept_{0};
 };
 
-TEST_F(GoldenKernelTest, UnitsGiveTheResultsOfTheFile) {
-  GoldenUnits golden;
-  std::size_t count = 0;
-  for (wire::Value item : golden.cases().items()) {
-    std::map<std::string, wire::Value> fields;
-    for (auto [key, value] : item.entries()) fields.emplace(key, value);
-    SCOPED_TRACE(std::string(fields.at("name").string()));
-    run_case(fields);
-    ++count;
-  }
-  EXPECT_GT(count, 20U);
+TEST_F(GoldenKernelTest, UnitsGiveTheResultsOfTheFile) { run_all(nullptr); }
+
+TEST_F(GoldenKernelTest, MachineCodeGivesTheResultsOfTheFile) {
+  OUTRIGGER_NEED_LLVM();
+  Compiler compiler(compiler_options());
+  run_all(&compiler);
+  // Each unit has become code.
+  EXPECT_NE(compiler.describe().find(" compiled"), std::string::npos) << compiler.describe();
+  EXPECT_EQ(compiler.describe().find(" 0 compiled"), std::string::npos) << compiler.describe();
+  EXPECT_EQ(compiler.describe().find("interpreted"), std::string::npos) << compiler.describe();
+  RecordProperty("compiler", compiler.describe());
 }
 
 TEST_F(GoldenKernelTest, ACancelledRunEnds) {

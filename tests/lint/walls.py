@@ -58,8 +58,11 @@ FACES = {
         r"ops/(op|catalogue)\.hpp|ops/(pass|cast)/.*|ops/fold/fold\.hpp|ops/layout/slice\.hpp"
         r"|ops/support/(context|isa)\.hpp"
     ),
-    ("engine", "kernel"): re.compile(r"kernel/(check|interpret)\.hpp"),
-    ("kernel", "ops"): re.compile(r"ops/op\.hpp|ops/pass/pass\.hpp|ops/support/context\.hpp"),
+    ("engine", "kernel"): re.compile(r"kernel/(check|interpret|native/compiler|native/llvm)\.hpp"),
+    ("kernel", "ops"): re.compile(
+        r"ops/op\.hpp|ops/pass/pass\.hpp|ops/pass/compile/(code_memory|status)\.hpp"
+        r"|ops/support/context\.hpp"
+    ),
     ("net", "engine"): re.compile(r"engine/session/session\.hpp"),
     ("ctl", "net"): re.compile(r"net/address\.hpp"),
 }

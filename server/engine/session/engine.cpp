@@ -9,6 +9,7 @@
 
 #include "base/last_memory.hpp"
 #include "engine/session/queued_session.hpp"
+#include "kernel/native/llvm.hpp"
 #include "ops/pass/compile/status.hpp"
 
 namespace outrigger::engine {
@@ -33,6 +34,18 @@ EngineOptions completed(EngineOptions options) {
   return options;
 }
 
+kernel::CompilerOptions compiler_options(const KernelOptions& options) {
+  kernel::CompilerOptions out;
+  out.program = options.program;
+  out.reason = options.reason;
+  out.log = options.log;
+  if (options.program.empty())
+    out.reason = "this daemon has no compiler of kernels";
+  else
+    out.library = options.library;
+  return out;
+}
+
 std::uint64_t random_epoch() {
   std::random_device device;
   return std::uint64_t{device()} << 32 | device();
@@ -44,6 +57,7 @@ Engine::Engine(const EngineOptions& options)
     : options_(completed(options)),
       epoch_(random_epoch()),
       memory_(options.memory_limit),
+      compiler_(compiler_options(options.kernels)),
       thread_([this] { work(); }) {}
 
 Engine::~Engine() {
@@ -219,6 +233,8 @@ void Engine::work() {
     keep_time();
   }
 }
+
+std::string find_llvm() { return kernel::Llvm::find_library(); }
 
 std::shared_ptr<Engine> make_engine(const EngineOptions& options) {
   return std::make_shared<Engine>(options);

@@ -16,6 +16,7 @@
 #include "engine/session/tenant.hpp"
 #include "engine/session/turns.hpp"
 #include "engine/session/workspace.hpp"
+#include "kernel/native/compiler.hpp"
 #include "ops/support/context.hpp"
 #include "tensor/memory.hpp"
 
@@ -72,6 +73,7 @@ class Engine {
 
   Memory& memory() { return memory_; }
   Tenants& tenants() { return tenants_; }
+  kernel::Compiler& compiler() { return compiler_; }
   EngineGuests& guests() { return guests_; }
   const EngineOptions& options() const { return options_; }
   std::uint64_t epoch() const { return epoch_; }
@@ -93,6 +95,7 @@ class Engine {
   const std::uint64_t epoch_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   Memory memory_;
+  kernel::Compiler compiler_;
   Tenants tenants_{memory_};
   std::vector<std::byte> scratch_;        ///< guarded by claim_
   std::vector<std::byte> guest_scratch_;  ///< guarded by claim_

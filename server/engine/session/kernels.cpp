@@ -15,8 +15,9 @@ Result<std::shared_ptr<const kernel::Machine>> Kernels::make(kernel::Unit unit) 
     return tl::make_unexpected(std::move(error));
   }
   kernel::Machine machine(*checked);
-  const std::uint64_t bytes = machine.held_bytes();
   Kept& kept = memory_.kept();
+  machine.compile(*checked, compiler_, kept);
+  const std::uint64_t bytes = machine.held_bytes();
   if (!kept.make_room(bytes)) {
     return fail(ErrorCode::limit_exceeded,
                 "the kernel takes " + format_bytes(bytes) + ", but the daemon keeps only " +

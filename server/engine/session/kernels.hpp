@@ -10,17 +10,20 @@
 #include "base/kernel_unit.hpp"
 #include "base/limits.hpp"
 #include "kernel/interpret.hpp"
+#include "kernel/native/compiler.hpp"
 #include "tensor/kept.hpp"
 #include "tensor/memory.hpp"
 
 namespace outrigger::engine {
 
-/// The kernels of one session, as code. A limit bounds their number; the least recently used one
+/// The kernels of one session, as code that is interpreted, and as machine code once the compiler
+/// has made it. A limit bounds their number; the least recently used one
 /// goes first. Their bytes count in Memory::kept(), which may evict them. A program that is bound
 /// to a kernel keeps it alive.
 class Kernels {
  public:
-  Kernels(Memory& memory, const Limits& limits) : memory_(memory), limits_(limits) {}
+  Kernels(Memory& memory, const Limits& limits, kernel::Compiler& compiler)
+      : memory_(memory), limits_(limits), compiler_(compiler) {}
   ~Kernels() { clear(); }
   Kernels(const Kernels&) = delete;
   Kernels& operator=(const Kernels&) = delete;
@@ -51,6 +54,7 @@ class Kernels {
 
   Memory& memory_;
   const Limits& limits_;
+  kernel::Compiler& compiler_;
   std::list<Defined> by_use_;  ///< most recently used first
   std::unordered_map<std::uint64_t, std::list<Defined>::iterator> index_;
   /// The errors of the latest refused kernels, by ids that name no kernel.

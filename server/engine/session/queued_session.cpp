@@ -16,9 +16,6 @@ namespace outrigger::engine {
 namespace {
 
 constexpr std::uint64_t protocol_version = 1;
-/// How the daemon runs kernels, and why.
-constexpr std::string_view kernel_execution = "interpreted";
-constexpr std::string_view kernel_code = "interpreted: this daemon has no compiler of kernels";
 
 /// True if the request is to wait as its frame, which has the same content in less memory.
 bool waits_encoded(const Task& task) {
@@ -49,7 +46,7 @@ QueuedSession::QueuedSession(Engine& engine, Tenant& tenant, std::shared_ptr<Out
       options_(std::move(options)),
       limits_(limits_within(engine.options().limits, tenant.quotas())),
       workspace_({tenant_, limits_, engine_.options().threads, engine_.names(), *this,
-                  engine_.guests(), options_.rights, engine_.checkpoints()}),
+                  engine_.guests(), engine_.compiler(), options_.rights, engine_.checkpoints()}),
       outbox_(std::move(outbox)) {
   tenant_.sessions().add();
 }
@@ -111,7 +108,8 @@ void QueuedSession::hello(std::uint64_t id, const wire::Hello& request) {
   reply.kept_limit = engine_.memory().kept().limit();
   reply.limits = limits_;
   reply.limits.handles_max = within(limits_.handles_max, tenant_.quotas().handles);
-  reply.kernels = kernel_execution;
+  const std::string kernels = engine_.compiler().name();
+  reply.kernels = kernels;
   send(wire::encode_hello(id, reply));
 }
 
@@ -131,6 +129,7 @@ void QueuedSession::describe(std::uint64_t id) {
   reply.compiler = ops::compiler_name(engine_.options().compile);
   reply.code_bytes = ops::code_bytes();
   reply.kernels = kernels_.load(std::memory_order_relaxed);
+  const std::string kernel_code = engine_.compiler().describe();
   reply.kernel_code = kernel_code;
   {
     const std::lock_guard lock(mutex_);

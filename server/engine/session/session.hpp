@@ -67,11 +67,24 @@ class Session {
   virtual void close() = 0;
 };
 
+/// How kernels become machine code (kernel/native/compiler.hpp).
+struct KernelOptions {
+  /// This program, which is started again to compile; empty: kernels are interpreted.
+  std::string program = {};
+  std::string library = {};  ///< LLVM; empty: they are interpreted
+  std::string reason = {};   ///< why they are
+  /// Any thread calls it with what a person should know.
+  std::function<void(const std::string& text)> log = [](const std::string&) {};
+};
+/// The library of LLVM that this machine has, or nothing.
+std::string find_llvm();
+
 struct EngineOptions {
   int threads = 0;                 ///< 0: all that the process may use
   std::uint64_t memory_limit = 0;  ///< bytes for tensors and temporaries; 0: none
   Limits limits = {};
   ops::Compile compile = {};
+  KernelOptions kernels = {};
 };
 
 /// The number and the connection that a session tells its client.

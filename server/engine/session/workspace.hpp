@@ -46,6 +46,7 @@ struct Surroundings {
   Names& names;
   Names::Subscriber& subscriber;
   EngineGuests& guests;
+  kernel::Compiler& compiler;
   Rights rights = Rights::all();
   const Checkpoints* checkpoints = nullptr;  ///< if there is a data folder
 };
@@ -60,7 +61,7 @@ class Workspace {
         limits_(around_.limits),
         threads_(around_.threads),
         store_(memory_, limits_, &around_.tenant.handles()),
-        kernels_(memory_, limits_),
+        kernels_(memory_, limits_, around_.compiler),
         programs_(memory_, limits_, kernels_, threads_, &around_.tenant.programs()) {}
 
   /// Carries out the request and gives the reply's frame. With `only_small`, does nothing and gives

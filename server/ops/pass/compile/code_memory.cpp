@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -21,10 +22,10 @@ std::size_t in_pages(std::size_t bytes) {
 }
 
 /// Returns null, and sets errno, if the system refuses.
-void* map_code(std::span<const std::uint8_t> code, std::size_t bytes) {
+void* map_code(std::size_t bytes, const std::function<void(std::span<std::uint8_t>)>& fill) {
   void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED) return nullptr;
-  std::memcpy(data, code.data(), code.size());
+  fill({static_cast<std::uint8_t*>(data), bytes});
   if (::mprotect(data, bytes, PROT_READ | PROT_EXEC) == 0) return data;
   const int error = errno;
   ::munmap(data, bytes);
@@ -35,9 +36,16 @@ void* map_code(std::span<const std::uint8_t> code, std::size_t bytes) {
 }  // namespace
 
 std::optional<CodePages> CodePages::make(std::span<const std::uint8_t> code, Kept& kept) {
-  const std::size_t bytes = in_pages(code.size());
+  return make(code.size(), kept, [code](std::span<std::uint8_t> to) {
+    std::copy(code.begin(), code.end(), to.begin());
+  });
+}
+
+std::optional<CodePages> CodePages::make(std::size_t size, Kept& kept,
+                                         const std::function<void(std::span<std::uint8_t>)>& fill) {
+  const std::size_t bytes = in_pages(size);
   if (!kept.make_room(bytes)) return std::nullopt;
-  void* data = map_code(code, bytes);
+  void* data = map_code(bytes, fill);
   if (data == nullptr) return std::nullopt;
   used.fetch_add(bytes);
   return CodePages(data, bytes, kept);
@@ -55,7 +63,7 @@ std::string_view executable_memory_refused() {
   static const std::string reason = [] {
     constexpr std::uint8_t ret = 0xc3;
     const std::size_t bytes = in_pages(sizeof ret);
-    void* data = map_code(std::span(&ret, 1), bytes);
+    void* data = map_code(bytes, [](std::span<std::uint8_t> to) { to[0] = ret; });
     if (data == nullptr) return std::string(std::strerror(errno));
     ::munmap(data, bytes);
     return std::string();
