@@ -28,6 +28,14 @@ struct Llvm::Library {
   Opaque machine = nullptr;
   std::string triple = {};
 
+  Library() = default;
+  Library(const Library&) = delete;
+  Library& operator=(const Library&) = delete;
+  /// The library itself stays loaded.
+  ~Library() {
+    if (machine != nullptr) dispose_machine(machine);
+  }
+
   void (*get_version)(unsigned*, unsigned*, unsigned*) = nullptr;
   void (*parse_options)(int, const char* const*, const char*) = nullptr;
   void (*initialize_info)() = nullptr;
@@ -39,6 +47,7 @@ struct Llvm::Library {
   char* (*host_features)() = nullptr;
   Bool (*target_of)(const char*, Opaque*, char**) = nullptr;
   Opaque (*create_machine)(Opaque, const char*, const char*, const char*, int, int, int) = nullptr;
+  void (*dispose_machine)(Opaque) = nullptr;
   Opaque (*create_layout)(Opaque) = nullptr;
   void (*dispose_layout)(Opaque) = nullptr;
   void (*set_layout)(Opaque, Opaque) = nullptr;
@@ -81,6 +90,7 @@ struct Llvm::Library {
     find("LLVMGetHostCPUFeatures", host_features);
     find("LLVMGetTargetFromTriple", target_of);
     find("LLVMCreateTargetMachine", create_machine);
+    find("LLVMDisposeTargetMachine", dispose_machine);
     find("LLVMCreateTargetDataLayout", create_layout);
     find("LLVMDisposeTargetData", dispose_layout);
     find("LLVMSetModuleDataLayout", set_layout);
@@ -137,7 +147,6 @@ struct Llvm::Library {
 
 Llvm::Llvm(std::unique_ptr<Library> library) : library_(std::move(library)) {}
 Llvm::Llvm(Llvm&&) noexcept = default;
-/// The library stays loaded: the process ends soon.
 Llvm::~Llvm() = default;
 
 std::string Llvm::find_library() {
