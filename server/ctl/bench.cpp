@@ -23,7 +23,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::uint64_t called_tensor = 1;  ///< the handle of the calls' tensor
-constexpr std::uint64_t large = 2;   ///< the handle of the transfers' tensor
+constexpr std::uint64_t large = 2;          ///< the handle of the transfers' tensor
 constexpr std::uint64_t program = 1;
 
 struct Options {

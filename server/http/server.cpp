@@ -1,0 +1,112 @@
+#include "http/server.hpp"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+namespace outrigger::http {
+
+namespace {
+
+constexpr std::string_view scheme = "http://";
+
+}  // namespace
+
+Result<net::Address> parse_http_address(std::string_view text) {
+  std::string_view rest = text;
+  if (rest.starts_with(scheme)) rest.remove_prefix(scheme.size());
+  auto address = net::parse_address("tcp://" + std::string(rest));
+  if (address) return address;
+  return fail(ErrorCode::bad_value,
+              "\"" + std::string(text) +
+                  "\": an address of HTTP is a number and a port, e.g. 127.0.0.1:9464 or "
+                  "[::1]:9464");
+}
+
+std::string http_text(const net::Address& address) {
+  return std::string(scheme) + net::host_and_port(address.socket);
+}
+
+HttpServer::HttpServer(HttpOptions options, Sources sources)
+    : options_(std::move(options)),
+      sources_(std::move(sources)),
+      health_(io_, std::move(sources_.probe), options_.health_deadline) {}
+
+Result<std::unique_ptr<HttpServer>> HttpServer::start(HttpOptions options, Sources sources) {
+  std::unique_ptr<HttpServer> self(new HttpServer(std::move(options), std::move(sources)));
+  OUTRIGGER_TRY(self->listener_, net::Listener::open(self->io_, self->options_.address));
+  HttpServer& server = *self;
+  server.listener_->start([&server](int socket, const std::string&) { server.accept(socket); });
+  server.thread_ = std::thread([&server] { server.run(); });
+  return self;
+}
+
+HttpServer::~HttpServer() {
+  io_.stop();
+  if (thread_.joinable()) thread_.join();
+  if (listener_) listener_->close();
+}
+
+void HttpServer::run() {
+  ::pthread_setname_np(::pthread_self(), "http");
+  for (;;) {
+    try {
+      io_.run();
+      return;
+    } catch (const std::bad_alloc&) {
+      spdlog::warn("HTTP: a request was not answered: the system has no memory left");
+    }
+  }
+}
+
+/// False if all connections have requests at work.
+bool HttpServer::make_place() {
+  if (connections_.size() < options_.connections_max) return true;
+  const auto idle = std::find_if(connections_.begin(), connections_.end(),
+                                 [](const auto& connection) { return connection->idle(); });
+  if (idle == connections_.end()) return false;
+  const auto connection = *idle;
+  connections_.erase(idle);
+  connection->close();
+  return true;
+}
+
+void HttpServer::accept(int descriptor) {
+  if (!make_place()) {
+    ::close(descriptor);
+    return;
+  }
+  using boost::asio::ip::tcp;
+  tcp::socket socket(io_);
+  boost::system::error_code error;
+  const bool four = options_.address.socket.ss_family == AF_INET;
+  socket.assign(four ? tcp::v4() : tcp::v6(), descriptor, error);
+  if (error) {
+    ::close(descriptor);
+    return;
+  }
+  const auto on_end = [this](const HttpConnection* ended) {
+    connections_.remove_if([&](const auto& connection) { return connection.get() == ended; });
+    listener_->resume();
+  };
+  const auto respond = [this](std::string_view path, std::function<void(Answer)> receiver) {
+    this->respond(path, std::move(receiver));
+  };
+  const auto connection = std::make_shared<HttpConnection>(
+      std::move(socket), options_.limits, options_.address.local(), respond, on_end);
+  connections_.push_back(connection);
+  connection->start();
+}
+
+void HttpServer::respond(std::string_view path, std::function<void(Answer)> receiver) {
+  ++answers_;
+  if (path == "/healthz") return health_.ask(std::move(receiver));
+  receiver(answer_to(path, sources_, answers_));
+}
+
+}  // namespace outrigger::http
