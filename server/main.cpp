@@ -251,7 +251,7 @@ std::unique_ptr<http::HttpServer> serve_http(const Options& options,
   enter_sandbox(options, sockets);
   const auto engine = start_engine(settings);
   keep_data(options, engine);
-  const auto http = serve_http(options, engine, sockets);
+  auto http = serve_http(options, engine, sockets);
   const auto failed = net::serve_sockets(
       settings.limits, std::move(sockets),
       [&engine](std::shared_ptr<engine::Outbox> outbox, engine::SessionOptions session) {
@@ -262,6 +262,7 @@ std::unique_ptr<http::HttpServer> serve_http(const Options& options,
           done(outcome.has_value());
         });
       });
+  http.reset();
   give_up(failed.error().text);
 }
 

@@ -1,6 +1,10 @@
 #include "http/connection.hpp"
 
+#include <exception>
+#include <new>
 #include <utility>
+
+#include <spdlog/spdlog.h>
 
 namespace outrigger::http {
 
@@ -31,6 +35,7 @@ void HttpConnection::start() { read(limits_.first_request_time); }
 
 void HttpConnection::read(std::chrono::milliseconds time) {
   idle_ = true;
+  answering_ = false;
   parser_.emplace();
   parser_->header_limit(limits_.header_bytes_max);
   parser_->body_limit(0);
@@ -65,7 +70,17 @@ std::optional<Answer> HttpConnection::objection() const {
   return Answer{.status = 405, .body = "Use GET or HEAD.\n", .allow = "GET, HEAD"};
 }
 
+/// Without memory the connection ends: one that waits for nothing would keep its place for ever.
 void HttpConnection::on_read(const boost::system::error_code& error) {
+  try {
+    take(error);
+  } catch (const std::exception& failure) {
+    spdlog::warn("HTTP: a request was not answered: {}", failure.what());
+    end();
+  }
+}
+
+void HttpConnection::take(const boost::system::error_code& error) {
   idle_ = false;
   if (error) {
     auto answer = objection(error);
@@ -82,6 +97,16 @@ void HttpConnection::on_read(const boost::system::error_code& error) {
 }
 
 void HttpConnection::send(Answer answer) {
+  try {
+    write(std::move(answer));
+  } catch (const std::exception& failure) {
+    spdlog::warn("HTTP: an answer was not sent: {}", failure.what());
+    end();
+  }
+}
+
+void HttpConnection::write(Answer answer) {
+  answering_ = true;
   if (!stream_.socket().is_open()) return end();
   using beast::http::field;
   auto& response = response_.emplace();
@@ -104,8 +129,12 @@ void HttpConnection::send(Answer answer) {
   const auto written = [self = shared_from_this()](const boost::system::error_code& error,
                                                    std::size_t) {
     if (error) return self->end();
-    if (!self->keep_alive_) return self->finish();
-    self->read(self->limits_.next_request_time);
+    try {
+      if (!self->keep_alive_) return self->finish();
+      self->read(self->limits_.next_request_time);
+    } catch (const std::bad_alloc&) {
+      self->end();
+    }
   };
   if (head_) return beast::http::async_write_header(stream_, *serializer_, written);
   beast::http::async_write(stream_, *serializer_, written);

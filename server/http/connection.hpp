@@ -40,6 +40,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void start();
   /// It waits for a request, so that nobody misses it.
   bool idle() const { return idle_; }
+  /// It waits for the peer to take an answer, or to close.
+  bool answering() const { return answering_; }
   void close();
 
  private:
@@ -49,7 +51,9 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void on_read(const boost::system::error_code& error);
   static std::optional<Answer> objection(const boost::system::error_code& why);
   std::optional<Answer> objection() const;
+  void take(const boost::system::error_code& error);
   void send(Answer answer);
+  void write(Answer answer);
   void finish();
   void drain();
   void end();
@@ -67,6 +71,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   bool head_ = false;
   bool keep_alive_ = false;
   bool idle_ = true;
+  bool answering_ = false;
 };
 
 }  // namespace outrigger::http

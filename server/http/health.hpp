@@ -30,6 +30,7 @@ class HealthCheck {
   const std::chrono::milliseconds deadline_;
   boost::asio::steady_timer timer_;  ///< runs only while somebody waits
   std::vector<Receiver> waiting_;
+  std::chrono::steady_clock::time_point good_until_;
   bool busy_ = false;  ///< a program is on its way
   std::unique_ptr<engine::Probe> probe_;
 };

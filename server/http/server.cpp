@@ -4,10 +4,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <new>
+#include <exception>
 #include <utility>
 
 #include <spdlog/spdlog.h>
+
+#include "base/last_memory.hpp"
 
 namespace outrigger::http {
 
@@ -58,38 +60,47 @@ void HttpServer::run() {
     try {
       io_.run();
       return;
-    } catch (const std::bad_alloc&) {
-      spdlog::warn("HTTP: a request was not answered: the system has no memory left");
+    } catch (const std::exception& failure) {
+      spdlog::warn("HTTP: a request was not answered: {}", failure.what());
     }
   }
 }
 
-/// False if all connections have requests at work.
+/// False if all connections wait for /healthz. A peer that takes no answer keeps nobody out.
 bool HttpServer::make_place() {
   if (connections_.size() < options_.connections_max) return true;
-  const auto idle = std::find_if(connections_.begin(), connections_.end(),
-                                 [](const auto& connection) { return connection->idle(); });
-  if (idle == connections_.end()) return false;
-  const auto connection = *idle;
-  connections_.erase(idle);
+  auto found = std::find_if(connections_.begin(), connections_.end(),
+                            [](const auto& connection) { return connection->idle(); });
+  if (found == connections_.end()) {
+    found = std::find_if(connections_.begin(), connections_.end(),
+                         [](const auto& connection) { return connection->answering(); });
+  }
+  if (found == connections_.end()) return false;
+  const auto connection = *found;
+  connections_.erase(found);
   connection->close();
   return true;
 }
 
+/// It throws nothing: the listener would accept no more.
 void HttpServer::accept(int descriptor) {
-  if (!make_place()) {
-    ::close(descriptor);
-    return;
-  }
   using boost::asio::ip::tcp;
+  const bool four = options_.address.socket.ss_family == AF_INET;
+  const LastMemory::Use use;
   tcp::socket socket(io_);
   boost::system::error_code error;
-  const bool four = options_.address.socket.ss_family == AF_INET;
-  socket.assign(four ? tcp::v4() : tcp::v6(), descriptor, error);
-  if (error) {
-    ::close(descriptor);
-    return;
+  bool owned = false;
+  try {
+    if (make_place()) socket.assign(four ? tcp::v4() : tcp::v6(), descriptor, error);
+    owned = socket.is_open();
+    if (owned) return open(std::move(socket));
+  } catch (const std::exception& failure) {
+    spdlog::warn("HTTP: a connection was closed: {}", failure.what());
   }
+  if (!owned) ::close(descriptor);
+}
+
+void HttpServer::open(boost::asio::ip::tcp::socket socket) {
   const auto on_end = [this](const HttpConnection* ended) {
     connections_.remove_if([&](const auto& connection) { return connection.get() == ended; });
     listener_->resume();
@@ -99,8 +110,8 @@ void HttpServer::accept(int descriptor) {
   };
   const auto connection = std::make_shared<HttpConnection>(
       std::move(socket), options_.limits, options_.address.local(), respond, on_end);
-  connections_.push_back(connection);
   connection->start();
+  connections_.push_back(connection);
 }
 
 void HttpServer::respond(std::string_view path, std::function<void(Answer)> receiver) {

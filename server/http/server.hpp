@@ -52,6 +52,7 @@ class HttpServer {
   HttpServer(HttpOptions options, Sources sources);
   void run();
   void accept(int descriptor);
+  void open(boost::asio::ip::tcp::socket socket);
   bool make_place();
   void respond(std::string_view path, std::function<void(Answer)> receiver);
 

@@ -3,8 +3,10 @@
 #include <array>
 #include <bit>
 #include <mutex>
+#include <new>
 #include <utility>
 
+#include "base/last_memory.hpp"
 #include "engine/session/queued_session.hpp"
 #include "wire/value.hpp"
 
@@ -68,7 +70,9 @@ class ProbeOutbox final : public Outbox {
     done_ = std::move(done);
   }
 
+  /// The engine's thread calls it, also where nothing may be thrown.
   void send(wire::Frame frame) override {
+    const LastMemory::Use use;
     Probe::Done done;
     Result<Probe::Health> outcome = Probe::Health::good;
     {
@@ -84,7 +88,14 @@ class ProbeOutbox final : public Outbox {
   }
 
  private:
-  static Result<Probe::Health> judge(const wire::Frame& frame) {
+  static Result<Probe::Health> judge(const wire::Frame& frame) noexcept {
+    try {
+      return verdict_of(frame);
+    } catch (const std::bad_alloc&) {
+      return Probe::Health::no_memory;
+    }
+  }
+  static Result<Probe::Health> verdict_of(const wire::Frame& frame) {
     const auto [code, text] = error_in(frame);
     if (code == name_of(ErrorCode::out_of_memory)) return Probe::Health::no_memory;
     if (code == name_of(ErrorCode::deadline_exceeded))

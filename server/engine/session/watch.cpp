@@ -4,6 +4,7 @@
 #include <bit>
 #include <new>
 
+#include "base/last_memory.hpp"
 #include "engine/session/queued_session.hpp"
 #include "ops/op.hpp"
 
@@ -44,7 +45,11 @@ void Watch::record(const Done& done) noexcept {
   kind.buckets[bucket].fetch_add(1, std::memory_order_relaxed);
   count(done.kind, done.error.has_value());
   if (done.ops != nullptr) {
-    for (const OpUse& use : *done.ops) ops_[use.op].fetch_add(use.count, std::memory_order_relaxed);
+    // Programs are recorded by the thread that has claimed the engine: only that one writes.
+    for (const OpUse& use : *done.ops) {
+      Count& uses = ops_[use.op];
+      uses.store(uses.load(std::memory_order_relaxed) + use.count, std::memory_order_relaxed);
+    }
   }
   const bool slow = run >= slow_;
   if (slow) slow_count_.fetch_add(1, std::memory_order_relaxed);
@@ -98,7 +103,7 @@ void Watch::tell(const Done& done, std::chrono::microseconds wait, std::chrono::
 
 void Watch::add(std::uint64_t number, const std::shared_ptr<QueuedSession>& session) {
   const std::lock_guard lock(sessions_mutex_);
-  sessions_.emplace(number, session);
+  with_last_memory([&] { sessions_.emplace(number, session); });
   opened_.fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -144,7 +149,8 @@ void Watch::monitor(const std::shared_ptr<QueuedSession>& session, bool on) {
   const std::lock_guard lock(monitors_mutex_);
   const auto is_it = [&](const auto& weak) { return weak.lock() == session; };
   const bool there = std::any_of(monitors_.begin(), monitors_.end(), is_it);
-  if (on && !there) monitors_.push_back(session);
+  // The client has its reply already.
+  if (on && !there) with_last_memory([&] { monitors_.push_back(session); });
   if (!on) std::erase_if(monitors_, is_it);
   monitor_count_.store(monitors_.size());
 }
