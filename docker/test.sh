@@ -123,6 +123,14 @@ ctl() {
   docker run --rm --network "${project}_default" --entrypoint outriggerctl \
     -v "$OUTRIGGER_SECRETS/ca.pem:/ca.pem:ro" "$@"
 }
+scrape() {
+  docker run --rm --network "${project}_default" debian:trixie-slim bash -c \
+    'exec 3<>/dev/tcp/server/9464; printf "GET $0 HTTP/1.0\r\n\r\n" >&3; cat <&3' "$1"
+}
+scrape /metrics >"$work/metrics"
+check "another container can scrape it" grep -q '^outrigger_sessions [0-9]' "$work/metrics"
+scrape /healthz >"$work/health"
+check "its engine is healthy" grep -qx healthy "$work/health"
 check "no token is refused" refused unauthorized \
   ctl outrigger ping --connect tls://server:7171 --tls-ca /ca.pem
 check "plain TCP is refused" refused tls:// ctl outrigger ping --connect tcp://server:7171

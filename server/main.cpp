@@ -1,12 +1,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <iostream>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -17,6 +19,7 @@
 #include "base/sanitizer.hpp"
 #include "engine/session/session.hpp"
 #include "files/places.hpp"
+#include "http/server.hpp"
 #include "kernel/native/child.hpp"
 #include "net/byte_size.hpp"
 #include "net/descriptor.hpp"
@@ -104,6 +107,8 @@ engine::EngineOptions engine_options(const Options& options) {
   out.threads = options.threads;
   out.memory_limit = *memory;
   out.compile = compile_option(options.compile);
+  out.slow =
+      std::chrono::ceil<std::chrono::microseconds>(std::chrono::duration<double>(options.slow_s));
   out.kernels = kernel_options(options.compile);
   return out;
 }
@@ -227,6 +232,36 @@ void enter_sandbox(const Options& options, const engine::KernelOptions& kernels,
   };
 }
 
+/// Everyone who reaches the address sees names of tokens, addresses of clients, and their work.
+http::HttpOptions http_options(const Options& options) {
+  http::HttpOptions out;
+  auto address = http::parse_http_address(options.http);
+  if (!address) refuse("--http: " + address.error().text);
+  out.address = *std::move(address);
+  if (out.address.local()) return out;
+  const std::string text = http::http_text(out.address);
+  if (!options.http_open)
+    refuse("other machines can reach " + text + ", which has no password (--http-open allows it)");
+  spdlog::warn("--http-open: everyone who reaches {} sees what the clients do", text);
+  return out;
+}
+
+std::unique_ptr<http::HttpServer> serve_http(const Options& options,
+                                             const std::shared_ptr<engine::Engine>& engine,
+                                             net::ServerOptions& sockets) {
+  if (options.http.empty()) return nullptr;
+  const auto ready = std::make_shared<std::atomic<bool>>(false);
+  sockets.tell_ready = [ready](bool now) { *ready = now; };
+  auto settings = http_options(options);
+  sockets.other_descriptors = static_cast<std::uint32_t>(settings.connections_max) + 1;
+  auto server = http::HttpServer::start(
+      std::move(settings), {[engine] { return engine::vitals(engine); },
+                            [ready] { return ready->load(); }, engine::make_probe(engine)});
+  if (!server) give_up("--http: " + server.error().text);
+  sockets.others.push_back(http::http_text((*server)->address()));
+  return *std::move(server);
+}
+
 /// A server lives on without the process that started it, and is no more in the way of others than
 /// they are when memory runs out.
 [[noreturn]] void serve_sockets(const Options& options) {
@@ -238,6 +273,7 @@ void enter_sandbox(const Options& options, const engine::KernelOptions& kernels,
   enter_sandbox(options, settings.kernels, sockets);
   const auto engine = start_engine(settings);
   keep_data(options, engine);
+  auto http = serve_http(options, engine, sockets);
   const auto failed = net::serve_sockets(
       settings.limits, std::move(sockets),
       [&engine](std::shared_ptr<engine::Outbox> outbox, engine::SessionOptions session) {
@@ -248,6 +284,7 @@ void enter_sandbox(const Options& options, const engine::KernelOptions& kernels,
           done(outcome.has_value());
         });
       });
+  http.reset();
   give_up(failed.error().text);
 }
 

@@ -82,6 +82,17 @@ class SocketOptions {
     flag("--no-sandbox", options.no_sandbox,
          "Keep all rights of the user. Without it, the process opens no file but its own, starts\n"
          "no program and connects to nobody, as far as the kernel can see to it");
+    CLI::Option* http =
+        add("--http", options.http,
+            "Serve /metrics, /healthz, /readyz and a status page over HTTP at this address:\n"
+            "127.0.0.1:9464, [::1]:9464");
+    app_.add_flag("--http-open", options.http_open,
+                  "Allow an address of --http that other machines can reach. Whoever reaches it\n"
+                  "sees the names of tokens, the addresses of clients, and what they do")
+        ->needs(http)
+        ->group(group);
+    seconds("--slow-time", options.slow_s, 0,
+            "Requests that run for so many seconds, or longer, come into the slow log");
     CLI::Option* data =
         add("--data", options.data,
             "Keep published tensors in this folder: they are there again after a restart, as\n"

@@ -33,6 +33,9 @@ struct Options {
   double grace_s = 10;
   std::vector<std::string> files;
   bool no_sandbox = false;
+  double slow_s = 1;
+  std::string http;  ///< empty: no HTTP
+  bool http_open = false;
   std::string data;  ///< empty: published tensors end with the process
   double checkpoint_interval_s = 60;
 };

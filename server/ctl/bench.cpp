@@ -22,8 +22,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::uint64_t target = 1;  ///< the handle of the calls' tensor
-constexpr std::uint64_t large = 2;   ///< the handle of the transfers' tensor
+constexpr std::uint64_t called_tensor = 1;  ///< the handle of the calls' tensor
+constexpr std::uint64_t large = 2;          ///< the handle of the transfers' tensor
 constexpr std::uint64_t program = 1;
 
 struct Options {
@@ -77,7 +77,7 @@ Packed add_one() {
 
 Arguments call_arguments() {
   return {{"program_id", program},
-          {"args", std::vector<std::uint64_t>{target}},
+          {"args", std::vector<std::uint64_t>{called_tensor}},
           {"results", std::vector<std::uint64_t>{}}};
 }
 
@@ -97,7 +97,7 @@ Result<std::vector<double>> round_trips(Connection& connection, std::uint64_t co
 
 Result<void> measure_calls(Connection& connection, const Options& options, Figures& figures) {
   const std::vector<float> zeros(4);
-  OUTRIGGER_CHECK(connection.request("upload", {{"handle", target},
+  OUTRIGGER_CHECK(connection.request("upload", {{"handle", called_tensor},
                                                 {"dtype", "f32"},
                                                 {"shape", std::vector<std::uint64_t>{4}},
                                                 {"offset", std::uint64_t{0}},

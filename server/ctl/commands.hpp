@@ -27,6 +27,11 @@ void add_checkpoint(CLI::App& app, const bool& json, Command& chosen);
 void add_ls(CLI::App& app, const bool& json, Command& chosen);
 void add_get(CLI::App& app, const bool& json, Command& chosen);
 void add_put(CLI::App& app, const bool& json, Command& chosen);
+void add_top(CLI::App& app, const bool& json, Command& chosen);
+void add_slowlog(CLI::App& app, const bool& json, Command& chosen);
+void add_monitor(CLI::App& app, const bool& json, Command& chosen);
+void add_cancel(CLI::App& app, const bool& json, Command& chosen);
+void add_kick(CLI::App& app, const bool& json, Command& chosen);
 void add_bench(CLI::App& app, const bool& json, Command& chosen);
 /// The script for a shell, which has the words of all commands that `app` has then.
 void add_completion(CLI::App& app);

@@ -75,16 +75,18 @@ Result<Reply> Reply::parse(std::shared_ptr<const wire::Frame> frame) {
   const auto value = parser->parse(*frame);
   if (!value) return not_outrigger(value.error());
   const auto id = find(*value, "id");
+  if (!text_of(find(*value, "event")).empty())
+    return Reply(std::move(frame), std::move(parser), *value);
   if (!id || !id->is(wire::Kind::unsigned_integer) || text_of(find(*value, "status")).empty())
     return not_outrigger("a reply has no id or no status");
   return Reply(std::move(frame), std::move(parser), *value);
 }
 
-std::uint64_t Reply::id() const { return find(value_, "id")->natural(); }
+std::uint64_t Reply::id() const { return is_event() ? 0 : find(value_, "id")->natural(); }
 
 Result<void> Reply::verdict() const {
   const std::string status = text_of(find(value_, "status"));
-  if (status == "ok") return {};
+  if (status == "ok" || is_event()) return {};
   const auto error = find(value_, "error");
   const std::string code = error ? text_of(find(*error, "code")) : status;
   return fail(ErrorCode::bad_request, code + ": " + (error ? text_of(find(*error, "text")) : ""));
@@ -132,6 +134,15 @@ Result<Reply> Connection::reply_to(std::uint64_t id) {
   OUTRIGGER_TRY(Reply reply, Reply::parse(frame));
   OUTRIGGER_CHECK(reply.verdict());
   if (reply.id() != id) return not_outrigger("a reply has another id than its request");
+  return reply;
+}
+
+Result<Reply> Connection::next_event() {
+  now_doing("waiting for an event");
+  OUTRIGGER_TRY(const auto frame, next_frame());
+  OUTRIGGER_TRY(Reply reply, Reply::parse(frame));
+  OUTRIGGER_CHECK(reply.verdict());
+  if (!reply.is_event()) return not_outrigger("a reply came without a request");
   return reply;
 }
 

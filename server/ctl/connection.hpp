@@ -24,11 +24,13 @@ std::optional<wire::Value> find(wire::Value map, std::string_view key);
 /// A reply with the memory that its values lie in.
 class Reply {
  public:
-  /// Or what the server's bytes are not.
+  /// A reply or an event; or what the server's bytes are not.
   static Result<Reply> parse(std::shared_ptr<const wire::Frame> frame);
 
   wire::Value value() const { return value_; }
+  /// 0: an event, or a frame that ends the connection.
   std::uint64_t id() const;
+  bool is_event() const { return find(value_, "event").has_value(); }
   /// The server's error, unless the reply is `ok`; the text begins with its code.
   Result<void> verdict() const;
 
@@ -64,6 +66,8 @@ class Connection {
   /// The reply to the earliest request that has none yet, which must have this id. Errors: also
   /// that in the reply, and in a frame with id 0, which is the last one of a connection.
   Result<Reply> reply_to(std::uint64_t id);
+  /// Waits for the next event. Errors: as those of reply_to().
+  Result<Reply> next_event();
 
  private:
   explicit Connection(Link link) : link_(std::move(link)), frames_(Limits{}) {}

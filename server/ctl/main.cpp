@@ -49,8 +49,8 @@ void declare(CLI::App& app, Options& options) {
   certificate->needs(key);
   key->needs(certificate);
   options.timeout = app.add_option("--timeout", options.timeout_s,
-                                   "Seconds for all of the work; without it, get, put and bench "
-                                   "have 5 s to connect\nand no limit afterwards")
+                                   "Seconds for all of the work; without it, get, put, top, "
+                                   "monitor and bench have\n5 s to connect and no limit afterwards")
                         ->check(CLI::Range(0.001, 1e6))
                         ->capture_default_str();
   app.add_flag("--json", options.json, "Print JSON");
@@ -89,6 +89,11 @@ int run(int argc, char** argv) {
   ctl::add_ls(app, options.json, chosen);
   ctl::add_get(app, options.json, chosen);
   ctl::add_put(app, options.json, chosen);
+  ctl::add_top(app, options.json, chosen);
+  ctl::add_slowlog(app, options.json, chosen);
+  ctl::add_monitor(app, options.json, chosen);
+  ctl::add_cancel(app, options.json, chosen);
+  ctl::add_kick(app, options.json, chosen);
   ctl::add_bench(app, options.json, chosen);
   ctl::add_completion(app);
   try {

@@ -48,6 +48,16 @@ std::string duration_text(std::uint64_t milliseconds) {
   return rest == 0 ? out : out + " " + std::to_string(rest) + " " + units[unit + 1].name;
 }
 
+std::string microseconds_text(std::uint64_t microseconds) {
+  if (microseconds < 1000) return std::to_string(microseconds) + " µs";
+  if (microseconds >= 60'000'000) return duration_text(microseconds / 1000);
+  const bool seconds = microseconds >= 999'950;
+  char text[32];
+  std::snprintf(text, sizeof text, seconds ? "%.1f s" : "%.1f ms",
+                static_cast<double>(microseconds) / (seconds ? 1e6 : 1e3));
+  return text;
+}
+
 std::string printable(std::string_view text) {
   std::string out(text);
   std::replace_if(

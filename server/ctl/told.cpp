@@ -35,6 +35,11 @@ std::string Told::duration(std::string_view key) const {
   return value ? duration_text(*value) : "";
 }
 
+std::string Told::microseconds(std::string_view key) const {
+  const auto value = natural(key);
+  return value ? microseconds_text(*value) : "";
+}
+
 std::string Told::time(std::string_view key) const {
   const auto value = natural(key);
   if (!value) return "";

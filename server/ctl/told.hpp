@@ -19,6 +19,8 @@ class Told {
   std::string count(std::string_view key) const;
   std::string bytes(std::string_view key) const;
   std::string duration(std::string_view key) const;
+  /// The text of a duration in microseconds.
+  std::string microseconds(std::string_view key) const;
   /// A time in milliseconds since 1970: "2026-11-30 12:00:00 UTC".
   std::string time(std::string_view key) const;
   std::string list(std::string_view key) const;

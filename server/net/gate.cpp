@@ -22,7 +22,10 @@ bool is_immediate(const Body& body) {
   const auto* info = std::get_if<wire::Info>(&body);
   return std::holds_alternative<wire::Ping>(body) || std::holds_alternative<wire::Cancel>(body) ||
          std::holds_alternative<wire::Bye>(body) || std::holds_alternative<wire::Hello>(body) ||
-         std::holds_alternative<wire::Auth>(body) || (info != nullptr && !info->handle);
+         std::holds_alternative<wire::Auth>(body) || (info != nullptr && !info->handle) ||
+         std::holds_alternative<wire::ListSessions>(body) ||
+         std::holds_alternative<wire::Stats>(body) || std::holds_alternative<wire::SlowLog>(body) ||
+         std::holds_alternative<wire::Monitor>(body) || std::holds_alternative<wire::Kick>(body);
 }
 
 struct NeededRight {
@@ -32,7 +35,9 @@ struct NeededRight {
   Answer operator()(const wire::Ping&) const { return {}; }
   Answer operator()(const wire::Info&) const { return {}; }
   Answer operator()(const wire::Release&) const { return {}; }
-  Answer operator()(const wire::Cancel&) const { return {}; }
+  Answer operator()(const wire::Cancel& cancel) const {
+    return cancel.session ? Answer(Right::admin) : Answer();
+  }
   Answer operator()(const wire::Bye&) const { return {}; }
   Answer operator()(const wire::Download&) const { return Right::read; }
   Answer operator()(const wire::Open&) const { return Right::read; }
@@ -42,6 +47,11 @@ struct NeededRight {
   Answer operator()(const wire::Publish&) const { return Right::publish; }
   Answer operator()(const wire::Unpublish&) const { return Right::publish; }
   Answer operator()(const wire::Checkpoint&) const { return Right::admin; }
+  Answer operator()(const wire::ListSessions&) const { return Right::admin; }
+  Answer operator()(const wire::Stats&) const { return Right::admin; }
+  Answer operator()(const wire::SlowLog&) const { return Right::admin; }
+  Answer operator()(const wire::Monitor&) const { return Right::admin; }
+  Answer operator()(const wire::Kick&) const { return Right::admin; }
   Answer operator()(const wire::Upload&) const { return Right::write; }
   Answer operator()(const wire::Run&) const { return Right::write; }
   Answer operator()(const wire::Prepare&) const { return Right::write; }
@@ -73,8 +83,8 @@ Gate::Gate(boost::asio::io_context& io, const Tokens& tokens, Visitor visitor,
 
 bool Gate::open(const Quotas& quotas) {
   // The session calls this from submit() only, which this object calls.
-  session_ =
-      open_(outbox_, {visitor_.number, [this] { return describe(); }, name_, rights_, quotas});
+  session_ = open_(outbox_, {visitor_.number, [this] { return describe(); }, name_, rights_, quotas,
+                             std::string(visitor_.transport), visitor_.peer, visitor_.end});
   return session_ != nullptr;
 }
 

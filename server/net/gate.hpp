@@ -25,6 +25,8 @@ struct Visitor {
   std::uint64_t number = 0;
   std::string_view transport;
   std::string peer;
+  /// Ends the connection, soon, with this error in its last frame.
+  std::function<void(const Error&)> end = {};
 };
 
 /// The right that a request needs, if it needs one.

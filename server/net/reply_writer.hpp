@@ -41,6 +41,7 @@ class ReplyWriter final : public engine::Outbox, public std::enable_shared_from_
   /// Any thread: what has been sent but not written, as it lies in memory.
   std::uint64_t unsent_bytes() const { return unsent_bytes_.load(); }
   bool full() const override { return unsent_bytes() > bytes_max_; }
+  std::uint64_t waiting_bytes() const override { return unsent_bytes(); }
 
   // The I/O thread only, from here on.
 

@@ -22,9 +22,9 @@ namespace {
 constexpr rlim_t other_descriptors = 128;
 
 /// As many descriptors as the clients need, if the system allows it.
-void raise_descriptor_limit(std::uint32_t clients) {
+void raise_descriptor_limit(std::uint32_t clients, std::uint32_t others) {
   rlimit limit{};
-  const rlim_t wanted = clients + other_descriptors;
+  const rlim_t wanted = clients + others + other_descriptors;
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
   limit.rlim_cur = std::min(wanted, limit.rlim_max);
   ::setrlimit(RLIMIT_NOFILE, &limit);
@@ -34,10 +34,11 @@ void raise_descriptor_limit(std::uint32_t clients) {
   }
 }
 
-void tell(const std::vector<Address>& addresses) {
+void tell(const std::vector<Address>& addresses, const std::vector<std::string>& others) {
   const auto logger = spdlog::stderr_logger_mt("listening");
   logger->set_level(spdlog::level::info);
   for (const Address& address : addresses) logger->info("listening on {}", address.text());
+  for (const std::string& address : others) logger->info("listening on {}", address);
   logger->flush();
 }
 
@@ -66,8 +67,9 @@ Result<void> check_exposure(const ServerOptions& options, bool insecure) {
 
 Result<void> serve_sockets(const Limits& limits, ServerOptions options, const OpenSession& open,
                            const LastWork& last_work) {
-  raise_descriptor_limit(options.clients_max);
   const auto on_bound = std::move(options.on_bound);
+  raise_descriptor_limit(options.clients_max, options.other_descriptors);
+  const std::vector<std::string> others = options.others;
   boost::asio::io_context io(1);
   Server server(io, limits, std::move(options), open);
   OUTRIGGER_CHECK(server.listen());
@@ -87,7 +89,7 @@ Result<void> serve_sockets(const Limits& limits, ServerOptions options, const Op
     });
   };
   wait();
-  tell(server.addresses());
+  tell(server.addresses(), others);
   io.run();
   spdlog::critical("the I/O loop ended by itself");
   std::abort();

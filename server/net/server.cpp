@@ -69,6 +69,7 @@ Result<void> Server::listen() {
       accept(transport, socket, std::move(peer));
     });
   }
+  options_.tell_ready(true);
   return {};
 }
 
@@ -90,7 +91,9 @@ void Server::accept(Transport transport, int socket, std::string peer) {
   try {
     auto stream = open_stream(transport, std::move(descriptor));
     if (full) return turn_away(std::move(stream), std::move(peer));
-    admit(std::move(stream), {++last_number_, name_of(transport), std::move(peer)});
+    const std::uint64_t number = ++last_number_;
+    admit(std::move(stream), {number, name_of(transport), std::move(peer),
+                              [this, number](const Error& why) { end_later(number, why); }});
   } catch (const std::bad_alloc&) {
     spdlog::warn("a connection was closed: the system has no memory left");
   }
@@ -154,6 +157,18 @@ void Server::admit(std::shared_ptr<Stream> stream, Visitor visitor) {
   while (!silent_.empty() && !is_silent(silent_.front().first)) silent_.pop_front();
 }
 
+/// Not at once: the session that asks for it may be in the middle of a request.
+void Server::end_later(std::uint64_t number, const Error& error) {
+  with_last_memory([&] {
+    boost::asio::post(io_, [this, number, error] {
+      const auto client = clients_.find(number);
+      if (client == clients_.end()) return;
+      const auto connection = client->second.connection;
+      connection->close_with(error);
+    });
+  });
+}
+
 /// The connection says why, then ends; it is no client.
 void Server::turn_away(std::shared_ptr<Stream> stream, std::string peer) {
   auto options = connection_options(std::move(peer));
@@ -189,6 +204,7 @@ void Server::descriptor_is_free() {
 void Server::stop(std::function<void()> on_stopped) {
   if (stopping_) return end_grace();
   stopping_ = true;
+  options_.tell_ready(false);
   on_stopped_ = std::move(on_stopped);
   for (const auto& listener : listeners_) listener->close();
   if (clients_.empty()) return stopped();

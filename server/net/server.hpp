@@ -33,6 +33,11 @@ struct ServerOptions {
   std::chrono::milliseconds send_timeout{30'000};
   std::chrono::milliseconds grace{10'000};
   std::function<void()> on_bound;  ///< called once all addresses are bound; may be null
+  /// Called by the I/O thread: whether clients may come. At first they may not.
+  std::function<void(bool ready)> tell_ready = [](bool) {};
+  /// Other addresses, at which the process listens already, to be told with these.
+  std::vector<std::string> others = {};
+  std::uint32_t other_descriptors = 0;  ///< that the process needs beside the clients
 };
 
 /// Many sessions over sockets, on one I/O thread. All members are for that thread.
@@ -72,6 +77,7 @@ class Server {
   void admit(std::shared_ptr<Stream> stream, Visitor visitor);
   void turn_away(std::shared_ptr<Stream> stream, std::string peer);
   ConnectionOptions connection_options(std::string peer) const;
+  void end_later(std::uint64_t number, const Error& error);
   void remove(std::uint64_t number, End end);
   void descriptor_is_free();
   void end_grace();

@@ -214,6 +214,27 @@ void write_profile(Writer& writer, std::span<const StepProfile> steps) {
   }
 }
 
+void write_running(Writer& writer, const std::optional<RunningInfo>& running) {
+  writer.text("running");
+  if (!running) return writer.nil();
+  writer.map(3);
+  writer.entry("request", running->request);
+  writer.entry("kind", running->kind);
+  writer.entry("us", running->us);
+}
+
+void write_ops(Writer& writer, std::span<const OpCount> ops) {
+  writer.text("ops");
+  writer.map(ops.size());
+  for (const OpCount& use : ops) writer.entry(use.op, use.count);
+}
+
+/// The code of the error, or nil for a request that succeeded.
+void write_code(Writer& writer, const std::optional<ErrorCode>& code) {
+  writer.text("code");
+  code ? writer.text(name_of(*code)) : writer.nil();
+}
+
 }  // namespace
 
 Frame encode_ok(std::uint64_t id) {
@@ -356,6 +377,94 @@ Frame encode_checkpoint(std::uint64_t id, const CheckpointInfo& checkpoint) {
   Writer writer(256);
   writer.begin(id, "ok", 1);
   write_checkpoint(writer, checkpoint);
+  return writer.finish();
+}
+
+Frame encode_sessions(std::uint64_t id, std::span<const SessionInfo> sessions, bool more) {
+  Writer writer(64 + 320 * sessions.size());
+  writer.begin(id, "ok", 2);
+  writer.text("sessions");
+  writer.array(sessions.size());
+  for (const SessionInfo& session : sessions) {
+    writer.map(11);
+    writer.entry("session", session.session);
+    writer.entry("token", std::string_view(session.token));
+    writer.entry("transport", std::string_view(session.transport));
+    writer.entry("peer", std::string_view(session.peer));
+    writer.entry("age_ms", session.age_ms);
+    writer.entry("requests", session.requests);
+    writer.entry("queue", session.queue);
+    writer.entry("tensors", session.tensors);
+    writer.entry("bytes", session.bytes);
+    writer.entry("programs", session.programs);
+    write_running(writer, session.running);
+  }
+  writer.flag("more", more);
+  return writer.finish();
+}
+
+Frame encode_stats(std::uint64_t id, const StatsReply& stats) {
+  Writer writer(512 + 384 * stats.kinds.size() + 32 * stats.ops.size());
+  writer.begin(id, "ok", 12);
+  writer.entry("uptime_ms", stats.uptime_ms);
+  writer.entry("engine_us", stats.engine_us);
+  writer.entry("sessions", stats.sessions);
+  writer.entry("sessions_opened", stats.sessions_opened);
+  writer.entry("kicked", stats.kicked);
+  writer.entry("queue", stats.queue);
+  writer.entry("slow", stats.slow);
+  writer.entry("slow_us", stats.slow_us);
+  writer.entry("monitors", stats.monitors);
+  writer.entry("monitor_dropped", stats.monitor_dropped);
+  writer.text("kinds");
+  writer.array(stats.kinds.size());
+  for (const KindStats& kind : stats.kinds) {
+    writer.map(5);
+    writer.entry("kind", kind.kind);
+    writer.entry("count", kind.count);
+    writer.entry("errors", kind.errors);
+    writer.entry("us", kind.us);
+    writer.integers("buckets", kind.buckets);
+  }
+  write_ops(writer, stats.ops);
+  return writer.finish();
+}
+
+Frame encode_slowlog(std::uint64_t id, std::uint64_t slow_us, std::span<const SlowEntry> entries) {
+  Writer writer(64 + 384 * entries.size());
+  writer.begin(id, "ok", 2);
+  writer.entry("slow_us", slow_us);
+  writer.text("entries");
+  writer.array(entries.size());
+  for (const SlowEntry& entry : entries) {
+    writer.map(10);
+    writer.entry("number", entry.number);
+    writer.entry("at_ms", entry.at_ms);
+    writer.entry("session", entry.session);
+    writer.entry("token", std::string_view(entry.token));
+    writer.entry("request", entry.request);
+    writer.entry("kind", entry.kind);
+    writer.entry("wait_us", entry.wait_us);
+    writer.entry("run_us", entry.run_us);
+    write_code(writer, entry.error);
+    write_ops(writer, entry.ops);
+  }
+  return writer.finish();
+}
+
+Frame encode_monitored(const DoneRequest& done, std::uint64_t dropped) {
+  Writer writer(160 + done.token.size());
+  writer.map(10);
+  writer.entry("event", "request");
+  writer.entry("at_ms", done.at_ms);
+  writer.entry("session", done.session);
+  writer.entry("token", done.token);
+  writer.entry("request", done.request);
+  writer.entry("kind", done.kind);
+  writer.entry("wait_us", done.wait_us);
+  writer.entry("run_us", done.run_us);
+  write_code(writer, done.error);
+  writer.entry("dropped", dropped);
   return writer.finish();
 }
 

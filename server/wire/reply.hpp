@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -112,6 +113,87 @@ struct ListedName {
   std::string_view token;
 };
 
+/// A request that a session has at work.
+struct RunningInfo {
+  std::uint64_t request = 0;
+  std::string_view kind;
+  std::uint64_t us = 0;  ///< since it has begun
+};
+
+/// A session, as `sessions` tells it to an operator.
+struct SessionInfo {
+  std::uint64_t session = 0;
+  std::string token;
+  std::string transport;
+  std::string peer;
+  std::uint64_t age_ms = 0;
+  std::uint64_t requests = 0;
+  std::uint64_t queue = 0;
+  std::uint64_t tensors = 0;
+  std::uint64_t bytes = 0;  ///< of the elements of its tensors, each handle by itself
+  std::uint64_t programs = 0;
+  std::optional<RunningInfo> running = {};
+};
+
+/// Requests of one kind since the start. The bucket i counts those that took less than 2^i µs from
+/// their arrival to their reply, and not less than the bucket before; the last one has no end.
+/// Requests that are answered at once are not in the buckets.
+struct KindStats {
+  static constexpr std::size_t bucket_count = 28;
+
+  std::string_view kind;
+  std::uint64_t count = 0;
+  std::uint64_t errors = 0;
+  std::uint64_t us = 0;
+  std::array<std::uint64_t, bucket_count> buckets = {};
+};
+
+struct OpCount {
+  std::string_view op;
+  std::uint64_t count = 0;
+};
+
+struct StatsReply {
+  std::uint64_t uptime_ms = 0;
+  std::uint64_t engine_us = 0;  ///< the time for which the engine has worked
+  std::uint64_t sessions = 0;   ///< open ones
+  std::uint64_t sessions_opened = 0;
+  std::uint64_t kicked = 0;
+  std::uint64_t queue = 0;  ///< requests that wait, of all sessions
+  std::uint64_t slow = 0;   ///< requests of the slow log since the start
+  std::uint64_t slow_us = 0;
+  std::uint64_t monitors = 0;
+  std::uint64_t monitor_dropped = 0;
+  std::vector<KindStats> kinds;  ///< those that have come
+  std::vector<OpCount> ops;      ///< those that have run
+};
+
+/// A request that took longer than the threshold.
+struct SlowEntry {
+  std::uint64_t number = 0;
+  std::uint64_t at_ms = 0;  ///< when it ended, since 1970
+  std::uint64_t session = 0;
+  std::string token;
+  std::uint64_t request = 0;
+  std::string_view kind;
+  std::uint64_t wait_us = 0;
+  std::uint64_t run_us = 0;
+  std::optional<ErrorCode> error = {};
+  std::vector<OpCount> ops = {};  ///< the most frequent ones
+};
+
+/// A request that is done, as a monitor is told.
+struct DoneRequest {
+  std::uint64_t at_ms = 0;
+  std::uint64_t session = 0;
+  std::string_view token;
+  std::uint64_t request = 0;
+  std::string_view kind;
+  std::uint64_t wait_us = 0;
+  std::uint64_t run_us = 0;
+  std::optional<ErrorCode> error = {};
+};
+
 /// The measurements of one step of a run; see PROTOCOL.md, `run`.
 struct StepProfile {
   std::span<const std::uint32_t> index;
@@ -138,6 +220,12 @@ Frame encode_event(std::string_view event, std::uint64_t subscription, std::stri
                    std::uint64_t version);
 /// The reply to `checkpoint`.
 Frame encode_checkpoint(std::uint64_t id, const CheckpointInfo& checkpoint);
+Frame encode_sessions(std::uint64_t id, std::span<const SessionInfo> sessions, bool more);
+Frame encode_stats(std::uint64_t id, const StatsReply& stats);
+/// `slow_us` is the threshold.
+Frame encode_slowlog(std::uint64_t id, std::uint64_t slow_us, std::span<const SlowEntry> entries);
+/// A frame that no request asks for. `dropped` events before it were not sent.
+Frame encode_monitored(const DoneRequest& done, std::uint64_t dropped);
 Frame encode_released(std::uint64_t id, std::uint64_t count);
 Frame encode_found(std::uint64_t id, bool found);
 /// The error's code decides the `status`: cancelled, deadline_exceeded, or error.

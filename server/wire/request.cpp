@@ -338,9 +338,40 @@ Result<Body> read_unsubscribe(const Context& context) {
 }
 
 Result<Body> read_cancel(const Context& context) {
-  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "request"}));
+  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "request", "session"}));
   Cancel out;
   OUTRIGGER_TRY(out.request, fields.integer("request", 1, UINT64_MAX));
+  OUTRIGGER_TRY(out.session, fields.optional_integer("session", 1));
+  return out;
+}
+
+Result<Body> read_sessions(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "after", "limit"}));
+  ListSessions out;
+  OUTRIGGER_TRY(const auto after, fields.optional_integer("after"));
+  OUTRIGGER_TRY(const auto limit, fields.optional_integer("limit", 1, sessions_listed_max));
+  out.after = after.value_or(0);
+  out.limit = limit.value_or(sessions_listed_max);
+  return out;
+}
+
+Result<Body> read_slowlog(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "limit"}));
+  OUTRIGGER_TRY(const auto limit, fields.optional_integer("limit", 1, slow_entries_max));
+  return SlowLog{limit.value_or(slow_entries_max)};
+}
+
+Result<Body> read_monitor(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "on"}));
+  Monitor out;
+  OUTRIGGER_TRY(out.on, fields.boolean_or("on", true));
+  return out;
+}
+
+Result<Body> read_kick(const Context& context) {
+  OUTRIGGER_TRY(const Fields fields, context.fields({"id", "do", "session"}));
+  Kick out;
+  OUTRIGGER_TRY(out.session, fields.integer("session", 1));
   return out;
 }
 
@@ -377,6 +408,11 @@ constexpr std::array kinds{
     KindRow{"subscribe", read_subscribe},
     KindRow{"unsubscribe", read_unsubscribe},
     KindRow{"checkpoint", read_empty<Checkpoint>},
+    KindRow{"sessions", read_sessions},
+    KindRow{"stats", read_empty<Stats>},
+    KindRow{"slowlog", read_slowlog},
+    KindRow{"monitor", read_monitor},
+    KindRow{"kick", read_kick},
 };
 
 /// The first entry under `key`, if there is one. A repeated key is found when the request is read.

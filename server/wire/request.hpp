@@ -1,10 +1,12 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -16,8 +18,8 @@
 
 namespace outrigger::wire {
 
-/// The requests of PROTOCOL.md, sections 4, 9 and 10. Their form is checked, but not their meaning:
-/// dtypes are still strings, and handles are numbers.
+/// The requests of PROTOCOL.md, sections 4 and 9 to 12. Their form is checked, but not their
+/// meaning: dtypes are still strings, and handles are numbers.
 
 struct Hello {
   std::uint64_t protocol = 0;
@@ -156,8 +158,27 @@ struct Unsubscribe {
   std::uint64_t subscription = 0;
 };
 struct Checkpoint {};
+/// `session`: another one's request.
 struct Cancel {
   std::uint64_t request = 0;
+  std::optional<std::uint64_t> session = {};
+};
+/// The sessions behind the number `after`.
+struct ListSessions {
+  std::uint64_t after = 0;
+  std::uint64_t limit = 0;
+};
+struct Stats {};
+/// The last entries.
+struct SlowLog {
+  std::uint64_t limit = 0;
+};
+/// Begins to tell of each request, or ends it.
+struct Monitor {
+  bool on = true;
+};
+struct Kick {
+  std::uint64_t session = 0;
 };
 struct Bye {};
 
@@ -165,9 +186,29 @@ struct Request {
   std::uint64_t id = 0;
   std::variant<Hello, Auth, Ping, Info, Upload, Download, Load, LoadRaw, LoadCsv, Save, SaveNpz,
                Run, Prepare, Forget, DefineKernel, ForgetKernel, Release, Publish, Open, ListNames,
-               Unpublish, Subscribe, Unsubscribe, Checkpoint, Cancel, Bye>
+               Unpublish, Subscribe, Unsubscribe, Checkpoint, Cancel, ListSessions, Stats, SlowLog,
+               Monitor, Kick, Bye>
       body;
 };
+
+/// The sessions, and the entries of the slow log, that one reply has.
+inline constexpr std::uint64_t sessions_listed_max = 1000;
+inline constexpr std::uint64_t slow_entries_max = 128;
+
+/// The names of the kinds in the order of Request::body; `call`, which is a Run, is the last one.
+inline constexpr std::array<std::string_view, 32> kind_names{
+    "hello",         "auth",          "ping",       "info",     "upload",   "download", "load",
+    "load_raw",      "load_csv",      "save",       "save_npz", "run",      "prepare",  "forget",
+    "define_kernel", "forget_kernel", "release",    "publish",  "open",     "names",    "unpublish",
+    "subscribe",     "unsubscribe",   "checkpoint", "cancel",   "sessions", "stats",    "slowlog",
+    "monitor",       "kick",          "bye",        "call"};
+static_assert(kind_names.size() == std::variant_size_v<decltype(Request::body)> + 1);
+
+/// The position of the request's kind in kind_names.
+inline std::size_t kind_of(const decltype(Request::body)& body) {
+  const auto* run = std::get_if<Run>(&body);
+  return run != nullptr && run->program_id ? kind_names.size() - 1 : body.index();
+}
 
 /// The approximate number of bytes that the body of a decoded request holds beside its frame.
 std::uint64_t held_bytes(const decltype(Request::body)& body);

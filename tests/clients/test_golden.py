@@ -115,7 +115,8 @@ def frames(folder):
 
 
 def requests():
-    return [each for each in frames("good") if each.fields["kind"] not in ("reply", "event")]
+    answers = ("reply", "event", "monitored")
+    return [each for each in frames("good") if each.fields["kind"] not in answers]
 
 
 class FakeStream:
@@ -218,6 +219,15 @@ SESSION = {
     "subscribe_prefix": "ok",
     "unsubscribe": "ok",
     "checkpoint": "bad_request",
+    "cancel_session": "ok",
+    "sessions": "ok",
+    "sessions_page": "ok",
+    "stats": "ok",
+    "slowlog": "ok",
+    "slowlog_limit": "ok",
+    "monitor": "ok",
+    "monitor_end": "ok",
+    "kick": "ok",
     "release": "ok",
     "bye": "ok",
 }

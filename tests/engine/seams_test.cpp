@@ -144,7 +144,7 @@ TEST_F(SeamsTest, APlaceIsCommittedWithItsTensor) {
   Store::Places places(store);
   const std::uint64_t handle = 1;
   ASSERT_TRUE(store.make_places(std::span(&handle, 1), std::span(&type, 1), places));
-  EXPECT_DEATH(Store::commit(places), "has no tensor");
+  EXPECT_DEATH(store.commit(places), "has no tensor");
 }
 
 }  // namespace

@@ -34,6 +34,7 @@ class Collector : public Outbox {
     arrived_.notify_all();
   }
 
+  std::uint64_t waiting_bytes() const override { return waiting; }
   bool full() const override { return fullness ? fullness() : is_full.load(); }
 
   /// The reply to a request; its status is "none" if it does not come in time.
@@ -56,6 +57,8 @@ class Collector : public Outbox {
     return {replies_.begin(), replies_.end()};
   }
 
+  /// The bytes that the client has not taken.
+  std::atomic<std::uint64_t> waiting{0};
   /// The client takes no replies.
   std::atomic<bool> is_full{false};
   /// … for a test that answers each question by itself.

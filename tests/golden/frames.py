@@ -127,6 +127,16 @@ EVENTS = [
 ]
 
 # name, purpose, value
+MONITORED = [
+    ("monitored", "",
+     {"event": "request", "at_ms": 1796000000000, "session": 7, "token": "app", "request": 13,
+      "kind": "run", "wait_us": 12, "run_us": 1500, "code": None, "dropped": 0}),
+    ("monitored_late", "The reader was slow; the request had failed.",
+     {"event": "request", "at_ms": 1796000000001, "session": 7, "token": "", "request": 14,
+      "kind": "call", "wait_us": 0, "run_us": 3, "code": "bad_shape", "dropped": 300}),
+]
+
+# name, purpose, value
 REQUESTS = [
     ("hello", "The first request of every session.",
      {"id": 1, "do": "hello", "protocol": 1, "client": "golden 1.0"}),
@@ -225,6 +235,16 @@ REQUESTS = [
     ("checkpoint", "", {"id": 37, "do": "checkpoint"}),
     ("release", "", {"id": 19, "do": "release", "handles": [7, 8, 2**63 - 1]}),
     ("cancel", "", {"id": 20, "do": "cancel", "request": 13}),
+    ("cancel_session", "A request of another session.",
+     {"id": 42, "do": "cancel", "request": 13, "session": 2**40}),
+    ("sessions", "", {"id": 43, "do": "sessions"}),
+    ("sessions_page", "", {"id": 44, "do": "sessions", "after": 7, "limit": 100}),
+    ("stats", "", {"id": 45, "do": "stats"}),
+    ("slowlog", "", {"id": 46, "do": "slowlog"}),
+    ("slowlog_limit", "", {"id": 47, "do": "slowlog", "limit": 10}),
+    ("monitor", "", {"id": 48, "do": "monitor"}),
+    ("monitor_end", "", {"id": 49, "do": "monitor", "on": False}),
+    ("kick", "", {"id": 50, "do": "kick", "session": 2**40}),
     ("bye", "", {"id": 21, "do": "bye"}),
 ]
 
@@ -298,7 +318,27 @@ REPLIES = [
       "checkpoint": {"number": 7, "taken_at_ms": 1796000000000, "names": 2, "bytes": 2048,
                      "duration_ms": 5, "changed": False, "error": None}}),
     ("reply_released", "", {"id": 19, "status": "ok", "released": 2}),
-    ("reply_found", "To cancel.", {"id": 20, "status": "ok", "found": True}),
+    ("reply_sessions", "",
+     {"id": 43, "status": "ok", "sessions": [
+         {"session": 7, "token": "app", "transport": "tls", "peer": "[::1]:40312",
+          "age_ms": 60000, "requests": 12, "queue": 2, "tensors": 3, "bytes": 4096,
+          "programs": 1, "running": {"request": 13, "kind": "call", "us": 1500}},
+         {"session": 9, "token": "", "transport": "unix", "peer": "pid 4711 uid 1000",
+          "age_ms": 0, "requests": 1, "queue": 0, "tensors": 0, "bytes": 0, "programs": 0,
+          "running": None}], "more": True}),
+    ("reply_stats", "",
+     {"id": 45, "status": "ok", "uptime_ms": 60000, "engine_us": 2500000, "sessions": 2,
+      "sessions_opened": 9, "kicked": 1, "queue": 2, "slow": 3, "slow_us": 1000000,
+      "monitors": 1, "monitor_dropped": 300,
+      "kinds": [{"kind": "run", "count": 5, "errors": 1, "us": 70,
+                 "buckets": [0, 0, 1, 3, 0, 0, 1] + [0] * 21}],
+      "ops": {"add": 7, "sum": 1}}),
+    ("reply_slowlog", "",
+     {"id": 46, "status": "ok", "slow_us": 1000000, "entries": [
+         {"number": 3, "at_ms": 1796000000000, "session": 7, "token": "app", "request": 13,
+          "kind": "run", "wait_us": 12, "run_us": 1500000, "code": "cancelled",
+          "ops": {"add": 7, "sum": 1}}]}),
+    ("reply_found", "To cancel and kick.", {"id": 20, "status": "ok", "found": True}),
     ("reply_error", "With all keys.",
      {"id": 12, "status": "error",
       "error": {"code": "bad_shape", "text": "add: shapes {2, 3} and {4} do not fit",
@@ -392,6 +432,8 @@ BAD = [
     ("subscribe_both", "bad_request", "A name or a prefix.",
      request(do="subscribe", subscription=1, name="a", prefix="a")),
     ("names_limit", "bad_request", "", request(do="names", limit=1001)),
+    ("sessions_limit", "bad_request", "", request(do="sessions", limit=1001)),
+    ("kick_nobody", "bad_request", "", request(do="kick")),
     ("token_empty", "bad_request", "", request(do="auth", token="")),
     ("token_too_long", "bad_request", "", request(do="auth", token="x" * 1025)),
     ("optional_nil", "bad_request", "An optional key is absent, not nil.",
@@ -466,6 +508,10 @@ def main():
     for name, about, value in EVENTS:
         write(ROOT / "good" / f"{name}.hex",
               ["kind: event", about, f"value: {as_json(value)}"], framed(msgpack.packb(value)))
+    for name, about, value in MONITORED:
+        write(ROOT / "good" / f"{name}.hex",
+              ["kind: monitored", about, f"value: {as_json(value)}"],
+              framed(msgpack.packb(value)))
     for name, code, about, payload in BAD:
         write(ROOT / "bad" / f"{name}.hex", [f"code: {code}", about], framed(payload))
     write(ROOT / "bad" / "frame_too_long.hex",

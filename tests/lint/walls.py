@@ -29,6 +29,7 @@ LAYERS = {
     "engine": ["base", "tensor", "files", "data", "ops", "kernel", "wire"],
     "net": ["base", "wire", "engine"],
     "sandbox": ["base"],
+    "http": ["base", "wire", "engine", "net"],
     "ctl": ["base", "tensor", "files", "wire", "net"],
 }
 
@@ -64,6 +65,8 @@ FACES = {
         r"|ops/support/context\.hpp"
     ),
     ("net", "engine"): re.compile(r"engine/session/session\.hpp"),
+    ("http", "engine"): re.compile(r"engine/session/session\.hpp"),
+    ("http", "net"): re.compile(r"net/(address|listener)\.hpp"),
     ("ctl", "net"): re.compile(r"net/address\.hpp"),
 }
 

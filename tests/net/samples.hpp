@@ -25,4 +25,16 @@ inline Program add(std::int64_t number) {
   return {{0}, {instruction("add", {ValueId{0}, Number(number)}, 1)}, {1}};
 }
 
+/// Counts up for longer than any test waits.
+inline Program counting_up() {
+  Instruction start = instruction("constant", {}, 0);
+  start.attrs = {{"value", Number(std::int64_t{0})},
+                 {"type", std::string("s64")},
+                 {"shape", std::vector<std::int64_t>{}}};
+  Instruction loop = instruction("while", {ValueId{0}}, 1);
+  loop.regions = {{{2}, {instruction("less", {ValueId{2}, Number(std::int64_t{1} << 60)}, 3)}, {3}},
+                  {{4}, {instruction("add", {ValueId{4}, Number(std::int64_t{1})}, 5)}, {5}}};
+  return {{}, {start, loop}, {1}};
+}
+
 }  // namespace outrigger::testing

@@ -391,8 +391,13 @@ Payload encode_unsubscribe(std::uint64_t id, std::uint64_t subscription) {
 }
 
 Payload encode_cancel(std::uint64_t id, std::uint64_t request) {
-  Writer out(id, "cancel", 1);
-  out.entry("request", request);
+  return encode_numbers(id, "cancel", {{"request", request}});
+}
+
+Payload encode_numbers(std::uint64_t id, std::string_view kind,
+                       const std::vector<std::pair<std::string_view, std::uint64_t>>& entries) {
+  Writer out(id, kind, static_cast<std::uint32_t>(entries.size()));
+  for (const auto& [key, value] : entries) out.entry(key, value);
   return out.take();
 }
 

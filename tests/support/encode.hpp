@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/program.hpp"
@@ -66,5 +67,8 @@ Payload encode_names(std::uint64_t id);
 Payload encode_subscribe(std::uint64_t id, std::uint64_t subscription, std::string_view prefix);
 Payload encode_unsubscribe(std::uint64_t id, std::uint64_t subscription);
 Payload encode_cancel(std::uint64_t id, std::uint64_t request);
+/// A request of that kind whose keys are integers.
+Payload encode_numbers(std::uint64_t id, std::string_view kind,
+                       const std::vector<std::pair<std::string_view, std::uint64_t>>& entries);
 
 }  // namespace outrigger::test

@@ -104,6 +104,18 @@ void read(Reply& reply, const std::string& key, const Object& value) {
       }
       read(reply, "tenants." + token, tenant);
     }
+  } else if (value.type == msgpack::type::ARRAY &&
+             (key == "sessions" || key == "kinds" || key == "entries")) {
+    for (std::uint32_t i = 0; i < value.via.array.size; ++i) {
+      const Object& item = value.via.array.ptr[i];
+      std::string name = std::to_string(i);
+      for (const auto& [inner, text] : item.via.map) {
+        const auto label = inner.as<std::string_view>();
+        if (key == "sessions" && label == "session") name = std::to_string(text.via.u64);
+        if (key == "kinds" && label == "kind") name = text.as<std::string>();
+      }
+      read(reply, key + "." + name, item);
+    }
   } else if (key == "shape") {
     reply.shape = value.as<std::vector<std::int64_t>>();
   } else if (value.type == msgpack::type::BIN) {

@@ -46,7 +46,8 @@ struct Reply {
   std::vector<std::int64_t> shape;  ///< with `info` of a handle
   std::vector<std::uint8_t> data;
   /// The integers of the reply by key; those in maps have keys such as "memory.used" and
-  /// "limits.frame_bytes_max", those of a token "tenants.NAME.bytes".
+  /// "limits.frame_bytes_max", those of a token "tenants.NAME.bytes", those of an operator's
+  /// replies "sessions.NUMBER.queue", "kinds.run.count", "entries.0.run_us", "ops.add".
   std::map<std::string, std::uint64_t> numbers;
   std::map<std::string, bool> flags;
   /// Rights separated by commas.

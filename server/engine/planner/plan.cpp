@@ -17,6 +17,7 @@ Result<std::shared_ptr<Plan>> make_plan(Memory& memory, std::shared_ptr<const Pr
     OUTRIGGER_TRY(const Block block,
                   resolve(memory, *program, arguments, planning.numbers, *plan, steps));
     plan->program = std::move(program);
+    plan->op_uses = std::make_shared<const OpUses>(op_uses(*plan->program));
     plan->main = fuse(block, *plan, steps);
     form_chains(plan->main, *plan, planning.threads,
                 planning.chains.value_or(ChainRules::usual(planning.threads)), steps);
@@ -26,6 +27,33 @@ Result<std::shared_ptr<Plan>> make_plan(Memory& memory, std::shared_ptr<const Pr
   }
   plan->types.finish();
   return plan;
+}
+
+namespace {
+
+void count_ops(const Region& region, std::vector<std::uint32_t>& counts) {
+  const ops::OpRow* const first = ops::all_ops().data();
+  for (const Instruction& instruction : region.body) {
+    if (const ops::OpRow* row = ops::find_op(instruction.op)) ++counts[row - first];
+    for (const Region& inner : instruction.regions) count_ops(inner, counts);
+    if (instruction.callee) count_ops(*instruction.callee, counts);
+  }
+}
+
+}  // namespace
+
+OpUses op_uses(const Program& program) {
+  std::vector<std::uint32_t> counts(ops::all_ops().size());
+  count_ops(program, counts);
+  OpUses out;
+  out.reserve(static_cast<std::size_t>(
+      std::count_if(counts.begin(), counts.end(), [](std::uint32_t count) { return count != 0; })));
+  for (std::size_t op = 0; op < counts.size(); ++op) {
+    if (counts[op] != 0) out.push_back({static_cast<std::uint16_t>(op), counts[op]});
+  }
+  std::stable_sort(out.begin(), out.end(),
+                   [](const OpUse& a, const OpUse& b) { return a.count > b.count; });
+  return out;
 }
 
 Slot TypeTable::add(const TensorType& type) {
@@ -147,7 +175,8 @@ std::uint64_t bytes_of(const StepBlock& block) {
 std::uint64_t held_bytes(const Plan& plan) {
   return sizeof(Plan) + plan.types.held_bytes() + plan.results.capacity() * sizeof(TensorType) +
          bytes_of(plan.constants) + bytes_of(plan.numbers) + bytes_of(plan.number_values) +
-         bytes_of(plan.peak.argument_copies) + bytes_of(plan.main);
+         bytes_of(plan.peak.argument_copies) + bytes_of(plan.main) +
+         (plan.op_uses ? bytes_of(*plan.op_uses) + sizeof(OpUses) + allocation_bytes : 0);
 }
 
 std::uint64_t planning_bytes(std::uint64_t instructions, std::uint64_t operands) {

@@ -78,6 +78,16 @@ NumberClass class_of(const Number& number);
 /// An argument that is a number without a dtype, by its position.
 using NumberArgument = std::pair<std::uint32_t, Number>;
 
+/// An op, by its position in ops::all_ops(), and the number of its instructions in a program.
+struct OpUse {
+  std::uint16_t op = 0;
+  std::uint32_t count = 0;
+};
+/// The most frequent ones first.
+using OpUses = std::vector<OpUse>;
+/// Those of the program, with the programs that it calls. An instruction in a loop counts once.
+OpUses op_uses(const Program& program);
+
 /// A program made ready for arguments of certain types: immutable, shared, run many times.
 struct Plan {
   std::size_t argument_count() const { return main.params.size(); }
@@ -102,6 +112,7 @@ struct Plan {
   Peak peak;
   /// A bound of the element operations; the largest number if the plan has a loop.
   std::uint64_t work = 0;
+  std::shared_ptr<const OpUses> op_uses;
   /// Keeps the instructions' attributes alive.
   std::shared_ptr<const Program> program;
   /// Counts the plan in the budget of `Kept` if the session keeps it, and in the memory limit if it

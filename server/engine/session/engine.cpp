@@ -2,14 +2,17 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cassert>
 #include <random>
 
 #include "base/last_memory.hpp"
+#include "base/version.hpp"
 #include "engine/session/queued_session.hpp"
 #include "kernel/native/llvm.hpp"
+#include "ops/catalogue.hpp"
 #include "ops/pass/compile/status.hpp"
 
 namespace outrigger::engine {
@@ -58,6 +61,7 @@ Engine::Engine(const EngineOptions& options)
       epoch_(random_epoch()),
       memory_(options.memory_limit),
       compiler_(compiler_options(options.kernels)),
+      watch_(options.slow),
       thread_([this] { work(); }) {}
 
 Engine::~Engine() {
@@ -81,6 +85,43 @@ std::uint64_t Engine::uptime_ms() const {
       std::chrono::duration_cast<std::chrono::milliseconds>(elapsed).count());
 }
 
+wire::HelloReply Engine::greeting() const {
+  wire::HelloReply reply;
+  reply.server = server_name;
+  reply.epoch = epoch_;
+  reply.catalogue = ops::catalogue_hash();
+  reply.os_pid = ::getpid();
+  reply.threads = options_.threads;
+  reply.isa = ops::isa_level();
+  reply.memory_limit = memory_.limit();
+  reply.kept_limit = memory_.kept().limit();
+  reply.limits = options_.limits;
+  return reply;
+}
+
+wire::InfoReply Engine::describe() const {
+  wire::InfoReply reply;
+  reply.memory_limit = memory_.limit();
+  reply.memory_used = memory_.used();
+  reply.memory_peak = memory_.peak();
+  reply.memory_pooled = memory_.pooled();
+  reply.memory_kept = memory_.kept().bytes();
+  reply.memory_kept_limit = memory_.kept().limit();
+  reply.uptime_ms = uptime_ms();
+  reply.compiler = ops::compiler_name(options_.compile);
+  reply.code_bytes = ops::code_bytes();
+  if (checkpoints_) reply.checkpoint = checkpoints_->describe();
+  return reply;
+}
+
+wire::StatsReply Engine::stats() const {
+  wire::StatsReply reply = watch_.stats();
+  reply.uptime_ms = uptime_ms();
+  reply.engine_us = static_cast<std::uint64_t>(busy_ns_.load(std::memory_order_relaxed) / 1000);
+  for (const auto& session : watch_.list(0, SIZE_MAX)) reply.queue += session->look().queue;
+  return reply;
+}
+
 void Engine::enqueue(const std::shared_ptr<QueuedSession>& session) {
   {
     const std::lock_guard lock(mutex_);
@@ -100,6 +141,9 @@ std::shared_ptr<QueuedSession> Engine::next_guest(const QueuedSession& host) {
 void Engine::use_time(QueuedSession& session, std::chrono::nanoseconds time,
                       EngineTime::Clock::time_point now) {
   session.tenant().time().use(time, now);
+  // Only the thread that has claimed the engine writes.
+  busy_ns_.store(busy_ns_.load(std::memory_order_relaxed) + time.count(),
+                 std::memory_order_relaxed);
   const std::lock_guard lock(mutex_);
   turns_.use(session, time);
 }
@@ -263,7 +307,20 @@ std::shared_ptr<Session> open_session(const std::shared_ptr<Engine>& engine,
                                       std::shared_ptr<Outbox> outbox, SessionOptions options) {
   Tenant& tenant = engine->tenants().find(options.token, options.quotas);
   if (!tenant.sessions().check()) return nullptr;
-  return std::make_shared<QueuedSession>(*engine, tenant, std::move(outbox), std::move(options));
+  const std::uint64_t number = options.number;
+  auto session =
+      std::make_shared<QueuedSession>(*engine, tenant, std::move(outbox), std::move(options));
+  engine->watch().add(number, session);
+  return session;
+}
+
+Vitals vitals(const std::shared_ptr<Engine>& engine, std::uint64_t sessions_max) {
+  Vitals out{engine->greeting(), engine->describe(), engine->stats(), {}, {}};
+  out.info.tenants = engine->tenants().describe(nullptr);
+  for (const auto& session : engine->watch().list(0, sessions_max))
+    out.sessions.push_back(session->look());
+  out.slow = engine->watch().slow_log(wire::slow_entries_max);
+  return out;
 }
 
 }  // namespace outrigger::engine

@@ -15,6 +15,7 @@
 #include "engine/session/session.hpp"
 #include "engine/session/tenant.hpp"
 #include "engine/session/turns.hpp"
+#include "engine/session/watch.hpp"
 #include "engine/session/workspace.hpp"
 #include "kernel/native/compiler.hpp"
 #include "ops/support/context.hpp"
@@ -78,6 +79,13 @@ class Engine {
   const EngineOptions& options() const { return options_; }
   std::uint64_t epoch() const { return epoch_; }
   std::uint64_t uptime_ms() const;
+  Watch& watch() { return watch_; }
+  /// For sessions of Probe.
+  Tenant& probes() { return probes_; }
+  /// Any thread: what belongs to no session.
+  wire::HelloReply greeting() const;
+  wire::InfoReply describe() const;
+  wire::StatsReply stats() const;
 
  private:
   void work();
@@ -97,6 +105,9 @@ class Engine {
   Memory memory_;
   kernel::Compiler compiler_;
   Tenants tenants_{memory_};
+  Tenant probes_{memory_, "", {}};
+  Watch watch_;
+  std::atomic<std::int64_t> busy_ns_{0};
   std::vector<std::byte> scratch_;        ///< guarded by claim_
   std::vector<std::byte> guest_scratch_;  ///< guarded by claim_
   Names names_;                           ///< guarded by claim_

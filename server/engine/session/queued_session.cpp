@@ -1,7 +1,5 @@
 #include "engine/session/queued_session.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cassert>
 #include <new>
@@ -25,6 +23,12 @@ bool waits_encoded(const Task& task) {
   return wire::held_bytes(task.body) > 2 * task.frame->size();
 }
 
+/// True if the request gets its reply before it could come to the engine.
+bool counts_at_once(const RequestBody& body) {
+  const auto* info = std::get_if<wire::Info>(&body);
+  return info != nullptr ? !info->handle : is_answered_at_once(body);
+}
+
 template <typename Count>
 Count within(Count limit, std::uint64_t quota) {
   return quota == 0 ? limit : static_cast<Count>(std::min<std::uint64_t>(limit, quota));
@@ -39,11 +43,12 @@ Limits limits_within(Limits limits, const Quotas& quotas) {
 }  // namespace
 
 QueuedSession::QueuedSession(Engine& engine, Tenant& tenant, std::shared_ptr<Outbox> outbox,
-                             SessionOptions options)
+                             SessionOptions options, bool probe)
     : Party(tenant.turns()),
       engine_(engine),
       tenant_(tenant),
       options_(std::move(options)),
+      probe_(probe),
       limits_(limits_within(engine.options().limits, tenant.quotas())),
       workspace_({tenant_, limits_, engine_.options().threads, engine_.names(), *this,
                   engine_.guests(), engine_.compiler(), options_.rights, engine_.checkpoints()}),
@@ -52,7 +57,8 @@ QueuedSession::QueuedSession(Engine& engine, Tenant& tenant, std::shared_ptr<Out
 }
 
 void QueuedSession::submit(wire::Request request, std::shared_ptr<const wire::Frame> frame) {
-  ++requests_;
+  requests_.fetch_add(1, std::memory_order_relaxed);
+  if (!probe_ && counts_at_once(request.body)) engine_.watch().count(wire::kind_of(request.body));
   const std::uint64_t id = request.id;
   if (const auto* greeting = std::get_if<wire::Hello>(&request.body)) return hello(id, *greeting);
   if (std::holds_alternative<wire::Auth>(request.body)) return auth(id);
@@ -61,6 +67,7 @@ void QueuedSession::submit(wire::Request request, std::shared_ptr<const wire::Fr
     return send_error(id, ErrorCode::bad_request, "the first request must be hello");
   }
   if (std::holds_alternative<wire::Ping>(request.body)) return send(wire::encode_ok(id));
+  if (administer(request)) return;
   if (const auto* victim = std::get_if<wire::Cancel>(&request.body)) return cancel(id, *victim);
   if (const auto* info = std::get_if<wire::Info>(&request.body); info != nullptr && !info->handle)
     return describe(id);
@@ -73,7 +80,8 @@ void QueuedSession::submit(wire::Request request, std::shared_ptr<const wire::Fr
 }
 
 void QueuedSession::refuse(const wire::Refusal& refusal) {
-  ++requests_;
+  requests_.fetch_add(1, std::memory_order_relaxed);
+  engine_.watch().count(Watch::refused, true);
   send(wire::encode_error(refusal.id, refusal.error));
 }
 
@@ -96,16 +104,9 @@ void QueuedSession::hello(std::uint64_t id, const wire::Hello& request) {
   if (greeted_)
     return send_error(id, ErrorCode::bad_request, "hello: the session has begun already");
   greeted_ = true;
-  wire::HelloReply reply;
-  reply.server = server_name;
-  reply.epoch = engine_.epoch();
+  wire::HelloReply reply = engine_.greeting();
   reply.session = options_.number;
-  reply.catalogue = ops::catalogue_hash();
-  reply.os_pid = ::getpid();
-  reply.threads = engine_.options().threads;
-  reply.isa = ops::isa_level();
   reply.memory_limit = tenant_.memory_limit();
-  reply.kept_limit = engine_.memory().kept().limit();
   reply.limits = limits_;
   reply.limits.handles_max = within(limits_.handles_max, tenant_.quotas().handles);
   const std::string kernels = engine_.compiler().name();
@@ -114,20 +115,10 @@ void QueuedSession::hello(std::uint64_t id, const wire::Hello& request) {
 }
 
 void QueuedSession::describe(std::uint64_t id) {
-  const Memory& memory = engine_.memory();
-  wire::InfoReply reply;
-  reply.memory_limit = memory.limit();
-  reply.memory_used = memory.used();
-  reply.memory_peak = memory.peak();
-  reply.memory_pooled = memory.pooled();
-  reply.memory_kept = memory.kept().bytes();
-  reply.memory_kept_limit = memory.kept().limit();
+  wire::InfoReply reply = engine_.describe();
   reply.tensors = tensors_.load(std::memory_order_relaxed);
   reply.programs = programs_.load(std::memory_order_relaxed);
-  reply.uptime_ms = engine_.uptime_ms();
-  reply.requests = requests_;
-  reply.compiler = ops::compiler_name(engine_.options().compile);
-  reply.code_bytes = ops::code_bytes();
+  reply.requests = requests_.load(std::memory_order_relaxed);
   reply.kernels = kernels_.load(std::memory_order_relaxed);
   const std::string kernel_code = engine_.compiler().describe();
   reply.kernel_code = kernel_code;
@@ -141,7 +132,6 @@ void QueuedSession::describe(std::uint64_t id) {
     const bool of_all = options_.rights.has(Right::admin);
     reply.tenants = engine_.tenants().describe(of_all ? nullptr : &tenant_);
   }
-  if (engine_.checkpoints() != nullptr) reply.checkpoint = engine_.checkpoints()->describe();
   send(wire::encode_info(id, reply));
 }
 
@@ -151,21 +141,16 @@ void QueuedSession::cancel_all() {
 }
 
 void QueuedSession::cancel(std::uint64_t id, const wire::Cancel& request) {
-  bool found = false;
-  {
-    const std::lock_guard lock(mutex_);
-    const auto pending = pending_.find(request.request);
-    found = pending != pending_.end();
-    // A waiting request is cancelled when its turn comes, so that its failed handles come in order.
-    // The turn then costs nothing.
-    if (found) pending->second->interrupt.cancel();
-  }
-  send(wire::encode_found(id, found));
+  if (!request.session) return send(wire::encode_found(id, cancel_request(request.request)));
+  const auto session = engine_.watch().find(*request.session);
+  send(wire::encode_found(id, session && session->cancel_request(request.request)));
 }
 
 void QueuedSession::submit_task(wire::Request request, std::shared_ptr<const wire::Frame> frame) {
   auto task = std::make_shared<Task>();
   task->id = request.id;
+  task->kind = wire::kind_of(request.body);
+  task->arrived = Task::Clock::now();
   task->bytes = (frame ? frame->size() : 0) + reply_bytes(request.body);
   task->body = std::move(request.body);
   task->frame = std::move(frame);
@@ -224,13 +209,14 @@ bool QueuedSession::admit(const TaskPtr& task) {
 
 /// Runs a small request at once, if the engine is idle and nothing of this session comes before it.
 bool QueuedSession::run_here(const TaskPtr& task) {
+  if (probe_) return false;
   const auto claim = engine_.try_claim();
   if (!claim.owns_lock()) return false;
   {
     const std::lock_guard lock(mutex_);
     if (!queue_.empty() || running_) return false;
   }
-  const auto begin = EngineTime::Clock::now();
+  const auto begin = task->begun = task->arrived;
   ops::Context context = engine_.context(task->interrupt, 1, tenant_.memory());
   auto reply = workspace_.carry_out(*task, context, true);
   if (!reply) return false;
@@ -255,6 +241,7 @@ QueuedSession::Turn QueuedSession::run_next() {
     if (!queue_.empty() && !waits_for_room()) {
       task = std::move(queue_.front());
       queue_.pop_front();
+      task->begun = Task::Clock::now();
       running_ = task;
     }
   }
@@ -293,6 +280,7 @@ void QueuedSession::begin_checkpoint(const TaskPtr& task) {
   const auto answer = [self = weak_from_this(), task](const Checkpoints::Outcome& outcome) {
     const auto session = self.lock();
     if (!session) return;
+    if (!outcome) task->failure = outcome.error().code;
     session->settle_later(*task, with_last_memory([&] {
       return outcome ? wire::encode_checkpoint(task->id, *outcome)
                      : wire::encode_error(task->id, outcome.error());
@@ -321,6 +309,7 @@ QueuedSession::Guest QueuedSession::run_as_guest() {
     // To free all that the session has may take long.
     if (outbox_ == nullptr) return stay_outside();
     if (!queue_.empty() && !waits_for_room()) running_ = task = queue_.front();
+    if (task) task->begun = Task::Clock::now();
   }
   if (std::exchange(events_late_, false)) engine_.names().deliver_late(*this);
   if (!task) return Guest::gone;
@@ -396,6 +385,8 @@ void QueuedSession::settle(const Task& task, wire::Frame reply) {
   tensors_.store(workspace_.tensors(), std::memory_order_relaxed);
   programs_.store(workspace_.programs(), std::memory_order_relaxed);
   kernels_.store(workspace_.kernels(), std::memory_order_relaxed);
+  bytes_.store(workspace_.bytes(), std::memory_order_relaxed);
+  record(task);
   const std::lock_guard lock(mutex_);
   running_.reset();
   leave(task);
@@ -404,6 +395,7 @@ void QueuedSession::settle(const Task& task, wire::Frame reply) {
 
 /// The terminal reply of a request that is not the running one; any thread.
 void QueuedSession::settle_later(const Task& task, wire::Frame reply) {
+  record(task);
   const std::lock_guard lock(mutex_);
   leave(task);
   if (outbox_) outbox_->send(std::move(reply));
@@ -416,7 +408,10 @@ void QueuedSession::close() {
     if (running_) running_->interrupt.cancel();
   }
   finished_ = true;
-  if (std::exchange(counted_, false)) tenant_.sessions().remove();
+  if (std::exchange(counted_, false)) {
+    tenant_.sessions().remove();
+    engine_.watch().remove(options_.number, *this);
+  }
   line_up();
 }
 

@@ -20,7 +20,7 @@ class QueuedSession final : public Session,
                             public std::enable_shared_from_this<QueuedSession> {
  public:
   QueuedSession(Engine& engine, Tenant& tenant, std::shared_ptr<Outbox> outbox,
-                SessionOptions options);
+                SessionOptions options, bool probe = false);
 
   void submit(wire::Request request, std::shared_ptr<const wire::Frame> frame) override;
   void refuse(const wire::Refusal& refusal) override;
@@ -62,6 +62,12 @@ class QueuedSession final : public Session,
 
   Tenant& tenant() { return tenant_; }
 
+  // For operators; any thread.
+  wire::SessionInfo look() const;
+  /// True if the request is pending: it ends as cancelled.
+  bool cancel_request(std::uint64_t id);
+  void tell_monitored(const wire::DoneRequest& done);
+
  private:
   using TaskPtr = std::shared_ptr<Task>;
 
@@ -69,6 +75,11 @@ class QueuedSession final : public Session,
   void hello(std::uint64_t id, const wire::Hello& request);
   void describe(std::uint64_t id);
   void cancel(std::uint64_t id, const wire::Cancel& request);
+  bool administer(const wire::Request& request);
+  void list_sessions(std::uint64_t id, const wire::ListSessions& request);
+  void monitor(std::uint64_t id, bool on);
+  void kick(std::uint64_t id, std::uint64_t number);
+  void record(const Task& task) noexcept;
   void submit_task(wire::Request request, std::shared_ptr<const wire::Frame> frame);
   bool run_here(const TaskPtr& task);
   bool admit(const TaskPtr& task);
@@ -86,6 +97,8 @@ class QueuedSession final : public Session,
   Engine& engine_;
   Tenant& tenant_;
   const SessionOptions options_;
+  const bool probe_;  ///< no client's session: requests go to the engine's thread, uncounted
+  const Task::Clock::time_point opened_ = Task::Clock::now();
   const Limits limits_;  ///< the engine's, within the quotas
   Workspace workspace_;  ///< touched only while the engine is claimed
 
@@ -107,12 +120,14 @@ class QueuedSession final : public Session,
   std::atomic<std::uint64_t> tensors_{0};
   std::atomic<std::uint64_t> programs_{0};
   std::atomic<std::uint64_t> kernels_{0};
+  std::atomic<std::uint64_t> bytes_{0};
+  std::atomic<std::uint64_t> requests_{0};
+  std::uint64_t unmonitored_ = 0;  ///< events that were dropped; guarded by mutex_
 
   // I/O thread only.
   bool counted_ = true;  ///< among the token's sessions
   bool authenticated_ = false;
   bool greeted_ = false;
-  std::uint64_t requests_ = 0;
 };
 
 }  // namespace outrigger::engine

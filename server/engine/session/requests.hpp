@@ -21,7 +21,8 @@ concept OneOf = (std::same_as<Request, Requests> || ...);
 /// Requests that the I/O thread answers without the engine.
 template <typename Request>
 concept AnsweredAtOnce =
-    OneOf<Request, wire::Hello, wire::Auth, wire::Ping, wire::Cancel, wire::Bye>;
+    OneOf<Request, wire::Hello, wire::Auth, wire::Ping, wire::Cancel, wire::ListSessions,
+          wire::Stats, wire::SlowLog, wire::Monitor, wire::Kick, wire::Bye>;
 
 /// Requests that make a tensor of a file.
 template <typename Request>
@@ -48,6 +49,10 @@ template <typename Request>
 concept NeedsNoTime =
     AnsweredAtOnce<Request> || OneOf<Request, wire::Info, wire::Release, wire::Forget,
                                      wire::ForgetKernel, wire::Unpublish, wire::Unsubscribe>;
+
+inline bool is_answered_at_once(const RequestBody& body) {
+  return std::visit([]<typename Request>(const Request&) { return AnsweredAtOnce<Request>; }, body);
+}
 
 /// The new handles that the request would make.
 inline std::span<const std::uint64_t> new_handles(const RequestBody& body) {

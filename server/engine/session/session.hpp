@@ -26,6 +26,8 @@ class Outbox {
   virtual void send(wire::Frame frame) = 0;
   /// True if so many replies wait to be taken that the session should make no more.
   virtual bool full() const { return false; }
+  /// The bytes of replies that wait to be taken.
+  virtual std::uint64_t waiting_bytes() const { return 0; }
 };
 
 /// One connection's handles, prepared programs and pending requests. Only the I/O thread may call
@@ -85,6 +87,8 @@ struct EngineOptions {
   Limits limits = {};
   ops::Compile compile = {};
   KernelOptions kernels = {};
+  /// A request that runs for so long, or longer, comes into the slow log.
+  std::chrono::microseconds slow{1'000'000};
 };
 
 /// The number and the connection that a session tells its client.
@@ -95,6 +99,12 @@ struct SessionOptions {
   std::string token = {};  ///< the name of the client's token
   Rights rights = Rights::all();
   Quotas quotas = {};  ///< those of the token; the first session's count
+  // For operators.
+  std::string transport = {};
+  std::string peer = {};
+  /// Ends the connection, soon, with this error in its last frame. The I/O thread calls it, also
+  /// from submit() of any session.
+  std::function<void(const Error&)> end = {};
 };
 
 /// A folder that keeps the published tensors beyond the end of the process.
@@ -104,6 +114,28 @@ struct DataOptions {
   std::chrono::milliseconds interval{60'000};
   /// Any thread may call it; `is_error`: a checkpoint has failed.
   std::function<void(bool is_error, const std::string& text)> log = [](bool, const std::string&) {};
+};
+
+/// All that an operator may see of an engine.
+struct Vitals {
+  wire::HelloReply hello;
+  wire::InfoReply info;  ///< without what belongs to a session
+  wire::StatsReply stats;
+  std::vector<wire::SessionInfo> sessions;
+  std::vector<wire::SlowEntry> slow;
+};
+
+/// Carries out a small program on the engine's thread, as a client that has no session would. For
+/// one thread.
+class Probe {
+ public:
+  /// The engine works, though it may have no memory left for the program.
+  enum class Health : std::uint8_t { good, no_memory };
+  using Done = std::function<void(const Result<Health>&)>;
+  virtual ~Probe() = default;
+  /// Another thread calls `done`, once, when the program is done or has failed: never, if the
+  /// engine hangs. Until then, start() must not be called again.
+  virtual void start(std::chrono::milliseconds deadline, Done done) = 0;
 };
 
 /// The process-wide engine: one thread that runs the programs of all sessions, in fair turns.
@@ -119,6 +151,9 @@ Result<void> keep_data(const std::shared_ptr<Engine>& engine, DataOptions option
 /// called at once.
 void checkpoint(const std::shared_ptr<Engine>& engine,
                 std::function<void(const Result<void>&)> done);
+/// Any thread, which never waits for the engine. Up to `sessions_max` sessions.
+Vitals vitals(const std::shared_ptr<Engine>& engine, std::uint64_t sessions_max = 100);
+std::unique_ptr<Probe> make_probe(const std::shared_ptr<Engine>& engine);
 /// Opens a session; null if its token has as many as its quota allows. The engine must outlive its
 /// sessions, and `outbox` must outlive close().
 std::shared_ptr<Session> open_session(const std::shared_ptr<Engine>& engine,

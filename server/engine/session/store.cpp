@@ -28,6 +28,12 @@ void Stored::set(Tensor tensor) noexcept {
   std::copy(tensor.strides.begin(), tensor.strides.end(), dims_.get() + rank_);
 }
 
+std::uint64_t Stored::bytes() const {
+  std::uint64_t count = 1;
+  for (const std::int64_t dim : shape()) count *= static_cast<std::uint64_t>(dim);
+  return (count * static_cast<std::uint64_t>(bits_of(dtype_)) + 7) / 8;
+}
+
 TensorType Stored::type() const { return {dtype_, Dims(shape().begin(), shape().end())}; }
 
 void Stored::copy_to(Tensor& tensor) const {
@@ -110,8 +116,10 @@ Result<void> Store::make_places(std::span<const std::uint64_t> handles,
 }
 
 void Store::commit(Places& places) noexcept {
-  for ([[maybe_unused]] const auto& [handle, stored] : places.taken_)
+  for (const auto& [handle, stored] : places.taken_) {
     assert(stored->storage() && "a place is committed, but has no tensor");
+    bytes_ += stored->bytes();
+  }
   places.taken_.clear();
 }
 
@@ -160,6 +168,7 @@ void Store::put_failures(std::span<const std::uint64_t> handles, const Error& er
 void Store::discharge(const Entry& entry) noexcept {
   const auto* stored = std::get_if<Stored>(&entry);
   if (stored != nullptr && counted_ != nullptr) counted_->remove();
+  if (stored != nullptr && stored->storage()) bytes_ -= stored->bytes();
   memory_.discharge(stored == nullptr ? entry_bytes : Stored::held_bytes(stored->rank()));
 }
 

@@ -38,6 +38,8 @@ class Stored {
   }
   void copy_to(Tensor& tensor) const;
   TensorType type() const;
+  /// The bytes of the elements, packed as the protocol packs them.
+  std::uint64_t bytes() const;
   bool has_type(const TensorType& type) const;
   std::size_t rank() const { return rank_; }
   const StoragePtr& storage() const { return storage_; }
@@ -113,7 +115,7 @@ class Store {
     places.taken_[position].second->set(std::move(tensor));
   }
   /// Keeps the tensors of the places. All of them have been put.
-  static void commit(Places& places) noexcept;
+  void commit(Places& places) noexcept;
 
   /// Puts one tensor under a handle that check_new has passed. Errors: out_of_memory.
   Result<void> put(std::uint64_t handle, Tensor tensor);
@@ -126,6 +128,8 @@ class Store {
   bool release(std::uint64_t handle) noexcept;
   void clear() noexcept;
   std::size_t size() const { return entries_.size(); }
+  /// The bytes of the elements of its tensors. Elements of several handles count for each.
+  std::uint64_t bytes() const { return bytes_; }
 
  private:
   void discharge(const Entry& entry) noexcept;
@@ -135,6 +139,7 @@ class Store {
   const Limits& limits_;
   Counted* const counted_;
   Entries entries_;
+  std::uint64_t bytes_ = 0;
 };
 
 }  // namespace outrigger::engine

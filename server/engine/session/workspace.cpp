@@ -84,6 +84,7 @@ std::optional<wire::Frame> Workspace::carry_out(Task& task, ops::Context& contex
     if (!reply) {
       if (bounds_.may_wait && !changed_ && reply.error().code == ErrorCode::out_of_memory)
         return std::nullopt;
+      task.failure = reply.error().code;
       abandon(task, reply.error());
       check_after(task, false);
       return encode_failed(task.id, reply.error());
@@ -95,6 +96,7 @@ std::optional<wire::Frame> Workspace::carry_out(Task& task, ops::Context& contex
     if (bounds_.may_wait && !changed_) return std::nullopt;
     const LastMemory::Use use;
     const Error error = no_memory();
+    task.failure = error.code;
     abandon(task, error);
     check_after(task, false);
     return wire::encode_error(task.id, error);
@@ -137,7 +139,7 @@ Workspace::Reply Workspace::attempt(Task& task, ops::Context& context, bool only
   if (only_small && may_take_long(task.body)) return wire::Frame{};
   return std::visit(
       Overloaded{
-          [&](wire::Run& request) { return run(id, request, context, only_small); },
+          [&](wire::Run& request) { return run(task, request, context, only_small); },
           [&](wire::Prepare& request) { return prepare(id, request, context); },
           [&](const wire::Forget& request) -> Reply {
             programs_.forget(request.program_id);
@@ -212,7 +214,7 @@ void Workspace::clear() {
   store_.clear();
 }
 
-Workspace::Reply Workspace::run(std::uint64_t id, wire::Run& request, ops::Context& context,
+Workspace::Reply Workspace::run(Task& task, wire::Run& request, ops::Context& context,
                                 bool only_small) {
   OUTRIGGER_TRY(Arguments arguments, Arguments::find(store_, request));
   OUTRIGGER_TRY(const std::shared_ptr<const Plan> plan,
@@ -220,7 +222,8 @@ Workspace::Reply Workspace::run(std::uint64_t id, wire::Run& request, ops::Conte
   if (only_small && (plan == nullptr || !is_small(*plan, bounds_) ||
                      arguments.copies_more_than(bounds_.bytes, *plan)))
     return wire::Frame{};
-  return run_plan(id, request, context, arguments, *plan);
+  task.ops = plan->op_uses;
+  return run_plan(task.id, request, context, arguments, *plan);
 }
 
 Workspace::Reply Workspace::prepare(std::uint64_t id, wire::Prepare& request,
@@ -281,7 +284,7 @@ Workspace::Reply Workspace::keep(std::uint64_t id, std::uint64_t handle, Tensor 
   wire::Frame reply = version ? wire::encode_opened(id, result, *version)
                               : wire::encode_results(id, std::span(&result, 1));
   Store::put(places, 0, std::move(tensor));
-  Store::commit(places);
+  store_.commit(places);
   return reply;
 }
 
@@ -575,7 +578,7 @@ Workspace::Reply Workspace::run_plan(std::uint64_t id, const wire::Run& request,
   }
   for (std::size_t i = 0; i < request.results.size(); ++i)
     Store::put(places, i, std::move(outcome.results[i]));
-  Store::commit(places);
+  store_.commit(places);
   return std::move(*reply);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -34,6 +35,14 @@ struct Task {
   /// Counts against the session's window: the bytes of the request and of its reply.
   std::uint64_t bytes = 0;
   ops::Interrupt interrupt;
+
+  // For Watch.
+  using Clock = std::chrono::steady_clock;
+  std::size_t kind = 0;  ///< wire::kind_of()
+  Clock::time_point arrived = {};
+  Clock::time_point begun = {};
+  std::optional<ErrorCode> failure = {};
+  std::shared_ptr<const OpUses> ops = {};  ///< of its program
 };
 
 class Checkpoints;
@@ -74,6 +83,7 @@ class Workspace {
   /// Frees everything.
   void clear();
   std::size_t tensors() const { return store_.size(); }
+  std::uint64_t bytes() const { return store_.bytes(); }
   std::size_t programs() const { return programs_.size(); }
   std::size_t kernels() const { return kernels_.size(); }
 
@@ -91,7 +101,7 @@ class Workspace {
   void abandon(const Task& task, const Error& error);
   void check_after(const Task& task, bool succeeded) const;
 
-  Reply run(std::uint64_t id, wire::Run& request, ops::Context& context, bool only_small);
+  Reply run(Task& task, wire::Run& request, ops::Context& context, bool only_small);
   Reply prepare(std::uint64_t id, wire::Prepare& request, ops::Context& context);
   Result<Program> read_program(std::uint64_t handle, ops::Context& context);
   Reply info(std::uint64_t id, const wire::Info& request);

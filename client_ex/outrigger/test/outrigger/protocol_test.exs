@@ -48,6 +48,10 @@ defmodule Outrigger.ProtocolTest do
           assert id == value["id"]
           assert elem(reply, 0) == if(value["status"] == "ok", do: :ok, else: :error)
 
+        # This client asks for none.
+        "monitored" ->
+          assert value["event"] == "request"
+
         _request ->
           fields = value |> Map.drop(["id", "do"]) |> binaries(&{:bin, &1}) |> Map.to_list()
           frame = IO.iodata_to_binary(Protocol.request(value["id"], value["do"], fields))
