@@ -242,7 +242,7 @@ TEST_F(DaemonHttp, GarbageEndsItsConnectionOnly) {
       "\x16\x03\x01\x02\x01\x01",
       "GET  HTTP/1.1\r\n\r\n",
       "GET / HTTP/1.1\r\nbad header\r\n\r\n",
-      std::string("\x00\x00\x00\x10\x82\xa2id\x01\xa2", 13) + "do\xa4ping\r\n\r\n",
+      std::string("\x00\x00\x00\x10\x82\xa2id\x01\xa2", 10) + "do\xa4ping\r\n\r\n",
       "GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n"};
   for (const std::string& bytes : all) {
     Browser browser(http_);
