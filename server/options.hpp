@@ -22,6 +22,8 @@ struct Options {
 
   std::vector<std::string> listen;  ///< empty: standard input and output
   bool insecure = false;
+  bool no_sandbox = false;
+  bool http_open = false;
   std::string token_file;
   std::string tls_certificate;
   std::string tls_key;
@@ -32,10 +34,8 @@ struct Options {
   double send_timeout_s = 30;
   double grace_s = 10;
   std::vector<std::string> files;
-  bool no_sandbox = false;
   double slow_s = 1;
   std::string http;  ///< empty: no HTTP
-  bool http_open = false;
   std::string data;  ///< empty: published tensors end with the process
   double checkpoint_interval_s = 60;
 };

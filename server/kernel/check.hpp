@@ -69,7 +69,7 @@ constexpr bool is_unsigned(Type type) { return type >= Type::u8 && type <= Type:
 /// The bytes of an element. A boolean has no elements.
 constexpr std::int64_t bytes_of(Type type) {
   if (is_float(type)) return type == Type::f32 ? 4 : 8;
-  return std::int64_t{1} << ((static_cast<int>(type) - 1) % 4);
+  return std::int64_t{1} << ((static_cast<unsigned>(type) + 3) % 4);
 }
 
 }  // namespace outrigger::kernel

@@ -106,8 +106,9 @@ int add_library(dl_phdr_info* info, std::size_t, void* to) {
   if (name.find('/') != std::string::npos) libraries.folders.push_back(folder_of(name));
   for (int i = 0; i < info->dlpi_phnum; ++i) {
     if (info->dlpi_phdr[i].p_type == PT_INTERP) {
-      libraries.interpreter =
-          reinterpret_cast<const char*>(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
+      const auto address = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+      // NOLINTNEXTLINE(performance-no-int-to-ptr): the loader tells addresses as integers
+      libraries.interpreter = reinterpret_cast<const char*>(address);
     }
   }
   return 0;

@@ -140,7 +140,7 @@ std::string FunctionEmitter::operation(const Node& n) {
     const std::string first =
         comparison(n.what == What::min ? What::less : What::greater, type, a, b);
     const std::string_view t = ir_type(type);
-    const std::string chosen = w_.value("select i1 ", first, ", ", t, " ", a, ", ", t, " ", b);
+    std::string chosen = w_.value("select i1 ", first, ", ", t, " ", a, ", ", t, " ", b);
     if (!is_float(type)) return chosen;
     const std::string nan = w_.value("fcmp uno ", t, " ", a, ", ", a);
     return w_.value("select i1 ", nan, ", ", t, " ", a, ", ", t, " ", chosen);
@@ -291,7 +291,7 @@ std::string FunctionEmitter::function_call(What what, Type type, const std::stri
 std::string FunctionEmitter::conversion(const Node& n) {
   const Type from = type_of(n.operands[0]);
   const Type to = n.type;
-  const std::string x = expression(n.operands[0]);
+  std::string x = expression(n.operands[0]);
   if (from == to) return x;
   const std::string_view f = ir_type(from);
   const std::string_view t = ir_type(to);

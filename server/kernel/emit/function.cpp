@@ -83,9 +83,9 @@ std::string FunctionEmitter::head() {
 
 std::string FunctionEmitter::size_of_dim(const Dim& dim) {
   if (dim.kind == Dim::Kind::number) return std::to_string(dim.plus);
-  const std::string name = cat("%d", dim.name);
+  std::string name = cat("%d", dim.name);
   if (dim.plus == 0) return name;
-  const std::string sum = w_.value("add nsw i64 ", name, ", ", dim.plus);
+  std::string sum = w_.value("add nsw i64 ", name, ", ", dim.plus);
   if (dim.plus > 0) return sum;
   return w_.value("call i64 @llvm.smax.i64(i64 ", sum, ", i64 0)");
 }

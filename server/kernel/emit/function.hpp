@@ -96,7 +96,7 @@ class FunctionEmitter {
   };
   /// Jumps to `exit` if the range is empty.
   Range range(const Node& n, const std::string& exit);
-  void turns(const Node& n, const Range& range, const std::string& exit, const Work& work);
+  void turns(const Node& n, const Range& turns, const std::string& exit, const Work& work);
   bool counted_while(const Node& n, const Work& work);
   /// An `if` that sets variables and reads elements that are inside, without a branch.
   bool straight_if(const Node& n);
