@@ -59,6 +59,11 @@ fi
 "$build/bench/cases_bench" "$results/cases.json" "${before[@]}"
 echo
 "$build/bench/sockets_bench" "$results/sockets.json"
+if command -v redis-server >/dev/null && command -v redis-benchmark >/dev/null; then
+  "$here/redis.sh"
+else
+  echo "no figures of redis: install redis-server and redis-tools"
+fi
 echo
 cd "$here/../client_ex/outrigger"
 OUTRIGGERD=$build/server/outriggerd OUTRIGGER_ECHO=$build/bench/echo MIX_ENV=prod \
