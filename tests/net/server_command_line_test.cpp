@@ -1,5 +1,7 @@
 // How a server is started: PROTOCOL.md sections 8 and 9, with the real executable.
 
+#include <unistd.h>
+
 #include <array>
 #include <csignal>
 #include <filesystem>
@@ -148,15 +150,17 @@ TEST(ServerCommandLine, RequestsReachTheFilesOfTheFoldersThatAreAllowed) {
 
 TEST(ServerCommandLine, AServerKeepsNoRightsThatItDoesNotNeed) {
   if (has_sanitizer) GTEST_SKIP() << "a build with a sanitizer has no sandbox";
-  const auto restricted = [](const ServerProcess& server) {
-    std::ifstream status("/proc/" + std::to_string(server.pid()) + "/status");
+  const auto restricted = [](pid_t process) {
+    std::ifstream status("/proc/" + std::to_string(process) + "/status");
     const std::string text{std::istreambuf_iterator<char>(status), {}};
     return std::pair(text.find("NoNewPrivs:\t1") != std::string::npos,
                      text.find("Seccomp:\t2") != std::string::npos);
   };
-  EXPECT_EQ(restricted(ServerProcess({"--listen", any_port})), std::pair(true, true));
+  const ServerProcess server({"--listen", any_port});
+  EXPECT_EQ(restricted(server.pid()), std::pair(true, true));
   ServerProcess free({"--listen", any_port, "--no-sandbox"});
-  EXPECT_EQ(restricted(free), std::pair(false, false));
+  // A container may have taken rights from this process already.
+  EXPECT_EQ(restricted(free.pid()), restricted(::getpid()));
   EXPECT_TRUE(free.logs("keeps all rights"));
 }
 
