@@ -23,7 +23,7 @@ HealthCheck::HealthCheck(boost::asio::io_context& io, std::unique_ptr<engine::Pr
     : io_(io), deadline_(deadline), timer_(io), probe_(std::move(probe)) {}
 
 void HealthCheck::ask(Receiver receiver) {
-  // Those who ask often cost the engine one program in a second.
+  // Frequent questions cost the engine one program a second.
   if (std::chrono::steady_clock::now() < good_until_)
     return receiver(answer_of(engine::Probe::Health::good));
   const LastMemory::Use use;

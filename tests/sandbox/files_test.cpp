@@ -6,15 +6,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <string>
 #include <thread>
 
 #include "sandbox/support.hpp"
+#include "support/server_process.hpp"
 
 namespace outrigger::sandbox {
 namespace {
 
+using test::TemporaryFolder;
 using testing::error_of;
-using testing::Folder;
 using testing::in_child;
 
 int open_error(const std::string& path, int flags = O_RDONLY) {
@@ -41,9 +43,9 @@ class SandboxFiles : public ::testing::Test {
     });
   }
 
-  Folder read_;
-  Folder write_;
-  Folder other_;
+  TemporaryFolder read_;
+  TemporaryFolder write_;
+  TemporaryFolder other_;
 };
 
 TEST_F(SandboxFiles, ReadsWhatMayBeRead) {

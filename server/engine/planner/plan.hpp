@@ -85,7 +85,7 @@ struct OpUse {
 };
 /// The most frequent ones first.
 using OpUses = std::vector<OpUse>;
-/// Those of the program, with the programs that it calls. An instruction in a loop counts once.
+/// The ops of a program and of the programs that it calls. An instruction in a loop counts once.
 OpUses op_uses(const Program& program);
 
 /// A program made ready for arguments of certain types: immutable, shared, run many times.

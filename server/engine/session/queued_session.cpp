@@ -23,12 +23,6 @@ bool waits_encoded(const Task& task) {
   return wire::held_bytes(task.body) > 2 * task.frame->size();
 }
 
-/// True if the request gets its reply before it could come to the engine.
-bool counts_at_once(const RequestBody& body) {
-  const auto* info = std::get_if<wire::Info>(&body);
-  return info != nullptr ? !info->handle : is_answered_at_once(body);
-}
-
 template <typename Count>
 Count within(Count limit, std::uint64_t quota) {
   return quota == 0 ? limit : static_cast<Count>(std::min<std::uint64_t>(limit, quota));
@@ -58,7 +52,8 @@ QueuedSession::QueuedSession(Engine& engine, Tenant& tenant, std::shared_ptr<Out
 
 void QueuedSession::submit(wire::Request request, std::shared_ptr<const wire::Frame> frame) {
   requests_.fetch_add(1, std::memory_order_relaxed);
-  if (!probe_ && counts_at_once(request.body)) engine_.watch().count(wire::kind_of(request.body));
+  if (!probe_ && is_answered_at_once(request.body))
+    engine_.watch().count(wire::kind_of(request.body));
   const std::uint64_t id = request.id;
   if (const auto* greeting = std::get_if<wire::Hello>(&request.body)) return hello(id, *greeting);
   if (std::holds_alternative<wire::Auth>(request.body)) return auth(id);

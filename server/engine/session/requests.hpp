@@ -50,7 +50,10 @@ concept NeedsNoTime =
     AnsweredAtOnce<Request> || OneOf<Request, wire::Info, wire::Release, wire::Forget,
                                      wire::ForgetKernel, wire::Unpublish, wire::Unsubscribe>;
 
+/// True if the I/O thread answers the request, also while another one runs.
 inline bool is_answered_at_once(const RequestBody& body) {
+  const auto* info = std::get_if<wire::Info>(&body);
+  if (info != nullptr) return !info->handle;
   return std::visit([]<typename Request>(const Request&) { return AnsweredAtOnce<Request>; }, body);
 }
 

@@ -28,16 +28,31 @@ std::string_view name_of_kind(std::size_t kind) {
   return kind == Watch::refused ? "refused" : wire::kind_names[kind];
 }
 
+std::chrono::microseconds between(Watch::Clock::time_point from, Watch::Clock::time_point to) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(to - from);
+}
+
+/// The parts that the slow log and an event of a monitor have in common.
+template <typename Entry>
+Entry entry_of(const Watch::Done& done) {
+  Entry entry;
+  entry.at_ms = wall_clock_ms();
+  entry.session = done.number;
+  entry.token = done.token;
+  entry.request = done.request;
+  entry.kind = name_of_kind(done.kind);
+  entry.wait_us = count_of(between(done.arrived, done.begun));
+  entry.run_us = count_of(between(done.begun, done.ended));
+  entry.error = done.error;
+  return entry;
+}
+
 }  // namespace
 
 Watch::Watch(std::chrono::microseconds slow) : slow_(slow), ops_(ops::all_ops().size()) {}
 
 void Watch::record(const Done& done) noexcept {
-  using std::chrono::duration_cast;
-  using std::chrono::microseconds;
-  const auto wait = duration_cast<microseconds>(done.begun - done.arrived);
-  const auto run = duration_cast<microseconds>(done.ended - done.begun);
-  const std::uint64_t us = count_of(duration_cast<microseconds>(done.ended - done.arrived));
+  const std::uint64_t us = count_of(between(done.arrived, done.ended));
   constexpr std::size_t last = wire::KindStats::bucket_count - 1;
   const auto bucket = std::min(static_cast<std::size_t>(std::bit_width(us)), last);
   Kind& kind = kinds_[done.kind];
@@ -51,27 +66,18 @@ void Watch::record(const Done& done) noexcept {
       uses.store(uses.load(std::memory_order_relaxed) + use.count, std::memory_order_relaxed);
     }
   }
-  const bool slow = run >= slow_;
+  const bool slow = between(done.begun, done.ended) >= slow_;
   if (slow) slow_count_.fetch_add(1, std::memory_order_relaxed);
   try {
-    if (slow) keep_slow(done, wait, run);
-    if (monitor_count_.load(std::memory_order_relaxed) != 0) tell(done, wait, run);
+    if (slow) keep_slow(done);
+    if (monitor_count_.load(std::memory_order_relaxed) != 0) tell(done);
   } catch (const std::bad_alloc&) {
     count_dropped();
   }
 }
 
-void Watch::keep_slow(const Done& done, std::chrono::microseconds wait,
-                      std::chrono::microseconds run) {
-  wire::SlowEntry entry;
-  entry.at_ms = wall_clock_ms();
-  entry.session = done.number;
-  entry.token = done.token;
-  entry.request = done.request;
-  entry.kind = name_of_kind(done.kind);
-  entry.wait_us = count_of(wait);
-  entry.run_us = count_of(run);
-  entry.error = done.error;
+void Watch::keep_slow(const Done& done) {
+  auto entry = entry_of<wire::SlowEntry>(done);
   if (done.ops != nullptr) {
     for (const OpUse& use : *done.ops) {
       if (entry.ops.size() == slow_ops_max) break;
@@ -84,16 +90,8 @@ void Watch::keep_slow(const Done& done, std::chrono::microseconds wait,
   if (slow_entries_.size() > wire::slow_entries_max) slow_entries_.pop_front();
 }
 
-void Watch::tell(const Done& done, std::chrono::microseconds wait, std::chrono::microseconds run) {
-  wire::DoneRequest event;
-  event.at_ms = wall_clock_ms();
-  event.session = done.number;
-  event.token = done.token;
-  event.request = done.request;
-  event.kind = name_of_kind(done.kind);
-  event.wait_us = count_of(wait);
-  event.run_us = count_of(run);
-  event.error = done.error;
+void Watch::tell(const Done& done) {
+  const auto event = entry_of<wire::DoneRequest>(done);
   const std::lock_guard lock(monitors_mutex_);
   for (const auto& weak : monitors_) {
     const auto session = weak.lock();

@@ -81,8 +81,8 @@ class Watch {
     std::array<Count, wire::KindStats::bucket_count> buckets{};
   };
 
-  void keep_slow(const Done& done, std::chrono::microseconds wait, std::chrono::microseconds run);
-  void tell(const Done& done, std::chrono::microseconds wait, std::chrono::microseconds run);
+  void keep_slow(const Done& done);
+  void tell(const Done& done);
 
   const std::chrono::microseconds slow_;
   std::array<Kind, wire::kind_names.size() + 1> kinds_;

@@ -165,7 +165,7 @@ class Reader {
   bool relocations() {
     for (const Elf64_Shdr& section : sections_) {
       if (section.sh_type != SHT_RELA && section.sh_type != SHT_REL) continue;
-      // Those of sections that are not loaded, for example of notes.
+      // A section that is not loaded, for example a note, needs no relocation.
       if (section.sh_info >= sections_.size() || places_[section.sh_info] == nowhere) continue;
       if (section.sh_type == SHT_REL || !inside(section))
         return refuse("its relocations have another form");
