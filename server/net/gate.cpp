@@ -7,7 +7,6 @@
 #include <spdlog/spdlog.h>
 
 #include "base/last_memory.hpp"
-#include "engine/session/requests.hpp"
 
 namespace outrigger::net {
 
@@ -17,6 +16,17 @@ namespace {
 constexpr std::chrono::seconds refusal_delay{1};
 
 using Body = decltype(wire::Request::body);
+
+/// True if the session answers the request at once, also while another one runs.
+bool is_immediate(const Body& body) {
+  const auto* info = std::get_if<wire::Info>(&body);
+  return std::holds_alternative<wire::Ping>(body) || std::holds_alternative<wire::Cancel>(body) ||
+         std::holds_alternative<wire::Bye>(body) || std::holds_alternative<wire::Hello>(body) ||
+         std::holds_alternative<wire::Auth>(body) || (info != nullptr && !info->handle) ||
+         std::holds_alternative<wire::ListSessions>(body) ||
+         std::holds_alternative<wire::Stats>(body) || std::holds_alternative<wire::SlowLog>(body) ||
+         std::holds_alternative<wire::Monitor>(body) || std::holds_alternative<wire::Kick>(body);
+}
 
 struct NeededRight {
   using Answer = std::optional<Right>;
@@ -141,7 +151,7 @@ std::optional<Error> Gate::objection(const wire::Request& request) const {
     return Error{ErrorCode::forbidden, "the token " + name_ + " has not the right " +
                                            std::string(right_names[static_cast<int>(*right)])};
   }
-  if (stopping_ && !engine::is_answered_at_once(request.body))
+  if (stopping_ && !is_immediate(request.body))
     return Error{ErrorCode::shutting_down, "the server stops; the request was not carried out"};
   return std::nullopt;
 }
